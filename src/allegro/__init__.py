@@ -1,0 +1,20 @@
+"""The connected lane of a sovereign local agent: carries, runs, watches, reports; never decides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from allegro.client.gitea_bridge import GiteaBridge as GiteaBridge
+
+__version__ = "0.1.0"
+__all__ = ["GiteaBridge", "__version__"]  # noqa: F822 (GiteaBridge is loaded by __getattr__)
+
+
+def __getattr__(name: str) -> object:
+    """Load a bridge on first use, so that a running lane never imports the client."""
+    if name == "GiteaBridge":
+        from allegro.client.gitea_bridge import GiteaBridge  # noqa: PLC0415
+
+        return GiteaBridge
+    raise AttributeError(f"module 'allegro' has no attribute {name!r}")

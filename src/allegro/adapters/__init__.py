@@ -1,0 +1,1 @@
+"""One module for each outside thing; knows core and never each other."""

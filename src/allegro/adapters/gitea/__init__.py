@@ -1,0 +1,1 @@
+"""The forge adapter: Gitea and Forgejo over their HTTP API."""

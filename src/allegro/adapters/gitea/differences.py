@@ -1,0 +1,84 @@
+"""Where Gitea and Forgejo, old and new, differ: one table, and nothing else decides by version.
+
+Each row names the answer or call that differs and what we do so that both work.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One difference and how it is met."""
+
+    what: str
+    gitea: str
+    forgejo: str
+    met_by: str
+
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        "redirect of a renamed repository", "301 from 1.23, 307 before", "307 or 301",
+        "redirects are never followed; the repository is asked for by id",
+    ),
+    Difference(
+        "comments of a missing issue", "500", "404 from 11",
+        "the issue is read first; the comments of a missing one are never asked for",
+    ),
+    Difference(
+        "wrong blob id in a change", "422", "409",
+        "both mean: look again",
+    ),
+    Difference(
+        "pull request by base and head", "from 1.22", "from 7",
+        "404 falls back to the list of pull requests",
+    ),
+    Difference(
+        "comparing two commits", "from 1.22", "from 7",
+        "without it a moved base cannot be told apart, which counts as moved",
+    ),
+    Difference(
+        "the token tells its own scopes", "from 1.27", "never",
+        "scopes are shown as unknown where the forge does not tell",
+    ),
+    Difference(
+        "labels named on an issue", "by name from 1.23", "by id",
+        "ids are sent everywhere",
+    ),
+    Difference(
+        "labels list", "pages only when page is sent, before 1.27.4", "pages",
+        "page is always sent",
+    ),
+    Difference(
+        "paths of new files in one commit", "sha left out", "sha left out; compulsory else from 12",
+        "the blob id is sent for every update and delete",
+    ),
+)
+
+_FORGEJO = re.compile(r"\+gitea-")
+_NUMBER = re.compile(r"(\d+)\.(\d+)")
+
+
+def flavour_of(version: str) -> str:
+    """Return gitea or forgejo from what /version says."""
+    return "forgejo" if _FORGEJO.search(version) or "forgejo" in version.lower() else "gitea"
+
+
+def tells_own_token(version: str) -> bool:
+    """Say whether GET /token is there."""
+    number = _NUMBER.match(version)
+    return (
+        flavour_of(version) == "gitea"
+        and number is not None
+        and (int(number[1]), int(number[2])) >= (1, 27)
+    )
+
+
+def render_table() -> str:
+    """Return the table as Markdown for the documentation."""
+    lines = ["| what | Gitea | Forgejo | met by |", "|---|---|---|---|"]
+    lines += [f"| {d.what} | {d.gitea} | {d.forgejo} | {d.met_by} |" for d in DIFFERENCES]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,162 @@
+"""The ForgeWriter port: the only code that changes a forge, and only by a permit's action."""
+
+from __future__ import annotations
+
+from allegro.adapters.gitea import wire
+from allegro.adapters.gitea.http import GiteaHttp, decode
+from allegro.adapters.gitea.reader import GiteaReader
+from allegro.core.actions import (
+    CloseIssue,
+    CommentOnIssue,
+    CreatePullRequest,
+    MarkSeen,
+    MirrorRequest,
+    ProposeChange,
+    UpdateStatus,
+)
+from allegro.core.errors import EdgeError
+from allegro.core.gate import Permit
+from allegro.core.issues import STATUS_SCOPE, Repository, is_status
+from allegro.core.look import WriteStep
+from allegro.core.ports import Dress
+from allegro.core.render import rendered_body
+
+_COLOURS = {
+    "pending": "#d4c5f9", "ready": "#0e8a16", "in-progress": "#1d76db", "blocked": "#b60205",
+    "review": "#fbca04", "done": "#006b75", "failed": "#e11d21",
+}  # fmt: skip
+_SEEN_COLOUR = "#c5def5"
+
+
+class GiteaWriter:
+    """Carries out single steps. What is sent is computed here from the permit's action."""
+
+    def __init__(self, http: GiteaHttp, reader: GiteaReader) -> None:
+        self._http = http
+        self._reader = reader
+
+    async def perform(self, permit: Permit, step: WriteStep, dress: Dress, target: int) -> None:
+        """Send the write of one step.
+
+        An answer that says "it exists already" is no error: what is there is judged by looking.
+        Raises EdgeError; `sent` is false only when surely nothing left us.
+        """
+        action = permit.action
+        repo = Repository(action.repository.id, action.repository.name)
+        match action, step:
+            case ProposeChange(), WriteStep.BRANCH:
+                await self._make_branch(repo, action, dress)
+            case ProposeChange(), WriteStep.COMMIT:
+                await self._commit(repo, action, dress)
+            case ProposeChange() | CreatePullRequest(), WriteStep.PULL:
+                await self._open_pull(repo, action, dress)
+            case CommentOnIssue() | MirrorRequest(), WriteStep.COMMENT:
+                body = {"body": rendered_body(action, dress.marker)}
+                await self._send("POST", repo, f"/issues/{action.issue}/comments", body)
+            case MirrorRequest(), WriteStep.EDIT:
+                body = {"body": rendered_body(action, dress.marker)}
+                await self._send("PATCH", repo, f"/issues/comments/{target}", body)
+            case UpdateStatus(), WriteStep.LABEL:
+                await self._label(repo, action.issue, [STATUS_SCOPE + action.status])
+            case MarkSeen(), WriteStep.LABEL:
+                names = [action.label]
+                if action.status is not None:
+                    names.append(STATUS_SCOPE + action.status)
+                await self._label(repo, action.issue, names)
+            case CloseIssue(), WriteStep.CLOSE:
+                await self._send("PATCH", repo, f"/issues/{action.issue}", {"state": "closed"})
+            case _:
+                raise EdgeError(f"no such step: {step}", transient=False, sent=False)
+
+    async def _make_branch(self, repo: Repository, action: ProposeChange, dress: Dress) -> None:
+        body = {"new_branch_name": dress.branch, "old_ref_name": action.base_commit}
+        await self._send("POST", repo, "/branches", body, dress.change_token, exists={409})
+
+    async def _commit(self, repo: Repository, action: ProposeChange, dress: Dress) -> None:
+        files = []
+        for change in action.files:
+            file = {"operation": change.operation, "path": change.path}
+            if change.content is not None:
+                file["content"] = change.content
+            if change.before is not None:
+                file["sha"] = change.before
+            files.append(file)
+        body = {"branch": dress.branch, "message": action.title, "files": files}
+        await self._send("POST", repo, "/contents", body, dress.change_token, exists={409, 422})
+
+    async def _open_pull(
+        self, repo: Repository, action: ProposeChange | CreatePullRequest, dress: Dress
+    ) -> None:
+        body = {
+            "base": action.base,
+            "head": dress.branch,
+            "title": action.title,
+            "body": rendered_body(action, dress.marker),
+        }
+        await self._send("POST", repo, "/pulls", body, dress.change_token, exists={409})
+
+    async def _label(self, repo: Repository, issue: int, names: list[str]) -> None:
+        ids = [await self._label_id(repo, name) for name in names]
+        await self._send("POST", repo, f"/issues/{issue}/labels", {"labels": ids})
+        wanted = {name for name in names if is_status(name)}
+        if not wanted:
+            return
+        path = f"{self._reader.path_of(repo)}/issues/{issue}/labels"
+        held = await self._http.get(path, list[wire.Label] | None)  # type: ignore[arg-type]
+        for label in held or ():
+            if is_status(label.name) and label.name not in wanted:
+                await self._send("DELETE", repo, f"/issues/{issue}/labels/{label.id}", None)
+
+    async def _label_id(self, repo: Repository, name: str) -> int:
+        for label in await self._labels(repo):
+            if label.name == name:
+                return label.id
+        status = name.removeprefix(STATUS_SCOPE)
+        body = {
+            "name": name,
+            "color": _COLOURS.get(status, _SEEN_COLOUR) if is_status(name) else _SEEN_COLOUR,
+            "exclusive": is_status(name),
+            "description": "set by allegro",
+        }
+        path = f"{self._reader.path_of(repo)}/labels"
+        answer = await self._http.call("POST", path, body=body)
+        return decode(answer, wire.Label, path).id
+
+    async def _labels(self, repo: Repository) -> list[wire.Label]:
+        path = self._reader.path_of(repo)
+        owner = path.split("/")[2]
+        found = await self._paged(f"{path}/labels")
+        try:
+            return found + await self._paged(f"/orgs/{owner}/labels")
+        except EdgeError as error:
+            if error.kind in {"not_found", "forbidden"}:
+                return found
+            raise
+
+    async def _paged(self, path: str) -> list[wire.Label]:
+        size = (await self._reader.server()).page_size
+        found: dict[int, wire.Label] = {}
+        for page in range(1, 21):
+            listed = await self._http.get(path, list[wire.Label] | None, page=page, limit=size)  # type: ignore[arg-type]
+            fresh = {label.id: label for label in listed or () if label.id not in found}
+            found |= fresh
+            if len(listed or ()) < size or not fresh:
+                break
+        return list(found.values())
+
+    async def _send(
+        self,
+        method: str,
+        repo: Repository,
+        suffix: str,
+        body: object,
+        token: str | None = None,
+        exists: frozenset[int] | set[int] = frozenset(),
+    ) -> None:
+        try:
+            await self._http.call(
+                method, self._reader.path_of(repo) + suffix, body=body, token=token
+            )
+        except EdgeError as error:
+            if error.status not in exists:
+                raise

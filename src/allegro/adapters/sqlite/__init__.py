@@ -1,0 +1,1 @@
+"""The durable stores: a lane's journal, the house's archive and ledger."""

@@ -1,0 +1,330 @@
+"""The house's copy of every lane's events: once each, in order, gaps named."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from allegro.adapters.sqlite.connection import Worker, open_database
+from allegro.core.errors import Refusal
+from allegro.core.marks import Mark
+from allegro.core.sequence import Entry, Kept, Position, ShedEntry, follow, start
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS event (
+  row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, lane TEXT NOT NULL,
+  type TEXT NOT NULL, subject TEXT NOT NULL, at_s REAL NOT NULL, stored BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS event_acts ON event (type, row) WHERE type NOT LIKE 'bench%';
+CREATE TABLE IF NOT EXISTS cursor (
+  lane TEXT NOT NULL, journal TEXT NOT NULL, seq INTEGER NOT NULL, chain BLOB NOT NULL,
+  at_s REAL NOT NULL, PRIMARY KEY (lane, journal));
+CREATE TABLE IF NOT EXISTS gap (
+  lane TEXT NOT NULL, journal TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+  count INTEGER NOT NULL, shed INTEGER NOT NULL, reason TEXT NOT NULL, at_s REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS object (
+  subject TEXT PRIMARY KEY, row INTEGER NOT NULL, updated_s INTEGER NOT NULL,
+  repository INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS object_repository ON object (repository, updated_s);
+CREATE TABLE IF NOT EXISTS mark (
+  lane TEXT NOT NULL, watch TEXT NOT NULL, forge_s INTEGER NOT NULL, wall_s REAL NOT NULL,
+  PRIMARY KEY (lane, watch));
+CREATE TABLE IF NOT EXISTS usage (
+  lane TEXT PRIMARY KEY, bytes INTEGER NOT NULL, repeats INTEGER NOT NULL);
+"""
+MAX_JOURNALS = 500
+
+
+class _Envelope(msgspec.Struct):
+    """The part of an event the archive needs to file it."""
+
+    id: str
+    type: str
+    specversion: str
+    subject: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Filing(msgspec.Struct):
+    updated_s: int = 0
+    repository: int = 0
+    watch: str = ""
+    forge_s: int = 0
+    wall_s: float = 0.0
+
+
+class Archived(msgspec.Struct, frozen=True):
+    """One archived event: `row` orders all events of all lanes by arrival."""
+
+    row: int
+    lane: str
+    at_s: float
+    stored: bytes
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What a batch came to. `fresh` counts events not seen before, `rejected` unreadable ones."""
+
+    position: Position
+    fresh: int
+    rejected: int
+    last_row: int
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_filing = msgspec.json.Decoder(_Filing)
+
+
+class SqliteArchive:
+    """The archive on one SQLite file. `quota_bytes` bounds what one lane may store."""
+
+    def __init__(self, worker: Worker, quota_bytes: int) -> None:
+        self._worker = worker
+        self._quota_bytes = quota_bytes
+
+    async def cursors(self, lane: str) -> tuple[Position, ...]:
+        """Return the newest position of each of a lane's journals, newest journals first."""
+        rows = await self._worker.run(
+            lambda c: c.execute(
+                "SELECT journal, seq, chain FROM cursor WHERE lane = ? ORDER BY at_s DESC LIMIT 20",
+                (lane,),
+            ).fetchall()
+        )
+        return tuple(Position(journal, seq, bytes(chain)) for journal, seq, chain in rows)
+
+    async def take(
+        self, lane: str, journal: str, first_seq: int, entries: Sequence[Entry], at_s: float
+    ) -> Taken | Refusal:
+        """Store a batch in one commit; repeats by event id are dropped, shed entries named.
+
+        Refuses a jump in sequence, a lane over its quota and endless journal ids, storing nothing.
+        """
+
+        def job(connection: sqlite3.Connection) -> Taken | Refusal:
+            cursor = _cursor(connection, lane, journal)
+            if cursor is None:
+                (count,) = connection.execute(
+                    "SELECT COUNT(*) FROM cursor WHERE lane = ?", (lane,)
+                ).fetchone()
+                if count >= MAX_JOURNALS:
+                    return Refusal("too_many_journals", f"{lane} opened {count} journals")
+            moved = follow(cursor or start(journal), first_seq, entries)
+            if isinstance(moved, Refusal):
+                return moved
+            used = _usage(connection, lane)
+            size = sum(len(e.body) for e in entries if isinstance(e, Kept))
+            if used + size > self._quota_bytes:
+                return Refusal("over_quota", f"{lane} fills its {self._quota_bytes} bytes")
+            fresh, rejected, stored = _store(connection, lane, entries, at_s)
+            _name_gaps(connection, lane, journal, first_seq, entries, at_s)
+            connection.execute(
+                "INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)",
+                (lane, journal, moved.seq, moved.chain, at_s),
+            )
+            repeats = sum(isinstance(e, Kept) for e in entries) - fresh - rejected
+            connection.execute(
+                "INSERT INTO usage VALUES (?,?,?) ON CONFLICT (lane) DO UPDATE SET"
+                " bytes = bytes + excluded.bytes, repeats = repeats + excluded.repeats",
+                (lane, stored, repeats),
+            )
+            (last,) = connection.execute("SELECT COALESCE(MAX(row), 0) FROM event").fetchone()
+            return Taken(moved, fresh, rejected, last)
+
+        return await self._worker.run(job)
+
+    async def skip_to(self, lane: str, position: Position, reason: str, at_s: float) -> None:
+        """Go on behind entries that this house once acknowledged and lost; name the gap."""
+
+        def job(connection: sqlite3.Connection) -> None:
+            cursor = _cursor(connection, lane, position.journal) or start(position.journal)
+            if position.seq <= cursor.seq:
+                return
+            connection.execute(
+                "INSERT INTO gap VALUES (?,?,?,?,?,?,?,?)",
+                (lane, position.journal, cursor.seq + 1, position.seq, position.seq - cursor.seq,
+                 -1, reason, at_s),
+            )
+            connection.execute(
+                "INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)",
+                (lane, position.journal, position.seq, position.chain, at_s),
+            )
+
+        await self._worker.run(job)
+
+    async def events(
+        self, after_row: int, limit: int, *, prefix: str = "", subject: str | None = None
+    ) -> list[Archived]:
+        """Return events behind `after_row` in order of arrival; `prefix` narrows by type."""
+        where, params = ["row > ?"], [after_row]  # type: tuple[list[str], list[Any]]
+        if prefix:
+            where.append("type >= ? AND type < ?")
+            params += [prefix, prefix + "\uffff"]
+        if subject is not None:
+            where.append("subject = ?")
+            params.append(subject)
+        sql = f"SELECT row, lane, at_s, stored FROM event WHERE {' AND '.join(where)} ORDER BY row LIMIT ?"  # noqa: S608, E501
+        rows = await self._worker.run(lambda c: c.execute(sql, (*params, limit)).fetchall())
+        return [Archived(*row) for row in rows]
+
+    async def objects(self, repository: int, since_s: int, kind: str) -> list[bytes]:
+        """Return the newest stored event of each object of a repository updated since then.
+
+        `kind` is the event type, such as forge.snapshot.issue. Ordered by update, oldest first.
+        """
+        rows = await self._worker.run(
+            lambda c: c.execute(
+                "SELECT e.stored FROM object o JOIN event e ON e.row = o.row"
+                " WHERE o.repository = ? AND o.updated_s >= ? AND e.type = ?"
+                " ORDER BY o.updated_s, o.subject",
+                (repository, since_s, kind),
+            ).fetchall()
+        )
+        return [bytes(row[0]) for row in rows]
+
+    async def newest(self, subject: str) -> bytes | None:
+        """Return the newest stored event about one object, None when there is none."""
+        row = await self._worker.run(
+            lambda c: c.execute(
+                "SELECT e.stored FROM object o JOIN event e ON e.row = o.row WHERE o.subject = ?",
+                (subject,),
+            ).fetchone()
+        )
+        return None if row is None else bytes(row[0])
+
+    async def newest_of_type(self, kind: str) -> list[bytes]:
+        """Return the newest stored event of each object of this type."""
+        rows = await self._worker.run(
+            lambda c: c.execute(
+                "SELECT e.stored FROM object o JOIN event e ON e.row = o.row WHERE e.type = ?",
+                (kind,),
+            ).fetchall()
+        )
+        return [bytes(row[0]) for row in rows]
+
+    async def marks(self) -> dict[str, Mark]:
+        """Return for each watch the furthest poll mark that is home."""
+        rows = await self._worker.run(
+            lambda c: c.execute(
+                "SELECT watch, MAX(forge_s), wall_s FROM mark GROUP BY watch"
+            ).fetchall()
+        )
+        return {watch: Mark(forge_s, wall_s) for watch, forge_s, wall_s in rows}
+
+    async def gaps(self) -> list[tuple[str, str, int, int, int, int, str, float]]:
+        """Return every named gap: lane, journal, first, last, count, class, reason, when."""
+        return await self._worker.run(
+            lambda c: c.execute("SELECT * FROM gap ORDER BY at_s").fetchall()
+        )
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many events are archived and how many repeats were dropped."""
+
+        def job(connection: sqlite3.Connection) -> dict[str, int]:
+            (events,) = connection.execute("SELECT COUNT(*) FROM event").fetchone()
+            row = connection.execute(
+                "SELECT COALESCE(SUM(repeats), 0), COALESCE(SUM(bytes), 0) FROM usage"
+            ).fetchone()
+            return {"events": events, "repeats_dropped": row[0], "bytes": row[1]}
+
+        return await self._worker.run(job)
+
+    async def last_row(self) -> int:
+        row = await self._worker.run(
+            lambda c: c.execute("SELECT COALESCE(MAX(row), 0) FROM event").fetchone()
+        )
+        return int(row[0])
+
+    async def close(self) -> None:
+        await self._worker.close()
+
+
+def open_archive(path: Path, *, quota_bytes: int) -> SqliteArchive:
+    """Open the archive, or make it. Must be called with a running event loop."""
+    return SqliteArchive(Worker(open_database(path, SCHEMA), "archive"), quota_bytes)
+
+
+def _cursor(connection: sqlite3.Connection, lane: str, journal: str) -> Position | None:
+    row = connection.execute(
+        "SELECT seq, chain FROM cursor WHERE lane = ? AND journal = ?", (lane, journal)
+    ).fetchone()
+    return None if row is None else Position(journal, row[0], bytes(row[1]))
+
+
+def _usage(connection: sqlite3.Connection, lane: str) -> int:
+    row = connection.execute("SELECT bytes FROM usage WHERE lane = ?", (lane,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _store(
+    connection: sqlite3.Connection, lane: str, entries: Sequence[Entry], at_s: float
+) -> tuple[int, int, int]:
+    rows, filings = [], []
+    rejected = size = 0
+    for entry in entries:
+        if not isinstance(entry, Kept):
+            continue
+        try:
+            envelope = _envelope.decode(entry.body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            rejected += 1
+            continue
+        rows.append((envelope.id, lane, envelope.type, envelope.subject, at_s, entry.body))
+        size += len(entry.body)
+        if envelope.type.startswith("forge."):
+            filings.append((envelope, len(rows) - 1))
+    before = connection.total_changes
+    connection.executemany(
+        "INSERT OR IGNORE INTO event (id, lane, type, subject, at_s, stored) VALUES (?,?,?,?,?,?)",
+        rows,
+    )
+    fresh = connection.total_changes - before
+    for envelope, _ in filings:
+        _file(connection, lane, envelope)
+    return fresh, rejected, size
+
+
+def _file(connection: sqlite3.Connection, lane: str, envelope: _Envelope) -> None:
+    try:
+        filing = _filing.decode(envelope.data)
+    except msgspec.DecodeError:
+        return
+    if envelope.type == "forge.mark":
+        connection.execute(
+            "INSERT OR REPLACE INTO mark VALUES (?,?,?,?)",
+            (lane, filing.watch, filing.forge_s, filing.wall_s),
+        )
+    elif envelope.subject:
+        connection.execute(
+            "INSERT INTO object SELECT ?, row, ?, ? FROM event WHERE id = ?"
+            " ON CONFLICT (subject) DO UPDATE SET row = excluded.row,"
+            " updated_s = excluded.updated_s, repository = excluded.repository"
+            " WHERE excluded.updated_s > object.updated_s"
+            " OR (excluded.updated_s = object.updated_s AND excluded.row > object.row)",
+            (envelope.subject, filing.updated_s, filing.repository, envelope.id),
+        )
+
+
+def _name_gaps(
+    connection: sqlite3.Connection, lane: str, journal: str, first_seq: int,
+    entries: Sequence[Entry], at_s: float,
+) -> None:
+    runs: list[list[Any]] = []
+    for seq, entry in enumerate(entries, first_seq):
+        if not isinstance(entry, ShedEntry):
+            continue
+        if runs and runs[-1][1] == seq - 1 and runs[-1][2:] == [entry.shed, entry.reason]:
+            runs[-1][1] = seq
+        else:
+            runs.append([seq, seq, entry.shed, entry.reason])
+    connection.executemany(
+        "INSERT INTO gap VALUES (?,?,?,?,?,?,?,?)",
+        [
+            (lane, journal, first, last, last - first + 1, shed, reason[:200], at_s)
+            for first, last, shed, reason in runs
+        ],
+    )
+
+

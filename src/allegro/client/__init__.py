@@ -1,0 +1,1 @@
+"""What the sovereign's own programs import."""

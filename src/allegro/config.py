@@ -1,0 +1,250 @@
+"""TOML to settings, or every fault at once; and the commented file that `init` writes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from allegro.core.errors import ConfigError
+from allegro.core.settings import HouseSettings, LaneSettings
+
+S = TypeVar("S", LaneSettings, HouseSettings)
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One setting as the definitions tell it."""
+
+    section: str
+    name: str
+    type: Any
+    about: str
+    default: Any
+    required: bool
+
+
+def keys_of(settings: type[msgspec.Struct]) -> list[Key]:
+    """Return every setting of a program in the order of its definition."""
+    found = []
+    for section in msgspec.structs.fields(settings):
+        struct = section.type
+        hints = get_type_hints(struct, include_extras=True)
+        found += [
+            Key(
+                section=section.name,
+                name=field.name,
+                type=hints[field.name],
+                about=_about(hints[field.name], field.default),
+                default=field.default,
+                required=field.required,
+            )
+            for field in msgspec.structs.fields(struct)
+        ]
+    return found
+
+
+def load_lane(path: Path) -> LaneSettings:
+    """Read lane.toml. Raises ConfigError with every fault."""
+    return _load(path, LaneSettings, _lane_faults)
+
+
+def load_house(path: Path) -> HouseSettings:
+    """Read house.toml. Raises ConfigError with every fault."""
+    return _load(path, HouseSettings, lambda _: [])
+
+
+def read_secret(path: Path) -> str:
+    """Return the one line of a secret file. Refused when others could read it."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_IMODE(mode) & 0o077:
+            raise ConfigError((f"{path.name}: others can read this secret; chmod 600 it",))
+        secret = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError((f"{path.name}: cannot read the secret: {error}",)) from error
+    if not secret or "\n" in secret or not secret.isprintable():
+        raise ConfigError((f"{path.name}: must hold exactly one line, the secret",))
+    return secret
+
+
+def commented(settings: type[msgspec.Struct], values: dict[str, Any]) -> str:
+    """Return a TOML file with every setting explained; what is not in `values` is commented out.
+
+    `values` is keyed by section.name.
+    """
+    lines: list[str] = []
+    section = ""
+    for key in keys_of(settings):
+        if key.section != section:
+            section = key.section
+            lines += ["", f"[{section}]"]
+        lines.append(f"# {key.about}")
+        dotted = f"{key.section}.{key.name}"
+        if dotted in values:
+            lines.append(f"{key.name} = {_toml(values[dotted])}")
+        else:
+            lines.append(f"#{key.name} = {_toml('' if key.required else key.default)}")
+    return "\n".join(lines).lstrip() + "\n"
+
+
+def reference(settings: type[msgspec.Struct]) -> str:
+    """Return the Markdown reference of a program's settings."""
+    lines: list[str] = []
+    section = ""
+    for key in keys_of(settings):
+        if key.section != section:
+            section = key.section
+            lines += ["", f"### `[{section}]`", "", "| key | default | meaning |", "|---|---|---|"]
+        default = "required" if key.required else f"`{_toml(key.default)}`"
+        lines.append(f"| `{key.name}` | {default} | {key.about.replace('|', '/')} |")
+    return "\n".join(lines).lstrip() + "\n"
+
+
+def _load(path: Path, settings: type[S], more: Any) -> S:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError((f"{path.name}: cannot be read: {error}",)) from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError((f"{path.name}: not TOML: {error}",)) from error
+    lines = _Lines(path.name, text)
+    faults = _faults(table, settings, lines)
+    if faults:
+        raise ConfigError(tuple(faults))
+    loaded = msgspec.convert(table, settings)
+    faults = [lines.fault(*fault) for fault in more(loaded)]
+    if faults:
+        raise ConfigError(tuple(faults))
+    return loaded
+
+
+class _Lines:
+    """Finds the line on which a key stands, for messages."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name = name
+        self._at: dict[str, int] = {}
+        section = ""
+        for number, line in enumerate(text.splitlines(), 1):
+            if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+                section = header[1].strip()
+                self._at.setdefault(section, number)
+            elif key := re.match(r"\s*([A-Za-z0-9_-]+)\s*=", line):
+                self._at.setdefault(f"{section}.{key[1]}", number)
+
+    def fault(self, dotted: str, message: str) -> str:
+        section = dotted.split(".", maxsplit=1)[0]
+        line = self._at.get(dotted) or self._at.get(section)
+        place = f"{self._name}:{line}" if line else self._name
+        return f"{place}  {dotted}  {message}"
+
+
+def _faults(table: dict[str, Any], settings: type[msgspec.Struct], lines: _Lines) -> list[str]:
+    keys = keys_of(settings)
+    sections = {key.section for key in keys}
+    faults = []
+    for section, content in table.items():
+        if section not in sections:
+            faults.append(lines.fault(section, f"unknown section{_near(section, sections)}"))
+        elif not isinstance(content, dict):
+            faults.append(lines.fault(section, "must be a section like [" + section + "]"))
+        else:
+            faults += _section_faults(section, content, keys, lines)
+    present = {
+        f"{section}.{name}"
+        for section, content in table.items()
+        if isinstance(content, dict)
+        for name in content
+    }
+    faults += [
+        lines.fault(f"{key.section}.{key.name}", f"missing  ({key.about})")
+        for key in keys
+        if key.required and f"{key.section}.{key.name}" not in present
+    ]
+    return faults
+
+
+def _section_faults(
+    section: str, content: dict[str, Any], keys: list[Key], lines: _Lines
+) -> list[str]:
+    known = {key.name: key for key in keys if key.section == section}
+    faults = []
+    for name, value in content.items():
+        key = known.get(name)
+        if key is None:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?  ({known[near[0]].about})" if near else ""
+            faults.append(lines.fault(f"{section}.{name}", f"unknown key{hint}"))
+            continue
+        try:
+            msgspec.convert(value, key.type)
+        except msgspec.ValidationError as error:
+            told = str(error)
+            faults.append(lines.fault(f"{section}.{name}", f"{told}  ({key.about})"))
+    return faults
+
+
+def _near(word: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean [{near[0]}]?" if near else f"; known are {', '.join(sorted(known))}"
+
+
+def _about(annotation: Any, default: Any) -> str:
+    parts, low, high = "", None, None
+    if get_origin(annotation) is Annotated:
+        for meta in get_args(annotation)[1:]:
+            parts = meta.description or parts
+            low, high = (meta.ge if meta.ge is not None else low), (meta.le or high)
+    if low is not None or high is not None:
+        parts += f", {low:g} to {high:g}" if high is not None else f", at least {low:g}"
+    if default is not msgspec.NODEFAULT:
+        parts += f", default {_toml(default)}"
+    return parts
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return f"{value:g}" if isinstance(value, float) and value != int(value) else str(value)
+
+
+def _lane_faults(settings: LaneSettings) -> list[tuple[str, str]]:
+    faults = []
+    watch = re.compile(r"(org:[A-Za-z0-9_.-]+|[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)")
+    if not settings.forge.watch:
+        faults.append(("forge.watch", 'nothing to watch; name "owner/name" or "org:name"'))
+    faults += [
+        ("forge.watch", f'{entry!r} is neither "owner/name" nor "org:name"')
+        for entry in settings.forge.watch
+        if not watch.fullmatch(entry)
+    ]
+    if not settings.forge.bots:
+        faults.append(("forge.bots", "name the login of the user whose token the lane uses"))
+    link = settings.link
+    if link.tls == "none" and link.listen and not _is_local(link.listen):
+        faults.append(("link.tls", "none is for unix: and 127.0.0.1 only; the link carries orders"))
+    if link.tls == "files" and not (link.cert_file and link.key_file):
+        faults.append(("link.tls", "files needs cert_file and key_file"))
+    if settings.status.listen and not _is_local(settings.status.listen):
+        faults.append(("status.listen", "must be on 127.0.0.1: details are for the link only"))
+    if settings.webhook.listen and not settings.webhook.secret_file:
+        faults.append(("webhook.secret_file", "a webhook without a secret is refused"))
+    return faults
+
+
+def _is_local(listen: str) -> bool:
+    return listen.startswith(("unix:", "127.", "localhost:", "[::1]:"))
+
+

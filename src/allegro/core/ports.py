@@ -1,0 +1,177 @@
+"""The plug points: what a duty asks of the outside. One adapter each, one fake each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from allegro.core.events import Event
+from allegro.core.freeze import FreezeSet
+from allegro.core.gate import Permit
+from allegro.core.issues import Branch, Comment, Issue, PullRequest, Repository, TimelineEntry, TreeEntry
+from allegro.core.lease import Lease
+from allegro.core.look import WriteStep
+from allegro.core.marks import Mark, Window
+from allegro.core.sequence import Entry, Position
+
+
+class Clock(Protocol):
+    """All time. `now_s` is Unix wall time; `boot_s` never jumps and counts suspend."""
+
+    def now_s(self) -> float: ...
+    def boot_s(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Dice(Protocol):
+    """All chance: random bytes for ids and challenges, and a fraction for jitter."""
+
+    def token(self, size: int) -> bytes: ...
+    def fraction(self) -> float: ...
+
+
+class IssuePage(msgspec.Struct, frozen=True):
+    """One page of a listing. `total` is all that match; `date_s` the forge's clock (Unix s)."""
+
+    issues: tuple[Issue, ...]
+    total: int
+    date_s: int
+
+
+class CommentPage(msgspec.Struct, frozen=True):
+    """Comments of a repository with the issue number each belongs to (0 when not told)."""
+
+    comments: tuple[tuple[int, Comment], ...]
+    total: int
+
+
+class Commit(msgspec.Struct, frozen=True):
+    id: str
+    parents: tuple[str, ...]
+    tree: str
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Whose token this is. `scopes` is None where the forge does not tell."""
+
+    id: int
+    login: str
+    is_admin: bool
+    scopes: tuple[str, ...] | None
+
+
+class Server(msgspec.Struct, frozen=True):
+    """What kind of forge this is, as it says itself. `flavour` is gitea or forgejo."""
+
+    flavour: str
+    version: str
+    page_size: int
+
+
+class ForgeReader(Protocol):
+    """Everything a lane reads from a forge. Raises EdgeError; None means "not there"."""
+
+    async def server(self) -> Server: ...
+    async def date_s(self) -> int: ...
+    async def whoami(self, token: str | None = None) -> Identity: ...
+    async def user_id(self, login: str) -> int | None: ...
+    async def repository(self, name: str) -> Repository | None: ...
+    async def repository_by_id(self, repository_id: int) -> Repository | None: ...
+    async def organisation_repositories(self, organisation: str) -> tuple[Repository, ...]: ...
+    async def repository_issues(self, repo: Repository, window: Window, page: int) -> IssuePage: ...
+    async def organisation_issues(self, org: str, window: Window, page: int) -> IssuePage: ...
+    async def repository_comments(
+        self, repo: Repository, since_s: int, page: int
+    ) -> CommentPage: ...
+    async def issue(self, repo: Repository, number: int) -> Issue | None: ...
+    async def comments(self, repo: Repository, number: int) -> tuple[Comment, ...] | None: ...
+    async def timeline(self, repo: Repository, number: int) -> tuple[TimelineEntry, ...]: ...
+    async def branch(
+        self, repo: Repository, name: str, token: str | None = None
+    ) -> Branch | None: ...
+    async def commit(self, repo: Repository, commit: str) -> Commit | None: ...
+    async def tree(self, repo: Repository, tree: str) -> dict[str, TreeEntry]: ...
+    async def blob(self, repo: Repository, blob: str) -> bytes | None: ...
+    async def pull(self, repo: Repository, number: int) -> PullRequest | None: ...
+    async def pulls_between(
+        self, repo: Repository, base: str, head: str
+    ) -> tuple[PullRequest, ...]: ...
+    async def is_in_history(self, repo: Repository, commit: str, branch: str) -> bool | None: ...
+
+
+class Dress(msgspec.Struct, frozen=True):
+    """What the house adds beside an action: the real branch, the marker, the change token.
+
+    The token is held in memory for one order and never shown.
+    """
+
+    branch: str
+    marker: str
+    change_token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Dress(branch={self.branch!r}, marker={self.marker!r})"
+
+
+class ForgeWriter(Protocol):
+    """The only way to change a forge. Content comes from the permit's action alone."""
+
+    async def perform(self, permit: Permit, step: WriteStep, dress: Dress, target: int) -> None: ...
+
+
+class Version(msgspec.Struct, frozen=True):
+    """The newest version of one forge object that was journalled.
+
+    `extra` is the forge's comment count for an issue, 0 else; `turn` see `events.content_id`.
+    """
+
+    subject: str
+    hash: str
+    updated_s: int
+    turn: int = 0
+    extra: int = 0
+
+
+class Journal(Protocol):
+    """A lane's durable, ordered events. `append` returns when they are on disk."""
+
+    @property
+    def head(self) -> Position: ...
+    @property
+    def acked(self) -> Position: ...
+    @property
+    def has_room(self) -> bool: ...
+    async def append(
+        self,
+        events: Sequence[Event],
+        mark: tuple[str, Mark] | None = None,
+        versions: Sequence[Version] = (),
+    ) -> Position: ...
+    async def read(
+        self, after_seq: int, limit_bytes: int, limit_entries: int = 2_000
+    ) -> list[Entry]: ...
+    async def acknowledge(self, position: Position) -> None: ...
+    async def chain_at(self, seq: int) -> bytes | None: ...
+    async def restart(self, journal_id: str, reason: str) -> None: ...
+    async def accept_loss(self, position: Position) -> None: ...
+    async def marks(self) -> dict[str, Mark]: ...
+    async def versions(self) -> dict[str, Version]: ...
+
+
+class Council(Protocol):
+    """The coordination store: leases, poll marks, freezes. It can only make a lane act less."""
+
+    async def acquire(self, role: str) -> Lease | None: ...
+    async def release(self, role: str) -> None: ...
+    async def freezes(self) -> FreezeSet: ...
+    async def share_freezes(self, freezes: FreezeSet) -> None: ...
+    async def mark(self, watch: str) -> Mark | None: ...
+    async def share_mark(self, watch: str, mark: Mark) -> None: ...
+
+
+class Sealer(Protocol):
+    """Turns words into bytes that only the house can read."""
+
+    def seal(self, event_id: str, words: bytes) -> bytes: ...

@@ -1,0 +1,81 @@
+"""All text that leaves us: one place that tames foreign words and appends our marker."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from allegro.core.actions import Action, CommentOnIssue, MirrorRequest, kind_of
+from allegro.core.policy import Needs, needs_of
+
+MAX_RENDERED = 60_000
+_BREAK = "\u200b"
+_MENTION = re.compile(r"@(?=[\w.-])")
+_REFERENCE = re.compile(r"(?<=[#!])(?=\d)")
+_LINKED = re.compile(r"(?<=/)(issues|pulls|pull|commit)/(?=\w)")
+_COMMENT = re.compile(r"<!--")
+_VISIBLE_SPACES = frozenset("\n\t ")
+_CUT = "\n\n*(cut: the text was longer)*"
+
+
+def marker_line(marker: str) -> str:
+    """Return the line that lets us find our own artifact. A place to look, never evidence."""
+    return f"<!-- allegro:{marker} -->"
+
+
+def tame(text: str) -> str:
+    """Return text that notifies nobody, links to nothing and closes nothing on a forge.
+
+    Mentions, references by `#`, `!` or address, and HTML comments are broken with a zero-width
+    space, so that closing keywords have nothing to close.
+    """
+    text = _MENTION.sub("@" + _BREAK, text)
+    text = _REFERENCE.sub(_BREAK, text)
+    text = _LINKED.sub(lambda match: f"{match[1]}/{_BREAK}", text)
+    return _COMMENT.sub(f"<!{_BREAK}--", text)
+
+
+def fence(foreign: str, *, limit: int = 2_000) -> str:
+    """Return foreign text as a code block that it cannot close."""
+    foreign = cap(foreign, limit)
+    longest = max((len(run) for run in re.findall(r"`+", foreign)), default=0)
+    ticks = "`" * max(3, longest + 1)
+    return f"{ticks}text\n{tame(foreign)}\n{ticks}"
+
+
+def cap(text: str, limit: int) -> str:
+    """Return at most `limit` characters, and say so where something was cut."""
+    return text if len(text) <= limit else text[: max(0, limit - len(_CUT))] + _CUT
+
+
+def rendered_body(action: Action, marker: str) -> str:
+    """Return the exact text that goes to the forge for an action that carries a body.
+
+    Approved words go out as approved; words that were only ordered are tamed. The marker is
+    appended last and is no part of the digest.
+    """
+    body: str = getattr(action, "body", "")
+    if needs_of(kind_of(action)) is not Needs.APPROVAL:
+        body = tame(body)
+    body = cap(body.replace("\r\n", "\n").strip(), MAX_RENDERED)
+    return f"{body}\n\n{marker_line(marker)}".strip()
+
+
+def carries_body(action: Action) -> bool:
+    return isinstance(action, CommentOnIssue | MirrorRequest) or hasattr(action, "title")
+
+
+def visible(text: str) -> str:
+    """Return text with every character made visible that a terminal would hide or obey.
+
+    Control, format (bidirectional marks, zero-width), private and unassigned characters become
+    `⟨U+XXXX⟩`; line ends and tabs stay.
+    """
+    return "".join(_show(char) for char in text)
+
+
+def _show(char: str) -> str:
+    if char in _VISIBLE_SPACES:
+        return char
+    hidden = unicodedata.category(char) in {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"}
+    return f"⟨U+{ord(char):04X}⟩" if hidden else char

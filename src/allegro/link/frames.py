@@ -1,0 +1,45 @@
+"""Messages to frames and back, strictly: size first, then form. Pure."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from allegro.core.errors import ProtocolError
+from allegro.core.messages import (
+    MAX_HOUSE_FRAME,
+    MAX_LANE_FRAME,
+    FromHouse,
+    FromLane,
+)
+
+M = TypeVar("M")
+
+_encoder = msgspec.msgpack.Encoder()
+_from_house = msgspec.msgpack.Decoder(FromHouse)
+_from_lane = msgspec.msgpack.Decoder(FromLane)
+
+
+def encode(message: FromHouse | FromLane) -> bytes:
+    """Return the one frame of a message."""
+    return _encoder.encode(message)
+
+
+def decode_from_house(frame: bytes) -> FromHouse:
+    """Read what a house may say. Raises ProtocolError for anything else."""
+    return _decode(frame, MAX_HOUSE_FRAME, _from_house)
+
+
+def decode_from_lane(frame: bytes) -> FromLane:
+    """Read what a lane may say. Raises ProtocolError for anything else."""
+    return _decode(frame, MAX_LANE_FRAME, _from_lane)
+
+
+def _decode(frame: bytes, limit: int, decoder: msgspec.msgpack.Decoder[M]) -> M:
+    if len(frame) > limit:
+        raise ProtocolError(f"frame of {len(frame)} bytes, at most {limit} are read")
+    try:
+        return decoder.decode(frame)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"not a message: {error}") from error

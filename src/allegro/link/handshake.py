@@ -1,0 +1,229 @@
+"""Who is on the other end. Pure: both sides as functions from what was said to what to say.
+
+The house says hello with a challenge; the lane signs a greeting (its own token type, the
+challenge is one claim) and poses its own; the house signs a log-in that names the lane's key.
+Nobody signs bytes chosen by the other side, and a log-in relayed to another lane names the wrong
+key there. Trust tokens (rotation, house certificate, seat) ride along, sovereign-signed.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from allegro.core.approvals import (
+    CHALLENGE_BYTES,
+    TYPES,
+    Greeting,
+    HouseCertificate,
+    Login,
+    Revocation,
+    Rotation,
+    Seat,
+    Sign,
+    Verify,
+    fingerprint,
+    issue_token,
+    read_token,
+    sovereign_kid,
+    token_type,
+    unb64url,
+)
+from allegro.core.errors import Refusal
+from allegro.core.gate import Trust
+from allegro.core.messages import PROTOCOL, Greet, Hello, LogIn
+
+
+def is_challenge(text: str) -> bool:
+    try:
+        return len(unb64url(text)) == CHALLENGE_BYTES
+    except ValueError:
+        return False
+
+
+def greet(
+    hello: Hello, trust: Trust, *, counter_challenge: str, version: str, sign: Sign
+) -> Greet | Refusal:
+    """Return the lane's answer to a hello."""
+    if hello.protocol != PROTOCOL:
+        return Refusal("wrong_protocol", f"this lane speaks {PROTOCOL}, update the older side")
+    if not is_challenge(hello.challenge):
+        return Refusal("bad_challenge", "a challenge is 32 bytes in base64url")
+    claims = Greeting(
+        aud=trust.fleet,
+        lane=trust.lane,
+        challenge=hello.challenge,
+        counter_challenge=counter_challenge,
+    )
+    return Greet(PROTOCOL, issue_token(claims, f"lane:{trust.lane}", sign), version)
+
+
+def check_greeting(
+    message: Greet, *, challenge: str, fleet: str, lane_key: bytes, verify: Verify
+) -> str | Refusal:
+    """Return the lane's counter-challenge when it is the pinned lane that greets."""
+    if message.protocol != PROTOCOL:
+        return Refusal("wrong_protocol", f"this house speaks {PROTOCOL}, update the older side")
+    lane = fingerprint(lane_key)
+    claims = read_token(
+        message.token, Greeting, kid=f"lane:{lane}", key=lane_key, aud=fleet, verify=verify
+    )
+    if isinstance(claims, Refusal):
+        return claims
+    if claims.lane != lane or claims.challenge != challenge:
+        return Refusal("wrong_challenge", "the greeting answers another hello")
+    if not is_challenge(claims.counter_challenge):
+        return Refusal("bad_challenge", "a challenge is 32 bytes in base64url")
+    return claims.counter_challenge
+
+
+class LaneTrust(msgspec.Struct, frozen=True):
+    """What a lane keeps on disk: trust plus keys that were taken out of the fleet."""
+
+    trust: Trust
+    revoked: frozenset[str] = frozenset()
+
+
+def take_token(held: LaneTrust, token: str, *, now_s: float, verify: Verify) -> LaneTrust | Refusal:
+    """Return the trust after one sovereign-signed rotation, house certificate, seat or revocation.
+
+    A token that was taken before changes nothing; numbers never fall. The recovery key may sign
+    rotations only.
+    """
+    by_type = {
+        TYPES[Rotation]: _take_rotation,
+        TYPES[HouseCertificate]: _take_certificate,
+        TYPES[Seat]: _take_seat,
+        TYPES[Revocation]: _take_revocation,
+    }
+    take = by_type.get(token_type(token))
+    if take is None:
+        return Refusal("wrong_type", f"{token_type(token)!r} changes no trust")
+    return take(held, token, now_s, verify)
+
+
+def check_login(
+    message: LogIn, held: LaneTrust, *, counter_challenge: str, verify: Verify
+) -> LaneTrust | Refusal:
+    """Return the trust after a log-in that holds, certificates taken first."""
+    for token in message.certificates:
+        taken = take_token(held, token, now_s=message.now_s, verify=verify)
+        if isinstance(taken, Refusal):
+            return taken
+        held = taken
+    trust = held.trust
+    claims = read_token(
+        message.token, Login, kid=f"house:{trust.house_number}", key=trust.house,
+        aud=trust.fleet, verify=verify,
+    )
+    if isinstance(claims, Refusal):
+        return claims
+    if claims.lane != trust.lane:
+        return Refusal("wrong_lane", "this log-in was made for another lane")
+    if claims.challenge != counter_challenge:
+        return Refusal("wrong_challenge", "this log-in answers another greeting")
+    if claims.seat != trust.seat:
+        return Refusal("wrong_seat", f"seat {claims.seat} is not the newest ({trust.seat})")
+    if claims.key_number != trust.sovereign_number:
+        return Refusal("old_key", f"the newest sovereign key is number {trust.sovereign_number}")
+    if fingerprint(trust.house) in held.revoked:
+        return Refusal("revoked", "this house key was revoked")
+    return held
+
+
+
+def _take_rotation(
+    held: LaneTrust, token: str, now_s: float, verify: Verify
+) -> LaneTrust | Refusal:
+    trust = held.trust
+    claims: Rotation | Refusal = Refusal("bad_signature")
+    signers = [(sovereign_kid(trust.sovereign_number), trust.sovereign), ("recovery", trust.recovery)]
+    for kid, key in signers:
+        claims = read_token(token, Rotation, kid=kid, key=key, aud=trust.fleet, verify=verify)
+        if not isinstance(claims, Refusal):
+            break
+    if isinstance(claims, Refusal):
+        return held if _is_own_past(token, trust, verify) else claims
+    if claims.number <= trust.sovereign_number:
+        return held
+    if not now_s < claims.exp:
+        return Refusal("rotation_expired", "sign the rotation again")
+    key = _key(claims.key)
+    if isinstance(key, Refusal):
+        return key
+    return _with(held, sovereign=key, sovereign_number=claims.number)
+
+
+def _is_own_past(token: str, trust: Trust, verify: Verify) -> bool:
+    """A rotation that led to the key held now is signed by a key forgotten since: let it pass."""
+    del verify
+    try:
+        payload = msgspec.json.decode(unb64url(token.split(".")[1]), type=Rotation)
+    except (ValueError, IndexError, msgspec.DecodeError):
+        return False
+    return payload.number <= trust.sovereign_number and payload.aud == trust.fleet
+
+
+def _take_certificate(
+    held: LaneTrust, token: str, now_s: float, verify: Verify
+) -> LaneTrust | Refusal:
+    trust = held.trust
+    claims = read_token(
+        token, HouseCertificate, kid=sovereign_kid(trust.sovereign_number), key=trust.sovereign,
+        aud=trust.fleet, verify=verify,
+    )
+    if isinstance(claims, Refusal):
+        return claims
+    key = _key(claims.house)
+    if isinstance(key, Refusal):
+        return key
+    if claims.number == trust.house_number and key == trust.house:
+        return held
+    if claims.number <= trust.house_number:
+        return Refusal("old_key", f"house key {trust.house_number} is newer")
+    if fingerprint(key) in held.revoked:
+        return Refusal("revoked", "this house key was revoked")
+    if not now_s < claims.exp:
+        return Refusal("certificate_expired", "certify the house key again")
+    return _with(held, house=key, house_number=claims.number)
+
+
+def _take_seat(held: LaneTrust, token: str, now_s: float, verify: Verify) -> LaneTrust | Refusal:
+    del now_s
+    trust = held.trust
+    claims = read_token(
+        token, Seat, kid=sovereign_kid(trust.sovereign_number), key=trust.sovereign,
+        aud=trust.fleet, verify=verify,
+    )
+    if isinstance(claims, Refusal):
+        return claims
+    if claims.number < trust.seat:
+        return Refusal("wrong_seat", f"seat {claims.number}, but {trust.seat} is taken")
+    if claims.house != fingerprint(trust.house):
+        return Refusal("wrong_seat", "the seat was given to another house key")
+    return _with(held, seat=claims.number)
+
+
+def _take_revocation(
+    held: LaneTrust, token: str, now_s: float, verify: Verify
+) -> LaneTrust | Refusal:
+    del now_s
+    trust = held.trust
+    claims = read_token(
+        token, Revocation, kid=sovereign_kid(trust.sovereign_number), key=trust.sovereign,
+        aud=trust.fleet, verify=verify,
+    )
+    if isinstance(claims, Refusal):
+        return claims
+    return msgspec.structs.replace(held, revoked=held.revoked | {claims.key})
+
+
+def _key(text: str) -> bytes | Refusal:
+    try:
+        raw = unb64url(text)
+    except ValueError as error:
+        return Refusal("malformed_token", str(error))
+    return raw if len(raw) == 32 else Refusal("malformed_token", "a key is 32 bytes")
+
+
+def _with(held: LaneTrust, **changes: bytes | int) -> LaneTrust:
+    return msgspec.structs.replace(held, trust=msgspec.structs.replace(held.trust, **changes))
