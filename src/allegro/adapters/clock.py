@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import secrets
 import sys
 import time
@@ -36,9 +35,3 @@ class SystemDice:
 
     def fraction(self) -> float:
         return secrets.randbelow(1 << 30) / (1 << 30)
-
-
-def rfc3339(now_s: float) -> str:
-    """Return a Unix time as RFC 3339 in UTC with milliseconds."""
-    at = datetime.datetime.fromtimestamp(now_s, datetime.UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -45,6 +45,13 @@ class Trust(msgspec.Struct, frozen=True):
     seat: int
 
 
+class LaneTrust(msgspec.Struct, frozen=True):
+    """What a lane keeps on disk: trust plus fingerprints of keys taken out of the fleet."""
+
+    trust: Trust
+    revoked: frozenset[str] = frozenset()
+
+
 class Situation(msgspec.Struct, frozen=True):
     """The state of the lane at the moment of judging.
 

@@ -45,7 +45,10 @@ class PullRequest(msgspec.Struct, frozen=True):
 
 
 class TimelineEntry(msgspec.Struct, frozen=True):
-    """One line of an issue's history: who did what, when (Unix seconds)."""
+    """One line of an issue's history: who did what, when (Unix seconds).
+
+    `ref_number` names the issue or pull request that mentioned this one, 0 for other lines.
+    """
 
     id: int
     type: str
@@ -53,6 +56,8 @@ class TimelineEntry(msgspec.Struct, frozen=True):
     author: str
     created_s: int
     body: str = ""
+    ref_number: int = 0
+    ref_is_pull: bool = False
 
 
 class Issue(msgspec.Struct, frozen=True):

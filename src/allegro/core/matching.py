@@ -2,45 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 GRACE_S = 600.0
 
 
-class BotWrite(msgspec.Struct, frozen=True):
-    """Something a poll showed under one of our bots' names.
+class Receipt(msgspec.Struct, frozen=True):
+    """An effect the house knows of.
 
-    `kind` is pull_request, comment, issue, close or label; `target` the subject it was done to;
-    `number` the pull request's number or the comment's id; `content` a hash of its words;
-    `seen_s` when the archive took it (Unix seconds).
+    `kind` is comment, pull_request or close; `artifact` the comment's id or the number;
+    `content` names the words (keyed), empty where there are none.
     """
 
     kind: str
     target: str
-    number: int
-    author_id: int
+    artifact: int
+    content: str
+    request: str
+
+
+class BotWrite(msgspec.Struct, frozen=True):
+    """Something a poll showed under one of our bots' names.
+
+    `event` is the archived event's id, `target` the subject it was done to, `seen_s` when the
+    archive took it (Unix seconds). An issue opened by a bot has kind `issue`: we never do that.
+    """
+
+    event: str
+    kind: str
+    target: str
+    artifact: int
     content: str
     seen_s: float
 
 
-class Known(msgspec.Struct, frozen=True):
-    """What may have caused writes to one target: receipts, and orders that are still open.
+class Matched(msgspec.Struct, frozen=True):
+    """A receipt covers it."""
 
-    `receipts` holds (kind, number); `open_order` is true while an order for the target may still
-    write; `journals_home` is true when every lane's journal is archived to its end.
+
+class Waiting(msgspec.Struct, frozen=True):
+    """An order may still be writing, or journals are on their way."""
+
+
+class Unmatched(msgspec.Struct, frozen=True):
+    """Nobody's: P0, and the fleet freezes."""
+
+
+def judge(
+    write: BotWrite,
+    receipts: Iterable[Receipt],
+    *,
+    open_order: bool,
+    journals_home: bool,
+    now_s: float,
+) -> Matched | Waiting | Unmatched:
+    """Decide about one write.
+
+    `open_order`: an order for this target may still write. `journals_home`: every lane's journal
+    is archived to its end. It waits for both, but never longer than GRACE_S.
     """
-
-    receipts: frozenset[tuple[str, int]]
-    open_order: bool
-    journals_home: bool
-
-
-def is_unmatched(write: BotWrite, known: Known, now_s: float) -> bool:
-    """Say whether this write is nobody's: then it is P0 and the fleet freezes.
-
-    It waits for open orders and for journals on their way, but never longer than GRACE_S.
-    """
-    if (write.kind, write.number) in known.receipts:
-        return False
-    settled = known.journals_home and not known.open_order
-    return settled or not now_s < write.seen_s + GRACE_S
+    for receipt in receipts:
+        same_thing = (receipt.kind, receipt.target, receipt.artifact) == (
+            write.kind,
+            write.target,
+            write.artifact,
+        )
+        if same_thing and receipt.content == write.content:
+            return Matched()
+    may_still_come = open_order or not journals_home
+    if may_still_come and now_s < write.seen_s + GRACE_S:
+        return Waiting()
+    return Unmatched()

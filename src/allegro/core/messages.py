@@ -16,7 +16,7 @@ from allegro.core.sequence import Entry, Position
 PROTOCOL = 1
 MAX_LANE_FRAME = 2 * 1024 * 1024
 MAX_HOUSE_FRAME = 24 * 1024 * 1024
-BATCH_BYTES = 512 * 1024
+BATCH_BYTES = 256 * 1024
 BATCH_ENTRIES = 2_000
 
 

@@ -29,7 +29,7 @@ from allegro.core.approvals import (
     unb64url,
 )
 from allegro.core.errors import Refusal
-from allegro.core.gate import Trust
+from allegro.core.gate import LaneTrust, Trust
 from allegro.core.messages import PROTOCOL, Greet, Hello, LogIn
 
 
@@ -74,13 +74,6 @@ def check_greeting(
     if not is_challenge(claims.counter_challenge):
         return Refusal("bad_challenge", "a challenge is 32 bytes in base64url")
     return claims.counter_challenge
-
-
-class LaneTrust(msgspec.Struct, frozen=True):
-    """What a lane keeps on disk: trust plus keys that were taken out of the fleet."""
-
-    trust: Trust
-    revoked: frozenset[str] = frozenset()
 
 
 def take_token(held: LaneTrust, token: str, *, now_s: float, verify: Verify) -> LaneTrust | Refusal:

@@ -75,12 +75,18 @@ class WireComment(msgspec.Struct):
     pull_request_url: str = ""
 
 
+class RefIssue(msgspec.Struct):
+    number: int = 0
+    pull_request: dict[str, Any] | None = None
+
+
 class WireTimeline(msgspec.Struct):
     id: int
     type: str = ""
     user: User | None = None
     created_at: str = ""
     body: str | None = None
+    ref_issue: RefIssue | None = None
 
 
 class Ref(msgspec.Struct):
@@ -230,6 +236,8 @@ def timeline(wire: WireTimeline) -> TimelineEntry:
         author=author.login,
         created_s=seconds(wire.created_at),
         body=wire.body or "",
+        ref_number=wire.ref_issue.number if wire.ref_issue else 0,
+        ref_is_pull=bool(wire.ref_issue and wire.ref_issue.pull_request is not None),
     )
 
 

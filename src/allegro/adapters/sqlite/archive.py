@@ -54,6 +54,7 @@ class _Filing(msgspec.Struct):
     watch: str = ""
     forge_s: int = 0
     wall_s: float = 0.0
+    backdated: bool = False
 
 
 class Archived(msgspec.Struct, frozen=True):
@@ -301,9 +302,8 @@ def _file(connection: sqlite3.Connection, lane: str, envelope: _Envelope) -> Non
             "INSERT INTO object SELECT ?, row, ?, ? FROM event WHERE id = ?"
             " ON CONFLICT (subject) DO UPDATE SET row = excluded.row,"
             " updated_s = excluded.updated_s, repository = excluded.repository"
-            " WHERE excluded.updated_s > object.updated_s"
-            " OR (excluded.updated_s = object.updated_s AND excluded.row > object.row)",
-            (envelope.subject, filing.updated_s, filing.repository, envelope.id),
+            " WHERE excluded.row > object.row AND (? OR excluded.updated_s >= object.updated_s)",
+            (envelope.subject, filing.updated_s, filing.repository, envelope.id, filing.backdated),
         )
 
 

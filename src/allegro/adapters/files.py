@@ -1,0 +1,53 @@
+"""Small state in files of their owner: written whole, fsynced, renamed into place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from allegro.core.errors import EdgeError
+
+T = TypeVar("T")
+
+
+def write_state(path: Path, value: object) -> None:
+    """Replace a JSON file so that a crash leaves the old or the new one, never a part.
+
+    Raises EdgeError when the disk refuses.
+    """
+    beside = path.with_name(path.name + ".new")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(value), indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        kind = "disk_full" if error.errno == 28 else "disk"
+        raise EdgeError(f"cannot write {path.name}: {error}", transient=True, kind=kind) from error
+
+
+def read_state(path: Path, type_: type[T]) -> T | None:
+    """Return the value of a JSON file, None when it is missing or unreadable."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=type_)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def free_bytes(path: Path) -> int:
+    """Return the free bytes of the disk that holds a path, 0 when it cannot be told."""
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return 0

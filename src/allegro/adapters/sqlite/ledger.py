@@ -1,0 +1,123 @@
+"""The house's ledger: requests, receipts, freezes, order numbers, lanes; all of it small."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from allegro.adapters.sqlite.connection import Worker, open_database
+from allegro.core.freeze import FreezeSet
+from allegro.core.matching import BotWrite, Receipt
+from allegro.core.requests import Request
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS request (
+  id TEXT PRIMARY KEY, state TEXT NOT NULL, created_s REAL NOT NULL, stored BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS receipt (
+  kind TEXT NOT NULL, target TEXT NOT NULL, artifact INTEGER NOT NULL, content TEXT NOT NULL,
+  request TEXT NOT NULL, PRIMARY KEY (kind, target, artifact, content));
+CREATE TABLE IF NOT EXISTS bot_write (
+  event TEXT PRIMARY KEY, kind TEXT NOT NULL, target TEXT NOT NULL, artifact INTEGER NOT NULL,
+  content TEXT NOT NULL, seen_s REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+"""
+
+
+class SqliteLedger:
+    """Everything is durable when a method returns; requests are held in memory as well."""
+
+    def __init__(self, worker: Worker, requests: dict[str, Request]) -> None:
+        self._worker = worker
+        self.requests = requests
+
+    async def save(self, *requests: Request, receipts: tuple[Receipt, ...] = ()) -> None:
+        """Write requests, and receipts with them, in one commit."""
+
+        def job(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT OR REPLACE INTO request VALUES (?,?,?,?)",
+                [(r.id, r.state.value, r.created_s, msgspec.msgpack.encode(r)) for r in requests],
+            )
+            connection.executemany(
+                "INSERT OR IGNORE INTO receipt VALUES (?,?,?,?,?)",
+                [msgspec.structs.astuple(receipt) for receipt in receipts],
+            )
+
+        await self._worker.run(job)
+        for request in requests:
+            self.requests[request.id] = request
+
+    async def receipts_for(self, target: str) -> list[Receipt]:
+        rows = await self._worker.run(
+            lambda c: c.execute("SELECT * FROM receipt WHERE target = ?", (target,)).fetchall()
+        )
+        return [Receipt(*row) for row in rows]
+
+    async def add_bot_write(self, write: BotWrite) -> None:
+        await self._worker.run(
+            lambda c: c.execute(
+                "INSERT OR IGNORE INTO bot_write VALUES (?,?,?,?,?,?)",
+                msgspec.structs.astuple(write),
+            )
+        )
+
+    async def bot_writes(self) -> list[BotWrite]:
+        rows = await self._worker.run(lambda c: c.execute("SELECT * FROM bot_write").fetchall())
+        return [BotWrite(*row) for row in rows]
+
+    async def drop_bot_write(self, event: str) -> None:
+        await self._worker.run(
+            lambda c: c.execute("DELETE FROM bot_write WHERE event = ?", (event,))
+        )
+
+    async def next_number(self, name: str) -> int:
+        """Return the next of a series of numbers that never repeats."""
+
+        def job(connection: sqlite3.Connection) -> int:
+            number = int(_get(connection, name) or b"0") + 1
+            _put(connection, name, str(number).encode())
+            return number
+
+        return await self._worker.run(job)
+
+    async def number(self, name: str) -> int:
+        return int(await self._worker.run(lambda c: _get(c, name)) or b"0")
+
+    async def set_number(self, name: str, value: int) -> None:
+        await self._worker.run(lambda c: _put(c, name, str(value).encode()))
+
+    async def strings(self, name: str) -> tuple[str, ...]:
+        raw = await self._worker.run(lambda c: _get(c, name))
+        return () if raw is None else msgspec.msgpack.decode(raw, type=tuple[str, ...])
+
+    async def set_strings(self, name: str, values: tuple[str, ...]) -> None:
+        await self._worker.run(lambda c: _put(c, name, msgspec.msgpack.encode(values)))
+
+    async def freezes(self) -> FreezeSet:
+        raw = await self._worker.run(lambda c: _get(c, "freezes"))
+        return FreezeSet() if raw is None else msgspec.msgpack.decode(raw, type=FreezeSet)
+
+    async def save_freezes(self, freezes: FreezeSet) -> None:
+        await self._worker.run(lambda c: _put(c, "freezes", msgspec.msgpack.encode(freezes)))
+
+    async def close(self) -> None:
+        await self._worker.close()
+
+
+def open_ledger(path: Path) -> SqliteLedger:
+    """Open the ledger, or make it. Must be called with a running event loop."""
+    connection = open_database(path, SCHEMA)
+    rows = connection.execute("SELECT stored FROM request ORDER BY created_s").fetchall()
+    requests = [msgspec.msgpack.decode(row[0], type=Request) for row in rows]
+    return SqliteLedger(Worker(connection, "ledger"), {r.id: r for r in requests})
+
+
+def _get(connection: sqlite3.Connection, name: str) -> bytes | None:
+    row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def _put(connection: sqlite3.Connection, name: str, value: bytes) -> None:
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))

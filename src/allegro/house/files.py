@@ -1,0 +1,284 @@
+"""The house's keys and what it knows of its fleet, in files of its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from allegro.adapters.clock import SystemDice
+from allegro.adapters.files import read_state, write_state
+from allegro.adapters.signatures import (
+    SealingKey,
+    SigningKey,
+    load_sealing_key,
+    load_signing_key,
+)
+from allegro.core.approvals import (
+    HouseCertificate,
+    Revocation,
+    Rotation,
+    Seat,
+    b64url,
+    fingerprint,
+    issue_token,
+    sovereign_kid,
+)
+from allegro.core.errors import ConfigError
+from allegro.core.settings import HouseSettings
+
+FIRST_ACCEPTANCE_S = 30 * 86_400
+Passphrase = Callable[[], bytes]
+
+
+class KnownLane(msgspec.Struct, frozen=True):
+    """A lane this house is paired with. `key` is its public key, `pin` of its certificate."""
+
+    name: str
+    key: bytes
+    url: str
+    pin: bytes | None
+    revoked: bool = False
+
+
+class Fleet(msgspec.Struct, frozen=True):
+    """Public facts of the fleet and the tokens lanes need. No private key is in here.
+
+    `secret` is the fleet secret that event ids are made with, `marker` the key of markers and
+    branch suffixes: both stay at home but for the pairing line.
+    """
+
+    id: str
+    began_s: float
+    sovereign: bytes
+    sovereign_number: int
+    recovery: bytes
+    house: bytes
+    house_number: int
+    certificate: str
+    seat: int
+    seat_token: str
+    sealing: bytes
+    secret: bytes
+    marker: bytes
+    rotations: tuple[str, ...] = ()
+    revocations: tuple[str, ...] = ()
+    lanes: tuple[KnownLane, ...] = ()
+
+
+class HouseFiles(msgspec.Struct, frozen=True):
+    """The names of everything in the house's state folder."""
+
+    folder: Path
+
+    @property
+    def sovereign(self) -> Path:
+        return self.folder / "sovereign.key"
+
+    @property
+    def house(self) -> Path:
+        return self.folder / "house.key"
+
+    @property
+    def sealing(self) -> Path:
+        return self.folder / "sealing.key"
+
+    @property
+    def fleet(self) -> Path:
+        return self.folder / "fleet.json"
+
+    @property
+    def archive(self) -> Path:
+        return self.folder / "archive.db"
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.db"
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "house.sock"
+
+
+def files_of(settings: HouseSettings) -> HouseFiles:
+    return HouseFiles(Path(settings.house.state_dir).expanduser())
+
+
+def socket_of(settings: HouseSettings) -> Path:
+    if settings.house.socket:
+        return Path(settings.house.socket).expanduser()
+    return files_of(settings).socket
+
+
+def load_fleet(files: HouseFiles) -> Fleet:
+    """Read the fleet. Raises ConfigError when `allegro init house` was not run."""
+    fleet = read_state(files.fleet, Fleet)
+    if fleet is None:
+        raise ConfigError((f"{files.fleet.name} is missing: run `allegro init house`",))
+    return fleet
+
+
+def save_fleet(files: HouseFiles, fleet: Fleet) -> None:
+    write_state(files.fleet, fleet)
+
+
+def load_house_key(files: HouseFiles) -> SigningKey:
+    key = load_signing_key(files.house)
+    fleet, beside = load_fleet(files), files.house.with_name("house.key.new")
+    if key.public != fleet.house and beside.exists():
+        key = load_signing_key(beside)
+        beside.replace(files.house)
+    return key
+
+
+def load_sealing(files: HouseFiles) -> SealingKey:
+    return load_sealing_key(files.sealing)
+
+
+def load_sovereign_key(files: HouseFiles, passphrase: Passphrase) -> SigningKey:
+    """Read the sovereign key. Only commands a person runs may call this; the daemon never does."""
+    key = load_signing_key(files.sovereign, passphrase)
+    fleet, beside = load_fleet(files), files.sovereign.with_name("sovereign.key.new")
+    if key.public != fleet.sovereign and beside.exists():  # a rotation was cut before its last step
+        key = load_signing_key(beside, passphrase)
+        beside.replace(files.sovereign)
+    if key.public != fleet.sovereign:
+        raise ConfigError((f"{files.sovereign.name} is not the sovereign key of this fleet",))
+    return key
+
+
+def make_house(files: HouseFiles, now_s: float, passphrase: bytes | None) -> SigningKey:
+    """Make every key and the fleet; return the recovery key, which is kept nowhere.
+
+    Raises ConfigError when there is a house already.
+    """
+    if files.fleet.exists() or files.sovereign.exists():
+        raise ConfigError((f"{files.folder} holds a house already; nothing was changed",))
+    files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sovereign, house, sealing = SigningKey.make(), SigningKey.make(), SealingKey.make()
+    recovery, dice = SigningKey.make(), SystemDice()
+    fleet_id = dice.token(16).hex()
+    sovereign.save(files.sovereign, passphrase)
+    house.save(files.house)
+    sealing.save(files.sealing)
+    fleet = Fleet(
+        id=fleet_id,
+        began_s=now_s,
+        sovereign=sovereign.public,
+        sovereign_number=1,
+        recovery=recovery.public,
+        house=house.public,
+        house_number=1,
+        certificate="",
+        seat=1,
+        seat_token="",
+        sealing=sealing.public,
+        secret=dice.token(32),
+        marker=dice.token(32),
+    )
+    save_fleet(files, certified(fleet, sovereign, now_s))
+    return recovery
+
+
+def certified(fleet: Fleet, sovereign: SigningKey, now_s: float) -> Fleet:
+    """Return the fleet with house certificate and seat signed by this sovereign key."""
+    kid = sovereign_kid(fleet.sovereign_number)
+    certificate = HouseCertificate(
+        aud=fleet.id,
+        house=b64url(fleet.house),
+        number=fleet.house_number,
+        exp=int(now_s) + FIRST_ACCEPTANCE_S,
+    )
+    seat = Seat(aud=fleet.id, number=fleet.seat, house=fingerprint(fleet.house))
+    return msgspec.structs.replace(
+        fleet,
+        certificate=issue_token(certificate, kid, sovereign.sign),
+        seat_token=issue_token(seat, kid, sovereign.sign),
+    )
+
+
+def take_seat(files: HouseFiles, sovereign: SigningKey, now_s: float) -> Fleet:
+    """Raise the seat number and give it to this house. Open approvals are void from then on."""
+    fleet = load_fleet(files)
+    fleet = msgspec.structs.replace(fleet, seat=fleet.seat + 1)
+    fleet = certified(fleet, sovereign, now_s)
+    save_fleet(files, fleet)
+    return fleet
+
+
+def rotate_sovereign(
+    files: HouseFiles, old: SigningKey, now_s: float, passphrase: bytes | None, *, by_recovery: bool
+) -> Fleet:
+    """Replace the sovereign key; the old one (or the recovery key) names the new one."""
+    fleet = load_fleet(files)
+    new = SigningKey.make()
+    rotation = Rotation(
+        aud=fleet.id,
+        key=b64url(new.public),
+        number=fleet.sovereign_number + 1,
+        exp=int(now_s) + FIRST_ACCEPTANCE_S,
+    )
+    kid = "recovery" if by_recovery else sovereign_kid(fleet.sovereign_number)
+    token = issue_token(rotation, kid, old.sign)
+    fleet = msgspec.structs.replace(
+        fleet,
+        sovereign=new.public,
+        sovereign_number=rotation.number,
+        rotations=(*fleet.rotations, token),
+    )
+    beside = files.sovereign.with_name("sovereign.key.new")
+    beside.unlink(missing_ok=True)
+    new.save(beside, passphrase)
+    save_fleet(files, certified(fleet, new, now_s))
+    beside.replace(files.sovereign)
+    return fleet
+
+
+def rotate_house(files: HouseFiles, sovereign: SigningKey, now_s: float) -> Fleet:
+    """Replace the house key and revoke the old one."""
+    fleet = load_fleet(files)
+    new = SigningKey.make()
+    revocation = Revocation(aud=fleet.id, what="house", key=fingerprint(fleet.house))
+    token = issue_token(revocation, sovereign_kid(fleet.sovereign_number), sovereign.sign)
+    fleet = msgspec.structs.replace(
+        fleet,
+        house=new.public,
+        house_number=fleet.house_number + 1,
+        seat=fleet.seat + 1,
+        revocations=(*fleet.revocations, token),
+    )
+    beside = files.house.with_name("house.key.new")
+    beside.unlink(missing_ok=True)
+    new.save(beside)
+    save_fleet(files, certified(fleet, sovereign, now_s))
+    beside.replace(files.house)
+    return fleet
+
+
+def revoke_lane(files: HouseFiles, sovereign: SigningKey, name: str) -> Fleet:
+    """Take a lane out of the fleet. Raises ConfigError for an unknown name."""
+    fleet = load_fleet(files)
+    lane = next((lane for lane in fleet.lanes if lane.name == name), None)
+    if lane is None:
+        known = ", ".join(lane.name for lane in fleet.lanes) or "none"
+        raise ConfigError((f"no lane named {name!r}; known: {known}",))
+    revocation = Revocation(aud=fleet.id, what="lane", key=fingerprint(lane.key))
+    token = issue_token(revocation, sovereign_kid(fleet.sovereign_number), sovereign.sign)
+    lanes = tuple(
+        msgspec.structs.replace(known, revoked=True) if known.name == name else known
+        for known in fleet.lanes
+    )
+    fleet = msgspec.structs.replace(
+        fleet, lanes=lanes, revocations=(*fleet.revocations, token)
+    )
+    save_fleet(files, fleet)
+    return fleet
+
+
+def with_lane(fleet: Fleet, lane: KnownLane) -> Fleet:
+    """Return the fleet with a lane added, or replaced when the name was paired before."""
+    others = tuple(known for known in fleet.lanes if known.name != lane.name)
+    return msgspec.structs.replace(fleet, lanes=(*others, lane))
+
+

@@ -1,0 +1,237 @@
+"""The arbiter: gives each decided action to one lane at a time, and knows when it is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from allegro.adapters.sqlite.ledger import SqliteLedger
+from allegro.core.actions import CreatePullRequest, MirrorRequest, ProposeChange
+from allegro.core.approvals import Order, issue_token
+from allegro.core.backoff import ORDER
+from allegro.core.canonical import keyed_hex
+from allegro.core.errors import EdgeError, Refusal
+from allegro.core.freeze import FreezeSet
+from allegro.core.lifecycle import State, Step
+from allegro.core.messages import GiveOrder
+from allegro.core.ports import Clock, Dice
+from allegro.core.requests import Request, parsed
+from allegro.core.settings import OrderSettings
+from allegro.house.files import Fleet
+from allegro.house.requests import Requests
+from allegro.link.dial import LaneLink
+
+_log = structlog.get_logger()
+IDLE_S = 30.0
+FINAL_REFUSALS = {
+    "malformed_action": Step.FAIL,
+    "repository_refused": Step.FAIL,
+    "approval_expired": Step.EXPIRE,
+}
+
+
+class Lanes(Protocol):
+    """The lanes that are linked now, in the order of preference: (name, fingerprint, link)."""
+
+    def linked(self) -> list[tuple[str, str, LaneLink]]: ...
+
+
+class Orders:
+    """Runs until cancelled. `kick` makes it look at once."""
+
+    def __init__(
+        self, requests: Requests, ledger: SqliteLedger, lanes: Lanes, clock: Clock, dice: Dice,
+        settings: OrderSettings, fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
+        sign: Callable[[bytes], bytes], change_token: Callable[[], str | None],
+    ) -> None:  # fmt: skip
+        self._requests = requests
+        self._ledger = ledger
+        self._lanes = lanes
+        self._clock = clock
+        self._dice = dice
+        self._settings = settings
+        self._fleet = fleet
+        self._freezes = freezes
+        self._sign = sign
+        self._change_token = change_token
+        self._kicked = asyncio.Event()
+        self._silent_from: dict[str, float] = {}
+        self._not_before: dict[str, float] = {}
+        self._refusals: dict[str, int] = {}
+        self._carrying: dict[str, asyncio.Task[None]] = {}
+        self.blocked = ""
+
+    @property
+    def wait_s(self) -> float:
+        """How long silence must last before nothing more can come of an order."""
+        return self._settings.ttl_s + self._settings.settle_s
+
+    def kick(self) -> None:
+        self._kicked.set()
+
+    def ordered_again_allowed(self, request: Request) -> bool:
+        """Whether the wait after the last order is over, on this house's own clock."""
+        until_s = self._silent_from.setdefault(request.id, self._clock.boot_s()) + self.wait_s
+        return until_s <= self._clock.boot_s()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                self._kicked.clear()
+                await self._look_at_all()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._kicked.wait(), self._pause_s())
+        finally:
+            for task in self._carrying.values():
+                task.cancel()
+
+    def _pause_s(self) -> float:
+        now_s = self._clock.boot_s()
+        waits = [IDLE_S]
+        for request in self._requests.all():
+            if request.is_final:
+                continue
+            if request.state in {State.ORDERED, State.SENT}:
+                from_s = self._silent_from.get(request.id, now_s)
+                waits.append(from_s + self.wait_s - now_s)
+            if request.id in self._not_before:
+                waits.append(self._not_before[request.id] - now_s)
+        return max(0.05, min(waits))
+
+    async def _look_at_all(self) -> None:
+        now_s = self._clock.now_s()
+        for request in self._requests.all():
+            if request.is_final or request.id in self._carrying:
+                continue
+            if request.state is State.PROPOSED and request.document.expires_s <= now_s:
+                await self._requests.take_step(request, Step.EXPIRE, "nobody answered in time")
+            elif request.state in {State.ORDERED, State.SENT}:
+                if self.ordered_again_allowed(request):
+                    await self._requests.take_step(request, Step.SILENCE, "no word from the lane")
+                    self.kick()
+            elif request.state in {State.APPROVED, State.UNKNOWN}:
+                self._maybe_carry(request)
+
+    def _maybe_carry(self, request: Request) -> None:
+        if len(self._carrying) >= self._settings.parallel:
+            return
+        if self._clock.boot_s() < self._not_before.get(request.id, float("-inf")):
+            return
+        if not self._freezes().is_thawed:
+            self.blocked = "frozen"
+            if not self._has_run_out(request):
+                return
+        if not self._lanes.linked():
+            self.blocked = "no lane is linked"
+            if not (self._has_run_out(request) and request.state is State.APPROVED):
+                return
+        task = asyncio.create_task(self._carry(request))
+        self._carrying[request.id] = task
+        task.add_done_callback(lambda done: self._carried(request.id, done))
+
+    def _carried(self, id_: str, task: asyncio.Task[None]) -> None:
+        self._carrying.pop(id_, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if not isinstance(error, EdgeError):
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "order task died", "exception": error}
+                )
+            _log.warning("order.postponed", request=id_, error=str(error))
+            self._postpone(id_)
+        self.kick()
+
+    def _postpone(self, id_: str) -> None:
+        count = self._refusals.get(id_, 0)
+        self._refusals[id_] = count + 1
+        delay_s = ORDER.delay_s(count, self._dice.fraction)
+        self._not_before[id_] = self._clock.boot_s() + delay_s
+
+    def _has_run_out(self, request: Request) -> bool:
+        if request.needs_approval:
+            return not self._clock.now_s() < request.approval_exp
+        return not self._clock.now_s() < request.document.expires_s
+
+    def _is_void(self, request: Request) -> bool:
+        """Whether the approval was given under an earlier seat."""
+        return request.needs_approval and request.approval is None
+
+    async def _carry(self, request: Request) -> None:
+        if self._has_run_out(request) or self._is_void(request):
+            await self._run_out(request)
+            return
+        name, lane, link = self._lanes.linked()[0]
+        challenge = await link.challenge()
+        number = await self._ledger.next_number("order")
+        moved = await self._requests.take_step(
+            request, Step.ORDER, f"order {number} to {name}", order_number=number, lane=name
+        )
+        if isinstance(moved, Refusal):
+            return
+        self._silent_from[request.id] = self._clock.boot_s()
+        fleet = self._fleet()
+        order = Order(
+            aud=fleet.id, lane=lane, challenge=challenge, number=number, digest=request.digest,
+            seat=fleet.seat, ttl_s=self._settings.ttl_s,
+        )  # fmt: skip
+        token = issue_token(order, f"house:{fleet.house_number}", self._sign)
+        branch, marker = dress_of(request, fleet.marker)
+        answer = await link.order(
+            lambda id_: GiveOrder(
+                id=id_, order=token, action=request.action, approval=request.approval,
+                branch=branch, marker=marker, change_token=self._token_for(request),
+            )  # fmt: skip
+        )
+        if not answer.reason:
+            self._refusals.pop(request.id, None)
+            self.blocked = ""
+            return
+        final = FINAL_REFUSALS.get(answer.reason)
+        told = f"{name} refused: {answer.reason}: {answer.detail}"
+        self.blocked = told
+        await self._requests.take_step(moved, Step.VOID, told)
+        if final is not None:
+            await self._requests.take_step(moved, final, told)
+        self._postpone(request.id)
+
+    def _token_for(self, request: Request) -> str | None:
+        changes_code = isinstance(parsed(request), ProposeChange | CreatePullRequest)
+        return self._change_token() if changes_code else None
+
+    async def _run_out(self, request: Request) -> None:
+        """End what may no longer be ordered: never before looking, where an order was out."""
+        if request.state is State.APPROVED and request.order_number == 0:
+            await self._requests.take_step(request, Step.EXPIRE, "ran out before an order was given")
+            return
+        linked = self._lanes.linked()
+        if not linked:
+            raise EdgeError("no lane is linked to look", transient=True)
+        branch, marker = dress_of(request, self._fleet().marker)
+        found = await linked[0][2].ask(
+            "look", {"action": request.action, "branch": branch, "marker": marker}
+        )
+        if found.get("finding") == "Present":
+            await self._requests.take_step(
+                request, Step.RECEIPT, "found by looking", artifact=int(found.get("number", 0)),
+                url=str(found.get("url", "")), commit=str(found.get("commit", "")),
+            )
+        elif found.get("finding") == "Conflict":
+            await self._requests.take_step(request, Step.CONFLICT, str(found.get("reason", "")))
+        else:
+            await self._requests.take_step(request, Step.EXPIRE, "ran out; looked: not there")
+
+
+def dress_of(request: Request, marker_key: bytes) -> tuple[str, str]:
+    """Return the real branch and the marker of an action: keyed, so that nobody can foresee them.
+
+    A mirror's marker names its request, so that each version of it is the same comment.
+    """
+    action = parsed(request)
+    named = action.request if isinstance(action, MirrorRequest) else request.digest
+    marker = keyed_hex(marker_key, "marker", named)[:32]
+    if isinstance(action, ProposeChange):
+        return f"{action.branch}-{keyed_hex(marker_key, 'branch', request.digest)[:12]}", marker
+    return action.head if isinstance(action, CreatePullRequest) else "", marker

@@ -1,0 +1,418 @@
+"""The lane program: wires adapters to duties, starts, and stops cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from allegro.adapters.clock import SystemClock, SystemDice
+from allegro.adapters.council import LocalCouncil
+from allegro.adapters.files import free_bytes, read_state, write_state
+from allegro.adapters.gitea.http import GiteaHttp
+from allegro.adapters.gitea.reader import GiteaReader
+from allegro.adapters.gitea.writer import GiteaWriter
+from allegro.adapters.notify import notify, watchdog_s
+from allegro.adapters.signatures import HpkeSealer, SigningKey, load_signing_key, verify
+from allegro.adapters.sqlite.journal import SqliteJournal, open_journal
+from allegro.adapters.tls import server_context
+from allegro.config import read_secret
+from allegro.core.backoff import FORGE
+from allegro.core.crashes import LASTS_S, is_safe_mode_due, remembered
+from allegro.core.errors import ConfigError, EdgeError
+from allegro.core.events import Event
+from allegro.core.freeze import UNKNOWN, FreezeSet
+from allegro.core.gate import LaneTrust
+from allegro.core.issues import Repository
+from allegro.core.pairing import Paired
+from allegro.core.ports import Clock, Council, Dice, ForgeReader, ForgeWriter, Journal, Sealer
+from allegro.core.settings import LaneSettings
+from allegro.core.timestamps import rfc3339
+from allegro.lane.audit import Audit, audit_repository, judge_identity
+from allegro.lane.desk import Desk
+from allegro.lane.executor import Executor
+from allegro.lane.files import LaneFiles
+from allegro.lane.forge import ForgeDuty
+from allegro.lane.queries import Queries
+from allegro.lane.recorder import Recorder
+from allegro.lane.state import LaneState
+from allegro.lane.status import Status
+from allegro.lane.taking import Taking
+from allegro.lane.triage import Triage
+from allegro.lane.webhook import Webhook
+from allegro.link.listen import LinkListener
+
+_log = structlog.get_logger()
+BEAT_S = 15.0
+DISK_S = 5.0
+AGE_S = 3600.0
+LEASE_S = 15.0
+STOP_S = 5.0
+
+
+class Ports:
+    """Everything outside, so that a test can put a fault between duty and adapter."""
+
+    def __init__(
+        self, *, clock: Clock, dice: Dice, journal: Journal, sealer: Sealer,
+        reader: ForgeReader, writer: ForgeWriter, council: Council,
+    ) -> None:  # fmt: skip
+        self.clock = clock
+        self.dice = dice
+        self.journal = journal
+        self.sealer = sealer
+        self.reader = reader
+        self.writer = writer
+        self.council = council
+
+
+Wrap = Callable[[Ports], Ports]
+
+
+class Refusing(Exception):
+    """The lane must not run like this; the message says what to do."""
+
+
+async def run(
+    settings: LaneSettings, *, leave_safe_mode: bool = False, wrap: Wrap = lambda ports: ports
+) -> int:
+    """Run the lane until SIGTERM or SIGINT; return the exit code.
+
+    Raises ConfigError before anything is started when key, pairing or secrets are missing.
+    """
+    files = LaneFiles(Path(settings.lane.state_dir))
+    key = load_signing_key(files.key)
+    held, paired = _pairing(files)
+    read_secret(Path(settings.forge.token_file))
+    clock, dice = SystemClock(), SystemDice()
+    crashes = read_state(files.crashes, list[float]) or []
+    if leave_safe_mode:
+        crashes = []
+        write_state(files.crashes, crashes)
+    safe = is_safe_mode_due(crashes, clock.now_s())
+    lane = _Lane(settings, files, key, held, paired, clock, dice, wrap, safe_mode=safe)
+    try:
+        await lane.start()
+        await lane.wait()
+    except Exception as error:
+        if not isinstance(error, ConfigError | Refusing):
+            write_state(files.crashes, remembered(crashes, clock.now_s()))
+        _log.critical("lane.died", error=repr(error))
+        raise
+    finally:
+        await lane.stop()
+    return 0
+
+
+def _pairing(files: LaneFiles) -> tuple[LaneTrust, Paired]:
+    held, paired = read_state(files.trust, LaneTrust), read_state(files.paired, Paired)
+    if held is None or paired is None:
+        raise ConfigError(
+            ("this lane is not paired: run `allegro pair --config lane.toml` and follow it",)
+        )
+    return held, paired
+
+
+class _Lane:
+    def __init__(
+        self, settings: LaneSettings, files: LaneFiles, key: SigningKey, held: LaneTrust,
+        paired: Paired, clock: Clock, dice: Dice, wrap: Wrap, *, safe_mode: bool,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._files = files
+        self._key = key
+        self._held = held
+        self._paired = paired
+        self._clock = clock
+        self._dice = dice
+        self._wrap = wrap
+        self._safe_mode = safe_mode
+        self._http = GiteaHttp(
+            settings.forge.url, self._daily_token, timeout_s=settings.forge.timeout_s
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runners: list[web.AppRunner] = []
+        self._listener: LinkListener | None = None
+        self._sqlite: SqliteJournal | None = None
+        self._stopping = asyncio.Event()
+        self._duty: ForgeDuty | None = None
+
+    async def start(self) -> None:
+        """Open the journal and the listeners; the forge is reached in the background."""
+        settings, clock = self._settings, self._clock
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, self._stopping.set)
+        self._sqlite = await open_journal(
+            self._files.journal,
+            cap_bytes=settings.journal.cap_mb * 1_000_000,
+            reserved_share=settings.journal.reserved_share,
+            new_id=self._dice.token(8).hex(),
+            now_s=clock.now_s,
+            gap_event=self._gap_event,
+        )
+        trust = self._held.trust
+        reader = GiteaReader(self._http)
+        self.ports = ports = self._wrap(
+            Ports(
+                clock=clock, dice=self._dice, journal=self._sqlite,
+                sealer=HpkeSealer(trust.fleet, self._paired.sealing), reader=reader,
+                writer=GiteaWriter(self._http, reader),
+                council=LocalCouncil(trust.lane, self._dice.token(8).hex(), clock.boot_s, LEASE_S),
+            )  # fmt: skip
+        )
+        self.state = LaneState(
+            clock=clock,
+            journal=ports.journal,
+            held=self._held,
+            freezes=read_state(self._files.freezes, FreezeSet) or UNKNOWN,
+            forge=forge_name(settings),
+            save_freezes=lambda freezes: write_state(self._files.freezes, freezes),
+            save_trust=lambda held: write_state(self._files.trust, held),
+            safe_mode=self._safe_mode,
+        )
+        self._check_disk()
+        self.recorder = Recorder(
+            ports.journal, ports.sealer, clock, self._dice, lane=settings.lane.name,
+            secret=self._paired.secret,
+        )
+        self.status = Status(self.state, settings, clock)
+        self.desk = Desk(
+            self.state, self.recorder, None, None, clock, self._dice,
+            sign=self._key.sign, verify=verify,
+            own_facts={"status": self.status.status, "doctor": self.status.doctor},
+        )  # fmt: skip
+        await self._listen()
+        self._background(self._forge(), "forge")
+        self._background(self._beats(), "beats")
+        self._background(self._housekeeping(), "housekeeping")
+        notify("READY=1\nSTATUS=running" + (" in safe mode" if self._safe_mode else ""))
+        _log.info("lane.ready", lane=settings.lane.name, safe_mode=self._safe_mode)
+
+    async def wait(self) -> None:
+        """Return at a signal. Raises what a duty died of."""
+        stop = asyncio.create_task(self._stopping.wait())
+        bug = asyncio.create_task(self.state.stopping.wait())
+        try:
+            done, _ = await asyncio.wait(
+                {stop, bug, *self._tasks}, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            stop.cancel()
+            bug.cancel()
+        for task in done:
+            if task in self._tasks:
+                task.result()
+        if bug in done:
+            raise RuntimeError("an effect ended in a bug; see the log")
+
+    async def stop(self) -> None:
+        """Stop listening, let effects end, close the journal."""
+        notify("STOPPING=1")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "desk"):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.desk.settle(), STOP_S)
+        if self._listener is not None:
+            await self._listener.stop()
+        for runner in self._runners:
+            await runner.cleanup()
+        await self._http.close()
+        if self._sqlite is not None:
+            await self._sqlite.close()
+        _log.info("lane.stopped")
+
+    def _background(self, duty: object, name: str) -> None:
+        self._tasks.append(asyncio.create_task(duty, name=name))  # type: ignore[arg-type]
+
+    def _daily_token(self) -> str:
+        return read_secret(Path(self._settings.forge.token_file))
+
+    async def _listen(self) -> None:
+        settings = self._settings
+        if settings.link.listen:
+            self._listener = LinkListener(self.desk)
+            await self._listener.start(settings.link.listen, self._tls())
+            self.status.is_linked = lambda: self._listener is not None and self._listener.is_linked
+        if settings.status.listen:
+            await self._serve(self.status.routes(), settings.status.listen)
+        if settings.webhook.listen:
+            hook = Webhook(
+                read_secret(Path(settings.webhook.secret_file)), self._hint, self._clock.now_s,
+                settings.webhook.per_minute,
+            )
+            await self._serve(hook.routes(), settings.webhook.listen)
+        assert self._sqlite is not None
+        sqlite = self._sqlite
+        self.status.journal_bytes = lambda: sqlite.bytes_kept
+        self.status.journal_lag = lambda: sqlite.head.seq - sqlite.acked.seq
+
+    async def _serve(self, app: web.Application, listen: str) -> None:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        self._runners.append(runner)
+        host, _, port = listen.rpartition(":")
+        try:
+            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        except OSError as error:
+            raise ConfigError((f"cannot listen on {listen}: {error}",)) from error
+
+    def _tls(self) -> ssl.SSLContext | None:
+        link = self._settings.link
+        if link.tls == "none" or link.listen.startswith("unix:"):
+            return None
+        if link.tls == "files":
+            return server_context(Path(link.cert_file), Path(link.key_file))
+        return server_context(self._files.certificate, self._files.certificate_key)
+
+    def _hint(self) -> None:
+        if self._duty is not None:
+            self._duty.hint()
+
+    async def _forge(self) -> None:
+        """Reach the forge, audit the token, then poll; wait and retry while it cannot be had."""
+        failures = 0
+        while True:
+            try:
+                duty = await self._forge_duty()
+                break
+            except EdgeError as error:
+                self.state.forge_trouble = str(error)
+                _log.warning("forge.unreachable", error=str(error))
+                await asyncio.sleep(FORGE.delay_s(failures, self._dice.fraction))
+                failures += 1
+        self._duty = duty
+        async with asyncio.TaskGroup() as group:
+            group.create_task(duty.run())
+            group.create_task(self._audits())
+
+    async def _forge_duty(self) -> ForgeDuty:
+        settings, ports = self._settings.forge, self.ports
+        self._bots = await self._bot_ids(ports.reader)
+        await self._audit(ports.reader)
+        taking = Taking(self.recorder, self.state.forge, await ports.journal.versions())
+        triage = Triage(
+            ports.reader, ports.writer, self.recorder, self.state, settings, ports.clock,
+            ports.dice, self._bots,
+        )
+        duty = ForgeDuty(
+            ports.reader, self.recorder, taking, triage, self.state, ports.council, settings,
+            ports.clock, ports.dice,
+        )
+        executor = Executor(
+            ports.reader, ports.writer, self.recorder, ports.clock, self.state.situation,
+            bots=self._bots, forbidden=settings.forbidden_users,
+            accepted=settings.accept_unprotected, write_s=settings.timeout_s,
+            shadow=settings.shadow,
+        )  # fmt: skip
+        self.desk.executor = executor
+        self.desk.queries = Queries(
+            ports.reader, executor.looking, self._bots, self.state.forge
+        )
+        self.status.reader = ports.reader
+        return duty
+
+    async def _bot_ids(self, reader: ForgeReader) -> frozenset[int]:
+        ids = set()
+        for login in self._settings.forge.bots:
+            id_ = await reader.user_id(login)
+            if id_ is None:
+                raise EdgeError(
+                    f"forge.bots names {login!r}, whom the forge does not know",
+                    transient=True, kind="not_found",
+                )
+            ids.add(id_)
+        return frozenset(ids)
+
+    async def _audits(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.forge.audit_s)
+            try:
+                await self._audit(self.ports.reader)
+            except EdgeError as error:
+                _log.warning("audit.failed", error=str(error))
+
+    async def _audit(self, reader: ForgeReader) -> None:
+        """Audit the daily token. An administrator's or a forbidden user's stops the program."""
+        settings = self._settings.forge
+        identity = await reader.whoami()
+        refusal = judge_identity(identity, self._bots, settings.forbidden_users)
+        if refusal is not None:
+            raise Refusing(f"the daily token cannot be used: {refusal}")
+        audits: list[Audit] = []
+        for repo in await self._watched(reader):
+            audits.append(
+                await audit_repository(reader, repo, identity, settings.accept_unprotected)
+            )
+            against = audits[-1].against
+            if against is None:
+                self.state.refused_repositories.pop(repo.id, None)
+            else:
+                self.state.refused_repositories[repo.id] = against
+        self.status.audits, self.status.audited_s = tuple(audits), self._clock.now_s()
+        data = {
+            "repositories": len(audits),
+            "comment_only": sum(audit.against is not None for audit in audits),
+            "bots": sorted(self._bots),
+        }
+        await self.recorder.tell("audit.done", data=data)
+
+    async def _watched(self, reader: ForgeReader) -> list[Repository]:
+        found: list[Repository] = []
+        for watch in self._settings.forge.watch:
+            if watch.startswith("org:"):
+                found += await reader.organisation_repositories(watch.removeprefix("org:"))
+            elif (repo := await reader.repository(watch)) is not None:
+                found.append(repo)
+        return found
+
+    async def _beats(self) -> None:
+        began_s = self._clock.boot_s()
+        while True:
+            with contextlib.suppress(EdgeError):
+                data = {"done_s": self.state.done.at_s, "cycles": self._duty.cycles if self._duty else 0}
+                await self.recorder.tell("lane.beat", data=data)
+            if self._safe_mode and self._clock.boot_s() - began_s > LASTS_S:
+                self.state.safe_mode = self._safe_mode = False
+                await self.recorder.tell("lane.safe_mode_ended")
+            await asyncio.sleep(BEAT_S)
+
+    async def _housekeeping(self) -> None:
+        beat_s, aged_s = watchdog_s(), float("-inf")
+        while True:
+            self._check_disk()
+            notify("WATCHDOG=1\nSTATUS=" + self.state.done.what)
+            now_s = self._clock.boot_s()
+            if now_s - aged_s > AGE_S:
+                aged_s = now_s
+                assert self._sqlite is not None
+                keep_s = self._settings.journal.keep_days * 86_400
+                await self._sqlite.age_out(self._clock.now_s() - keep_s)
+            await asyncio.sleep(min(DISK_S, beat_s or DISK_S))
+
+    def _check_disk(self) -> None:
+        free = free_bytes(self._files.folder)
+        self.state.disk_ok = free >= self._settings.journal.min_free_mb * 1_000_000
+
+    def _gap_event(self, reason: str, shed: int, count: int, first: int, last: int) -> Event:
+        return Event(
+            id=self._dice.token(16).hex(),
+            type="journal.gap",
+            source=f"lane:{self._settings.lane.name}",
+            time=rfc3339(self._clock.now_s()),
+            data={"reason": reason, "class": shed, "count": count, "first": first, "last": last},
+        )
+
+
+def forge_name(settings: LaneSettings) -> str:
+    """Return the name the forge has in digests: configured, or the address without scheme."""
+    if settings.forge.name:
+        return settings.forge.name
+    return settings.forge.url.split("://", 1)[1].rstrip("/").lower()

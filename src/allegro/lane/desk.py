@@ -1,0 +1,305 @@
+"""What the lane says on the link: greeting, log-in, answers, orders, stops (the LaneEnd)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from allegro import __version__
+from allegro.core.approvals import (
+    TYPES,
+    RecoveryStop,
+    Sign,
+    Thaw,
+    Verify,
+    b64url,
+    read_token,
+    sovereign_kid,
+    token_type,
+)
+from allegro.core.errors import EdgeError, Refusal
+from allegro.core.freeze import Freeze
+from allegro.core.gate import Presented, judge_order
+from allegro.core.messages import (
+    Bring,
+    Challenge,
+    ChallengeWanted,
+    FromHouse,
+    FromLane,
+    GiveOrder,
+    Greet,
+    Hello,
+    HouseBeat,
+    LaneBeat,
+    LogIn,
+    OrderAnswer,
+    Query,
+    Refused,
+    Reply,
+    Stop,
+    Welcome,
+)
+from allegro.core.actions import ProposeChange
+from allegro.core.ports import Clock, Dice, Dress
+from allegro.core.sequence import Continue, HouseBehind, Restart, resume
+from allegro.lane.executor import Executor
+from allegro.lane.queries import Queries
+from allegro.lane.recorder import Recorder
+from allegro.lane.state import LaneState
+from allegro.link.handshake import check_login, greet, take_token
+
+_log = structlog.get_logger()
+CHALLENGE_LIFE_S = 60.0
+MAX_CHALLENGES = 64
+_SUFFIX = re.compile(r"-[0-9a-f]{12}")
+_MARKER = re.compile(r"[0-9a-f]{32}")
+
+
+class Challenges:
+    """Random, single use, in memory: a restart makes every order void by itself."""
+
+    def __init__(self, clock: Clock, dice: Dice) -> None:
+        self._clock = clock
+        self._dice = dice
+        self._made: dict[str, float] = {}
+
+    def make(self) -> str:
+        now_s = self._clock.boot_s()
+        self._made = {c: at for c, at in self._made.items() if now_s - at < CHALLENGE_LIFE_S}
+        while len(self._made) >= MAX_CHALLENGES:
+            self._made.pop(next(iter(self._made)))
+        challenge = b64url(self._dice.token(32))
+        self._made[challenge] = now_s
+        return challenge
+
+    def take(self, challenge: str) -> float | None:
+        """Use up a challenge; return when it was made (boot-time s), None when not ours."""
+        return self._made.pop(challenge, None)
+
+
+class Desk:
+    """The LaneEnd. `sign` is the lane key's; `own_facts` answers `status` and `doctor`."""
+
+    def __init__(
+        self,
+        state: LaneState,
+        recorder: Recorder,
+        executor: Executor | None,
+        queries: Queries | None,
+        clock: Clock,
+        dice: Dice,
+        *,
+        sign: Sign,
+        verify: Verify,
+        own_facts: dict[str, Callable[[], Awaitable[Any]]],
+    ) -> None:
+        self.journal = recorder.journal
+        self.grew = recorder.grew
+        self.executor = executor
+        self.queries = queries
+        self._state = state
+        self._recorder = recorder
+        self._clock = clock
+        self._dice = dice
+        self._sign = sign
+        self._verify = verify
+        self._own_facts = own_facts
+        self._challenges = Challenges(clock, dice)
+        self.effects: set[asyncio.Task[None]] = set()
+
+    def greet(self, hello: Hello) -> tuple[Greet | Refused, str]:
+        challenge = b64url(self._dice.token(32))
+        greeting = greet(
+            hello, self._state.held.trust, counter_challenge=challenge, version=__version__,
+            sign=self._sign,
+        )
+        if isinstance(greeting, Refusal):
+            return Refused(greeting.reason, greeting.detail), ""
+        return greeting, challenge
+
+    async def log_in(self, message: LogIn, challenge: str) -> Welcome | Refused:
+        """Let a house in whose log-in holds; take trust, freezes and marks before anything else."""
+        held = check_login(
+            message, self._state.held, counter_challenge=challenge, verify=self._verify
+        )
+        if isinstance(held, Refusal):
+            return Refused(held.reason, held.detail)
+        new_seat = held.trust.seat > self._state.held.trust.seat
+        self._state.keep_trust(held)
+        self._state.house_offset_s = self._clock.now_s() - message.now_s
+        self._state.told_freezes(message.freezes)
+        for token in message.thaws:
+            self._thaw(token)
+        self._state.home_marks = {watch: (at, wall) for watch, at, wall in message.marks}
+        return await self._resume(message, new_seat)
+
+    async def answer(self, message: FromHouse) -> FromLane | None:
+        match message:
+            case ChallengeWanted():
+                return Challenge(message.id, self._challenges.make())
+            case GiveOrder():
+                return await self._take_order(message)
+            case Query():
+                return await self._query(message)
+            case Stop():
+                await self.stop(message.freeze)
+            case Bring():
+                await self._bring(message.token)
+            case _:
+                _log.warning("link.unexpected", message=type(message).__name__)
+        return None
+
+    async def heard(self, beat: HouseBeat) -> None:
+        self._state.house_offset_s = self._clock.now_s() - beat.now_s
+
+    def beat(self) -> LaneBeat:
+        return LaneBeat(self.journal.head.seq, self._state.done.what)
+
+    async def stop(self, freeze: Freeze) -> None:
+        """Freeze at once, then say so in the journal."""
+        self._state.freeze(freeze)
+        _log.warning("freeze.added", id=freeze.id, by=freeze.by)
+        await self._recorder.tell("freeze.added", data={"id": freeze.id}, words=freeze)
+
+    async def settle(self) -> None:
+        """Wait for effects that are under way; used at a clean stop."""
+        if self.effects:
+            await asyncio.wait(self.effects)
+
+    async def _resume(self, message: LogIn, new_seat: bool) -> Welcome | Refused:
+        journal = self.journal
+        by_journal = {cursor.journal: cursor for cursor in message.cursors}
+        cursor = by_journal.get(journal.head.journal)
+        decision = resume(
+            head=journal.head,
+            acked=journal.acked,
+            cursor=cursor,
+            chain_at_cursor=None if cursor is None else await journal.chain_at(cursor.seq),
+        )
+        if isinstance(decision, HouseBehind):
+            if not new_seat:
+                return Refused(
+                    "house_behind",
+                    "this house lost events it had acknowledged: it was restored from an older "
+                    "copy. If this machine is to act, run `allegro house take-seat`",
+                )
+            after = journal.acked
+        elif isinstance(decision, Restart):
+            name = self._dice.token(8).hex()
+            await journal.restart(name, decision.reason)
+            await self._recorder.tell("journal.restarted", words=decision.reason)
+            after = journal.acked
+        else:
+            assert isinstance(decision, Continue)
+            after = decision.after
+            await journal.acknowledge(after)
+        return Welcome(after, journal.head.seq, self._state.freezes.active, 0)
+
+    async def _query(self, query: Query) -> Reply:
+        try:
+            own = self._own_facts.get(query.method)
+            if own is not None:
+                return Reply(query.id, await own())
+            if self.queries is None:
+                raise EdgeError(self._state.forge_trouble or "the forge is not reachable yet", transient=True)
+            return Reply(query.id, await self.queries.answer(query.method, query.params))
+        except EdgeError as error:
+            return Reply(query.id, None, str(error), error.transient)
+
+    async def _take_order(self, given: GiveOrder) -> OrderAnswer:
+        trust = self._state.held.trust
+        situation = self._state.situation()
+        permit = judge_order(
+            Presented(given.order, given.action, given.approval),
+            trust,
+            situation,
+            take_challenge=self._challenges.take,
+            verify=self._verify,
+        )
+        if isinstance(permit, Refusal):
+            return await self._refuse(given, permit)
+        if not _MARKER.fullmatch(given.marker):
+            return await self._refuse(given, Refusal("bad_marker", "32 hex digits"))
+        action = permit.action
+        if isinstance(action, ProposeChange) and not (
+            given.branch.startswith(action.branch)
+            and _SUFFIX.fullmatch(given.branch.removeprefix(action.branch))
+        ):
+            return await self._refuse(given, Refusal("bad_branch", "not the branch of this action"))
+        if self.executor is None:
+            return await self._refuse(given, Refusal("forge_unreachable", self._state.forge_trouble))
+        dress = Dress(given.branch, given.marker, given.change_token)
+        task = asyncio.create_task(self.executor.carry_out(permit, dress))
+        self.effects.add(task)
+        task.add_done_callback(self._effect_ended)
+        self._state.did(f"took order {permit.order_number}")
+        return OrderAnswer(given.id, "", "")
+
+    def _effect_ended(self, task: asyncio.Task[None]) -> None:
+        self.effects.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, EdgeError):
+                _log.error("effect.ended", error=str(error))
+            else:
+                self._state.stopping.set()
+                _log.critical("effect.bug", error=repr(error))
+
+    async def _refuse(self, given: GiveOrder, refusal: Refusal) -> OrderAnswer:
+        _log.warning("order.refused", reason=refusal.reason, detail=refusal.detail)
+        try:
+            await self._recorder.tell("order.refused", data={"reason": refusal.reason})
+        except EdgeError as error:
+            _log.warning("order.refused.untold", error=str(error))
+        return OrderAnswer(given.id, refusal.reason, refusal.detail)
+
+    async def _bring(self, token: str) -> None:
+        if token_type(token) == TYPES[Thaw]:
+            if self._thaw(token):
+                await self._recorder.tell("freeze.thawed", words=token)
+            return
+        if token_type(token) == TYPES[RecoveryStop]:
+            await self._recovery_stop(token)
+            return
+        held = take_token(
+            self._state.held, token, now_s=self._clock.now_s(), verify=self._verify
+        )
+        if isinstance(held, Refusal):
+            _log.warning("trust.refused", reason=held.reason, detail=held.detail)
+            return
+        self._state.keep_trust(held)
+        await self._recorder.tell("trust.changed", data={"seat": held.trust.seat, "sovereign_number": held.trust.sovereign_number})
+
+    def _thaw(self, token: str) -> bool:
+        trust = self._state.held.trust
+        claims = read_token(
+            token, Thaw, kid=sovereign_kid(trust.sovereign_number), key=trust.sovereign,
+            aud=trust.fleet, verify=self._verify,
+        )
+        if isinstance(claims, Refusal):
+            _log.warning("thaw.refused", reason=claims.reason)
+            return False
+        known = set(claims.freezes) <= self._state.freezes.thawed
+        if known:
+            return False
+        if not self._clock.now_s() < claims.exp:
+            _log.warning("thaw.refused", reason="thaw_expired")
+            return False
+        self._state.thaw(claims.freezes)
+        return True
+
+    async def _recovery_stop(self, token: str) -> None:
+        trust = self._state.held.trust
+        claims = read_token(
+            token, RecoveryStop, kid="recovery", key=trust.recovery, aud=trust.fleet,
+            verify=self._verify,
+        )
+        if isinstance(claims, Refusal):
+            _log.warning("stop.refused", reason=claims.reason)
+            return
+        await self.stop(Freeze(claims.freeze, self._clock.now_s(), "recovery key", "recovery stop"))
+
+

@@ -1,0 +1,48 @@
+"""Where a lane keeps what: the files of its state folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+
+
+class LaneFiles(msgspec.Struct, frozen=True):
+    """The names of everything in a lane's state folder."""
+
+    folder: Path
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "lane.key"
+
+    @property
+    def trust(self) -> Path:
+        return self.folder / "trust.json"
+
+    @property
+    def paired(self) -> Path:
+        return self.folder / "paired.json"
+
+    @property
+    def freezes(self) -> Path:
+        return self.folder / "freezes.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal.db"
+
+    @property
+    def crashes(self) -> Path:
+        return self.folder / "crashes.json"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "link.crt"
+
+    @property
+    def certificate_key(self) -> Path:
+        return self.folder / "link.key"
+
+

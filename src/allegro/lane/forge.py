@@ -1,0 +1,309 @@
+"""The forge duty: polls what is watched, journals every version, marks new issues as seen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+
+from allegro.core.backoff import FORGE
+from allegro.core.errors import EdgeError
+from allegro.core.events import Event
+from allegro.core.issues import Issue, Repository
+from allegro.core.marks import Mark, Window, first_mark, next_mark, window
+from allegro.core.ports import Clock, Council, Dice, ForgeReader, IssuePage, Version
+from allegro.core.settings import ForgeSettings
+from allegro.lane.collect import ReadPage, collect
+from allegro.lane.reconcile import reconcile
+from allegro.lane.recorder import Recorder
+from allegro.lane.state import LaneState
+from allegro.lane.taking import Notes, Taking
+from allegro.lane.triage import Triage
+
+_log = structlog.get_logger()
+CHUNK = 500
+MARK_HOME_S = 60.0
+DEEP_S = 60.0
+REPOSITORIES_S = 300.0
+ACTIVE_S = 3600.0
+START_REACH_S = 3600
+ROLE = "forge"
+
+
+class Watch:
+    """One thing watched: a repository, or an organisation with the repositories it has."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.organisation = name.removeprefix("org:") if name.startswith("org:") else None
+        self.repositories: dict[int, Repository] = {}
+        self.mark: Mark | None = None
+        self.told_s = 0.0
+        self.deep_s = float("-inf")
+        self.listed_s = float("-inf")
+        self.reconciled_s = float("-inf")
+        self.started_s = 0
+
+
+class ForgeDuty:
+    """Runs while this lane holds the `forge` role. `hint` makes the next poll come at once."""
+
+    def __init__(
+        self,
+        reader: ForgeReader,
+        recorder: Recorder,
+        taking: Taking,
+        triage: Triage,
+        state: LaneState,
+        council: Council,
+        settings: ForgeSettings,
+        clock: Clock,
+        dice: Dice,
+    ) -> None:
+        self._reader = reader
+        self._recorder = recorder
+        self._taking = taking
+        self._triage = triage
+        self._state = state
+        self._council = council
+        self._settings = settings
+        self._clock = clock
+        self._dice = dice
+        self._hinted = asyncio.Event()
+        self._watches = [Watch(name) for name in settings.watch]
+        self._active: dict[int, float] = {}
+        self._swept: dict[int, tuple[float, int]] = {}
+        self._forge_now_s = 0
+        self.cycles = 0
+
+    def hint(self) -> None:
+        """Poll now: somebody says that something changed. What changed is read, never believed."""
+        self._hinted.set()
+
+    async def run(self) -> None:
+        """Poll until cancelled. A forge that fails is retried with backoff, marks standing."""
+        marks = await self._recorder.journal.marks()
+        for watch in self._watches:
+            watch.mark = marks.get(watch.name)
+            started = marks.get("started:" + watch.name)
+            watch.started_s = started.forge_s if started else 0
+        failures = 0
+        while True:
+            try:
+                await self.cycle()
+                await self._recovered(failures)
+                failures = 0
+            except EdgeError as error:
+                await self._failed(error, failures)
+                failures += 1
+            wait_s = self._settings.poll_s
+            if failures:
+                wait_s = max(wait_s, FORGE.delay_s(failures - 1, self._dice.fraction))
+            self._hinted.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hinted.wait(), wait_s)
+
+    async def cycle(self) -> None:
+        """Poll every watch once, sweep, and reconcile what is due."""
+        lease = await self._council.acquire(ROLE)
+        if lease is None:
+            self._state.leases.pop(ROLE, None)
+            return
+        self._state.leases[ROLE] = lease
+        if not self._recorder.journal.has_room:
+            self._state.did("journal full: waiting")
+            return
+        self._triage.new_cycle()
+        for watch in self._watches:
+            await self._refresh(watch)
+            await self._poll(watch)
+            for repo in list(watch.repositories.values()):
+                await self._sweep(repo)
+            await self._reconcile_if_due(watch)
+        self.cycles += 1
+        self._state.did("polled")
+
+    async def _refresh(self, watch: Watch) -> None:
+        """Learn which repositories a watch has, and their names and state."""
+        now_s = self._clock.boot_s()
+        if now_s - watch.listed_s < REPOSITORIES_S and watch.repositories:
+            return
+        if watch.organisation is not None:
+            found = await self._reader.organisation_repositories(watch.organisation)
+        else:
+            known = next(iter(watch.repositories.values()), None)
+            one = (
+                await self._reader.repository_by_id(known.id)
+                if known
+                else await self._reader.repository(watch.name)
+            )
+            if one is None:
+                raise EdgeError(
+                    f"{watch.name}: not there, or the daily token may not read it",
+                    transient=True, kind="not_found",
+                )
+            found = (one,)
+        watch.repositories = {repo.id: repo for repo in found}
+        watch.listed_s = now_s
+        for repo in found:
+            await self._append(self._taking.repository(repo))
+
+    def _read(self, watch: Watch) -> ReadPage:
+        if watch.organisation is not None:
+            organisation = watch.organisation
+            return lambda w, page: self._reader.organisation_issues(organisation, w, page)
+        repo = next(iter(watch.repositories.values()))
+        return lambda w, page: self._reader.repository_issues(repo, w, page)
+
+    async def _poll(self, watch: Watch) -> None:
+        read, now_s = self._read(watch), self._clock.now_s()
+        if watch.mark is None:
+            await self._begin(watch, read, now_s)
+        assert watch.mark is not None
+        reach_s = self._reach_s(watch)
+        collected = await collect(
+            read, window(watch.mark, overlap_s=reach_s), page_size=await self._page_size()
+        )
+        changed = await self._take(watch, collected.issues)
+        if collected.date_s:
+            self._forge_now_s = collected.date_s
+            self._state.forge_offset_s = self._clock.now_s() - collected.date_s
+            mark = next_mark(watch.mark, collected.date_s, now_s)
+            await self._advance(watch, mark, tell=changed)
+        await self._triage_all(watch, collected.issues)
+
+    async def _begin(self, watch: Watch, read: ReadPage, now_s: float) -> None:
+        """Start a watch: from the mark that is home, else from now with everything listed."""
+        first: IssuePage = await read(Window(2**31 - 2, None), 1)
+        date_s = first.date_s or int(now_s)
+        home = self._state.home_marks.get(watch.name)
+        watch.mark = Mark(*home) if home else first_mark(date_s, now_s)
+        watch.started_s = int(home[0]) if home else date_s
+        await self._recorder.append(
+            [], ("started:" + watch.name, Mark(watch.started_s, now_s))
+        )
+        watch.reconciled_s = float("-inf")
+
+    def _reach_s(self, watch: Watch) -> int:
+        now_s = self._clock.boot_s()
+        if watch.deep_s == float("-inf"):
+            watch.deep_s = now_s
+            return START_REACH_S
+        if now_s - watch.deep_s >= DEEP_S:
+            watch.deep_s = now_s
+            return max(self._settings.deep_overlap_s, self._settings.overlap_s)
+        return self._settings.overlap_s
+
+    async def _take(self, watch: Watch, issues: tuple[Issue, ...]) -> bool:
+        changed = False
+        for issue in issues:
+            repo = watch.repositories.get(issue.repository.id, issue.repository)
+            notes = await self._issue_notes(repo, issue)
+            if notes[0]:
+                changed = True
+                self._active[repo.id] = self._clock.boot_s()
+                await self._append(notes)
+        return changed
+
+    async def _issue_notes(self, repo: Repository, issue: Issue) -> Notes:
+        """Return what is new about an issue: itself, its comments, its pull request."""
+        known_count = self._taking.comment_count(issue)
+        closed_by = None
+        events, versions = self._taking.issue(issue)
+        if not events:
+            return events, versions
+        if issue.state == "closed" and known_count is not None:
+            closed_by = await self._closer(repo, issue.number)
+            if closed_by is not None:
+                events, versions = self._taking.issue(issue, closed_by)
+        if issue.comment_count or known_count:
+            comments = await self._reader.comments(repo, issue.number)
+            more = self._taking.comments(repo, issue.number, comments or ())
+            events, versions = events + more[0], versions + more[1]
+        if issue.is_pull_request:
+            pull = await self._reader.pull(repo, issue.number)
+            if pull is not None:
+                more = self._taking.pull(repo, pull, issue.updated_s)
+                events, versions = events + more[0], versions + more[1]
+        return events, versions
+
+    async def _closer(self, repo: Repository, number: int) -> int | None:
+        entries = await self._reader.timeline(repo, number)
+        closes = [entry.author_id for entry in entries if entry.type == "close"]
+        return closes[-1] if closes else None
+
+    async def _advance(self, watch: Watch, mark: Mark, *, tell: bool) -> None:
+        """Move the taken mark; tell it home when something changed, and once a minute."""
+        events: list[Event] = []
+        now_s = self._clock.boot_s()
+        if tell or now_s - watch.told_s >= MARK_HOME_S:
+            watch.told_s = now_s
+            data = {"watch": watch.name, "forge_s": mark.forge_s, "wall_s": mark.wall_s}
+            events = [self._recorder.event("forge.mark", data=data)]
+        await self._recorder.append(events, (watch.name, mark))
+        watch.mark = mark
+        await self._council.share_mark(watch.name, mark)
+
+    async def _sweep(self, repo: Repository) -> None:
+        """Find edited comments: an edit does not touch its issue's own time."""
+        now_s = self._clock.boot_s()
+        active = now_s - self._active.get(repo.id, float("-inf")) < ACTIVE_S
+        every_s = self._settings.sweep_s if active else self._settings.quiet_sweep_s
+        last_s, since_s = self._swept.get(repo.id, (now_s, self._forge_now_s))
+        if repo.id not in self._swept:
+            self._swept[repo.id] = (now_s, self._forge_now_s)
+            return
+        if now_s - last_s < every_s:
+            return
+        until_s = self._forge_now_s
+        reach_s = max(0, since_s - self._settings.deep_overlap_s)
+        page = 1
+        while True:
+            found = await self._reader.repository_comments(repo, reach_s, page)
+            for number, comment in found.comments:
+                await self._append(self._taking.comment(repo, number, comment))
+            if not found.comments or page * await self._page_size() >= found.total >= 0:
+                break
+            page += 1
+        self._swept[repo.id] = (now_s, until_s)
+
+    async def _reconcile_if_due(self, watch: Watch) -> None:
+        now_s = self._clock.boot_s()
+        if now_s - watch.reconciled_s < self._settings.reconcile_s:
+            return
+        for repo in watch.repositories.values():
+            await reconcile(self._reader, self._recorder, self._taking, repo, self._page_size)
+        watch.reconciled_s = now_s
+
+    async def _triage_all(self, watch: Watch, issues: tuple[Issue, ...]) -> None:
+        for issue in issues:
+            repo = watch.repositories.get(issue.repository.id, issue.repository)
+            await self._triage.consider(repo, issue, since_s=watch.started_s)
+
+    async def _append(self, notes: Notes) -> None:
+        events, versions = notes
+        for at in range(0, len(events), CHUNK):
+            part: list[Version] = versions[at : at + CHUNK]
+            await self._recorder.append(events[at : at + CHUNK], None, part)
+            self._taking.keep(part)
+
+    async def _page_size(self) -> int:
+        return (await self._reader.server()).page_size
+
+    async def _failed(self, error: EdgeError, failures: int) -> None:
+        _log.warning("forge.failed", error=str(error), transient=error.transient)
+        self._state.forge_trouble = str(error)
+        if failures == 2:
+            await self._alert("forge.unreachable", {"kind": error.kind, "status": error.status})
+
+    async def _recovered(self, failures: int) -> None:
+        self._state.forge_trouble = ""
+        if failures > 2:
+            await self._alert("forge.recovered", {"failures": failures})
+
+    async def _alert(self, type_: str, data: dict[str, object]) -> None:
+        with contextlib.suppress(EdgeError):
+            await self._recorder.tell(type_, data=data)
+
+

@@ -1,0 +1,96 @@
+"""The full comparison: what still exists is never missed, what vanished is told (G1)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+
+from allegro.core.issues import Comment, Issue, Repository
+from allegro.core.marks import Window
+from allegro.core.ports import ForgeReader
+from allegro.lane.collect import collect
+from allegro.lane.recorder import Recorder
+from allegro.lane.taking import Notes, Taking
+
+CHUNK = 500
+
+
+async def reconcile(
+    reader: ForgeReader,
+    recorder: Recorder,
+    taking: Taking,
+    repo: Repository,
+    page_size: Callable[[], Awaitable[int]],
+) -> None:
+    """List everything a repository has, journal what is new or changed, tell what is gone.
+
+    Raises EdgeError; what was journalled until then stays.
+    """
+    collected = await collect(
+        lambda window, page: reader.repository_issues(repo, window, page),
+        Window(0, None),
+        page_size=await page_size(),
+    )
+    comments = await _all_comments(reader, repo, await page_size())
+    pending: Notes = ([], [])
+    for issue in collected.issues:
+        _merge(pending, taking.issue(issue))
+        await _pull(reader, taking, repo, issue, pending)
+        _merge(pending, taking.comments(repo, issue.number, comments.get(issue.number, ())))
+        if len(pending[0]) >= CHUNK:
+            await _flush(recorder, taking, pending)
+    gone = await _gone(reader, taking, repo, {issue.number for issue in collected.issues})
+    for subject, number in gone:
+        _merge(pending, taking.vanished(repo.id, subject, number))
+    data = {"repository": repo.id, "issues": len(collected.issues), "vanished": len(gone)}
+    pending[0].append(recorder.event("forge.reconciled", data=data))
+    await _flush(recorder, taking, pending)
+
+
+async def _all_comments(
+    reader: ForgeReader, repo: Repository, page_size: int
+) -> dict[int, list[Comment]]:
+    by_issue: dict[int, list[Comment]] = defaultdict(list)
+    page, seen = 1, set[int]()
+    while True:
+        found = await reader.repository_comments(repo, 0, page)
+        for number, comment in found.comments:
+            if comment.id not in seen:
+                seen.add(comment.id)
+                by_issue[number].append(comment)
+        if not found.comments or (0 <= found.total <= page * page_size):
+            return by_issue
+        page += 1
+
+
+async def _pull(
+    reader: ForgeReader, taking: Taking, repo: Repository, issue: Issue, pending: Notes
+) -> None:
+    if issue.is_pull_request and pending[0] and pending[0][-1].data.get("number") == issue.number:
+        pull = await reader.pull(repo, issue.number)
+        if pull is not None:
+            _merge(pending, taking.pull(repo, pull, issue.updated_s))
+
+
+async def _gone(
+    reader: ForgeReader, taking: Taking, repo: Repository, listed: set[int]
+) -> list[tuple[str, int]]:
+    gone = []
+    for subject in taking.known(repo.id):
+        number = int(subject.rsplit("#", 1)[1])
+        if number not in listed and await reader.issue(repo, number) is None:
+            gone.append((subject, number))
+    return gone
+
+
+async def _flush(recorder: Recorder, taking: Taking, pending: Notes) -> None:
+    events, versions = pending
+    await recorder.append(list(events), None, list(versions))
+    taking.keep(versions)
+    events.clear()
+    versions.clear()
+
+
+def _merge(pending: Notes, more: Notes) -> None:
+    pending[0].extend(more[0])
+    pending[1].extend(more[1])

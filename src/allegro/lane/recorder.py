@@ -1,0 +1,79 @@
+"""Turns what a duty has to tell into sealed, journalled events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from allegro.core.canonical import keyed_hex
+from allegro.core.events import Event, content_id
+from allegro.core.marks import Mark
+from allegro.core.ports import Clock, Dice, Journal, Sealer, Version
+from allegro.core.sequence import Position
+from allegro.core.timestamps import rfc3339
+
+
+class Recorder:
+    """Makes events and appends them. `grew` is set after each append, for the link's sender."""
+
+    def __init__(
+        self, journal: Journal, sealer: Sealer, clock: Clock, dice: Dice, *, lane: str,
+        secret: bytes,
+    ) -> None:
+        self.journal = journal
+        self.grew = asyncio.Event()
+        self._sealer = sealer
+        self._clock = clock
+        self._dice = dice
+        self._lane = lane
+        self._secret = secret
+
+    def event(
+        self,
+        type_: str,
+        *,
+        subject: str = "",
+        data: dict[str, Any] | None = None,
+        words: Any = None,
+        id_: str = "",
+    ) -> Event:
+        """Return an event. `data` stays clear and holds no words; `words` are sealed (H7)."""
+        id_ = id_ or self._dice.token(16).hex()
+        sealed = b"" if words is None else self._sealer.seal(id_, msgspec.json.encode(words))
+        return Event(
+            id=id_,
+            type=type_,
+            source=f"lane:{self._lane}",
+            time=rfc3339(self._clock.now_s()),
+            subject=subject,
+            data=data or {},
+            sealed=sealed,
+        )
+
+    def version_id(self, subject: str, version: Version) -> str:
+        """Return the id that every lane gives this version of a forge object."""
+        return content_id(self._secret, subject, version.hash, version.turn)
+
+    def content(self, text: str) -> str:
+        """Name words without telling them: the same words give the same name in this fleet."""
+        return keyed_hex(self._secret, "content", text.replace("\r\n", "\n").strip())[:40]
+
+    async def append(
+        self,
+        events: Sequence[Event],
+        mark: tuple[str, Mark] | None = None,
+        versions: Sequence[Version] = (),
+    ) -> Position:
+        """Append in one commit. Raises JournalFull or EdgeError with nothing written."""
+        position = await self.journal.append(events, mark, versions)
+        self.grew.set()
+        return position
+
+    async def tell(
+        self, type_: str, *, subject: str = "", data: dict[str, Any] | None = None, words: Any = None
+    ) -> Position:
+        """Make and append one event."""
+        return await self.append([self.event(type_, subject=subject, data=data, words=words)])

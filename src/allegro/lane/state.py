@@ -1,0 +1,110 @@
+"""What a lane holds in memory while it runs, and the two small files behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from allegro.core.freeze import Freeze, FreezeSet, add, merge, thaw
+from allegro.core.gate import LaneTrust, Situation
+from allegro.core.lease import Lease
+from allegro.core.ports import Clock, Journal
+
+_log = structlog.get_logger()
+CLOCK_LIMIT_S = 30.0
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The last thing this lane did, for heartbeat and health."""
+
+    what: str = "started"
+    at_s: float = 0.0
+
+
+class LaneState:
+    """Trust, freezes, leases and health, with one place to ask for the Situation.
+
+    `save_freezes` and `save_trust` write the files; a set is kept in memory only once it is on
+    disk, except a freeze: that counts at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        journal: Journal,
+        held: LaneTrust,
+        freezes: FreezeSet,
+        forge: str,
+        save_freezes: Callable[[FreezeSet], None],
+        save_trust: Callable[[LaneTrust], None],
+        safe_mode: bool,
+    ) -> None:
+        self._clock = clock
+        self._journal = journal
+        self.held = held
+        self.freezes = freezes
+        self.forge = forge
+        self._save_freezes = save_freezes
+        self._save_trust = save_trust
+        self.safe_mode = safe_mode
+        self.disk_ok = True
+        self.leases: dict[str, Lease] = {}
+        self.refused_repositories: dict[int, str] = {}
+        self.house_offset_s: float | None = None
+        self.forge_offset_s: float | None = None
+        self.done = Done()
+        self.forge_trouble = ""
+        self.home_marks: dict[str, tuple[int, float]] = {}
+        self.stopping = asyncio.Event()
+
+    @property
+    def clock_trusted(self) -> bool:
+        """Whether our clock is near the house's or the forge's: off from both means no."""
+        offsets = [o for o in (self.house_offset_s, self.forge_offset_s) if o is not None]
+        return any(abs(offset) <= CLOCK_LIMIT_S for offset in offsets)
+
+    def situation(self) -> Situation:
+        return Situation(
+            freezes=self.freezes,
+            boot_s=self._clock.boot_s(),
+            now_s=self._clock.now_s(),
+            clock_trusted=self.clock_trusted,
+            room=self._journal.has_room and self.disk_ok,
+            safe_mode=self.safe_mode,
+            forge=self.forge,
+            refused_repositories=self.refused_repositories,
+        )
+
+    def did(self, what: str) -> None:
+        self.done = Done(what, self._clock.now_s())
+
+    def keep_trust(self, held: LaneTrust) -> None:
+        """Take a new trust. Raises EdgeError, keeping the old one, when it cannot be written."""
+        if held != self.held:
+            self._save_trust(held)
+            self.held = held
+
+    def freeze(self, freeze: Freeze) -> None:
+        """Freeze at once; a disk that refuses does not stop a freeze."""
+        self.freezes = add(self.freezes, freeze)
+        self._save_freezes(self.freezes)
+
+    def told_freezes(self, freezes: tuple[Freeze, ...]) -> None:
+        """Take the house's set by union; from now on the set is known."""
+        told = merge(self.freezes, FreezeSet(freezes))
+        if told != self.freezes:
+            self.freezes = told
+            self._save_freezes(told)
+
+    def thaw(self, freeze_ids: tuple[str, ...]) -> None:
+        """Lift freezes whose thaw was verified; kept only once it is on disk."""
+        thawed = thaw(self.freezes, freeze_ids)
+        if thawed != self.freezes:
+            self._save_freezes(thawed)
+            self.freezes = thawed
+
+

@@ -1,0 +1,186 @@
+"""What a lane tells of itself: health in public, details over the link, doctor's facts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from allegro import __version__
+from allegro.core.errors import EdgeError
+from allegro.core.ports import Clock, ForgeReader
+from allegro.core.settings import LaneSettings
+from allegro.lane.audit import Audit, judge_scopes
+from allegro.lane.state import LaneState
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """One line of `doctor`. `verdict` is ok, warn or bad; `mend` says what to do."""
+
+    what: str
+    verdict: str
+    told: str
+    source: str
+    age_s: float = 0.0
+    mend: str = ""
+
+
+class Status:
+    """Collects facts from state, journal and audits; asks nothing twice."""
+
+    def __init__(self, state: LaneState, settings: LaneSettings, clock: Clock) -> None:
+        self._state = state
+        self._settings = settings
+        self._clock = clock
+        self.audits: tuple[Audit, ...] = ()
+        self.audited_s = 0.0
+        self.reader: ForgeReader | None = None
+        self.journal_bytes = lambda: 0
+        self.journal_lag = lambda: 0
+        self.is_linked = lambda: False
+        self._registry = CollectorRegistry()
+        self._gauges = {
+            name: Gauge(f"allegro_lane_{name}", text, registry=self._registry)
+            for name, text in (
+                ("frozen", "1 while effects are stopped"),
+                ("linked", "1 while a house is linked"),
+                ("journal_bytes", "bytes waiting in the journal"),
+                ("journal_waiting", "events not yet acknowledged"),
+                ("forge_reachable", "1 while the forge answers"),
+            )
+        }
+
+    def healthy(self) -> bool:
+        return (
+            not self._state.forge_trouble and self._state.disk_ok
+            and not self._state.safe_mode and self._state.clock_trusted
+        )  # fmt: skip
+
+    async def status(self) -> dict[str, Any]:
+        """Return the lane's state in plain values: for `allegro status`."""
+        state = self._state
+        return {
+            "name": self._settings.lane.name,
+            "version": __version__,
+            "healthy": self.healthy(),
+            "frozen": not state.freezes.is_thawed,
+            "freezes": [freeze.id for freeze in state.freezes.active],
+            "safe_mode": state.safe_mode,
+            "shadow": self._settings.forge.shadow,
+            "done": state.done.what,
+            "done_s": state.done.at_s,
+            "forge": state.forge,
+            "forge_trouble": state.forge_trouble,
+            "journal_bytes": self.journal_bytes(),
+            "journal_waiting": self.journal_lag(),
+            "clock_trusted": state.clock_trusted,
+            "failure_domain": self._settings.lane.failure_domain,
+        }
+
+    async def doctor(self) -> list[dict[str, Any]]:
+        """Return doctor's facts as plain values."""
+        return [msgspec.to_builtins(fact) for fact in await self.facts()]
+
+    async def facts(self) -> list[Fact]:
+        now_s = self._clock.now_s()
+        facts = [
+            Fact("version", "ok", f"allegro {__version__}", "program"),
+            self._clock_fact(),
+            self._disk_fact(),
+            self._freeze_fact(),
+            await self._forge_fact(),
+            *self._identity_facts(now_s),
+            *self._protection_facts(now_s),
+        ]
+        if self._state.safe_mode:
+            facts.append(Fact("safe mode", "bad", "restarted after three crashes in a minute; acts are off",
+                              "lane state", mend="read the log, then start with --leave-safe-mode"))
+        if self._settings.forge.shadow:
+            facts.append(Fact("shadow mode", "warn", "nothing is written to the forge", "lane.toml",
+                              mend="set forge.shadow = false"))
+        return facts
+
+    def _clock_fact(self) -> Fact:
+        state = self._state
+        offsets = {"house": state.house_offset_s, "forge": state.forge_offset_s}
+        told = ", ".join(
+            f"{who}: {'unknown' if off is None else f'{off:+.1f} s'}" for who, off in offsets.items()
+        )
+        if state.clock_trusted:
+            return Fact("clock", "ok", told, "link beats and the forge's Date")
+        return Fact("clock", "bad", told, "link beats and the forge's Date",
+                    mend="set the clock (timedatectl set-ntp true); approvals are refused until then")
+
+    def _disk_fact(self) -> Fact:
+        waiting = f"{self.journal_lag()} events, {self.journal_bytes() // 1024} KiB wait for the house"
+        if self._state.disk_ok:
+            return Fact("disk and journal", "ok", waiting, "journal")
+        return Fact("disk and journal", "bad", waiting + "; the disk is nearly full", "statvfs",
+                    mend="free space; the lane resumes by itself")
+
+    def _freeze_fact(self) -> Fact:
+        active = self._state.freezes.active
+        if self._state.freezes.is_thawed:
+            return Fact("freeze", "ok", "not frozen", "freeze set")
+        told = f"{len(active)} freezes" if self._state.freezes.known else "freeze set unknown: counts as frozen"
+        return Fact("freeze", "warn", told, "freeze set", mend="allegro thaw ID, once the reason is gone")
+
+    async def _forge_fact(self) -> Fact:
+        if self._state.forge_trouble or self.reader is None:
+            return Fact("forge", "bad", self._state.forge_trouble or "not reached yet", "last request",
+                        mend="check forge.url, the network and the token")
+        try:
+            server = await self.reader.server()
+        except EdgeError as error:
+            return Fact("forge", "bad", str(error), "GET /version", mend="check forge.url")
+        return Fact("forge", "ok", f"{server.flavour} {server.version}", "GET /version")
+
+    def _identity_facts(self, now_s: float) -> list[Fact]:
+        if not self.audits:
+            return []
+        identity, age_s = self.audits[0].identity, now_s - self.audited_s
+        told = f"daily token of {identity.login} (id {identity.id})"
+        if identity.scopes is None:
+            scopes = Fact("token scopes", "warn", "this forge does not tell a token's scopes", "GET /token", age_s,
+                          "make sure it has write:issue, read:repository, read:user, read:organization and no more")
+        elif judge_scopes(identity):
+            scopes = Fact("token scopes", "warn", "more than needed: " + ", ".join(judge_scopes(identity)),
+                          "GET /token", age_s, "make a token with write:issue, read:repository, read:user, read:organization")
+        else:
+            scopes = Fact("token scopes", "ok", ", ".join(identity.scopes), "GET /token", age_s)
+        thief = Fact("a thief of the daily token", "warn", "could open, edit and label issues and comment as our bot",
+                     "scopes", age_s, "allegro revoke lane NAME, then delete the token at the forge")
+        return [Fact("identity", "ok", told, "GET /user", age_s), scopes, thief]
+
+    def _protection_facts(self, now_s: float) -> list[Fact]:
+        age_s = now_s - self.audited_s
+        facts = []
+        for audit in self.audits:
+            what = f"protection of {audit.repository}"
+            if audit.against is None:
+                facts.append(Fact(what, "ok", f"{audit.default_branch} is closed to our token", "branch", age_s))
+            else:
+                facts.append(Fact(what, "warn", "comment-only", "branch", age_s, audit.against))
+        return facts
+
+    def routes(self) -> web.Application:
+        """Return the loopback pages: `/healthz` bare, `/metrics` for Prometheus."""
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/metrics", self._metrics)
+        return app
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        good = self.healthy()
+        return web.Response(text="ok\n" if good else "unhealthy\n", status=200 if good else 503)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        gauges, state = self._gauges, self._state
+        gauges["frozen"].set(not state.freezes.is_thawed)
+        gauges["linked"].set(self.is_linked())
+        gauges["journal_bytes"].set(self.journal_bytes())
+        gauges["journal_waiting"].set(self.journal_lag())
+        gauges["forge_reachable"].set(not state.forge_trouble)
+        return web.Response(body=generate_latest(self._registry), content_type="text/plain")

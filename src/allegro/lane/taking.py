@@ -1,0 +1,184 @@
+"""From what the forge shows to journalled snapshots: each version once, in this lane's words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from allegro.core.canonical import sha256_hex
+from allegro.core.events import Event
+from allegro.core.issues import (
+    Comment,
+    Issue,
+    PullRequest,
+    Repository,
+    comment_subject,
+    issue_subject,
+    repository_subject,
+)
+from allegro.core.ports import Version
+from allegro.lane.recorder import Recorder
+
+Notes = tuple[list[Event], list[Version]]
+
+
+class Taking:
+    """Knows the newest version journalled of every object, and makes events of newer ones.
+
+    Nothing counts as taken before `keep` is called, after the append returned.
+    """
+
+    def __init__(self, recorder: Recorder, forge: str, versions: dict[str, Version]) -> None:
+        self._recorder = recorder
+        self._forge = forge
+        self._versions = versions
+        self._comments: dict[str, set[str]] = defaultdict(set)
+        for version in versions.values():
+            self._index(version)
+
+    def keep(self, versions: Iterable[Version]) -> None:
+        """Remember versions whose events are on disk."""
+        for version in versions:
+            self._versions[version.subject] = version
+            self._index(version)
+
+    def known(self, repository_id: int) -> dict[str, Version]:
+        """Return the living issues and pull requests known of a repository, by subject."""
+        prefix = f"{self._forge}/{repository_id}#"
+        return {
+            subject: version
+            for subject, version in self._versions.items()
+            if subject.startswith(prefix) and version.hash and "/pull" not in subject
+        }
+
+    def known_comments(self, repository_id: int, number: int) -> set[int]:
+        """Return the ids of the comments known of an issue."""
+        subjects = self._comments[issue_subject(self._forge, repository_id, number)]
+        return {int(subject.rsplit("/", 1)[1]) for subject in subjects}
+
+    def comment_count(self, issue: Issue) -> int | None:
+        """Return the comment count when this issue was last journalled, None for a new one."""
+        held = self._versions.get(self._subject(issue))
+        return None if held is None or not held.hash else held.extra
+
+    def issue(self, issue: Issue, closed_by: int | None = None) -> Notes:
+        """Return the snapshot of an issue if this version was not journalled yet."""
+        subject = self._subject(issue)
+        plain = msgspec.structs.replace(issue, repository=Repository(issue.repository.id, ""))
+        version = self._next(subject, plain, issue.updated_s, issue.comment_count)
+        if version is None:
+            return [], []
+        data = {
+            "repository": issue.repository.id, "number": issue.number, "state": issue.state,
+            "updated_s": issue.updated_s, "created_s": issue.created_s,
+            "author_id": issue.author_id, "is_pull": issue.is_pull_request,
+            "comments": issue.comment_count, "issue_id": issue.id,
+        }  # fmt: skip
+        if closed_by is not None:
+            data["closed_by"] = closed_by
+        return self._note("forge.snapshot.issue", version, data, issue)
+
+    def pull(self, repo: Repository, pull: PullRequest, updated_s: int) -> Notes:
+        """Return the snapshot of a pull request's own part."""
+        subject = issue_subject(self._forge, repo.id, pull.number) + "/pull"
+        version = self._next(subject, pull, updated_s, 0)
+        if version is None:
+            return [], []
+        data = {
+            "repository": repo.id, "number": pull.number, "state": pull.state,
+            "updated_s": updated_s, "author_id": pull.author_id, "head_commit": pull.head_commit,
+            "merged": pull.merged, "content": self._recorder.content(pull.title + "\n" + pull.body),
+        }  # fmt: skip
+        return self._note("forge.snapshot.pull", version, data, pull)
+
+    def comment(self, repo: Repository, number: int, comment: Comment) -> Notes:
+        """Return the snapshot of a comment."""
+        subject = comment_subject(self._forge, repo.id, comment.id)
+        version = self._next(subject, comment, comment.updated_s, number)
+        if version is None:
+            return [], []
+        data = {
+            "repository": repo.id, "number": number, "comment": comment.id,
+            "updated_s": comment.updated_s, "created_s": comment.created_s,
+            "author_id": comment.author_id, "content": self._recorder.content(comment.body),
+        }  # fmt: skip
+        return self._note("forge.snapshot.comment", version, data, comment)
+
+    def comments(self, repo: Repository, number: int, comments: Sequence[Comment]) -> Notes:
+        """Return what is new among all comments of one issue, and which of them vanished."""
+        events: list[Event] = []
+        versions: list[Version] = []
+        for comment in comments:
+            _extend(events, versions, self.comment(repo, number, comment))
+        for gone in self.known_comments(repo.id, number) - {comment.id for comment in comments}:
+            subject = comment_subject(self._forge, repo.id, gone)
+            _extend(events, versions, self.vanished(repo.id, subject, number))
+        return events, versions
+
+    def repository(self, repo: Repository) -> Notes:
+        """Return the snapshot of a repository: its name, and what changed about it."""
+        subject = repository_subject(self._forge, repo.id)
+        version = self._next(subject, repo, 0, 0)
+        if version is None:
+            return [], []
+        data = {"repository": repo.id, "private": repo.private, "archived": repo.archived}
+        return self._note("forge.snapshot.repository", version, data, repo)
+
+    def vanished(self, repository_id: int, subject: str, number: int) -> Notes:
+        """Return the event that says that a known object is no longer there."""
+        held = self._versions.get(subject)
+        turn = 0 if held is None else held.turn
+        version = Version(subject, "", held.updated_s if held else 0, turn, number)
+        id_ = self._recorder.version_id(
+            subject, msgspec.structs.replace(version, hash="vanished " + (held.hash if held else ""))
+        )
+        data = {
+            "repository": repository_id, "number": number, "vanished": True,
+            "updated_s": version.updated_s,
+        }  # fmt: skip
+        event = self._recorder.event("forge.vanished", subject=subject, data=data, id_=id_)
+        return [event], [version]
+
+    def _next(
+        self, subject: str, content: msgspec.Struct, updated_s: int, extra: int
+    ) -> Version | None:
+        hash_ = sha256_hex(msgspec.json.encode(content))[:32]
+        held = self._versions.get(subject)
+        if held is None:
+            return Version(subject, hash_, updated_s, 0, extra)
+        if held.hash == hash_:
+            return None
+        turn = held.turn + 1 if held.updated_s == updated_s else 0
+        return Version(subject, hash_, updated_s, turn, extra)
+
+    def _note(
+        self, type_: str, version: Version, data: dict[str, object], words: msgspec.Struct
+    ) -> Notes:
+        id_ = self._recorder.version_id(version.subject, version)
+        held = self._versions.get(version.subject)
+        if held is not None and held.updated_s > version.updated_s:
+            data["backdated"] = True  # an owner may set the time of a change into the past
+        event = self._recorder.event(
+            type_, subject=version.subject, data=data, words=words, id_=id_
+        )
+        return [event], [version]
+
+    def _subject(self, issue: Issue) -> str:
+        return issue_subject(self._forge, issue.repository.id, issue.number)
+
+    def _index(self, version: Version) -> None:
+        repo, found, _ = version.subject.partition("/comment/")
+        if not found:
+            return
+        subjects = self._comments[f"{repo}#{version.extra}"]
+        if version.hash:
+            subjects.add(version.subject)
+        else:
+            subjects.discard(version.subject)
+
+
+def _extend(events: list[Event], versions: list[Version], notes: Notes) -> None:
+    events += notes[0]
+    versions += notes[1]
