@@ -47,8 +47,19 @@ class ProtocolError(Exception):
     """The other side of the link broke the protocol; the connection ends, state stays."""
 
 
-class ConfigError(Exception):
+class ToldError(Exception):
+    """Something to tell a person and end with: the message is the whole of it.
+
+    `exit_code`: 1 refused or unhealthy, 2 usage or configuration, 3 not reachable, 4 frozen.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(ToldError):
     """A configuration cannot be used; `faults` are all of them, one line each."""
+
+    exit_code = 2
 
     def __init__(self, faults: tuple[str, ...]) -> None:
         super().__init__("\n".join(faults))

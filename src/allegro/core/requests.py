@@ -46,6 +46,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     artifact: int = 0
     url: str = ""
     commit: str = ""
+    branch: str = ""
     supersedes: str = ""
     superseded_by: str = ""
     internal: bool = False

@@ -118,7 +118,7 @@ async def _pin_change(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
         )
     action = ProposeChange(
         **_common(world, id_),
-        base=proposal.base,
+        base=world["base"],
         base_commit=world["base_commit"],
         branch=proposal.branch,
         title=proposal.title,
@@ -162,7 +162,7 @@ async def _pin_pull(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
     )
     action = CreatePullRequest(
         **_common(world, id_),
-        base=proposal.base,
+        base=world["base"],
         base_commit=world["base_commit"],
         head=proposal.branch,
         head_commit=world["head_commit"],

@@ -25,7 +25,7 @@ from allegro.adapters.tls import server_context
 from allegro.config import read_secret
 from allegro.core.backoff import FORGE
 from allegro.core.crashes import LASTS_S, is_safe_mode_due, remembered
-from allegro.core.errors import ConfigError, EdgeError
+from allegro.core.errors import ConfigError, EdgeError, ToldError
 from allegro.core.events import Event
 from allegro.core.freeze import UNKNOWN, FreezeSet
 from allegro.core.gate import LaneTrust
@@ -75,7 +75,7 @@ class Ports:
 Wrap = Callable[[Ports], Ports]
 
 
-class Refusing(Exception):
+class Refusing(ToldError):
     """The lane must not run like this; the message says what to do."""
 
 
@@ -100,14 +100,22 @@ async def run(
     try:
         await lane.start()
         await lane.wait()
-    except Exception as error:
-        if not isinstance(error, ConfigError | Refusing):
-            write_state(files.crashes, remembered(crashes, clock.now_s()))
-        _log.critical("lane.died", error=repr(error))
+    except* ToldError as told:
+        raise _first(told) from None
+    except* Exception as error:
+        write_state(files.crashes, remembered(crashes, clock.now_s()))
+        _log.critical("lane.died", error=repr(error.exceptions))
         raise
     finally:
         await lane.stop()
     return 0
+
+
+def _first(group: BaseExceptionGroup[ToldError]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _pairing(files: LaneFiles) -> tuple[LaneTrust, Paired]:
@@ -162,7 +170,7 @@ class _Lane:
             Ports(
                 clock=clock, dice=self._dice, journal=self._sqlite,
                 sealer=HpkeSealer(trust.fleet, self._paired.sealing), reader=reader,
-                writer=GiteaWriter(self._http, reader),
+                writer=GiteaWriter(self._http, reader, clock.now_s),
                 council=LocalCouncil(trust.lane, self._dice.token(8).hex(), clock.boot_s, LEASE_S),
             )  # fmt: skip
         )

@@ -95,7 +95,8 @@ class Queries:
         repo, paths = await self._repository(params), list(params["paths"])
         if len(paths) > MAX_PATHS:
             raise EdgeError(f"at most {MAX_PATHS} files a change", transient=False)
-        base_commit = params.get("base_commit") or await self._tip(repo, str(params["base"]))
+        base = str(params.get("base") or repo.default_branch)
+        base_commit = await self._tip(repo, base)
         commit = await self._reader.commit(repo, base_commit)
         if commit is None:
             raise EdgeError("the base commit cannot be read", transient=False)
@@ -113,15 +114,17 @@ class Queries:
             text = None if shown is None else base64.b64encode(shown).decode()
             files[path] = {"mode": leaf[0], "sha": leaf[1], "content": text}
         return {
-            "forge": self._forge, "repository": repo, "base_commit": base_commit, "files": files,
+            "forge": self._forge, "repository": repo, "base": base, "base_commit": base_commit,
+            "files": files,
         }  # fmt: skip
 
     async def _pin_pull(self, params: dict[str, Any]) -> dict[str, Any]:
         repo = await self._repository(params)
-        base_commit = await self._tip(repo, str(params["base"]))
+        base = str(params.get("base") or repo.default_branch)
+        base_commit = await self._tip(repo, base)
         head_commit = await self._tip(repo, str(params["head"]))
         return {
-            "forge": self._forge, "repository": repo, "base_commit": base_commit,
+            "forge": self._forge, "repository": repo, "base": base, "base_commit": base_commit,
             "head_commit": head_commit,
             "ci_paths": await self._looking.ci_changes(repo, base_commit, head_commit),
         }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from allegro.adapters.gitea import wire
 from allegro.adapters.gitea.http import GiteaHttp, decode
 from allegro.adapters.gitea.reader import GiteaReader
@@ -20,6 +22,7 @@ from allegro.core.issues import STATUS_SCOPE, Repository, is_status
 from allegro.core.look import WriteStep
 from allegro.core.ports import Dress
 from allegro.core.render import rendered_body
+from allegro.core.timestamps import rfc3339
 
 _COLOURS = {
     "pending": "#d4c5f9", "ready": "#0e8a16", "in-progress": "#1d76db", "blocked": "#b60205",
@@ -31,9 +34,12 @@ _SEEN_COLOUR = "#c5def5"
 class GiteaWriter:
     """Carries out single steps. What is sent is computed here from the permit's action."""
 
-    def __init__(self, http: GiteaHttp, reader: GiteaReader) -> None:
+    def __init__(
+        self, http: GiteaHttp, reader: GiteaReader, now_s: Callable[[], float]
+    ) -> None:
         self._http = http
         self._reader = reader
+        self._now_s = now_s
 
     async def perform(self, permit: Permit, step: WriteStep, dress: Dress, target: int) -> None:
         """Send the write of one step.
@@ -81,7 +87,10 @@ class GiteaWriter:
             if change.before is not None:
                 file["sha"] = change.before
             files.append(file)
-        body = {"branch": dress.branch, "message": action.title, "files": files}
+        # without dates some Gitea versions write commits of the year 2001
+        at = rfc3339(self._now_s())
+        dates = {"author": at, "committer": at}
+        body = {"branch": dress.branch, "message": action.title, "files": files, "dates": dates}
         await self._send("POST", repo, "/contents", body, dress.change_token, exists={409, 422})
 
     async def _open_pull(

@@ -18,7 +18,6 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
   row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, lane TEXT NOT NULL,
   type TEXT NOT NULL, subject TEXT NOT NULL, at_s REAL NOT NULL, stored BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS event_acts ON event (type, row) WHERE type NOT LIKE 'bench%';
 CREATE TABLE IF NOT EXISTS cursor (
   lane TEXT NOT NULL, journal TEXT NOT NULL, seq INTEGER NOT NULL, chain BLOB NOT NULL,
   at_s REAL NOT NULL, PRIMARY KEY (lane, journal));
@@ -169,6 +168,24 @@ class SqliteArchive:
         sql = f"SELECT row, lane, at_s, stored FROM event WHERE {' AND '.join(where)} ORDER BY row LIMIT ?"  # noqa: S608, E501
         rows = await self._worker.run(lambda c: c.execute(sql, (*params, limit)).fetchall())
         return [Archived(*row) for row in rows]
+
+    async def scan(
+        self, after_row: int, span: int, prefixes: tuple[str, ...]
+    ) -> tuple[list[Archived], int]:
+        """Return the events of these types among the next `span` rows, and the last row scanned."""
+
+        def job(connection: sqlite3.Connection) -> tuple[list[Archived], int]:
+            (last,) = connection.execute("SELECT COALESCE(MAX(row), 0) FROM event").fetchone()
+            upto = min(last, after_row + span)
+            rows = connection.execute(
+                "SELECT row, lane, at_s, stored, type FROM event WHERE row > ? AND row <= ?"
+                " ORDER BY row",
+                (after_row, upto),
+            )
+            found = [Archived(*row[:4]) for row in rows if row[4].startswith(prefixes)]
+            return found, max(upto, after_row)
+
+        return await self._worker.run(job)
 
     async def objects(self, repository: int, since_s: int, kind: str) -> list[bytes]:
         """Return the newest stored event of each object of a repository updated since then.

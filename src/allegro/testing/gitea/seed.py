@@ -19,7 +19,7 @@ def plant(world: World, seed: dict[str, Any]) -> Tokens:
                    "labels"?: [{"name", "color"?, "exclusive"?}]}],
          "repos": [{"owner", "name", "private"?, "default_branch"?, "files"?: {path: text},
                     "collaborators"?: {login: "read|write|admin"}, "labels"?: [...],
-                    "protections"?: [{"branch", "push_users"?}],
+                    "protections"?: [{"branch", "push_users"?, "merge_users"?}],
                     "issues"?: [{"user", "title", "body"?, "labels"?}]}],
          "tokens": [{"user", "name", "scopes"}]}
 
@@ -55,6 +55,6 @@ def _plant_repo(world: World, repo: dict[str, Any]) -> None:
     for label in repo.get("labels", []):
         world.add_label(row, **label)
     for rule in repo.get("protections", []):
-        world.protect(row, rule["branch"], rule.get("push_users", ()))
+        world.protect(row, rule["branch"], rule.get("push_users", ()), rule.get("merge_users"))
     for issue in repo.get("issues", []):
         world.open_issue(row, **issue)

@@ -191,12 +191,23 @@ class World(CodeActs):
         self.git(row).drop(f"refs/heads/{branch}")
         self.branch_moved(row, self.the_user(user), branch, old, None)
 
-    def protect(self, repo: RepoRef, branch: str, push_users: Sequence[str] = ()) -> Protection:
-        """Protect a branch or pattern: nobody may push, or only `push_users`."""
+    def protect(
+        self,
+        repo: RepoRef,
+        branch: str,
+        push_users: Sequence[str] = (),
+        merge_users: Sequence[str] | None = None,
+    ) -> Protection:
+        """Protect a branch or pattern: nobody may push, or only `push_users`.
+
+        Everybody who may write may still merge, unless `merge_users` lists who may.
+        """
         now_s = self.now_s()
         rule = Protection(branch, now_s, now_s)
         rule.enable_push = rule.push_whitelist = bool(push_users)
         rule.push_users = tuple(login.lower() for login in push_users)
+        rule.merge_whitelist = merge_users is not None
+        rule.merge_users = tuple(login.lower() for login in merge_users or ())
         self.the_repo(repo).protections[branch] = rule
         return rule
 

@@ -1,0 +1,5 @@
+"""`python -m allegro` is `allegro`."""
+
+from allegro.cli.main import main
+
+main()

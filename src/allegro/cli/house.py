@@ -1,0 +1,47 @@
+"""The house daemon, and what changes its seat."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from allegro.cli.output import log_json, run_async
+from allegro.cli.secrets import passphrase, poke
+from allegro.config import load_house
+from allegro.house.files import files_of, load_sovereign_key, socket_of, take_seat
+
+CONFIG = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--config", type=CONFIG, required=True, help="house.toml")
+@click.option("--check", is_flag=True, help="Check the configuration and end.")
+@click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning"]))
+@click.pass_context
+def house(ctx: click.Context, config: Path, check: bool, log_level: str) -> int:
+    """Run the house, or change its seat."""
+    settings = load_house(config)
+    ctx.obj = settings
+    if ctx.invoked_subcommand is not None:
+        return 0
+    if check:
+        click.echo(f"{config.name}: good")
+        return 0
+    from allegro.house.app import run  # noqa: PLC0415 (--check needs none of it)
+
+    log_json(log_level)
+    return run_async(run(settings))
+
+
+@house.command("take-seat")
+@click.pass_context
+def take_seat_command(ctx: click.Context) -> None:
+    """Make this machine the acting house; every other one stops being it."""
+    settings = ctx.obj
+    files = files_of(settings)
+    fleet = take_seat(files, load_sovereign_key(files, passphrase), time.time())  # noqa: TID251
+    click.echo(f"seat {fleet.seat} is taken by this house")
+    click.echo("open approvals are void and wait as requests again")
+    poke(socket_of(settings))

@@ -1,0 +1,117 @@
+"""The life of keys: rotate, revoke, and what each could have done since when."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from allegro.adapters.signatures import SigningKey
+from allegro.cli.output import Failure, run_async
+from allegro.cli.secrets import passphrase, poke
+from allegro.client.house_client import HouseClient
+from allegro.client.errors import HouseUnreachable
+from allegro.config import load_house
+from allegro.core.approvals import RecoveryStop, issue_token
+from allegro.core.timestamps import rfc3339
+from allegro.house.files import (
+    Fleet,
+    files_of,
+    load_fleet,
+    load_sovereign_key,
+    revoke_lane,
+    rotate_house,
+    rotate_sovereign,
+    socket_of,
+)
+
+_CONFIG = click.option(
+    "--config", type=click.Path(path_type=Path), required=True, help="house.toml"
+)
+STOP_LIFE_S = 3600
+
+
+@click.group()
+def keys() -> None:
+    """Rotate keys, or use the recovery key."""
+
+
+@keys.command("rotate")
+@_CONFIG
+@click.argument("which", type=click.Choice(["sovereign", "house"]))
+@click.option("--recovery", is_flag=True, help="Sign with the recovery key: the old one is lost.")
+@click.option("--passphrase/--no-passphrase", "ask", default=True, help="Encrypt the new key.")
+def rotate(config: Path, which: str, recovery: bool, ask: bool) -> None:
+    """Replace the sovereign key or the house key; lanes take the new one at once."""
+    settings = load_house(config)
+    files, now_s = files_of(settings), time.time()  # noqa: TID251
+    before = load_fleet(files)
+    if which == "house":
+        fleet = rotate_house(files, load_sovereign_key(files, passphrase), now_s)
+        click.echo(f"house key {fleet.house_number}; the old one is revoked")
+        _told(before, "orders and log-in, nothing without an approval")
+    else:
+        old = _recovery_key() if recovery else load_sovereign_key(files, passphrase)
+        secret = passphrase() if ask else None
+        fleet = rotate_sovereign(files, old, now_s, secret, by_recovery=recovery)
+        click.echo(f"sovereign key {fleet.sovereign_number}; lanes refuse lower numbers")
+        _told(before, "approve anything the policy allows to be approved")
+    poke(socket_of(settings))
+
+
+@keys.command("recovery-stop")
+@_CONFIG
+def recovery_stop(config: Path) -> None:
+    """Stop the fleet with the recovery key."""
+    settings = load_house(config)
+    fleet = load_fleet(files_of(settings))
+    key = _recovery_key()
+    claims = RecoveryStop(
+        aud=fleet.id, freeze=f"recovery-{int(time.time())}", exp=int(time.time()) + STOP_LIFE_S  # noqa: TID251
+    )
+    token = issue_token(claims, "recovery", key.sign)
+
+    async def bring() -> int:
+        async with HouseClient(socket_of(settings)) as house:
+            await house.post("stop", {"reason": "recovery stop", "by": "recovery key"})
+            return int((await house.post("bring", {"token": token}))["told"])
+
+    try:
+        click.echo(f"{run_async(bring())} lanes told")
+    except HouseUnreachable as error:
+        raise Failure(f"{error}\nthe signed stop, to be brought by hand:\n{token}", 3) from error
+
+
+@click.group()
+def revoke() -> None:
+    """Take a lane out of the fleet."""
+
+
+@revoke.command("lane")
+@_CONFIG
+@click.argument("name")
+def revoke_lane_command(config: Path, name: str) -> None:
+    """Revoke a lane: the house never dials it again."""
+    settings = load_house(config)
+    files = files_of(settings)
+    fleet = revoke_lane(files, load_sovereign_key(files, passphrase), name)
+    click.echo(f"lane {name} is revoked")
+    click.echo(f"since {rfc3339(fleet.began_s)} at the earliest it could have:")
+    click.echo("  - written as the daily token's user: issues, comments, labels")
+    click.echo("  - used the change token of orders it was given")
+    click.echo("  - read everything it carried while it ran; nothing that was stored before")
+    click.echo("now delete its daily token and the change token at the forge")
+    poke(socket_of(settings))
+
+
+def _recovery_key() -> SigningKey:
+    told: str = click.prompt("recovery key", hide_input=True, err=True)
+    try:
+        return SigningKey.from_bytes(bytes.fromhex(told.replace(" ", "")))
+    except ValueError as error:
+        raise Failure("that is not a recovery key: 64 hex digits", 2) from error
+
+
+def _told(before: Fleet, power: str) -> None:
+    click.echo(f"who had the old key since {rfc3339(before.began_s)} could: {power}")

@@ -1,0 +1,72 @@
+"""How commands speak: JSON or people's lines, colour only on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+import structlog
+from rich.console import Console
+
+from allegro.core.errors import ToldError
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 3
+EXIT_FROZEN = 4
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Failure(ToldError):
+    """A command that ends with a sentence and an exit code."""
+
+    def __init__(self, message: str, code: int = EXIT_REFUSED) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+def json_option(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object.")(command)
+
+
+def socket_option(command: F) -> F:
+    return click.option(
+        "--socket", type=click.Path(path_type=Path), default=None,
+        help="The house's Unix socket (default: the standard place, or ALLEGRO_SOCKET).",
+    )(command)  # fmt: skip
+
+
+def console() -> Console:
+    """Return a console that writes plain text where there is no terminal."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def print_json(value: Any) -> None:
+    click.echo(msgspec.json.encode(value).decode())
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+def log_json(level: str = "info") -> None:
+    """Write logs as JSON lines on standard error, never coloured."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

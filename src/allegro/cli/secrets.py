@@ -1,0 +1,35 @@
+"""Asking for a passphrase, and waking the house after its keys changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from allegro.cli.output import run_async
+from allegro.client.errors import HouseUnreachable
+from allegro.client.house_client import HouseClient
+
+
+def passphrase() -> bytes:
+    """Return the sovereign key's passphrase: from a file named in the environment, or asked."""
+    named = os.environ.get("ALLEGRO_PASSPHRASE_FILE")
+    if named:
+        return Path(named).read_text("utf-8").strip().encode()
+    told: str = click.prompt("passphrase of the sovereign key", hide_input=True, err=True)
+    return told.encode()
+
+
+def poke(socket: Path) -> bool:
+    """Let a running house take over changed keys; say so when none runs."""
+    async def reload() -> None:
+        async with HouseClient(socket) as house:
+            await house.post("reload")
+
+    try:
+        run_async(reload())
+    except HouseUnreachable:
+        click.echo("the house is not running; it takes this over when it starts", err=True)
+        return False
+    return True

@@ -1,0 +1,249 @@
+"""First steps: configurations and keys, and pairing a lane with its house."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from allegro.adapters.files import write_state
+from allegro.adapters.signatures import SigningKey, load_signing_key, verify
+from allegro.adapters.tls import make_certificate, pin_of
+from allegro.cli.output import Failure, json_option, print_json
+from allegro.cli.secrets import passphrase, poke
+from allegro.config import commented, load_house, load_lane
+from allegro.core.approvals import Pairing, b64url, fingerprint, issue_token, sovereign_kid, unb64url
+from allegro.core.errors import ConfigError, Refusal
+from allegro.core.gate import LaneTrust
+from allegro.core.pairing import (
+    HouseAnswer,
+    LaneOffer,
+    accept_answer,
+    answer_line,
+    offer_line,
+    read_offer,
+    six_words,
+)
+from allegro.core.settings import HouseSettings, LaneSettings
+from allegro.client.house_client import default_state_dir
+
+PAIRING_LIFE_S = 86_400
+_PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def init() -> None:
+    """Write a commented configuration and make keys."""
+
+
+@init.command("house")
+@click.option("--config", type=_PATH, required=True, help="house.toml to write")
+@click.option("--name", default="house", help="Name of the house.")
+@click.option("--state-dir", type=_PATH, default=None, help="Folder for keys and archive.")
+@click.option("--change-token-file", default="", help="File with the token that opens pull requests.")
+@click.option("--passphrase/--no-passphrase", "ask", default=True, help="Encrypt the sovereign key.")
+@click.option("--home", default="", help="Issue where requests are mirrored: owner/name#1.")
+def init_house(
+    config: Path, name: str, state_dir: Path | None, change_token_file: str, ask: bool, home: str
+) -> None:
+    """Make a house: sovereign, house, sealing and recovery key, and house.toml."""
+    from allegro.house.files import HouseFiles, make_house  # noqa: PLC0415
+
+    folder = (state_dir or default_state_dir()).expanduser().absolute()
+    _absent(config)
+    secret = _new_passphrase() if ask else None
+    recovery = make_house(HouseFiles(folder), time.time(), secret)  # noqa: TID251
+    values = {"house.name": name, "house.state_dir": str(folder)}
+    if change_token_file:
+        values["forge.change_token_file"] = change_token_file
+    if home:
+        values["requests.home"] = home
+    _write_config(config, commented(HouseSettings, values))
+    click.echo(f"wrote {config} and the keys in {folder}")
+    click.echo("")
+    click.echo("RECOVERY KEY, shown once. Write it down and keep it away from this machine:")
+    click.echo("  " + _grouped(recovery.private_bytes().hex()))
+    click.echo("It can stop the fleet and name a new sovereign key, and nothing else.")
+
+
+@init.command("lane")
+@click.option("--config", type=_PATH, required=True, help="lane.toml to write")
+@click.option("--name", required=True, help="Name of the lane: a-z 0-9 -")
+@click.option("--state-dir", type=_PATH, default=Path("/var/lib/allegro"), help="Its state folder.")
+@click.option("--forge", required=True, help="Address of Gitea or Forgejo.")
+@click.option("--token-file", required=True, help="File with the daily token.")
+@click.option("--watch", multiple=True, required=True, help='"owner/name" or "org:name"; repeat.')
+@click.option("--bot", multiple=True, required=True, help="Login of a fleet user; repeat.")
+@click.option("--listen", default="0.0.0.0:7420", help="Where the house dials in.")
+@click.option("--public-url", default="", help="How the house reaches it, wss://host:port.")
+@click.option("--tls", default="self-signed", type=click.Choice(["self-signed", "files", "none"]))
+def init_lane(
+    config: Path, name: str, state_dir: Path, forge: str, token_file: str, watch: tuple[str, ...],
+    bot: tuple[str, ...], listen: str, public_url: str, tls: str,
+) -> None:  # fmt: skip
+    """Make a lane: its key, its certificate, and lane.toml."""
+    from allegro.lane.files import LaneFiles  # noqa: PLC0415
+
+    _absent(config)
+    files = LaneFiles(state_dir.absolute())
+    files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if files.key.exists():
+        raise ConfigError((f"{files.folder} holds a lane already; nothing was changed",))
+    values = {
+        "lane.name": name, "lane.state_dir": str(files.folder), "forge.url": forge,
+        "forge.token_file": token_file, "forge.watch": watch, "forge.bots": bot,
+        "link.listen": listen, "link.tls": tls,
+    }  # fmt: skip
+    if public_url:
+        values["link.public_url"] = public_url
+    SigningKey.make().save(files.key)
+    if tls == "self-signed" and not listen.startswith("unix:"):
+        make_certificate(files.certificate, files.certificate_key, name, time.time())  # noqa: TID251
+    _write_config(config, commented(LaneSettings, values))
+    click.echo(f"wrote {config} and the keys in {files.folder}")
+    click.echo(f"next: allegro pair --config {config}")
+
+
+@click.command()
+@click.option("--config", type=_PATH, required=True, help="lane.toml on the lane, house.toml at home")
+@click.argument("line", required=False)
+@json_option
+def pair(config: Path, line: str | None, as_json: bool) -> None:
+    """Join a house and a lane: one pasted line each way.
+
+    On the lane without LINE: prints the lane's line. At home with the lane's line: prints the
+    house's. On the lane with the house's line: done. Both screens show the same six words.
+    """
+    text = config.read_text("utf-8") if config.exists() else ""
+    if "[lane]" in text:
+        told = _lane_answer(config, line) if line else _lane_offer(config)
+    else:
+        told = _house_answer(config, line)
+    if as_json:
+        print_json(told)
+        return
+    for key, value in told.items():
+        click.echo(f"{key}: {value}" if key != "line" else f"\n{value}\n")
+
+
+def _lane_offer(config: Path) -> dict[str, str]:
+    return {
+        "line": offer_line(_offer(load_lane(config))),
+        "next": "paste this line at home: allegro pair --config house.toml LINE",
+    }
+
+
+def _offer(settings: LaneSettings) -> LaneOffer:
+    from allegro.lane.files import LaneFiles  # noqa: PLC0415
+
+    files, link = LaneFiles(Path(settings.lane.state_dir)), settings.link
+    if not link.listen:
+        raise ConfigError(("lane.toml  link.listen  is off; the house could not dial in",))
+    key = load_signing_key(files.key)
+    plain = link.tls == "none" or link.listen.startswith("unix:")
+    pin = ""
+    if not plain:
+        certificate = Path(link.cert_file) if link.tls == "files" else files.certificate
+        pin = pin_of(certificate).hex()
+    return LaneOffer(settings.lane.name, b64url(key.public), _public_url(settings, plain), pin)
+
+
+def _public_url(settings: LaneSettings, plain: bool) -> str:
+    link = settings.link
+    if link.public_url:
+        return link.public_url
+    if link.listen.startswith("unix:"):
+        return "ws+unix://" + link.listen.removeprefix("unix:")
+    if link.listen.startswith(("0.0.0.0:", "[::]:")):
+        raise ConfigError(
+            ("lane.toml  link.public_url  is needed: say how the house reaches this lane",)
+        )
+    return ("ws://" if plain else "wss://") + link.listen
+
+
+def _house_answer(config: Path, line: str | None) -> dict[str, str]:
+    from allegro.house.files import (  # noqa: PLC0415
+        KnownLane,
+        files_of,
+        load_fleet,
+        load_sovereign_key,
+        save_fleet,
+        socket_of,
+        with_lane,
+    )
+
+    if not line:
+        raise Failure("give the lane's line: on the lane, run `allegro pair --config lane.toml`", 2)
+    offer = read_offer(line)
+    if isinstance(offer, Refusal):
+        raise Failure(str(offer))
+    settings = load_house(config)
+    files = files_of(settings)
+    fleet = load_fleet(files)
+    sovereign = load_sovereign_key(files, passphrase)
+    key = unb64url(offer.key)
+    pairing = Pairing(
+        aud=fleet.id, lane=fingerprint(key), name=offer.name, sealing=b64url(fleet.sealing),
+        recovery=b64url(fleet.recovery), exp=int(time.time()) + PAIRING_LIFE_S,  # noqa: TID251
+    )  # fmt: skip
+    answer = answer_line(
+        HouseAnswer(
+            fleet=fleet.id, sovereign=b64url(fleet.sovereign),
+            sovereign_number=fleet.sovereign_number, house=b64url(fleet.house),
+            secret=b64url(fleet.secret),
+            pairing=issue_token(pairing, sovereign_kid(fleet.sovereign_number), sovereign.sign),
+            certificate=fleet.certificate, seat=fleet.seat_token,
+        )  # fmt: skip
+    )
+    pin = bytes.fromhex(offer.pin) if offer.pin else None
+    save_fleet(files, with_lane(fleet, KnownLane(offer.name, key, offer.url, pin)))
+    poke(socket_of(settings))
+    return {
+        "line": answer,
+        "words": six_words(offer, answer),
+        "next": "paste this line on the lane: allegro pair --config lane.toml LINE; compare the words",
+    }
+
+
+def _lane_answer(config: Path, line: str) -> dict[str, str]:
+    from allegro.lane.files import LaneFiles  # noqa: PLC0415
+
+    settings = load_lane(config)
+    files, offer = LaneFiles(Path(settings.lane.state_dir)), _offer(settings)
+    if files.trust.exists():
+        raise Failure(
+            f"this lane is paired already; to pair it anew, remove {files.trust.name} and "
+            f"{files.paired.name} in {files.folder}"
+        )
+    accepted = accept_answer(line, offer, now_s=time.time(), verify=verify)  # noqa: TID251
+    if isinstance(accepted, Refusal):
+        raise Failure(str(accepted))
+    trust, paired = accepted
+    write_state(files.paired, paired)
+    write_state(files.trust, LaneTrust(trust))
+    return {"words": six_words(offer, line.strip()), "next": f"allegro lane --config {config}"}
+
+
+def _absent(config: Path) -> None:
+    if config.exists():
+        raise ConfigError((f"{config} is there already; nothing was changed",))
+
+
+def _write_config(config: Path, text: str) -> None:
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(text, "utf-8")
+
+
+def _new_passphrase() -> bytes:
+    if os.environ.get("ALLEGRO_PASSPHRASE_FILE"):
+        return passphrase()
+    told: str = click.prompt(
+        "passphrase for the sovereign key", hide_input=True, confirmation_prompt=True, err=True
+    )
+    return told.encode()
+
+
+def _grouped(text: str) -> str:
+    return " ".join(text[at : at + 8] for at in range(0, len(text), 8))

@@ -1,0 +1,165 @@
+"""Draws a request: what is signed, computed from the very bytes that are signed (S10)."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+from typing import Any
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from allegro.core.actions import (
+    Action,
+    CloseIssue,
+    CommentOnIssue,
+    CreatePullRequest,
+    FileChange,
+    ProposeChange,
+    UpdateStatus,
+    action_digest,
+    ci_paths,
+    git_blob_id,
+    is_ci_path,
+    kind_of,
+    parse_action,
+)
+from allegro.core.canonical import sha256_hex
+from allegro.core.errors import Refusal, ToldError
+from allegro.core.render import visible
+from allegro.core.timestamps import rfc3339
+
+MAX_DIFF_LINES = 400
+_STYLE = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def checked_action(told: dict[str, Any]) -> tuple[bytes, Action]:
+    """Return the bytes of a request and what they say. Raises ToldError when they disagree.
+
+    Nothing but these bytes is shown as what would be signed: not the digest that was sent
+    along, nor a summary.
+    """
+    raw = base64.b64decode(told["action"])
+    if action_digest(raw) != told["digest"]:
+        raise ToldError("the house sent a digest that is not the digest of the action: refused")
+    action = parse_action(raw)
+    if isinstance(action, Refusal):
+        raise ToldError(f"the action cannot be read: {action}")
+    return raw, action
+
+
+def draw(told: dict[str, Any], console: Console) -> None:
+    """Draw one request as a box."""
+    _, action = checked_action(told)
+    head = Table.grid(padding=(0, 2))
+    for name, value in _head(told, action):
+        head.add_row(Text(name, style="dim"), Text(visible(value)))
+    parts: list[Any] = [head]
+    warnings = _warnings(action, told)
+    if warnings:
+        parts.append(Text("\n".join("! " + line for line in warnings), style="bold yellow"))
+    parts += _content(action, told)
+    title = f"{told['id']}  {told['state']}"
+    console.print(Panel(Group(*parts), title=Text(title), title_align="left", border_style="cyan"))
+
+
+def _head(told: dict[str, Any], action: Action) -> list[tuple[str, str]]:
+    document = told["document"]
+    rows = [
+        ("act", kind_of(action)),
+        ("where", f"{action.repository.name} (id {action.repository.id}) on {action.forge}"),
+    ]
+    match action:
+        case ProposeChange():
+            rows += [
+                ("branch", f"{action.branch}-… → {action.base} at {action.base_commit[:12]}"),
+                ("title", action.title),
+            ]
+        case CreatePullRequest():
+            rows += [
+                ("branch", f"{action.head} at {action.head_commit[:12]} → {action.base}"),
+                ("title", action.title),
+            ]
+        case UpdateStatus():
+            rows.append(("status", f"#{action.issue} → {action.status}"))
+        case CloseIssue() | CommentOnIssue():
+            rows.append(("issue", f"#{action.issue}"))
+    rows += [
+        ("digest", told["digest"]),
+        ("asked", f"{document['question']}"),
+        ("urgency", f"{document['urgency']}, expires {rfc3339(document['expires_s'])}"),
+        ("advice", document["recommendation"]),
+    ]
+    return rows
+
+
+def _warnings(action: Action, told: dict[str, Any]) -> list[str]:
+    found = []
+    if touched := ci_paths(action):
+        found.append(f"can make the forge run code: {', '.join(map(visible, touched))}")
+    hidden = [
+        name
+        for name, text in (("title", getattr(action, "title", "")), ("text", getattr(action, "body", "")))
+        if visible(text) != text
+    ]
+    if hidden:
+        found.append(f"hidden characters in {' and '.join(hidden)}; shown as ⟨U+…⟩")
+    if isinstance(action, CloseIssue):
+        found += _close_warnings(action, told)
+    return found
+
+
+def _close_warnings(action: CloseIssue, told: dict[str, Any]) -> list[str]:
+    notes = told.get("notes", {})
+    if sha256_hex(notes.get("body", "").encode()) != action.body_sha256:
+        return ["the text shown below is not the text that is signed"]
+    return []
+
+
+def _content(action: Action, told: dict[str, Any]) -> list[Any]:
+    match action:
+        case ProposeChange():
+            body = [Text(visible(action.body)), Text("")] if action.body else []
+            bases = told.get("bases", {})
+            return [*body, *(_file(action, change, bases) for change in action.files)]
+        case CloseIssue():
+            notes = told.get("notes", {})
+            return [Text(action.title, style="bold"), Text(visible(notes.get("body", "")))]
+        case _:
+            return [Text(visible(getattr(action, "body", "")))]
+
+
+def _file(action: ProposeChange, change: FileChange, bases: dict[str, str | None]) -> Text:
+    mark = "  CI" if is_ci_path(change.path) else ""
+    text = Text(f"{change.operation} {visible(change.path)} ({change.mode}){mark}\n", style="bold")
+    for line in diff_lines(action, change, bases.get(change.path)):
+        text.append(line + "\n", style=_STYLE.get(line[:1], ""))
+    return text
+
+
+def diff_lines(action: ProposeChange, change: FileChange, base: str | None) -> list[str]:
+    """Return a unified diff against the approved base, or why there is none.
+
+    The base content counts only when its git id is the one in the signed bytes.
+    """
+    before = base64.b64decode(base) if base is not None else b""
+    if change.before is not None:
+        if base is None:
+            return ["(what stands there now is too large to show)"]
+        if git_blob_id(before, like=action.base_commit) != change.before:
+            return ["! what the lane gave as the present content is NOT what is signed against"]
+    try:
+        old, new = before.decode("utf-8"), change.raw().decode("utf-8")
+    except UnicodeDecodeError:
+        return [f"(binary: {len(before)} → {len(change.raw())} bytes, sha256 {sha256_hex(change.raw())})"]
+    lines = [
+        visible(line)
+        for line in difflib.unified_diff(
+            old.splitlines(), new.splitlines(), "base", "change", lineterm=""
+        )
+    ][2:]
+    if len(lines) > MAX_DIFF_LINES:
+        lines = [*lines[:MAX_DIFF_LINES], f"… {len(lines) - MAX_DIFF_LINES} more lines"]
+    return lines or ["(line ends or mode only)"]

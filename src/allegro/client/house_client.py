@@ -1,0 +1,114 @@
+"""Talks to the house's Unix socket: one request, one answer, typed errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from allegro.client.errors import BadRequest, HouseUnreachable, NotNow
+
+WAIT_S = 50.0
+
+
+def default_socket() -> Path:
+    """Return where a house listens when nothing else is configured."""
+    told = os.environ.get("ALLEGRO_SOCKET")
+    return Path(told) if told else default_state_dir() / "house.sock"
+
+
+def default_state_dir() -> Path:
+    """Return the house's state folder by the custom of the system (XDG, macOS)."""
+    if sys.platform == "darwin":
+        return Path("~/Library/Application Support/allegro").expanduser()
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "allegro"
+
+
+class HouseClient:
+    """Use as an async context manager."""
+
+    def __init__(self, socket: Path | None = None) -> None:
+        self._socket = socket or default_socket()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> HouseClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        await self.close()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def get(self, path: str, **params: str | int | float) -> Any:
+        """Read. Raises HouseUnreachable, BadRequest, NotNow."""
+        return await self._call("GET", path, params, None)
+
+    async def post(self, path: str, body: Any = None) -> Any:
+        """Ask for something. Raises HouseUnreachable, BadRequest, NotNow."""
+        return await self._call("POST", path, {}, body)
+
+    async def events(self, **params: str | int) -> AsyncIterator[dict[str, Any]]:
+        """Yield archived events, oldest first; with follow=1 without end."""
+        try:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
+            async with self._open().get(
+                "http://house/v1/events", params=params, timeout=timeout
+            ) as response:
+                async for line in response.content:
+                    yield msgspec.json.decode(line)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    async def _call(
+        self, method: str, path: str, params: dict[str, str | int | float], body: Any
+    ) -> Any:
+        try:
+            async with self._open().request(
+                method, f"http://house/v1/{path}", params=params,
+                data=None if body is None else msgspec.json.encode(body),
+                timeout=aiohttp.ClientTimeout(total=WAIT_S + 15),
+            ) as response:  # fmt: skip
+                raw = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._unreachable(error) from error
+        answer = msgspec.json.decode(raw)
+        if response.status < 300:
+            return answer
+        told = str(answer.get("error", f"status {response.status}"))
+        raise (NotNow if response.status == 503 else BadRequest)(told)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.UnixConnector(path=str(self._socket))
+            self._session = aiohttp.ClientSession(connector=connector)
+        return self._session
+
+    def _unreachable(self, error: Exception) -> HouseUnreachable:
+        return HouseUnreachable(
+            f"the house does not answer at {self._socket}: start it with `allegro house` ({error})"
+        )
+
+
+async def get(socket: Path | None, path: str) -> Any:
+    """Read one thing from the house on this socket."""
+    async with HouseClient(socket) as house:
+        return await house.get(path)
+
+
+async def post(socket: Path | None, path: str, body: Any = None) -> Any:
+    """Ask the house on this socket for one thing."""
+    async with HouseClient(socket) as house:
+        return await house.post(path, body)

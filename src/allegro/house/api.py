@@ -1,0 +1,241 @@
+"""The house's API: HTTP on a Unix socket of the owner. It can ask and deny; it cannot sign."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from allegro.adapters.sqlite.archive import Archived, SqliteArchive
+from allegro.core.errors import EdgeError, Refusal
+from allegro.core.events import Event, decode_event
+from allegro.house.facts import Facts
+from allegro.house.lanes import Lanes
+from allegro.house.proposals import Proposal
+from allegro.house.requests import Requests
+from allegro.house.views import brief, whole
+
+MAX_BODY = 16 * 1024 * 1024
+MAX_WAIT_S = 55.0
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Hooks(msgspec.Struct, frozen=True):
+    """What the API lets the app do: stop, thaw, reload after a key change."""
+
+    stop: Callable[[str, str], Awaitable[dict[str, Any]]]
+    thaw: Callable[[str], Awaitable[Refusal | None]]
+    reload: Callable[[], Awaitable[dict[str, Any]]]
+    bring: Callable[[str], Awaitable[int]]
+
+
+class Api:
+    """Routes and nothing else: every answer comes from a duty."""
+
+    def __init__(
+        self, requests: Requests, archive: SqliteArchive, lanes: Lanes, facts: Facts,
+        hooks: Hooks, open_words: Callable[[Event], Any],
+    ) -> None:  # fmt: skip
+        self._requests = requests
+        self._archive = archive
+        self._lanes = lanes
+        self._facts = facts
+        self._hooks = hooks
+        self._open_words = open_words
+        self._grew = asyncio.Condition()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, socket: Path) -> None:
+        app = web.Application(client_max_size=MAX_BODY, middlewares=[_errors])
+        app.add_routes(
+            [
+                web.get("/v1/status", self._status),
+                web.get("/v1/doctor", self._doctor),
+                web.get("/v1/requests", self._list),
+                web.post("/v1/requests", self._propose),
+                web.get("/v1/requests/{id}", self._show),
+                web.get("/v1/requests/{id}/wait", self._wait),
+                web.post("/v1/requests/{id}/approve", self._approve),
+                web.post("/v1/requests/{id}/reject", self._reject),
+                web.post("/v1/requests/{id}/withdraw", self._withdraw),
+                web.post("/v1/stop", self._stop),
+                web.post("/v1/thaw", self._thaw),
+                web.post("/v1/bring", self._bring),
+                web.post("/v1/reload", self._reload),
+                web.get("/v1/events", self._events),
+                web.get("/v1/gaps", self._gaps),
+                web.get("/v1/issues", self._issues),
+                web.post("/v1/ask", self._ask),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        socket.unlink(missing_ok=True)
+        await web.UnixSite(self._runner, str(socket)).start()
+        socket.chmod(0o600)
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def archived(self) -> None:
+        """Wake whoever follows events."""
+        asyncio.ensure_future(self._wake())  # noqa: RUF006 (nothing waits for it)
+
+    async def _wake(self) -> None:
+        async with self._grew:
+            self._grew.notify_all()
+
+    async def _status(self, _: web.Request) -> web.Response:
+        return _json(await self._facts.status())
+
+    async def _doctor(self, _: web.Request) -> web.Response:
+        return _json(await self._facts.doctor())
+
+    async def _list(self, request: web.Request) -> web.Response:
+        state, internal = request.query.get("state"), request.query.get("internal") == "1"
+        found = [
+            brief(one)
+            for one in self._requests.all()
+            if (internal or not one.internal) and (state is None or one.state.value == state)
+        ]
+        return _json({"schema": "allegro.requests/1", "requests": found[-500:]})
+
+    async def _propose(self, request: web.Request) -> web.Response:
+        proposal = _decode(await request.read(), Proposal)
+        return _json(whole(await self._requests.propose(proposal)), 201)
+
+    async def _show(self, request: web.Request) -> web.Response:
+        return _answer(self._requests.find(request.match_info["id"]))
+
+    async def _wait(self, request: web.Request) -> web.Response:
+        timeout_s = min(MAX_WAIT_S, float(request.query.get("timeout_s", "30")))
+        return _answer(await self._requests.wait(request.match_info["id"], timeout_s))
+
+    async def _approve(self, request: web.Request) -> web.Response:
+        body = _decode(await request.read(), dict[str, str])
+        return _answer(
+            await self._requests.approve(request.match_info["id"], body.get("token", ""))
+        )
+
+    async def _reject(self, request: web.Request) -> web.Response:
+        body = _decode(await request.read(), dict[str, str])
+        return _answer(
+            await self._requests.reject(request.match_info["id"], body.get("reason", ""))
+        )
+
+    async def _withdraw(self, request: web.Request) -> web.Response:
+        return _answer(await self._requests.withdraw(request.match_info["id"]))
+
+    async def _stop(self, request: web.Request) -> web.Response:
+        body = _decode(await request.read(), dict[str, str])
+        return _json(await self._hooks.stop(body.get("reason", ""), body.get("by", "socket")))
+
+    async def _thaw(self, request: web.Request) -> web.Response:
+        body = _decode(await request.read(), dict[str, str])
+        refusal = await self._hooks.thaw(body.get("token", ""))
+        return _json({"thawed": True}) if refusal is None else _refused(refusal)
+
+    async def _bring(self, request: web.Request) -> web.Response:
+        body = _decode(await request.read(), dict[str, str])
+        return _json({"told": await self._hooks.bring(body.get("token", ""))})
+
+    async def _reload(self, _: web.Request) -> web.Response:
+        return _json(await self._hooks.reload())
+
+    async def _ask(self, request: web.Request) -> web.Response:
+        body = _decode(await request.read(), dict[str, Any])
+        return _json(await self._lanes.ask(str(body["method"]), dict(body.get("params", {}))))
+
+    async def _gaps(self, _: web.Request) -> web.Response:
+        names = ("lane", "journal", "first", "last", "count", "class", "reason", "at_s")
+        gaps = [dict(zip(names, gap, strict=True)) for gap in await self._archive.gaps()]
+        return _json({"schema": "allegro.gaps/1", "gaps": gaps})
+
+    async def _issues(self, request: web.Request) -> web.Response:
+        """The newest version of each issue of a repository, as archived."""
+        name, since_s = request.query["repository"], int(float(request.query.get("since_s", "0")))
+        repository = await self._repository_id(name)
+        stored = await self._archive.objects(repository, since_s, "forge.snapshot.issue")
+        issues = [self._open_words(decode_event(raw)) for raw in stored]
+        return _json({"issues": [issue for issue in issues if issue is not None]})
+
+    async def _repository_id(self, name: str) -> int:
+        for raw in await self._archive.newest_of_type("forge.snapshot.repository"):
+            event = decode_event(raw)
+            words = self._open_words(event)
+            if isinstance(words, dict) and words.get("name") == name:
+                return int(event.data.get("repository", 0))
+        raise EdgeError(
+            f"{name} is not known here: is it in forge.watch of a lane, and has a poll come home?",
+            transient=False, kind="not_found",
+        )
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """Events as JSON lines, oldest first; `follow=1` goes on until the caller hangs up."""
+        after = int(request.query.get("after", "0"))
+        if "last" in request.query:
+            after = max(0, await self._archive.last_row() - int(request.query["last"]))
+        prefix, follow = request.query.get("prefix", ""), request.query.get("follow") == "1"
+        limit = int(request.query.get("limit", "1000000000"))
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        while limit > 0:
+            batch = await self._archive.events(after, min(500, limit), prefix=prefix)
+            for archived in batch:
+                await response.write(msgspec.json.encode(self.opened(archived)) + b"\n")
+                after = archived.row
+            limit -= len(batch)
+            if not batch:
+                if not follow:
+                    break
+                async with self._grew:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._grew.wait(), 15.0)
+        await response.write_eof()
+        return response
+
+    def opened(self, archived: Archived) -> dict[str, Any]:
+        """Return an archived event with its words opened."""
+        event = decode_event(archived.stored)
+        return {
+            "row": archived.row, "lane": archived.lane, "archived_s": archived.at_s,
+            "id": event.id, "type": event.type, "subject": event.subject, "time": event.time,
+            "data": event.data, "words": self._open_words(event),
+        }  # fmt: skip
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except EdgeError as error:
+        status = 503 if error.transient else 422
+        return _json({"error": str(error), "kind": error.kind, "transient": error.transient}, status)
+    except (msgspec.DecodeError, KeyError, ValueError) as error:
+        return _json({"error": f"bad request: {error}", "kind": "bad_request"}, 400)
+
+
+def _decode(raw: bytes, type_: Any) -> Any:
+    return msgspec.json.decode(raw or b"{}", type=type_)
+
+
+def _answer(found: Any) -> web.Response:
+    return _refused(found) if isinstance(found, Refusal) else _json(whole(found))
+
+
+def _refused(refusal: Refusal) -> web.Response:
+    status = 404 if refusal.reason == "not_found" else 409
+    return _json({"error": str(refusal), "kind": refusal.reason}, status)
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(value), status=status, content_type="application/json"
+    )

@@ -1,0 +1,269 @@
+"""The house program: wires adapters to duties, starts, and stops cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import signal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from allegro.adapters.clock import SystemClock, SystemDice
+from allegro.adapters.notify import notify, watchdog_s
+from allegro.adapters.signatures import verify
+from allegro.adapters.sqlite.archive import open_archive
+from allegro.adapters.sqlite.ledger import open_ledger
+from allegro.config import read_secret
+from allegro.core.approvals import Thaw, read_token, sovereign_kid
+from allegro.core.errors import ConfigError, EdgeError, Refusal
+from allegro.core.events import Event
+from allegro.core.freeze import Freeze, add, thaw
+from allegro.core.settings import HouseSettings
+from allegro.house.api import Api, Hooks
+from allegro.house.facts import Facts
+from allegro.house.files import (
+    files_of,
+    load_fleet,
+    load_house_key,
+    load_sealing,
+    socket_of,
+)
+from allegro.house.follow import Follow
+from allegro.house.lanes import House, Lanes
+from allegro.house.mirror import Mirror
+from allegro.house.orders import Orders
+from allegro.house.requests import Requests
+
+_log = structlog.get_logger()
+MAX_ALERTS = 200
+
+
+async def run(settings: HouseSettings) -> int:
+    """Run the house until SIGTERM or SIGINT; return the exit code.
+
+    Raises ConfigError before anything is started when keys or fleet are missing.
+    """
+    app = _House(settings)
+    try:
+        await app.start()
+        await app.wait()
+    finally:
+        await app.stop()
+    return 0
+
+
+class _House:
+    def __init__(self, settings: HouseSettings) -> None:
+        self._settings = settings
+        self._files = files_of(settings)
+        self._fleet = load_fleet(self._files)
+        self._key = load_house_key(self._files)
+        self._sealing = load_sealing(self._files)
+        self._clock, self._dice = SystemClock(), SystemDice()
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._alerts: list[dict[str, Any]] = []
+        self._stack = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Open archive and ledger, then the socket, then dial."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, self._stopping.set)
+        self._lock()
+        settings = self._settings
+        quota = int(settings.archive.quota_gb * 1e9)
+        self._archive = open_archive(self._files.archive, quota_bytes=quota)
+        self._stack.push_async_callback(self._archive.close)
+        self._ledger = open_ledger(self._files.ledger)
+        self._stack.push_async_callback(self._ledger.close)
+        self._freezes = await self._ledger.freezes()
+        house = House(
+            self._archive, self._ledger, self._clock, self._dice, fleet=lambda: self._fleet,
+            freezes=lambda: self._freezes, sign=lambda message: self._key.sign(message),
+            verify=verify, archived=self._archived, lane_froze=self._lane_froze,
+        )  # fmt: skip
+        self._lanes = Lanes(house)
+        self._stack.push_async_callback(self._lanes.stop)
+        self._requests = Requests(
+            self._ledger, self._clock, self._dice, settings, lambda: self._fleet,
+            self._lanes.ask, verify,
+        )  # fmt: skip
+        self._orders = Orders(
+            self._requests, self._ledger, self._lanes, self._clock, self._dice, settings.orders,
+            lambda: self._fleet, lambda: self._freezes, house.sign, self._change_token,
+        )  # fmt: skip
+        self._requests.on_change(lambda _: self._orders.kick())
+        self._follow = Follow(
+            self._archive, self._ledger, self._requests, self._clock, self._dice,
+            began_s=self._fleet.began_s, open_words=self._open_words,
+            journals_home=self._lanes.all_home, freeze=self._freeze, alert=self._alert,
+        )  # fmt: skip
+        facts = Facts(
+            settings, self._files, self._archive, self._ledger, self._lanes, self._orders,
+            self._clock, fleet=lambda: self._fleet, freezes=lambda: self._freezes,
+            alerts=lambda: self._alerts,
+        )  # fmt: skip
+        self._api = Api(
+            self._requests, self._archive, self._lanes, facts,
+            Hooks(self._stop_everything, self._thaw, self._reload, self._lanes.bring_all),
+            self._open_words,
+        )
+        mirror = Mirror(
+            self._requests, settings.requests, self._lanes.ask, self._clock, self._orders.kick
+        )
+        await self._check_seat()
+        await self._api.start(socket_of(settings))
+        self._stack.push_async_callback(self._api.stop)
+        self._lanes.refresh()
+        self._background(self._follow.run(), "follow")
+        if settings.house.acting:
+            self._background(self._orders.run(), "orders")
+            self._background(mirror.run(), "mirror")
+        self._background(self._alive(), "alive")
+        notify("READY=1\nSTATUS=running")
+        _log.info("house.ready", house=settings.house.name, seat=self._fleet.seat)
+
+    async def wait(self) -> None:
+        """Return at a signal. Raises what a duty died of."""
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            done, _ = await asyncio.wait(
+                {stop, *self._tasks, *self._lanes.tasks()}, return_when=asyncio.FIRST_COMPLETED
+            )
+            while not stop.done():
+                for task in done:
+                    if not task.cancelled():
+                        task.result()
+                done, _ = await asyncio.wait(
+                    {stop, *self._tasks, *self._lanes.tasks()},
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+        finally:
+            stop.cancel()
+
+    async def stop(self) -> None:
+        notify("STOPPING=1")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stack.aclose()
+        _log.info("house.stopped")
+
+    def _lock(self) -> None:
+        """Hold the state folder: a second house on the same folder is refused."""
+        handle = (self._files.folder / "house.lock").open("w")
+        self._stack.callback(handle.close)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(("another house runs on this state folder; stop it first",)) from error
+
+    def _background(self, duty: Any, name: str) -> None:
+        self._tasks.append(asyncio.create_task(duty, name=name))
+
+    async def _alive(self) -> None:
+        """Beat for the watchdog, and dial at once after the machine slept."""
+        every_s = min(5.0, watchdog_s() or 5.0)
+        while True:
+            before_s, wall_s = self._clock.boot_s(), self._clock.now_s()
+            await self._clock.sleep(every_s)
+            notify("WATCHDOG=1")
+            slept = self._clock.boot_s() - before_s > every_s + 5
+            jumped = abs((self._clock.now_s() - wall_s) - every_s) > 5
+            if slept or jumped:
+                self._lanes.prod()
+
+    def _change_token(self) -> str | None:
+        name = self._settings.forge.change_token_file
+        if not name:
+            return None
+        try:
+            return read_secret(Path(name).expanduser())
+        except ConfigError as error:
+            raise EdgeError(str(error), transient=False, kind="change_token") from error
+
+    def _open_words(self, event: Event) -> Any:
+        """Return the words of an event, None when it has none or they cannot be opened."""
+        if not event.sealed:
+            return None
+        try:
+            raw = self._sealing.open(self._fleet.id, event.id, event.sealed)
+            return msgspec.json.decode(raw)
+        except (EdgeError, msgspec.DecodeError):
+            _log.warning("words.unreadable", event=event.id)
+            return None
+
+    def _archived(self) -> None:
+        self._follow.kick()
+        self._api.archived()
+
+    def _alert(self, urgency: str, told: str) -> None:
+        _log.warning("alert", urgency=urgency, told=told)
+        alert = {"at_s": self._clock.now_s(), "urgency": urgency, "told": told}
+        if not self._alerts or self._alerts[-1]["told"] != told:
+            self._alerts = [*self._alerts, alert][-MAX_ALERTS:]
+
+    async def _freeze(self, freeze: Freeze) -> None:
+        """Freeze here at once, then on disk, then on every lane."""
+        self._freezes = add(self._freezes, freeze)
+        await self._ledger.save_freezes(self._freezes)
+        await self._lanes.stop_all(freeze)
+
+    async def _lane_froze(self, freezes: tuple[Freeze, ...]) -> None:
+        """Take a lane's freezes by union, and tell the others."""
+        for freeze in freezes:
+            known = {held.id for held in self._freezes.freezes}
+            if freeze.id not in known:
+                self._alert("high", f"frozen by {freeze.by}: {freeze.reason}"[:300])
+                await self._freeze(freeze)
+
+    async def _stop_everything(self, reason: str, by: str) -> dict[str, Any]:
+        freeze = Freeze(self._dice.token(8).hex(), self._clock.now_s(), by, reason or "stop")
+        await self._freeze(freeze)
+        linked = len(self._lanes.linked())
+        return {"schema": "allegro.stop/1", "freeze": freeze.id, "lanes_told": linked}
+
+    async def _thaw(self, token: str) -> Refusal | None:
+        fleet = self._fleet
+        claims = read_token(
+            token, Thaw, kid=sovereign_kid(fleet.sovereign_number), key=fleet.sovereign,
+            aud=fleet.id, verify=verify,
+        )
+        if isinstance(claims, Refusal):
+            return claims
+        if not self._clock.now_s() < claims.exp:
+            return Refusal("thaw_expired", "sign it again")
+        thawed = thaw(self._freezes, claims.freezes)
+        await self._ledger.save_freezes(thawed)
+        self._freezes = thawed
+        thaws = await self._ledger.strings("thaws")
+        await self._ledger.set_strings("thaws", (*thaws, token)[-50:])
+        await self._lanes.bring_all(token)
+        self._orders.kick()
+        return None
+
+    async def _reload(self) -> dict[str, Any]:
+        """Take over keys, seat and lanes after a command changed them."""
+        self._fleet = load_fleet(self._files)
+        self._key = load_house_key(self._files)
+        voided = await self._check_seat()
+        for token in (
+            *self._fleet.rotations[-1:], self._fleet.certificate, self._fleet.seat_token,
+            *self._fleet.revocations[-1:],
+        ):  # fmt: skip
+            await self._lanes.bring_all(token)
+        self._lanes.refresh()
+        return {"seat": self._fleet.seat, "lanes": len(self._fleet.lanes), "voided": voided}
+
+    async def _check_seat(self) -> int:
+        """Void open approvals when the seat changed since they were given."""
+        held = await self._ledger.number("seat")
+        if held == self._fleet.seat:
+            return 0
+        voided = await self._requests.unseat() if held else 0
+        await self._ledger.set_number("seat", self._fleet.seat)
+        return voided

@@ -1,0 +1,187 @@
+"""What the house tells of itself: status and doctor's facts, in plain values."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from allegro import __version__
+from allegro.adapters.sqlite.archive import SqliteArchive
+from allegro.adapters.sqlite.ledger import SqliteLedger
+from allegro.core.errors import EdgeError
+from allegro.core.freeze import FreezeSet
+from allegro.core.lifecycle import STAGES, State
+from allegro.core.ports import Clock
+from allegro.core.settings import HouseSettings
+from allegro.core.timestamps import span
+from allegro.house.files import Fleet, HouseFiles
+from allegro.house.lanes import Lanes
+from allegro.house.orders import Orders
+
+LOW_DISK_BYTES = 500_000_000
+
+
+class Facts:
+    """Collects what `allegro status` and `allegro doctor` show."""
+
+    def __init__(
+        self, settings: HouseSettings, files: HouseFiles, archive: SqliteArchive,
+        ledger: SqliteLedger, lanes: Lanes, orders: Orders, clock: Clock, *,
+        fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
+        alerts: Callable[[], list[dict[str, Any]]],
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._files = files
+        self._archive = archive
+        self._ledger = ledger
+        self._lanes = lanes
+        self._orders = orders
+        self._clock = clock
+        self._fleet = fleet
+        self._freezes = freezes
+        self._alerts = alerts
+
+    async def status(self) -> dict[str, Any]:
+        """Return the house at a glance. Figures name their source; unknown is null."""
+        now_s = self._clock.now_s()
+        requests = [r for r in self._ledger.requests.values() if not r.internal]
+        waiting = [r for r in requests if r.state is State.PROPOSED]
+        lanes = self._lanes.describe()
+        for lane in lanes:
+            lane["detail"] = await self._lane_status(lane["name"]) if lane["linked"] else None
+        return {
+            "schema": "allegro.status/1",
+            "version": __version__,
+            "house": self._settings.house.name,
+            "acting": self._settings.house.acting,
+            "seat": self._fleet().seat,
+            "frozen": not self._freezes().is_thawed,
+            "freezes": [
+                {"id": f.id, "by": f.by, "reason": f.reason, "at_s": f.at_s}
+                for f in self._freezes().active
+            ],
+            "lanes": lanes,
+            "waiting_for_sovereign": len(waiting),
+            "oldest_waiting_s": max((now_s - r.created_s for r in waiting), default=None),
+            "open": {
+                state.value: sum(r.state is state for r in requests) for state in STAGES
+            },
+            "blocked": self._orders.blocked,
+            "archive": await self._archive.counts(),
+            "alerts": self._alerts()[-10:],
+        }
+
+    async def doctor(self) -> dict[str, Any]:
+        """Return doctor's facts of house and lanes; `ok` is false when one of them is bad."""
+        facts = [*self._own_facts(), *self._request_facts()]
+        for lane in self._lanes.describe():
+            facts += await self._lane_facts(lane)
+        if not self._lanes.describe():
+            facts.append(_fact("lanes", "bad", "none paired", "fleet.json", "run `allegro pair` on both sides"))
+        gaps = await self._archive.gaps()
+        facts.append(
+            _fact("gaps", "warn" if gaps else "ok", f"{len(gaps)} named gaps", "archive",
+                  "see `allegro events --gaps`" if gaps else "")
+        )
+        return {
+            "schema": "allegro.doctor/1",
+            "ok": all(fact["verdict"] != "bad" for fact in facts),
+            "facts": facts,
+        }
+
+    def _own_facts(self) -> list[dict[str, Any]]:
+        fleet, freezes = self._fleet(), self._freezes()
+        facts = [
+            _fact("version", "ok", f"allegro {__version__}", "program"),
+            _fact("seat", "ok" if self._settings.house.acting else "warn",
+                  f"number {fleet.seat}" + ("" if self._settings.house.acting else ", following read-only"),
+                  "fleet.json"),
+            _fact("keys", "ok",
+                  f"sovereign key {fleet.sovereign_number}, house key {fleet.house_number}", "fleet.json"),
+        ]
+        encrypted = b"ENCRYPTED" in _read(self._files.sovereign)
+        facts.append(
+            _fact("sovereign key", "ok" if encrypted else "warn",
+                  "behind a passphrase" if encrypted else "without a passphrase: who reads this disk can approve",
+                  "sovereign.key", "" if encrypted else "allegro keys rotate --passphrase")
+        )
+        free = shutil.disk_usage(self._files.folder).free
+        low = free < LOW_DISK_BYTES
+        facts.append(
+            _fact("disk", "bad" if low else "ok", f"{free // 1_000_000} MB free", "statvfs",
+                  "free space: the archive cannot grow" if low else "")
+        )
+        if not freezes.is_thawed:
+            ids = ", ".join(f.id for f in freezes.active)
+            facts.append(_fact("freeze", "warn", f"frozen: {ids}", "ledger", "allegro thaw ID"))
+        if not self._settings.forge.change_token_file:
+            facts.append(_fact("change token", "warn", "not configured: no code changes", "house.toml",
+                               "set forge.change_token_file"))
+        else:
+            facts.append(_fact("a thief of the change token", "warn",
+                               "could push branches and open pull requests; never to protected branches",
+                               "scopes", "delete the token at the forge"))
+        return facts
+
+    def _request_facts(self) -> list[dict[str, Any]]:
+        now_s = self._clock.now_s()
+        stuck = [
+            request
+            for request in self._ledger.requests.values()
+            if request.state in {State.ORDERED, State.SENT, State.UNKNOWN, State.APPROVED}
+            and now_s - (request.history[-1].at_s if request.history else request.created_s) > 300
+        ]
+        told = ", ".join(f"{r.id[:8]} {r.state.value}" for r in stuck[:5]) or "none"
+        return [
+            _fact("stuck items", "warn" if stuck else "ok", told, "ledger",
+                  "allegro explain ID" if stuck else "")
+        ]
+
+    async def _lane_facts(self, lane: dict[str, Any]) -> list[dict[str, Any]]:
+        name = f"lane {lane['name']}: "
+        if not lane["linked"]:
+            return [_fact(name + "link", "bad", lane["trouble"], "link",
+                          "check that the lane runs and its port is reachable")]
+        since = span(self._clock.now_s() - lane["since_s"])
+        version = lane["version"]
+        facts = [
+            _fact(name + "link", "ok", f"up for {since}", "link"),
+            _fact(name + "journal", "ok" if lane["home"] >= lane["head"] else "warn",
+                  f"{max(0, lane['head'] - lane['home'])} events on the way", "link"),
+        ]
+        if version != __version__:
+            facts.append(_fact(name + "version", "warn", f"{version}, the house has {__version__}",
+                               "greeting", "update the older side"))
+        for link_name, _, link in self._lanes.linked():
+            if link_name == lane["name"]:
+                try:
+                    told = await link.ask("doctor", {})
+                except EdgeError as error:
+                    return [*facts, _fact(name + "doctor", "bad", str(error), "link")]
+                facts += [{**fact, "what": name + str(fact.get("what", ""))} for fact in told]
+        return facts
+
+    async def _lane_status(self, name: str) -> Any:
+        for link_name, _, link in self._lanes.linked():
+            if link_name == name:
+                try:
+                    return await link.ask("status", {}, 3.0)
+                except EdgeError as error:
+                    return {"error": str(error)}
+        return None
+
+
+def _fact(what: str, verdict: str, told: str, source: str, mend: str = "") -> dict[str, Any]:
+    return {
+        "what": what, "verdict": verdict, "told": told, "source": source, "age_s": 0.0,
+        "mend": mend,
+    }  # fmt: skip
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

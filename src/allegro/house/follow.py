@@ -1,0 +1,237 @@
+"""Follows the archive: what lanes report moves requests; what polls show is matched (G13)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from allegro.adapters.sqlite.archive import Archived, SqliteArchive
+from allegro.adapters.sqlite.ledger import SqliteLedger
+from allegro.core.errors import Refusal
+from allegro.core.events import Event, decode_event
+from allegro.core.freeze import Freeze
+from allegro.core.lifecycle import State, Step
+from allegro.core.matching import BotWrite, Receipt, Unmatched, Waiting, judge
+from allegro.core.ports import Clock, Dice
+from allegro.core.requests import Line, Request
+from allegro.house.requests import Requests
+
+_log = structlog.get_logger()
+SPAN = 20_000
+RECHECK_S = 5.0
+
+_FOLLOWED = (
+    "action.", "forge.snapshot.", "audit.", "freeze.", "forge.unreachable", "forge.recovered",
+)  # fmt: skip
+_STEPS = {
+    "action.intent": Step.INTENT,
+    "action.receipt": Step.RECEIPT,
+    "action.failed": Step.FAIL,
+    "action.conflict": Step.CONFLICT,
+    "action.stale": Step.STALE,
+    "action.void": Step.VOID,
+    "action.unknown": Step.SILENCE,
+}
+_RECEIPT_KIND = {
+    "comment": "comment",
+    "mirror_request": "comment",
+    "propose_change": "pull_request",
+    "create_pr": "pull_request",
+    "close_issue": "close",
+}
+
+
+class Follow:
+    """Reads archived events in order, once each; the cursor is durable in the ledger.
+
+    `open_words` opens what a lane sealed, `freeze` stops the fleet, `alert` tells a person.
+    """
+
+    def __init__(
+        self, archive: SqliteArchive, ledger: SqliteLedger, requests: Requests, clock: Clock,
+        dice: Dice, *, began_s: float, open_words: Callable[[Event], Any],
+        journals_home: Callable[[], bool], freeze: Callable[[Freeze], Any],
+        alert: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
+        self._archive = archive
+        self._ledger = ledger
+        self._requests = requests
+        self._clock = clock
+        self._dice = dice
+        self._began_s = began_s
+        self._open_words = open_words
+        self._journals_home = journals_home
+        self._freeze = freeze
+        self._alert = alert
+        self._bots: frozenset[int] = frozenset()
+        self._grew = asyncio.Event()
+        self.renewals: set[asyncio.Task[Any]] = set()
+
+    def kick(self) -> None:
+        self._grew.set()
+
+    async def run(self) -> None:
+        self._bots = frozenset(map(int, await self._ledger.strings("bots")))
+        row = await self._ledger.number("followed")
+        while True:
+            self._grew.clear()
+            while True:
+                found, scanned = await self._archive.scan(row, SPAN, _FOLLOWED)
+                for archived in found:
+                    await self._one(archived)
+                if scanned == row:
+                    break
+                row = scanned
+                await self._ledger.set_number("followed", row)
+            await self._match()
+            with contextlib.suppress(TimeoutError):
+                waiting = bool(await self._ledger.bot_writes())
+                await asyncio.wait_for(self._grew.wait(), RECHECK_S if waiting else 60.0)
+
+    async def _one(self, archived: Archived) -> None:
+        event = decode_event(archived.stored)
+        if event.type in _STEPS:
+            await self._act(archived, event)
+        elif event.type == "audit.done":
+            await self._learn_bots(event)
+        elif event.type.startswith("forge.snapshot."):
+            await self._note_bot_write(archived, event)
+        elif event.type.startswith("freeze.added"):
+            self._alert("high", f"lane {archived.lane} froze")
+        elif event.type in {"forge.unreachable", "forge.recovered"}:
+            self._alert("medium", f"lane {archived.lane}: {event.type}")
+
+    async def _act(self, archived: Archived, event: Event) -> None:
+        request = self._request_of(event)
+        if request is None:
+            return
+        words = self._open_words(event)
+        detail = words if isinstance(words, str) else str(event.data.get("reason", ""))
+        step = _STEPS[event.type]
+        changes: dict[str, Any] = {}
+        receipts: tuple[Receipt, ...] = ()
+        if step is Step.RECEIPT:
+            artifact = _number(event.data.get("artifact"))
+            told = words if isinstance(words, dict) else {}
+            changes = {
+                "artifact": artifact, "url": str(told.get("url", "")),
+                "branch": str(told.get("branch", "")), "commit": str(event.data.get("commit", "")),
+            }  # fmt: skip
+            receipts = self._receipts(request, event, artifact)
+        elif event.data.get("order") != request.order_number:
+            return  # word of an order that is not the newest says nothing about the newest
+        if step is Step.SILENCE:
+            await self._note_silence(request, detail)
+            return
+        if step is Step.INTENT:
+            detail = f"about to write: {event.data.get('step')}"
+        moved = await self._requests.take_step(request, step, detail, receipts=receipts, **changes)
+        if isinstance(moved, Refusal):
+            if receipts:
+                await self._ledger.save(request, receipts=receipts)
+            return
+        self._after(archived, event, moved)
+
+    def _after(self, archived: Archived, event: Event, moved: Request) -> None:
+        if others := event.data.get("others"):
+            self._alert("high", f"{moved.kind} {moved.id} is there more than once: also {others}")
+        if moved.state is State.CONFLICT:
+            self._alert("high", f"{moved.kind} {moved.id}: conflict: {moved.detail}")
+        if moved.state is State.STALE:
+            task = asyncio.create_task(self._requests.renew(moved))
+            self.renewals.add(task)
+            task.add_done_callback(self.renewals.discard)
+
+    async def _note_silence(self, request: Request, detail: str) -> None:
+        """The lane has no clear answer: the state waits out its time, the reason is kept."""
+        line = Line(self._clock.now_s(), "no clear answer", detail)
+        current = self._ledger.requests[request.id]
+        noted = msgspec.structs.replace(current, detail=detail, history=(*current.history, line))
+        await self._ledger.save(noted)
+
+    def _request_of(self, event: Event) -> Request | None:
+        digest = event.data.get("digest")
+        for request in self._requests.all():
+            if request.digest == digest:
+                return request
+        return None
+
+    def _receipts(self, request: Request, event: Event, artifact: int) -> tuple[Receipt, ...]:
+        kind = _RECEIPT_KIND.get(request.kind)
+        if kind is None:
+            return ()
+        target = request.target
+        content = str(event.data.get("content", ""))
+        return (Receipt(kind, target, artifact, content, request.id),)
+
+    async def _learn_bots(self, event: Event) -> None:
+        bots = frozenset(_number(id_) for id_ in event.data.get("bots", ()))
+        if not bots <= self._bots:
+            self._bots |= bots
+            await self._ledger.set_strings("bots", tuple(str(id_) for id_ in sorted(self._bots)))
+
+    async def _note_bot_write(self, archived: Archived, event: Event) -> None:
+        write = bot_write(event, archived.at_s, self._bots, self._began_s)
+        if write is not None:
+            await self._ledger.add_bot_write(write)
+
+    async def _match(self) -> None:
+        for write in await self._ledger.bot_writes():
+            verdict = judge(
+                write, await self._ledger.receipts_for(write.target),
+                open_order=self._is_order_open(write.target), journals_home=self._journals_home(),
+                now_s=self._clock.now_s(),
+            )  # fmt: skip
+            if isinstance(verdict, Waiting):
+                continue
+            if isinstance(verdict, Unmatched):
+                told = f"{write.kind} {write.artifact} on {write.target} was made under our name by nobody here"
+                self._alert("critical", told)
+                await self._freeze(
+                    Freeze(self._dice.token(8).hex(), self._clock.now_s(), "house", told)
+                )
+            await self._ledger.drop_bot_write(write.event)
+
+    def _is_order_open(self, target: str) -> bool:
+        open_states = {State.ORDERED, State.SENT, State.UNKNOWN}
+        repository = target.split("#", 1)[0]
+        return any(
+            request.state in open_states and request.target.split("#", 1)[0] == repository
+            for request in self._requests.all()
+        )
+
+
+def bot_write(
+    event: Event, seen_s: float, bots: frozenset[int], began_s: float
+) -> BotWrite | None:
+    """Return the write of one of our bots that a snapshot shows, None when it shows none.
+
+    What was there before this fleet began is not looked at.
+    """
+    data = event.data
+    number, at_s = _number(data.get("number")), _number(data.get("created_s"))
+    repository = event.subject.split("#", 1)[0].split("/comment/", 1)[0]
+    target = f"{repository}#{number}"
+    ours = data.get("author_id") in bots
+    match event.type:
+        case "forge.snapshot.comment" if ours and at_s >= began_s - 60:
+            content = str(data.get("content", ""))
+            return BotWrite(event.id, "comment", target, _number(data.get("comment")), content, seen_s)
+        case "forge.snapshot.pull" if ours and _number(data.get("updated_s")) >= began_s - 60:
+            content = str(data.get("content", ""))
+            return BotWrite(event.id, "pull_request", repository, number, content, seen_s)
+        case "forge.snapshot.issue" if data.get("closed_by") in bots and not data.get("is_pull"):
+            return BotWrite(event.id, "close", target, number, "", seen_s)
+        case "forge.snapshot.issue" if ours and not data.get("is_pull") and at_s >= began_s - 60:
+            return BotWrite(event.id, "issue", target, number, "", seen_s)
+        case _:
+            return None
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

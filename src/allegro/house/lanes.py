@@ -1,0 +1,239 @@
+"""The lanes of this house: their links, what is said to them, what they bring home (HouseEnd)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from allegro.adapters.sqlite.archive import SqliteArchive
+from allegro.adapters.sqlite.ledger import SqliteLedger
+from allegro.core.approvals import Login, b64url, fingerprint, issue_token
+from allegro.core.errors import EdgeError, Refusal
+from allegro.core.freeze import Freeze, FreezeSet
+from allegro.core.messages import (
+    PROTOCOL,
+    Ack,
+    Batch,
+    Bring,
+    Frozen,
+    FromHouse,
+    FromLane,
+    Gap,
+    Greet,
+    Hello,
+    HouseBeat,
+    LaneBeat,
+    LogIn,
+    Stop,
+    Welcome,
+)
+from allegro.core.ports import Clock, Dice
+from allegro.house.files import Fleet, KnownLane
+from allegro.link.dial import LaneLink
+from allegro.link.handshake import check_greeting
+
+_log = structlog.get_logger()
+
+
+class House:
+    """What every lane's end shares. `fleet` and `freezes` are asked anew each time."""
+
+    def __init__(
+        self, archive: SqliteArchive, ledger: SqliteLedger, clock: Clock, dice: Dice, *,
+        fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
+        sign: Callable[[bytes], bytes], verify: Callable[[bytes, bytes, bytes], bool],
+        archived: Callable[[], None], lane_froze: Callable[[tuple[Freeze, ...]], Awaitable[None]],
+    ) -> None:  # fmt: skip
+        self.archive = archive
+        self.ledger = ledger
+        self.clock = clock
+        self.dice = dice
+        self.fleet = fleet
+        self.freezes = freezes
+        self.sign = sign
+        self.verify = verify
+        self.archived = archived
+        self.lane_froze = lane_froze
+
+
+class LaneEndpoint:
+    """The HouseEnd of one lane."""
+
+    def __init__(self, house: House, lane: KnownLane) -> None:
+        self._house = house
+        self.lane = lane
+        self.name = lane.name
+        self.url = lane.url
+        self.pin = lane.pin
+        self.version = ""
+        self.head = 0
+        self.home = 0
+        self.journal = ""
+        self.done = ""
+        self.heard_s = 0.0
+
+    @property
+    def is_home(self) -> bool:
+        """Whether everything this lane has told of is archived."""
+        return self.heard_s > 0 and self.home >= self.head
+
+    def hello(self) -> Hello:
+        return Hello(PROTOCOL, b64url(self._house.dice.token(32)))
+
+    async def log_in(self, greeting: Greet, hello: Hello) -> LogIn | Refusal:
+        house, fleet = self._house, self._house.fleet()
+        counter = check_greeting(
+            greeting, challenge=hello.challenge, fleet=fleet.id, lane_key=self.lane.key,
+            verify=house.verify,
+        )
+        if isinstance(counter, Refusal):
+            return counter
+        self.version = greeting.version[:64]
+        claims = Login(
+            aud=fleet.id, lane=fingerprint(self.lane.key), challenge=counter, seat=fleet.seat,
+            key_number=fleet.sovereign_number,
+        )  # fmt: skip
+        marks = await house.archive.marks()
+        return LogIn(
+            token=issue_token(claims, f"house:{fleet.house_number}", house.sign),
+            certificates=(
+                *fleet.rotations, fleet.certificate, fleet.seat_token, *fleet.revocations,
+            ),
+            freezes=house.freezes().active,
+            thaws=await house.ledger.strings("thaws"),
+            cursors=await house.archive.cursors(self.name),
+            marks=tuple((watch, m.forge_s, m.wall_s) for watch, m in marks.items()),
+            now_s=house.clock.now_s(),
+        )  # fmt: skip
+
+    async def welcomed(self, welcome: Welcome) -> None:
+        """Take the lane's own freezes, and go on where it says."""
+        house = self._house
+        await house.lane_froze(welcome.freezes)
+        cursors = {c.journal: c for c in await house.archive.cursors(self.name)}
+        held = cursors.get(welcome.after.journal)
+        if welcome.after.seq > (held.seq if held else 0):
+            await house.archive.skip_to(
+                self.name, welcome.after, "acknowledged once, lost at the house",
+                house.clock.now_s(),
+            )
+        self.journal, self.head = welcome.after.journal, welcome.head
+        self.home = max(welcome.after.seq, held.seq if held else 0)
+        self.heard_s = house.clock.now_s()
+
+    async def take(self, batches: list[Batch]) -> Ack | Refusal:
+        """Archive consecutive batches in one commit."""
+        first, last = batches[0], batches[-1]
+        entries = tuple(entry for batch in batches for entry in batch.entries)
+        if any(batch.journal != first.journal for batch in batches):
+            return Refusal("journal_changed", "a journal may change only at log-in")
+        taken = await self._house.archive.take(
+            self.name, first.journal, first.first_seq, entries, self._house.clock.now_s()
+        )
+        if isinstance(taken, Refusal):
+            return taken
+        if taken.rejected:
+            _log.warning("archive.unreadable", lane=self.name, count=taken.rejected)
+        self.head, self.home = max(last.head, taken.position.seq), taken.position.seq
+        self._house.archived()
+        return Ack(taken.position)
+
+    async def hear(self, message: FromLane) -> None:
+        match message:
+            case LaneBeat():
+                self.head, self.done = max(message.head, self.home), message.done[:200]
+                self.heard_s = self._house.clock.now_s()
+            case Frozen():
+                await self._house.lane_froze((message.freeze,))
+            case Gap():
+                _log.warning("link.gap", lane=self.name, reason=message.reason[:200])
+            case _:
+                _log.warning("link.unexpected", lane=self.name, message=type(message).__name__)
+
+    def beat(self) -> HouseBeat:
+        return HouseBeat(self._house.clock.now_s())
+
+
+class Lanes:
+    """All lanes, each kept linked by its own task."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._ends: dict[str, tuple[LaneEndpoint, LaneLink, asyncio.Task[None]]] = {}
+
+    def refresh(self) -> None:
+        """Dial lanes that were paired, drop those that were revoked or changed."""
+        wanted = {lane.name: lane for lane in self._house.fleet().lanes if not lane.revoked}
+        for name, (end, _, task) in list(self._ends.items()):
+            if wanted.get(name) != end.lane:
+                task.cancel()
+                del self._ends[name]
+        for name, lane in wanted.items():
+            if name not in self._ends:
+                end = LaneEndpoint(self._house, lane)
+                link = LaneLink(end, self._house.clock, self._house.dice)
+                self._ends[name] = (end, link, asyncio.create_task(link.run(), name=f"link {name}"))
+
+    async def stop(self) -> None:
+        tasks = [task for _, _, task in self._ends.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        return [task for _, _, task in self._ends.values()]
+
+    def prod(self) -> None:
+        """Dial at once: the machine woke up, or the network changed."""
+        for _, link, _ in self._ends.values():
+            link.prod()
+
+    def linked(self) -> list[tuple[str, str, LaneLink]]:
+        """Return (name, fingerprint, link) of the lanes that are linked now, in order."""
+        return [
+            (end.name, fingerprint(end.lane.key), link)
+            for end, link, _ in self._ends.values()
+            if link.is_up
+        ]
+
+    def all_home(self) -> bool:
+        """Whether every lane's journal is archived to its end."""
+        return all(link.is_up and end.is_home for end, link, _ in self._ends.values())
+
+    async def ask(self, method: str, params: dict[str, Any]) -> Any:
+        """Ask the first linked lane. Raises EdgeError; transient when none is linked."""
+        linked = self.linked()
+        if not linked:
+            raise EdgeError("no lane is linked", transient=True, kind="not_linked")
+        return await linked[0][2].ask(method, params)
+
+    async def tell_all(self, message: FromHouse) -> int:
+        """Say something to every linked lane; return how many heard it."""
+        heard = 0
+        for _, _, link in self.linked():
+            try:
+                await link.say(message)
+                heard += 1
+            except EdgeError as error:
+                _log.warning("link.not_told", error=str(error))
+        return heard
+
+    async def stop_all(self, freeze: Freeze) -> int:
+        return await self.tell_all(Stop(freeze))
+
+    async def bring_all(self, token: str) -> int:
+        return await self.tell_all(Bring(token))
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return each lane's link in plain values."""
+        return [
+            {
+                "name": end.name, "url": end.url, "linked": link.is_up, "trouble": link.trouble,
+                "since_s": link.since_s, "version": end.version, "head": end.head,
+                "home": end.home, "done": end.done, "heard_s": end.heard_s,
+            }
+            for end, link, _ in self._ends.values()
+        ]  # fmt: skip
