@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from allegro.client.gitea_bridge import GiteaBridge as GiteaBridge
 
 __version__ = "0.1.0"
-__all__ = ["GiteaBridge", "__version__"]  # noqa: F822 (GiteaBridge is loaded by __getattr__)
+__all__ = ["GiteaBridge", "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -246,5 +246,3 @@ def _lane_faults(settings: LaneSettings) -> list[tuple[str, str]]:
 
 def _is_local(listen: str) -> bool:
     return listen.startswith(("unix:", "127.", "localhost:", "[::1]:"))
-
-

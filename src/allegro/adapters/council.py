@@ -12,7 +12,9 @@ from allegro.core.marks import Mark
 class LocalCouncil:
     """The Council port without a broker. A lease is granted at once and renewed on each ask."""
 
-    def __init__(self, lane: str, incarnation: str, boot_s: Callable[[], float], lease_s: float) -> None:
+    def __init__(
+        self, lane: str, incarnation: str, boot_s: Callable[[], float], lease_s: float
+    ) -> None:
         self._lane = lane
         self._incarnation = incarnation
         self._boot_s = boot_s

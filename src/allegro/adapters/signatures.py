@@ -78,7 +78,9 @@ class SealingKey:
         try:
             return _SUITE.decrypt(sealed, self._key, info=_info(fleet, event_id))
         except (InvalidTag, ValueError) as error:
-            raise EdgeError("cannot open: sealed for another key or event", transient=False) from error
+            raise EdgeError(
+                "cannot open: sealed for another key or event", transient=False
+            ) from error
 
 
 def load_sealing_key(path: Path) -> SealingKey:
@@ -104,9 +106,7 @@ def _info(fleet: str, event_id: str) -> bytes:
     return f"allegro event\0{fleet}\0{event_id}".encode()
 
 
-def _save(
-    path: Path, key: Ed25519PrivateKey | X25519PrivateKey, passphrase: bytes | None
-) -> None:
+def _save(path: Path, key: Ed25519PrivateKey | X25519PrivateKey, passphrase: bytes | None) -> None:
     algorithm: serialization.KeySerializationEncryption = (
         serialization.BestAvailableEncryption(passphrase)
         if passphrase

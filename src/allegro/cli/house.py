@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
 
-from allegro.cli.output import log_json, run_async
+from allegro.cli.output import log_json, now_s, run_async
 from allegro.cli.secrets import passphrase, poke
 from allegro.config import load_house
 from allegro.house.files import files_of, load_sovereign_key, socket_of, take_seat
@@ -41,7 +40,7 @@ def take_seat_command(ctx: click.Context) -> None:
     """Make this machine the acting house; every other one stops being it."""
     settings = ctx.obj
     files = files_of(settings)
-    fleet = take_seat(files, load_sovereign_key(files, passphrase), time.time())  # noqa: TID251
+    fleet = take_seat(files, load_sovereign_key(files, passphrase), now_s())
     click.echo(f"seat {fleet.seat} is taken by this house")
     click.echo("open approvals are void and wait as requests again")
     poke(socket_of(settings))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
 
 from allegro.adapters.signatures import SigningKey
-from allegro.cli.output import Failure, run_async
+from allegro.cli.output import Failure, now_s, run_async
 from allegro.cli.secrets import passphrase, poke
-from allegro.client.house_client import HouseClient
 from allegro.client.errors import HouseUnreachable
+from allegro.client.house_client import HouseClient
 from allegro.config import load_house
 from allegro.core.approvals import RecoveryStop, issue_token
 from allegro.core.timestamps import rfc3339
@@ -45,16 +44,16 @@ def keys() -> None:
 def rotate(config: Path, which: str, recovery: bool, ask: bool) -> None:
     """Replace the sovereign key or the house key; lanes take the new one at once."""
     settings = load_house(config)
-    files, now_s = files_of(settings), time.time()  # noqa: TID251
+    files, at_s = files_of(settings), now_s()
     before = load_fleet(files)
     if which == "house":
-        fleet = rotate_house(files, load_sovereign_key(files, passphrase), now_s)
+        fleet = rotate_house(files, load_sovereign_key(files, passphrase), at_s)
         click.echo(f"house key {fleet.house_number}; the old one is revoked")
         _told(before, "orders and log-in, nothing without an approval")
     else:
         old = _recovery_key() if recovery else load_sovereign_key(files, passphrase)
         secret = passphrase() if ask else None
-        fleet = rotate_sovereign(files, old, now_s, secret, by_recovery=recovery)
+        fleet = rotate_sovereign(files, old, at_s, secret, by_recovery=recovery)
         click.echo(f"sovereign key {fleet.sovereign_number}; lanes refuse lower numbers")
         _told(before, "approve anything the policy allows to be approved")
     poke(socket_of(settings))
@@ -68,7 +67,9 @@ def recovery_stop(config: Path) -> None:
     fleet = load_fleet(files_of(settings))
     key = _recovery_key()
     claims = RecoveryStop(
-        aud=fleet.id, freeze=f"recovery-{int(time.time())}", exp=int(time.time()) + STOP_LIFE_S  # noqa: TID251
+        aud=fleet.id,
+        freeze=f"recovery-{int(now_s())}",
+        exp=int(now_s()) + STOP_LIFE_S,
     )
     token = issue_token(claims, "recovery", key.sign)
 

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from rich.console import Console
 
+from allegro.adapters.clock import SystemClock
 from allegro.core.errors import ToldError
 
 EXIT_REFUSED = 1
@@ -70,3 +71,8 @@ def log_json(level: str = "info") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def now_s() -> float:
+    """Return the Unix time of a command that a person runs."""
+    return SystemClock().now_s()

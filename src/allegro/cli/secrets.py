@@ -23,6 +23,7 @@ def passphrase() -> bytes:
 
 def poke(socket: Path) -> bool:
     """Let a running house take over changed keys; say so when none runs."""
+
     async def reload() -> None:
         async with HouseClient(socket) as house:
             await house.post("reload")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import click
@@ -11,10 +10,18 @@ import click
 from allegro.adapters.files import write_state
 from allegro.adapters.signatures import SigningKey, load_signing_key, verify
 from allegro.adapters.tls import make_certificate, pin_of
-from allegro.cli.output import Failure, json_option, print_json
+from allegro.cli.output import Failure, json_option, now_s, print_json
 from allegro.cli.secrets import passphrase, poke
+from allegro.client.house_client import default_state_dir
 from allegro.config import commented, load_house, load_lane
-from allegro.core.approvals import Pairing, b64url, fingerprint, issue_token, sovereign_kid, unb64url
+from allegro.core.approvals import (
+    Pairing,
+    b64url,
+    fingerprint,
+    issue_token,
+    sovereign_kid,
+    unb64url,
+)
 from allegro.core.errors import ConfigError, Refusal
 from allegro.core.gate import LaneTrust
 from allegro.core.pairing import (
@@ -27,7 +34,6 @@ from allegro.core.pairing import (
     six_words,
 )
 from allegro.core.settings import HouseSettings, LaneSettings
-from allegro.client.house_client import default_state_dir
 
 PAIRING_LIFE_S = 86_400
 _PATH = click.Path(path_type=Path)
@@ -42,8 +48,12 @@ def init() -> None:
 @click.option("--config", type=_PATH, required=True, help="house.toml to write")
 @click.option("--name", default="house", help="Name of the house.")
 @click.option("--state-dir", type=_PATH, default=None, help="Folder for keys and archive.")
-@click.option("--change-token-file", default="", help="File with the token that opens pull requests.")
-@click.option("--passphrase/--no-passphrase", "ask", default=True, help="Encrypt the sovereign key.")
+@click.option(
+    "--change-token-file", default="", help="File with the token that opens pull requests."
+)
+@click.option(
+    "--passphrase/--no-passphrase", "ask", default=True, help="Encrypt the sovereign key."
+)
 @click.option("--home", default="", help="Issue where requests are mirrored: owner/name#1.")
 def init_house(
     config: Path, name: str, state_dir: Path | None, change_token_file: str, ask: bool, home: str
@@ -54,7 +64,7 @@ def init_house(
     folder = (state_dir or default_state_dir()).expanduser().absolute()
     _absent(config)
     secret = _new_passphrase() if ask else None
-    recovery = make_house(HouseFiles(folder), time.time(), secret)  # noqa: TID251
+    recovery = make_house(HouseFiles(folder), now_s(), secret)
     values = {"house.name": name, "house.state_dir": str(folder)}
     if change_token_file:
         values["forge.change_token_file"] = change_token_file
@@ -100,14 +110,16 @@ def init_lane(
         values["link.public_url"] = public_url
     SigningKey.make().save(files.key)
     if tls == "self-signed" and not listen.startswith("unix:"):
-        make_certificate(files.certificate, files.certificate_key, name, time.time())  # noqa: TID251
+        make_certificate(files.certificate, files.certificate_key, name, now_s())
     _write_config(config, commented(LaneSettings, values))
     click.echo(f"wrote {config} and the keys in {files.folder}")
     click.echo(f"next: allegro pair --config {config}")
 
 
 @click.command()
-@click.option("--config", type=_PATH, required=True, help="lane.toml on the lane, house.toml at home")
+@click.option(
+    "--config", type=_PATH, required=True, help="lane.toml on the lane, house.toml at home"
+)
 @click.argument("line", required=False)
 @json_option
 def pair(config: Path, line: str | None, as_json: bool) -> None:
@@ -186,16 +198,19 @@ def _house_answer(config: Path, line: str | None) -> dict[str, str]:
     key = unb64url(offer.key)
     pairing = Pairing(
         aud=fleet.id, lane=fingerprint(key), name=offer.name, sealing=b64url(fleet.sealing),
-        recovery=b64url(fleet.recovery), exp=int(time.time()) + PAIRING_LIFE_S,  # noqa: TID251
+        recovery=b64url(fleet.recovery), exp=int(now_s()) + PAIRING_LIFE_S,
     )  # fmt: skip
     answer = answer_line(
         HouseAnswer(
-            fleet=fleet.id, sovereign=b64url(fleet.sovereign),
-            sovereign_number=fleet.sovereign_number, house=b64url(fleet.house),
+            fleet=fleet.id,
+            sovereign=b64url(fleet.sovereign),
+            sovereign_number=fleet.sovereign_number,
+            house=b64url(fleet.house),
             secret=b64url(fleet.secret),
             pairing=issue_token(pairing, sovereign_kid(fleet.sovereign_number), sovereign.sign),
-            certificate=fleet.certificate, seat=fleet.seat_token,
-        )  # fmt: skip
+            certificate=fleet.certificate,
+            seat=fleet.seat_token,
+        )
     )
     pin = bytes.fromhex(offer.pin) if offer.pin else None
     save_fleet(files, with_lane(fleet, KnownLane(offer.name, key, offer.url, pin)))
@@ -217,7 +232,7 @@ def _lane_answer(config: Path, line: str) -> dict[str, str]:
             f"this lane is paired already; to pair it anew, remove {files.trust.name} and "
             f"{files.paired.name} in {files.folder}"
         )
-    accepted = accept_answer(line, offer, now_s=time.time(), verify=verify)  # noqa: TID251
+    accepted = accept_answer(line, offer, now_s=now_s(), verify=verify)
     if isinstance(accepted, Refusal):
         raise Failure(str(accepted))
     trust, paired = accepted

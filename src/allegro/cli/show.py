@@ -101,7 +101,10 @@ def _warnings(action: Action, told: dict[str, Any]) -> list[str]:
         found.append(f"can make the forge run code: {', '.join(map(visible, touched))}")
     hidden = [
         name
-        for name, text in (("title", getattr(action, "title", "")), ("text", getattr(action, "body", "")))
+        for name, text in (
+            ("title", getattr(action, "title", "")),
+            ("text", getattr(action, "body", "")),
+        )
         if visible(text) != text
     ]
     if hidden:
@@ -153,7 +156,9 @@ def diff_lines(action: ProposeChange, change: FileChange, base: str | None) -> l
     try:
         old, new = before.decode("utf-8"), change.raw().decode("utf-8")
     except UnicodeDecodeError:
-        return [f"(binary: {len(before)} → {len(change.raw())} bytes, sha256 {sha256_hex(change.raw())})"]
+        return [
+            f"(binary: {len(before)} → {len(change.raw())} bytes, sha256 {sha256_hex(change.raw())})"
+        ]
     lines = [
         visible(line)
         for line in difflib.unified_diff(

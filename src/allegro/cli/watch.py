@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,15 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from allegro.cli.output import EXIT_FROZEN, console, json_option, print_json, run_async, socket_option
+from allegro.cli.output import (
+    EXIT_FROZEN,
+    console,
+    json_option,
+    now_s,
+    print_json,
+    run_async,
+    socket_option,
+)
 from allegro.cli.secrets import passphrase
 from allegro.client.house_client import HouseClient, get, post
 from allegro.config import load_house
@@ -32,7 +39,7 @@ def status(socket: Path | None, as_json: bool) -> int:
     if as_json:
         print_json(told)
     else:
-        for line in status_lines(told, time.time()):  # noqa: TID251
+        for line in status_lines(told, now_s()):
             click.echo(visible(line))
     if told["frozen"]:
         return EXIT_FROZEN
@@ -65,8 +72,13 @@ def status_lines(told: dict[str, Any], now_s: float) -> list[str]:
     lines.append(f"{waiting} requests wait for you{oldest}")
     if told["blocked"]:
         lines.append(f"orders wait: {told['blocked']}")
-    lines.append(f"archive: {told['archive']['events']} events, {told['archive']['repeats_dropped']} repeats dropped")
-    lines += [f"alert ({a['urgency']}) {span(now_s - a['at_s'])} ago: {a['told']}" for a in told["alerts"][-5:]]
+    lines.append(
+        f"archive: {told['archive']['events']} events, {told['archive']['repeats_dropped']} repeats dropped"
+    )
+    lines += [
+        f"alert ({a['urgency']}) {span(now_s - a['at_s'])} ago: {a['told']}"
+        for a in told["alerts"][-5:]
+    ]
     return lines
 
 
@@ -86,7 +98,9 @@ def events(
     if gaps:
         told = run_async(get(socket, "gaps"))
         for gap in told["gaps"] if not as_json else []:
-            click.echo(f"{gap['lane']} {gap['journal']} {gap['first']}–{gap['last']}: {gap['count']} {gap['reason']}")
+            click.echo(
+                f"{gap['lane']} {gap['journal']} {gap['first']}–{gap['last']}: {gap['count']} {gap['reason']}"
+            )
         if as_json:
             print_json(told)
         return
@@ -112,7 +126,11 @@ def event_line(event: dict[str, Any]) -> str:
         told = str(words["body"])
     else:
         told = "" if words is None else str(words)
-    data = {k: v for k, v in event["data"].items() if k in {"number", "kind", "step", "reason", "took_s", "issues"}}
+    data = {
+        k: v
+        for k, v in event["data"].items()
+        if k in {"number", "kind", "step", "reason", "took_s", "issues"}
+    }
     clear = msgspec.json.encode(data).decode() if data else ""
     return f"{event['row']:>6} {event['time'][11:23]} {event['lane']} {event['type']:<24} {clear} {told[:80]!r}"
 
@@ -175,7 +193,7 @@ def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None
         raise click.UsageError(f"no such freeze; there are: {', '.join(held) or 'none'}")
     fleet = load_fleet(files)
     key = load_sovereign_key(files, passphrase)
-    claims = Thaw(aud=fleet.id, freezes=tuple(wanted), exp=int(time.time()) + THAW_LIFE_S)  # noqa: TID251
+    claims = Thaw(aud=fleet.id, freezes=tuple(wanted), exp=int(now_s()) + THAW_LIFE_S)
     token = issue_token(claims, sovereign_kid(fleet.sovereign_number), key.sign)
     told = run_async(post(socket, "thaw", {"token": token}))
     if as_json:

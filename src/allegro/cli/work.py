@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,15 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from allegro.cli.output import Failure, console, json_option, print_json, run_async, socket_option
+from allegro.cli.output import (
+    Failure,
+    console,
+    json_option,
+    now_s,
+    print_json,
+    run_async,
+    socket_option,
+)
 from allegro.cli.secrets import passphrase
 from allegro.cli.show import checked_action, draw
 from allegro.client.house_client import default_state_dir, get, post
@@ -40,11 +47,11 @@ def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("id", "state", "owner", "urgency", "age", "what"):
         table.add_column(name)
-    now_s = time.time()  # noqa: TID251
+    at_s = now_s()
     for one in rows:
         table.add_row(
             one["id"][:10], one["state"], one["owner"] or "–", one["urgency"],
-            span(now_s - one["created_s"]), Text(visible(one["question"])[:100]),
+            span(at_s - one["created_s"]), Text(visible(one["question"])[:100]),
         )  # fmt: skip
     console().print(table)
 
@@ -66,7 +73,9 @@ def show(id_: str, socket: Path | None, as_json: bool) -> None:
 @click.command()
 @click.argument("digest")
 @click.option("--config", type=click.Path(path_type=Path), default=None, help="house.toml")
-@click.option("--valid-s", type=click.IntRange(10, 2_592_000), default=None, help="Seconds it lives.")
+@click.option(
+    "--valid-s", type=click.IntRange(10, 2_592_000), default=None, help="Seconds it lives."
+)
 @click.option("--yes", is_flag=True, help="Do not ask again.")
 @socket_option
 @json_option
@@ -96,10 +105,10 @@ def approve(
         raise Failure("not approved")
     fleet = load_fleet(files)
     key = load_sovereign_key(files, passphrase)
-    now_s = int(time.time())  # noqa: TID251
+    at_s = int(now_s())
     lives_s = valid_s or int(settings.requests.approval_s if settings else 86_400)
     claims = Approval(
-        aud=fleet.id, digest=action_digest(raw), exp=now_s + lives_s, iat=now_s, seat=fleet.seat
+        aud=fleet.id, digest=action_digest(raw), exp=at_s + lives_s, iat=at_s, seat=fleet.seat
     )
     token = issue_token(claims, sovereign_kid(fleet.sovereign_number), key.sign)
     answer = run_async(
@@ -152,13 +161,17 @@ def explanation(told: dict[str, Any]) -> list[str]:
     ]
     if told["approval"]:
         lines.append("  signed    by the sovereign key; the approval is for this digest")
-    lines += [f"  {line['what']:<9} {rfc3339(line['at_s'])}  {line['detail']}" for line in told["history"]]
+    lines += [
+        f"  {line['what']:<9} {rfc3339(line['at_s'])}  {line['detail']}" for line in told["history"]
+    ]
     if told["state"] == "done":
         lines.append(f"  receipt   {told['artifact']} {told['url']} {told['commit'][:12]}".rstrip())
     if told["superseded_by"]:
         lines.append(f"  renewed   as {told['superseded_by']}")
     report = told["report"]
-    lines.append(f"  report    {report['status']}; next: {'; '.join(report['next_steps']) or 'nothing'}")
+    lines.append(
+        f"  report    {report['status']}; next: {'; '.join(report['next_steps']) or 'nothing'}"
+    )
     return lines
 
 

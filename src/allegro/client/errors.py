@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from allegro.core.errors import ToldError
 
 

@@ -203,4 +203,6 @@ def _why(told: dict[str, Any]) -> str:
 
 
 def _pr(told: dict[str, Any], branch: str) -> PR:
-    return PR(told["artifact"], told["url"], told.get("branch") or branch, told["commit"], told["id"])
+    return PR(
+        told["artifact"], told["url"], told.get("branch") or branch, told["commit"], told["id"]
+    )

@@ -151,7 +151,7 @@ def parse_action(raw: bytes) -> Action | Refusal:
     if not is_canonical(raw):
         return Refusal("not_canonical", "action bytes are not their own RFC 8785 form")
     try:
-        action = _decoder.decode(raw)
+        action: Action = _decoder.decode(raw)
     except msgspec.ValidationError as error:
         return Refusal("malformed_action", str(error))
     faults = action_faults(action)

@@ -21,4 +21,4 @@ def is_safe_mode_due(crashes_s: Sequence[float], now_s: float) -> bool:
 
 def remembered(crashes_s: Sequence[float], now_s: float) -> list[float]:
     """Return the crashes worth keeping: those of the last ten minutes, and the one now."""
-    return [at for at in crashes_s if 0 <= now_s - at < LASTS_S][-10:] + [now_s]
+    return [*(at for at in crashes_s if 0 <= now_s - at < LASTS_S), now_s][-10:]

@@ -11,7 +11,14 @@ from typing import Final
 
 import msgspec
 
-from allegro.core.actions import Action, MarkSeen, action_bytes, action_digest, kind_of, parse_action
+from allegro.core.actions import (
+    Action,
+    MarkSeen,
+    action_bytes,
+    action_digest,
+    kind_of,
+    parse_action,
+)
 from allegro.core.approvals import (
     TYPES,
     Approval,
@@ -179,7 +186,11 @@ def may_write(permit: Permit, situation: Situation, *, needs_s: float) -> Refusa
 
 def _read_order(token: str, trust: Trust, verify: Verify) -> Order | Refusal:
     order = read_token(
-        token, Order, kid=f"house:{trust.house_number}", key=trust.house, aud=trust.fleet,
+        token,
+        Order,
+        kid=f"house:{trust.house_number}",
+        key=trust.house,
+        aud=trust.fleet,
         verify=verify,
     )
     if isinstance(order, Refusal):
@@ -207,8 +218,12 @@ def _check_approval(
     if token_type(token) == TYPES[StandingOrder]:
         return Refusal("standing_orders_off", "standing orders are not accepted yet")
     approval = read_token(
-        token, Approval, kid=sovereign_kid(trust.sovereign_number), key=trust.sovereign,
-        aud=trust.fleet, verify=verify,
+        token,
+        Approval,
+        kid=sovereign_kid(trust.sovereign_number),
+        key=trust.sovereign,
+        aud=trust.fleet,
+        verify=verify,
     )
     if isinstance(approval, Refusal):
         return approval

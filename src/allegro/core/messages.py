@@ -173,9 +173,7 @@ class LaneBeat(_Message, frozen=True, tag="beat"):
     done: str
 
 
-FromHouse = (
-    Hello | LogIn | Ack | Query | ChallengeWanted | GiveOrder | Stop | Bring | HouseBeat
-)
+FromHouse = Hello | LogIn | Ack | Query | ChallengeWanted | GiveOrder | Stop | Bring | HouseBeat
 FromLane = (
     Greet | Welcome | Refused | Batch | Gap | Challenge | OrderAnswer | Reply | Frozen | LaneBeat
 )

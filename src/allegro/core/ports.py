@@ -10,7 +10,15 @@ import msgspec
 from allegro.core.events import Event
 from allegro.core.freeze import FreezeSet
 from allegro.core.gate import Permit
-from allegro.core.issues import Branch, Comment, Issue, PullRequest, Repository, TimelineEntry, TreeEntry
+from allegro.core.issues import (
+    Branch,
+    Comment,
+    Issue,
+    PullRequest,
+    Repository,
+    TimelineEntry,
+    TreeEntry,
+)
 from allegro.core.lease import Lease
 from allegro.core.look import WriteStep
 from allegro.core.marks import Mark, Window

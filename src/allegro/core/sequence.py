@@ -50,7 +50,9 @@ def link(chain: bytes, hash_: bytes) -> bytes:
     return hashlib.sha256(chain + hash_).digest()
 
 
-def extend(position: Position, bodies: Iterable[bytes]) -> tuple[Position, list[tuple[bytes, bytes]]]:
+def extend(
+    position: Position, bodies: Iterable[bytes]
+) -> tuple[Position, list[tuple[bytes, bytes]]]:
     """Return the new end of the journal, and (hash, chain) for each body in order."""
     chain, seq, links = position.chain, position.seq, []
     for body in bodies:

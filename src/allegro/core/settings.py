@@ -11,9 +11,8 @@ import msgspec
 from msgspec import Meta
 
 
-
-def _about(text: str, **limits: float) -> Meta:
-    return Meta(description=text, **limits)  # type: ignore[arg-type]
+def _about(text: str, *, ge: float | None = None, le: float | None = None) -> Meta:
+    return Meta(description=text, ge=ge, le=le)
 
 
 class LaneIdentity(msgspec.Struct, frozen=True):
@@ -29,11 +28,11 @@ class LaneIdentity(msgspec.Struct, frozen=True):
 class ForgeSettings(msgspec.Struct, frozen=True):
     """The Gitea or Forgejo this lane watches."""
 
-    url: Annotated[str, _about("address of the forge, with sub-path if any"), Meta(pattern="^https?://")]
-    token_file: Annotated[str, _about("file with the daily token; mode 0600")]
-    watch: Annotated[
-        tuple[str, ...], _about("what to watch: \"owner/name\" or \"org:name\"")
+    url: Annotated[
+        str, _about("address of the forge, with sub-path if any"), Meta(pattern="^https?://")
     ]
+    token_file: Annotated[str, _about("file with the daily token; mode 0600")]
+    watch: Annotated[tuple[str, ...], _about('what to watch: "owner/name" or "org:name"')]
     bots: Annotated[
         tuple[str, ...], _about("logins of the fleet's own users, daily and change token")
     ]
@@ -49,7 +48,8 @@ class ForgeSettings(msgspec.Struct, frozen=True):
         int, _about("seconds the once-a-minute deep poll reaches back", ge=10, le=86400)
     ] = 300
     sweep_s: Annotated[
-        float, _about("seconds between sweeps for edited comments of active repositories", ge=1, le=3600)
+        float,
+        _about("seconds between sweeps for edited comments of active repositories", ge=1, le=3600),
     ] = 60.0
     quiet_sweep_s: Annotated[
         float, _about("the same for repositories without change in the last hour", ge=1, le=86400)
@@ -57,11 +57,17 @@ class ForgeSettings(msgspec.Struct, frozen=True):
     reconcile_s: Annotated[
         float, _about("seconds between full comparisons with the forge", ge=5, le=604800)
     ] = 86400.0
-    audit_s: Annotated[float, _about("seconds between audits of the daily token", ge=1, le=86400)] = 3600.0
-    timeout_s: Annotated[float, _about("seconds one request to the forge may take", ge=0.5, le=15)] = 8.0
+    audit_s: Annotated[
+        float, _about("seconds between audits of the daily token", ge=1, le=86400)
+    ] = 3600.0
+    timeout_s: Annotated[
+        float, _about("seconds one request to the forge may take", ge=0.5, le=15)
+    ] = 8.0
     triage: Annotated[bool, _about("mark new issues as seen")] = True
     triage_label: Annotated[str, _about("the label that says seen")] = "triage/seen"
-    shadow: Annotated[bool, _about("run everything, write nothing to the forge, show what would be")] = False
+    shadow: Annotated[
+        bool, _about("run everything, write nothing to the forge, show what would be")
+    ] = False
     actions_per_cycle: Annotated[
         int, _about("writes under the lease that one poll cycle may make", ge=0, le=1000)
     ] = 20
@@ -78,28 +84,30 @@ class JournalSettings(msgspec.Struct, frozen=True):
     reserved_share: Annotated[
         float, _about("share of it kept for intents, receipts and requests", ge=0.01, le=0.5)
     ] = 0.1
-    keep_days: Annotated[float, _about("days after which ordinary events are given up", ge=0.01, le=365)] = 7.0
+    keep_days: Annotated[
+        float, _about("days after which ordinary events are given up", ge=0.01, le=365)
+    ] = 7.0
     min_free_mb: Annotated[
-        int, _about("free megabytes on the disk below which the lane stops acting", ge=1, le=1_000_000)
+        int,
+        _about("free megabytes on the disk below which the lane stops acting", ge=1, le=1_000_000),
     ] = 100
 
 
 class LinkSettings(msgspec.Struct, frozen=True):
     """Where the house dials in. Off unless `listen` is set."""
 
-    listen: Annotated[
-        str, _about("host:port, or unix:/path; empty is off")
-    ] = ""
+    listen: Annotated[str, _about("host:port, or unix:/path; empty is off")] = ""
     public_url: Annotated[
-        str, _about("how the house reaches it: wss://host:port, ws+unix:///path; default from listen")
+        str,
+        _about("how the house reaches it: wss://host:port, ws+unix:///path; default from listen"),
     ] = ""
     tls: Annotated[
         str,
         _about("self-signed (pinned by the house), files, or none (loopback and Unix socket only)"),
         Meta(pattern="^(self-signed|files|none)$"),
     ] = "self-signed"
-    cert_file: Annotated[str, _about("certificate, for tls = \"files\"")] = ""
-    key_file: Annotated[str, _about("its key, for tls = \"files\"; mode 0600")] = ""
+    cert_file: Annotated[str, _about('certificate, for tls = "files"')] = ""
+    key_file: Annotated[str, _about('its key, for tls = "files"; mode 0600')] = ""
 
 
 class WebhookSettings(msgspec.Struct, frozen=True):
@@ -107,7 +115,9 @@ class WebhookSettings(msgspec.Struct, frozen=True):
 
     listen: Annotated[str, _about("host:port; empty is off")] = ""
     secret_file: Annotated[str, _about("file with the hook's secret; mode 0600")] = ""
-    per_minute: Annotated[int, _about("hints taken a minute; more are dropped", ge=1, le=100_000)] = 600
+    per_minute: Annotated[
+        int, _about("hints taken a minute; more are dropped", ge=1, le=100_000)
+    ] = 600
 
 
 class StatusSettings(msgspec.Struct, frozen=True):
@@ -132,7 +142,9 @@ class HouseIdentity(msgspec.Struct, frozen=True):
 
     name: Annotated[str, _about("name of the sovereign's house"), Meta(pattern="^[a-z0-9-]{1,32}$")]
     state_dir: Annotated[str, _about("folder for archive, ledger, keys; owner-only")]
-    socket: Annotated[str, _about("Unix socket of the house's API; default: house.sock in state_dir")] = ""
+    socket: Annotated[
+        str, _about("Unix socket of the house's API; default: house.sock in state_dir")
+    ] = ""
     acting: Annotated[bool, _about("false: follow read-only, another house holds the seat")] = True
 
 
@@ -140,10 +152,15 @@ class RequestSettings(msgspec.Struct, frozen=True):
     """How requests wait and where they show."""
 
     home: Annotated[
-        str, _about("issue where requests without one of their own are mirrored: owner/name#1; empty: none")
+        str,
+        _about(
+            "issue where requests without one of their own are mirrored: owner/name#1; empty: none"
+        ),
     ] = ""
     mirror: Annotated[bool, _about("mirror each request on the forge")] = True
-    expiry_s: Annotated[float, _about("seconds a request waits for an answer", ge=10, le=31_536_000)] = 604800.0
+    expiry_s: Annotated[
+        float, _about("seconds a request waits for an answer", ge=10, le=31_536_000)
+    ] = 604800.0
     approval_s: Annotated[float, _about("seconds an approval lives", ge=10, le=2_592_000)] = 86400.0
 
 
@@ -161,14 +178,19 @@ class HouseForge(msgspec.Struct, frozen=True):
     """What the house adds to orders that change code."""
 
     change_token_file: Annotated[
-        str, _about("file with the change token; mode 0600; travels beside orders, never stored on a lane")
+        str,
+        _about(
+            "file with the change token; mode 0600; travels beside orders, never stored on a lane"
+        ),
     ] = ""
 
 
 class ArchiveSettings(msgspec.Struct, frozen=True):
     """The house's copy of everything."""
 
-    quota_gb: Annotated[float, _about("gigabytes one lane may store at the house", ge=0.001, le=100_000)] = 50.0
+    quota_gb: Annotated[
+        float, _about("gigabytes one lane may store at the house", ge=0.001, le=100_000)
+    ] = 50.0
 
 
 class HouseSettings(msgspec.Struct, frozen=True):

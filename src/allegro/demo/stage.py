@@ -49,7 +49,9 @@ class Process:
     def is_running(self) -> bool:
         return self._child is not None and self._child.returncode is None
 
-    async def start(self, arguments: Sequence[str], environment: dict[str, str] | None = None) -> None:
+    async def start(
+        self, arguments: Sequence[str], environment: dict[str, str] | None = None
+    ) -> None:
         with self.log.open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
                 *arguments, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
@@ -95,7 +97,9 @@ class Stage:
         self.words: tuple[str, str] = ("", "")
         self.environment = {"ALLEGRO_PASSPHRASE_FILE": str(self.passphrase_file)}
 
-    async def start_simulator(self, world: dict[str, Any], *, flavour: str = "gitea") -> dict[str, Any]:
+    async def start_simulator(
+        self, world: dict[str, Any], *, flavour: str = "gitea"
+    ) -> dict[str, Any]:
         """Start the simulated forge; return its address and tokens."""
         seed = self.folder / "world.json"
         seed.write_text(json.dumps(world))
@@ -112,10 +116,15 @@ class Stage:
                     return dict(json.loads(line))
             return None
 
-        return await self.until(ready, "the simulated forge starts", self.simulator)
+        told: dict[str, Any] = await self.until(ready, "the simulated forge starts", self.simulator)
+        return told
 
     async def prepare(
-        self, forge: Forge, *, lane: dict[str, Any] | None = None, house: dict[str, Any] | None = None
+        self,
+        forge: Forge,
+        *,
+        lane: dict[str, Any] | None = None,
+        house: dict[str, Any] | None = None,
     ) -> None:
         """Write both configurations and pair, through the same commands a person uses.
 
@@ -151,7 +160,9 @@ class Stage:
         await self.lane.start([*command, "--config", str(self.lane_config), *extra])
 
     async def start_house(self) -> None:
-        await self.house.start([sys.executable, "-m", "allegro", "house", "--config", str(self.house_config)])
+        await self.house.start(
+            [sys.executable, "-m", "allegro", "house", "--config", str(self.house_config)]
+        )
 
     async def linked(self, within_s: float = READY_S) -> None:
         """Wait until the house is linked with its lane and the lane has reached the forge."""
@@ -160,7 +171,8 @@ class Stage:
             status = await self.status()
             lanes = status["lanes"]
             return bool(
-                lanes and all(lane["linked"] and (lane["detail"] or {}).get("healthy") for lane in lanes)
+                lanes
+                and all(lane["linked"] and (lane["detail"] or {}).get("healthy") for lane in lanes)
             )
 
         await self.until(is_linked, "house and lane are linked and healthy", self.house, within_s)

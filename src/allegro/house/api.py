@@ -50,6 +50,7 @@ class Api:
         self._open_words = open_words
         self._grew = asyncio.Condition()
         self._runner: web.AppRunner | None = None
+        self._wakes: set[asyncio.Task[None]] = set()
 
     async def start(self, socket: Path) -> None:
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_errors])
@@ -76,9 +77,9 @@ class Api:
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        socket.unlink(missing_ok=True)
+        socket.unlink(missing_ok=True)  # noqa: ASYNC240 (once, at start)
         await web.UnixSite(self._runner, str(socket)).start()
-        socket.chmod(0o600)
+        socket.chmod(0o600)  # noqa: ASYNC240
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -86,7 +87,9 @@ class Api:
 
     def archived(self) -> None:
         """Wake whoever follows events."""
-        asyncio.ensure_future(self._wake())  # noqa: RUF006 (nothing waits for it)
+        task = asyncio.create_task(self._wake())
+        self._wakes.add(task)
+        task.add_done_callback(self._wakes.discard)
 
     async def _wake(self) -> None:
         async with self._grew:
@@ -174,7 +177,8 @@ class Api:
                 return int(event.data.get("repository", 0))
         raise EdgeError(
             f"{name} is not known here: is it in forge.watch of a lane, and has a poll come home?",
-            transient=False, kind="not_found",
+            transient=False,
+            kind="not_found",
         )
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -217,7 +221,9 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except EdgeError as error:
         status = 503 if error.transient else 422
-        return _json({"error": str(error), "kind": error.kind, "transient": error.transient}, status)
+        return _json(
+            {"error": str(error), "kind": error.kind, "transient": error.transient}, status
+        )
     except (msgspec.DecodeError, KeyError, ValueError) as error:
         return _json({"error": f"bad request: {error}", "kind": "bad_request"}, 400)
 

@@ -83,7 +83,7 @@ class _House:
         self._freezes = await self._ledger.freezes()
         house = House(
             self._archive, self._ledger, self._clock, self._dice, fleet=lambda: self._fleet,
-            freezes=lambda: self._freezes, sign=lambda message: self._key.sign(message),
+            freezes=lambda: self._freezes, sign=self._sign,
             verify=verify, archived=self._archived, lane_froze=self._lane_froze,
         )  # fmt: skip
         self._lanes = Lanes(house)
@@ -108,7 +108,10 @@ class _House:
             alerts=lambda: self._alerts,
         )  # fmt: skip
         self._api = Api(
-            self._requests, self._archive, self._lanes, facts,
+            self._requests,
+            self._archive,
+            self._lanes,
+            facts,
             Hooks(self._stop_everything, self._thaw, self._reload, self._lanes.bring_all),
             self._open_words,
         )
@@ -160,7 +163,12 @@ class _House:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ConfigError(("another house runs on this state folder; stop it first",)) from error
+            raise ConfigError(
+                ("another house runs on this state folder; stop it first",)
+            ) from error
+
+    def _sign(self, message: bytes) -> bytes:
+        return self._key.sign(message)  # the key of now: it may have been rotated
 
     def _background(self, duty: Any, name: str) -> None:
         self._tasks.append(asyncio.create_task(duty, name=name))
@@ -230,8 +238,12 @@ class _House:
     async def _thaw(self, token: str) -> Refusal | None:
         fleet = self._fleet
         claims = read_token(
-            token, Thaw, kid=sovereign_kid(fleet.sovereign_number), key=fleet.sovereign,
-            aud=fleet.id, verify=verify,
+            token,
+            Thaw,
+            kid=sovereign_kid(fleet.sovereign_number),
+            key=fleet.sovereign,
+            aud=fleet.id,
+            verify=verify,
         )
         if isinstance(claims, Refusal):
             return claims

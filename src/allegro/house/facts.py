@@ -65,9 +65,7 @@ class Facts:
             "lanes": lanes,
             "waiting_for_sovereign": len(waiting),
             "oldest_waiting_s": max((now_s - r.created_s for r in waiting), default=None),
-            "open": {
-                state.value: sum(r.state is state for r in requests) for state in STAGES
-            },
+            "open": {state.value: sum(r.state is state for r in requests) for state in STAGES},
             "blocked": self._orders.blocked,
             "archive": await self._archive.counts(),
             "alerts": self._alerts()[-10:],
@@ -79,11 +77,20 @@ class Facts:
         for lane in self._lanes.describe():
             facts += await self._lane_facts(lane)
         if not self._lanes.describe():
-            facts.append(_fact("lanes", "bad", "none paired", "fleet.json", "run `allegro pair` on both sides"))
+            facts.append(
+                _fact(
+                    "lanes", "bad", "none paired", "fleet.json", "run `allegro pair` on both sides"
+                )
+            )
         gaps = await self._archive.gaps()
         facts.append(
-            _fact("gaps", "warn" if gaps else "ok", f"{len(gaps)} named gaps", "archive",
-                  "see `allegro events --gaps`" if gaps else "")
+            _fact(
+                "gaps",
+                "warn" if gaps else "ok",
+                f"{len(gaps)} named gaps",
+                "archive",
+                "see `allegro events --gaps`" if gaps else "",
+            )
         )
         return {
             "schema": "allegro.doctor/1",
@@ -95,34 +102,66 @@ class Facts:
         fleet, freezes = self._fleet(), self._freezes()
         facts = [
             _fact("version", "ok", f"allegro {__version__}", "program"),
-            _fact("seat", "ok" if self._settings.house.acting else "warn",
-                  f"number {fleet.seat}" + ("" if self._settings.house.acting else ", following read-only"),
-                  "fleet.json"),
-            _fact("keys", "ok",
-                  f"sovereign key {fleet.sovereign_number}, house key {fleet.house_number}", "fleet.json"),
+            _fact(
+                "seat",
+                "ok" if self._settings.house.acting else "warn",
+                f"number {fleet.seat}"
+                + ("" if self._settings.house.acting else ", following read-only"),
+                "fleet.json",
+            ),
+            _fact(
+                "keys",
+                "ok",
+                f"sovereign key {fleet.sovereign_number}, house key {fleet.house_number}",
+                "fleet.json",
+            ),
         ]
         encrypted = b"ENCRYPTED" in _read(self._files.sovereign)
         facts.append(
-            _fact("sovereign key", "ok" if encrypted else "warn",
-                  "behind a passphrase" if encrypted else "without a passphrase: who reads this disk can approve",
-                  "sovereign.key", "" if encrypted else "allegro keys rotate --passphrase")
+            _fact(
+                "sovereign key",
+                "ok" if encrypted else "warn",
+                "behind a passphrase"
+                if encrypted
+                else "without a passphrase: who reads this disk can approve",
+                "sovereign.key",
+                "" if encrypted else "allegro keys rotate --passphrase",
+            )
         )
         free = shutil.disk_usage(self._files.folder).free
         low = free < LOW_DISK_BYTES
         facts.append(
-            _fact("disk", "bad" if low else "ok", f"{free // 1_000_000} MB free", "statvfs",
-                  "free space: the archive cannot grow" if low else "")
+            _fact(
+                "disk",
+                "bad" if low else "ok",
+                f"{free // 1_000_000} MB free",
+                "statvfs",
+                "free space: the archive cannot grow" if low else "",
+            )
         )
         if not freezes.is_thawed:
             ids = ", ".join(f.id for f in freezes.active)
             facts.append(_fact("freeze", "warn", f"frozen: {ids}", "ledger", "allegro thaw ID"))
         if not self._settings.forge.change_token_file:
-            facts.append(_fact("change token", "warn", "not configured: no code changes", "house.toml",
-                               "set forge.change_token_file"))
+            facts.append(
+                _fact(
+                    "change token",
+                    "warn",
+                    "not configured: no code changes",
+                    "house.toml",
+                    "set forge.change_token_file",
+                )
+            )
         else:
-            facts.append(_fact("a thief of the change token", "warn",
-                               "could push branches and open pull requests; never to protected branches",
-                               "scopes", "delete the token at the forge"))
+            facts.append(
+                _fact(
+                    "a thief of the change token",
+                    "warn",
+                    "could push branches and open pull requests; never to protected branches",
+                    "scopes",
+                    "delete the token at the forge",
+                )
+            )
         return facts
 
     def _request_facts(self) -> list[dict[str, Any]]:
@@ -135,25 +174,48 @@ class Facts:
         ]
         told = ", ".join(f"{r.id[:8]} {r.state.value}" for r in stuck[:5]) or "none"
         return [
-            _fact("stuck items", "warn" if stuck else "ok", told, "ledger",
-                  "allegro explain ID" if stuck else "")
+            _fact(
+                "stuck items",
+                "warn" if stuck else "ok",
+                told,
+                "ledger",
+                "allegro explain ID" if stuck else "",
+            )
         ]
 
     async def _lane_facts(self, lane: dict[str, Any]) -> list[dict[str, Any]]:
         name = f"lane {lane['name']}: "
         if not lane["linked"]:
-            return [_fact(name + "link", "bad", lane["trouble"], "link",
-                          "check that the lane runs and its port is reachable")]
+            return [
+                _fact(
+                    name + "link",
+                    "bad",
+                    lane["trouble"],
+                    "link",
+                    "check that the lane runs and its port is reachable",
+                )
+            ]
         since = span(self._clock.now_s() - lane["since_s"])
         version = lane["version"]
         facts = [
             _fact(name + "link", "ok", f"up for {since}", "link"),
-            _fact(name + "journal", "ok" if lane["home"] >= lane["head"] else "warn",
-                  f"{max(0, lane['head'] - lane['home'])} events on the way", "link"),
+            _fact(
+                name + "journal",
+                "ok" if lane["home"] >= lane["head"] else "warn",
+                f"{max(0, lane['head'] - lane['home'])} events on the way",
+                "link",
+            ),
         ]
         if version != __version__:
-            facts.append(_fact(name + "version", "warn", f"{version}, the house has {__version__}",
-                               "greeting", "update the older side"))
+            facts.append(
+                _fact(
+                    name + "version",
+                    "warn",
+                    f"{version}, the house has {__version__}",
+                    "greeting",
+                    "update the older side",
+                )
+            )
         for link_name, _, link in self._lanes.linked():
             if link_name == lane["name"]:
                 try:

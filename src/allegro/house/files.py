@@ -269,9 +269,7 @@ def revoke_lane(files: HouseFiles, sovereign: SigningKey, name: str) -> Fleet:
         msgspec.structs.replace(known, revoked=True) if known.name == name else known
         for known in fleet.lanes
     )
-    fleet = msgspec.structs.replace(
-        fleet, lanes=lanes, revocations=(*fleet.revocations, token)
-    )
+    fleet = msgspec.structs.replace(fleet, lanes=lanes, revocations=(*fleet.revocations, token))
     save_fleet(files, fleet)
     return fleet
 
@@ -280,5 +278,3 @@ def with_lane(fleet: Fleet, lane: KnownLane) -> Fleet:
     """Return the fleet with a lane added, or replaced when the name was paired before."""
     others = tuple(known for known in fleet.lanes if known.name != lane.name)
     return msgspec.structs.replace(fleet, lanes=(*others, lane))
-
-

@@ -206,9 +206,7 @@ class Follow:
         )
 
 
-def bot_write(
-    event: Event, seen_s: float, bots: frozenset[int], began_s: float
-) -> BotWrite | None:
+def bot_write(event: Event, seen_s: float, bots: frozenset[int], began_s: float) -> BotWrite | None:
     """Return the write of one of our bots that a snapshot shows, None when it shows none.
 
     What was there before this fleet began is not looked at.
@@ -221,7 +219,9 @@ def bot_write(
     match event.type:
         case "forge.snapshot.comment" if ours and at_s >= began_s - 60:
             content = str(data.get("content", ""))
-            return BotWrite(event.id, "comment", target, _number(data.get("comment")), content, seen_s)
+            return BotWrite(
+                event.id, "comment", target, _number(data.get("comment")), content, seen_s
+            )
         case "forge.snapshot.pull" if ours and _number(data.get("updated_s")) >= began_s - 60:
             content = str(data.get("content", ""))
             return BotWrite(event.id, "pull_request", repository, number, content, seen_s)

@@ -18,9 +18,9 @@ from allegro.core.messages import (
     Ack,
     Batch,
     Bring,
-    Frozen,
     FromHouse,
     FromLane,
+    Frozen,
     Gap,
     Greet,
     Hello,
@@ -86,7 +86,10 @@ class LaneEndpoint:
     async def log_in(self, greeting: Greet, hello: Hello) -> LogIn | Refusal:
         house, fleet = self._house, self._house.fleet()
         counter = check_greeting(
-            greeting, challenge=hello.challenge, fleet=fleet.id, lane_key=self.lane.key,
+            greeting,
+            challenge=hello.challenge,
+            fleet=fleet.id,
+            lane_key=self.lane.key,
             verify=house.verify,
         )
         if isinstance(counter, Refusal):
@@ -117,7 +120,9 @@ class LaneEndpoint:
         held = cursors.get(welcome.after.journal)
         if welcome.after.seq > (held.seq if held else 0):
             await house.archive.skip_to(
-                self.name, welcome.after, "acknowledged once, lost at the house",
+                self.name,
+                welcome.after,
+                "acknowledged once, lost at the house",
                 house.clock.now_s(),
             )
         self.journal, self.head = welcome.after.journal, welcome.head

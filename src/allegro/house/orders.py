@@ -181,9 +181,14 @@ class Orders:
         branch, marker = dress_of(request, fleet.marker)
         answer = await link.order(
             lambda id_: GiveOrder(
-                id=id_, order=token, action=request.action, approval=request.approval,
-                branch=branch, marker=marker, change_token=self._token_for(request),
-            )  # fmt: skip
+                id=id_,
+                order=token,
+                action=request.action,
+                approval=request.approval,
+                branch=branch,
+                marker=marker,
+                change_token=self._token_for(request),
+            )
         )
         if not answer.reason:
             self._refusals.pop(request.id, None)
@@ -204,7 +209,9 @@ class Orders:
     async def _run_out(self, request: Request) -> None:
         """End what may no longer be ordered: never before looking, where an order was out."""
         if request.state is State.APPROVED and request.order_number == 0:
-            await self._requests.take_step(request, Step.EXPIRE, "ran out before an order was given")
+            await self._requests.take_step(
+                request, Step.EXPIRE, "ran out before an order was given"
+            )
             return
         linked = self._lanes.linked()
         if not linked:
@@ -215,8 +222,12 @@ class Orders:
         )
         if found.get("finding") == "Present":
             await self._requests.take_step(
-                request, Step.RECEIPT, "found by looking", artifact=int(found.get("number", 0)),
-                url=str(found.get("url", "")), commit=str(found.get("commit", "")),
+                request,
+                Step.RECEIPT,
+                "found by looking",
+                artifact=int(found.get("number", 0)),
+                url=str(found.get("url", "")),
+                commit=str(found.get("commit", "")),
             )
         elif found.get("finding") == "Conflict":
             await self._requests.take_step(request, Step.CONFLICT, str(found.get("reason", "")))

@@ -130,16 +130,16 @@ async def _pin_change(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
     return Pinned(action, repo["name"], repo["private"], bases)
 
 
-def _file_change(
-    path: str, held: dict[str, Any] | None, content: str | None
-) -> FileChange | None:
+def _file_change(path: str, held: dict[str, Any] | None, content: str | None) -> FileChange | None:
     """Return the change of one file, None when it already is as wanted."""
     if held is None:
         if content is None:
             raise EdgeError(f"{path} is not there to be deleted", transient=False)
         return FileChange(path, "create", "100644", None, _base64(path, content))
     if held["mode"] not in {"100644", "100755"}:
-        raise EdgeError(f"{path} is a folder, link or submodule and cannot be changed", transient=False)
+        raise EdgeError(
+            f"{path} is a folder, link or submodule and cannot be changed", transient=False
+        )
     if content is None:
         return FileChange(path, "delete", held["mode"], held["sha"], None)
     content = _base64(path, content)
@@ -186,11 +186,13 @@ async def _pin_close(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
         newest_comment_sha256=world["newest_comment_sha256"],
     )
     notes = {"body": world["body"], "newest_comment": world["newest_comment_body"] or ""}
-    return Pinned(
-        action, world["repository"]["name"], world["repository"]["private"], notes=notes
-    )
+    return Pinned(action, world["repository"]["name"], world["repository"]["private"], notes=notes)
 
 
 def _common(world: dict[str, Any], id_: str) -> dict[str, Any]:
     repo = world["repository"]
-    return {"id": id_, "forge": world["forge"], "repository": RepositoryRef(repo["id"], repo["name"])}
+    return {
+        "id": id_,
+        "forge": world["forge"],
+        "repository": RepositoryRef(repo["id"], repo["name"]),
+    }

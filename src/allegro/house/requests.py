@@ -101,8 +101,12 @@ class Requests:
             return request
         fleet = self._fleet()
         claims = read_token(
-            token, Approval, kid=sovereign_kid(fleet.sovereign_number), key=fleet.sovereign,
-            aud=fleet.id, verify=self._verify,
+            token,
+            Approval,
+            kid=sovereign_kid(fleet.sovereign_number),
+            key=fleet.sovereign,
+            aud=fleet.id,
+            verify=self._verify,
         )
         if isinstance(claims, Refusal):
             return claims
@@ -115,7 +119,10 @@ class Requests:
         if not request.needs_approval:
             return Refusal("wrong_state", f"{request.kind} needs no approval")
         return await self.take_step(
-            request, Step.APPROVE, approval=token, approval_exp=claims.exp,
+            request,
+            Step.APPROVE,
+            approval=token,
+            approval_exp=claims.exp,
             decided_s=self._clock.now_s(),
         )
 
@@ -127,8 +134,13 @@ class Requests:
         return await self._decide(prefix, Step.WITHDRAW, "")
 
     async def take_step(
-        self, request: Request, what: Step, detail: str = "", *,
-        receipts: tuple[Receipt, ...] = (), **changes: Any,
+        self,
+        request: Request,
+        what: Step,
+        detail: str = "",
+        *,
+        receipts: tuple[Receipt, ...] = (),
+        **changes: Any,
     ) -> Request | Refusal:
         """Move a request along the table, durably. The newest version counts, not the given one."""
         current = self._ledger.requests.get(request.id, request)
@@ -191,7 +203,11 @@ class Requests:
         return await self.take_step(request, what, reason, decided_s=self._clock.now_s())
 
     async def _add(
-        self, pinned: Pinned, document: RequestDocument, *, internal: bool = False,
+        self,
+        pinned: Pinned,
+        document: RequestDocument,
+        *,
+        internal: bool = False,
         supersedes: str = "",
     ) -> Request:
         action = pinned.action
@@ -258,7 +274,7 @@ def target_of(action: Action) -> str:
 
 def proposal_of(action: Action, document: RequestDocument) -> Proposal | None:
     """Return the proposal an approved action came from, to pin it anew; None where it is moot."""
-    common = {
+    common: dict[str, Any] = {
         "repository": action.repository.name,
         "urgency": document.urgency,
         "question": document.question,

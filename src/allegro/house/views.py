@@ -72,12 +72,16 @@ def whole(request: Request) -> dict[str, Any]:
 def report(request: Request) -> ReportDocument:
     """Return what became of a request, as the report document (C7)."""
     done = request.state is State.DONE
-    took_s = request.settled_s - request.decided_s if request.settled_s and request.decided_s else None
+    took_s = (
+        request.settled_s - request.decided_s if request.settled_s and request.decided_s else None
+    )
     artifacts = (Artifact(f"{request.kind} {request.artifact}", request.url),) if done else ()
     next_steps = {
         State.STALE: (f"decide again: {request.superseded_by or 'propose anew'}",),
         State.CONFLICT: ("look at the forge: something else stands in this place",),
-        State.DONE: ("review and merge it yourself",) if "pr" in request.kind or "change" in request.kind else (),
+        State.DONE: ("review and merge it yourself",)
+        if "pr" in request.kind or "change" in request.kind
+        else (),
     }.get(request.state, ())
     return ReportDocument(
         task=request.document.question,

@@ -168,11 +168,14 @@ class _Lane:
         reader = GiteaReader(self._http)
         self.ports = ports = self._wrap(
             Ports(
-                clock=clock, dice=self._dice, journal=self._sqlite,
-                sealer=HpkeSealer(trust.fleet, self._paired.sealing), reader=reader,
+                clock=clock,
+                dice=self._dice,
+                journal=self._sqlite,
+                sealer=HpkeSealer(trust.fleet, self._paired.sealing),
+                reader=reader,
                 writer=GiteaWriter(self._http, reader, clock.now_s),
                 council=LocalCouncil(trust.lane, self._dice.token(8).hex(), clock.boot_s, LEASE_S),
-            )  # fmt: skip
+            )
         )
         self.state = LaneState(
             clock=clock,
@@ -186,7 +189,11 @@ class _Lane:
         )
         self._check_disk()
         self.recorder = Recorder(
-            ports.journal, ports.sealer, clock, self._dice, lane=settings.lane.name,
+            ports.journal,
+            ports.sealer,
+            clock,
+            self._dice,
+            lane=settings.lane.name,
             secret=self._paired.secret,
         )
         self.status = Status(self.state, settings, clock)
@@ -253,7 +260,9 @@ class _Lane:
             await self._serve(self.status.routes(), settings.status.listen)
         if settings.webhook.listen:
             hook = Webhook(
-                read_secret(Path(settings.webhook.secret_file)), self._hint, self._clock.now_s,
+                read_secret(Path(settings.webhook.secret_file)),
+                self._hint,
+                self._clock.now_s,
                 settings.webhook.per_minute,
             )
             await self._serve(hook.routes(), settings.webhook.listen)
@@ -287,16 +296,15 @@ class _Lane:
     async def _forge(self) -> None:
         """Reach the forge, audit the token, then poll; wait and retry while it cannot be had."""
         failures = 0
-        while True:
+        while self._duty is None:
             try:
-                duty = await self._forge_duty()
-                break
+                self._duty = await self._forge_duty()
             except EdgeError as error:
                 self.state.forge_trouble = str(error)
                 _log.warning("forge.unreachable", error=str(error))
                 await asyncio.sleep(FORGE.delay_s(failures, self._dice.fraction))
                 failures += 1
-        self._duty = duty
+        duty = self._duty
         async with asyncio.TaskGroup() as group:
             group.create_task(duty.run())
             group.create_task(self._audits())
@@ -307,12 +315,25 @@ class _Lane:
         await self._audit(ports.reader)
         taking = Taking(self.recorder, self.state.forge, await ports.journal.versions())
         triage = Triage(
-            ports.reader, ports.writer, self.recorder, self.state, settings, ports.clock,
-            ports.dice, self._bots,
+            ports.reader,
+            ports.writer,
+            self.recorder,
+            self.state,
+            settings,
+            ports.clock,
+            ports.dice,
+            self._bots,
         )
         duty = ForgeDuty(
-            ports.reader, self.recorder, taking, triage, self.state, ports.council, settings,
-            ports.clock, ports.dice,
+            ports.reader,
+            self.recorder,
+            taking,
+            triage,
+            self.state,
+            ports.council,
+            settings,
+            ports.clock,
+            ports.dice,
         )
         executor = Executor(
             ports.reader, ports.writer, self.recorder, ports.clock, self.state.situation,
@@ -321,9 +342,7 @@ class _Lane:
             shadow=settings.shadow,
         )  # fmt: skip
         self.desk.executor = executor
-        self.desk.queries = Queries(
-            ports.reader, executor.looking, self._bots, self.state.forge
-        )
+        self.desk.queries = Queries(ports.reader, executor.looking, self._bots, self.state.forge)
         self.status.reader = ports.reader
         return duty
 
@@ -334,7 +353,8 @@ class _Lane:
             if id_ is None:
                 raise EdgeError(
                     f"forge.bots names {login!r}, whom the forge does not know",
-                    transient=True, kind="not_found",
+                    transient=True,
+                    kind="not_found",
                 )
             ids.add(id_)
         return frozenset(ids)
@@ -385,7 +405,10 @@ class _Lane:
         began_s = self._clock.boot_s()
         while True:
             with contextlib.suppress(EdgeError):
-                data = {"done_s": self.state.done.at_s, "cycles": self._duty.cycles if self._duty else 0}
+                data = {
+                    "done_s": self.state.done.at_s,
+                    "cycles": self._duty.cycles if self._duty else 0,
+                }
                 await self.recorder.tell("lane.beat", data=data)
             if self._safe_mode and self._clock.boot_s() - began_s > LASTS_S:
                 self.state.safe_mode = self._safe_mode = False

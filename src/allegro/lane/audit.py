@@ -8,7 +8,16 @@ from allegro.core.errors import EdgeError, Refusal
 from allegro.core.issues import Branch, Repository
 from allegro.core.ports import ForgeReader, Identity
 
-DAILY_SCOPES = frozenset({"write:issue", "read:repository", "read:user", "read:organization", "read:issue", "read:notification"})
+DAILY_SCOPES = frozenset(
+    {
+        "write:issue",
+        "read:repository",
+        "read:user",
+        "read:organization",
+        "read:issue",
+        "read:notification",
+    }
+)
 
 
 class Audit(msgspec.Struct, frozen=True):
@@ -22,18 +31,19 @@ class Audit(msgspec.Struct, frozen=True):
     against: str | None
 
 
-def judge_identity(identity: Identity, bots: frozenset[int], forbidden: tuple[str, ...]) -> Refusal | None:
+def judge_identity(
+    identity: Identity, bots: frozenset[int], forbidden: tuple[str, ...]
+) -> Refusal | None:
     """Return why a token must not be used at all, or None."""
     if identity.is_admin:
         return Refusal(
-            "admin_token", f"{identity.login} is an administrator of the forge; make it a plain user"
+            "admin_token",
+            f"{identity.login} is an administrator of the forge; make it a plain user",
         )
     if identity.login.casefold() in {name.casefold() for name in forbidden}:
         return Refusal("forbidden_user", f"{identity.login}'s token must not be used by a program")
     if identity.id not in bots:
-        return Refusal(
-            "wrong_user", f"the token is {identity.login}'s, who is not in forge.bots"
-        )
+        return Refusal("wrong_user", f"the token is {identity.login}'s, who is not in forge.bots")
     return None
 
 

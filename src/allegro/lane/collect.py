@@ -51,9 +51,7 @@ async def _into(
         await _into(found, read, half, await read(half, 1), page_size)
 
 
-async def _pages(
-    found: dict[int, Issue], read: ReadPage, window: Window, first: IssuePage
-) -> None:
+async def _pages(found: dict[int, Issue], read: ReadPage, window: Window, first: IssuePage) -> None:
     seen = {issue.id for issue in first.issues}
     for _ in range(MAX_PASSES):
         page, total = 1, first.total

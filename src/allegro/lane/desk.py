@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from allegro import __version__
+from allegro.core.actions import ProposeChange
 from allegro.core.approvals import (
     TYPES,
     RecoveryStop,
@@ -43,7 +44,6 @@ from allegro.core.messages import (
     Stop,
     Welcome,
 )
-from allegro.core.actions import ProposeChange
 from allegro.core.ports import Clock, Dice, Dress
 from allegro.core.sequence import Continue, HouseBehind, Restart, resume
 from allegro.lane.executor import Executor
@@ -114,7 +114,10 @@ class Desk:
     def greet(self, hello: Hello) -> tuple[Greet | Refused, str]:
         challenge = b64url(self._dice.token(32))
         greeting = greet(
-            hello, self._state.held.trust, counter_challenge=challenge, version=__version__,
+            hello,
+            self._state.held.trust,
+            counter_challenge=challenge,
+            version=__version__,
             sign=self._sign,
         )
         if isinstance(greeting, Refusal):
@@ -205,7 +208,9 @@ class Desk:
             if own is not None:
                 return Reply(query.id, await own())
             if self.queries is None:
-                raise EdgeError(self._state.forge_trouble or "the forge is not reachable yet", transient=True)
+                raise EdgeError(
+                    self._state.forge_trouble or "the forge is not reachable yet", transient=True
+                )
             return Reply(query.id, await self.queries.answer(query.method, query.params))
         except EdgeError as error:
             return Reply(query.id, None, str(error), error.transient)
@@ -231,7 +236,9 @@ class Desk:
         ):
             return await self._refuse(given, Refusal("bad_branch", "not the branch of this action"))
         if self.executor is None:
-            return await self._refuse(given, Refusal("forge_unreachable", self._state.forge_trouble))
+            return await self._refuse(
+                given, Refusal("forge_unreachable", self._state.forge_trouble)
+            )
         dress = Dress(given.branch, given.marker, given.change_token)
         task = asyncio.create_task(self.executor.carry_out(permit, dress))
         self.effects.add(task)
@@ -264,20 +271,25 @@ class Desk:
         if token_type(token) == TYPES[RecoveryStop]:
             await self._recovery_stop(token)
             return
-        held = take_token(
-            self._state.held, token, now_s=self._clock.now_s(), verify=self._verify
-        )
+        held = take_token(self._state.held, token, now_s=self._clock.now_s(), verify=self._verify)
         if isinstance(held, Refusal):
             _log.warning("trust.refused", reason=held.reason, detail=held.detail)
             return
         self._state.keep_trust(held)
-        await self._recorder.tell("trust.changed", data={"seat": held.trust.seat, "sovereign_number": held.trust.sovereign_number})
+        await self._recorder.tell(
+            "trust.changed",
+            data={"seat": held.trust.seat, "sovereign_number": held.trust.sovereign_number},
+        )
 
     def _thaw(self, token: str) -> bool:
         trust = self._state.held.trust
         claims = read_token(
-            token, Thaw, kid=sovereign_kid(trust.sovereign_number), key=trust.sovereign,
-            aud=trust.fleet, verify=self._verify,
+            token,
+            Thaw,
+            kid=sovereign_kid(trust.sovereign_number),
+            key=trust.sovereign,
+            aud=trust.fleet,
+            verify=self._verify,
         )
         if isinstance(claims, Refusal):
             _log.warning("thaw.refused", reason=claims.reason)
@@ -294,12 +306,14 @@ class Desk:
     async def _recovery_stop(self, token: str) -> None:
         trust = self._state.held.trust
         claims = read_token(
-            token, RecoveryStop, kid="recovery", key=trust.recovery, aud=trust.fleet,
+            token,
+            RecoveryStop,
+            kid="recovery",
+            key=trust.recovery,
+            aud=trust.fleet,
             verify=self._verify,
         )
         if isinstance(claims, Refusal):
             _log.warning("stop.refused", reason=claims.reason)
             return
         await self.stop(Freeze(claims.freeze, self._clock.now_s(), "recovery key", "recovery stop"))
-
-

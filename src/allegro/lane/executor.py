@@ -108,7 +108,11 @@ class Executor:
             if outcome is not None:
                 return outcome
             wrote = True
-        return "action.failed", {"reason": "no_progress"}, "the forge took our writes without effect"
+        return (
+            "action.failed",
+            {"reason": "no_progress"},
+            "the forge took our writes without effect",
+        )
 
     async def _against(
         self, action: Action, repo: Repository | None, dress: Dress
@@ -206,9 +210,7 @@ class Executor:
         if isinstance(action, CommentOnIssue | MirrorRequest):
             return self._recorder.content(rendered_body(action, dress.marker))
         if isinstance(action, ProposeChange | CreatePullRequest):
-            return self._recorder.content(
-                action.title + "\n" + rendered_body(action, dress.marker)
-            )
+            return self._recorder.content(action.title + "\n" + rendered_body(action, dress.marker))
         return ""
 
     async def _tell(self, permit: Permit, outcome: Outcome) -> None:

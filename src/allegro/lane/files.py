@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 
 
-
 class LaneFiles(msgspec.Struct, frozen=True):
     """The names of everything in a lane's state folder."""
 
@@ -44,5 +43,3 @@ class LaneFiles(msgspec.Struct, frozen=True):
     @property
     def certificate_key(self) -> Path:
         return self.folder / "link.key"
-
-

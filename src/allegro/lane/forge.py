@@ -141,7 +141,8 @@ class ForgeDuty:
             if one is None:
                 raise EdgeError(
                     f"{watch.name}: not there, or the daily token may not read it",
-                    transient=True, kind="not_found",
+                    transient=True,
+                    kind="not_found",
                 )
             found = (one,)
         watch.repositories = {repo.id: repo for repo in found}
@@ -180,9 +181,7 @@ class ForgeDuty:
         home = self._state.home_marks.get(watch.name)
         watch.mark = Mark(*home) if home else first_mark(date_s, now_s)
         watch.started_s = int(home[0]) if home else date_s
-        await self._recorder.append(
-            [], ("started:" + watch.name, Mark(watch.started_s, now_s))
-        )
+        await self._recorder.append([], ("started:" + watch.name, Mark(watch.started_s, now_s)))
         watch.reconciled_s = float("-inf")
 
     def _reach_s(self, watch: Watch) -> int:
@@ -305,5 +304,3 @@ class ForgeDuty:
     async def _alert(self, type_: str, data: dict[str, object]) -> None:
         with contextlib.suppress(EdgeError):
             await self._recorder.tell(type_, data=data)
-
-

@@ -78,7 +78,9 @@ class Looking:
         if issue is None:
             return Stale("the issue is gone")
         comments = await self._reader.comments(repo, action.issue) or ()
-        timeline = await self._reader.timeline(repo, action.issue) if issue.state == "closed" else ()
+        timeline = (
+            await self._reader.timeline(repo, action.issue) if issue.state == "closed" else ()
+        )
         return judge_close(action, issue, comments, timeline, self._bots)
 
     async def _pull(self, repo: Repository, action: CreatePullRequest, dress: Dress) -> Finding:
@@ -157,7 +159,9 @@ class Looking:
         cache: dict[str, dict[str, TreeEntry]] = {}
         for path, expected in expected_before(action).items():
             if await self.leaf(repo, base.tree, path, cache) != expected:
-                return Stale(f"{path} at the base commit is not what the approval was given against")
+                return Stale(
+                    f"{path} at the base commit is not what the approval was given against"
+                )
         return None
 
     async def _touches_ci(self, repo: Repository, action: CreatePullRequest) -> bool:
@@ -224,5 +228,3 @@ class Looking:
                 elif left is not None and not left_tree:
                     found[path] = None
         return found
-
-

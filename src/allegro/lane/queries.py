@@ -58,14 +58,17 @@ class Queries:
         if repo is None:
             raise EdgeError(
                 f"{name}: no such repository, or the daily token may not read it",
-                transient=False, kind="not_found",
+                transient=False,
+                kind="not_found",
             )
         return repo
 
     async def _issue(self, repo: Repository, number: int) -> Issue:
         issue = await self._reader.issue(repo, number)
         if issue is None:
-            raise EdgeError(f"{repo.name}#{number}: no such issue", transient=False, kind="not_found")
+            raise EdgeError(
+                f"{repo.name}#{number}: no such issue", transient=False, kind="not_found"
+            )
         return issue
 
     async def _issue_details(self, params: dict[str, Any]) -> Issue:
@@ -157,5 +160,7 @@ class Queries:
     async def _tip(self, repo: Repository, branch: str) -> str:
         found = await self._reader.branch(repo, branch)
         if found is None:
-            raise EdgeError(f"{repo.name} has no branch {branch!r}", transient=False, kind="not_found")
+            raise EdgeError(
+                f"{repo.name} has no branch {branch!r}", transient=False, kind="not_found"
+            )
         return found.commit

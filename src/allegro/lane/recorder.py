@@ -20,7 +20,13 @@ class Recorder:
     """Makes events and appends them. `grew` is set after each append, for the link's sender."""
 
     def __init__(
-        self, journal: Journal, sealer: Sealer, clock: Clock, dice: Dice, *, lane: str,
+        self,
+        journal: Journal,
+        sealer: Sealer,
+        clock: Clock,
+        dice: Dice,
+        *,
+        lane: str,
         secret: bytes,
     ) -> None:
         self.journal = journal
@@ -73,7 +79,12 @@ class Recorder:
         return position
 
     async def tell(
-        self, type_: str, *, subject: str = "", data: dict[str, Any] | None = None, words: Any = None
+        self,
+        type_: str,
+        *,
+        subject: str = "",
+        data: dict[str, Any] | None = None,
+        words: Any = None,
     ) -> Position:
         """Make and append one event."""
         return await self.append([self.event(type_, subject=subject, data=data, words=words)])

@@ -106,5 +106,3 @@ class LaneState:
         if thawed != self.freezes:
             self._save_freezes(thawed)
             self.freezes = thawed
-
-

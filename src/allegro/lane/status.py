@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -37,9 +38,9 @@ class Status:
         self.audits: tuple[Audit, ...] = ()
         self.audited_s = 0.0
         self.reader: ForgeReader | None = None
-        self.journal_bytes = lambda: 0
-        self.journal_lag = lambda: 0
-        self.is_linked = lambda: False
+        self.journal_bytes: Callable[[], int] = lambda: 0
+        self.journal_lag: Callable[[], int] = lambda: 0
+        self.is_linked: Callable[[], bool] = lambda: False
         self._registry = CollectorRegistry()
         self._gauges = {
             name: Gauge(f"allegro_lane_{name}", text, registry=self._registry)
@@ -95,42 +96,80 @@ class Status:
             *self._protection_facts(now_s),
         ]
         if self._state.safe_mode:
-            facts.append(Fact("safe mode", "bad", "restarted after three crashes in a minute; acts are off",
-                              "lane state", mend="read the log, then start with --leave-safe-mode"))
+            facts.append(
+                Fact(
+                    "safe mode",
+                    "bad",
+                    "restarted after three crashes in a minute; acts are off",
+                    "lane state",
+                    mend="read the log, then start with --leave-safe-mode",
+                )
+            )
         if self._settings.forge.shadow:
-            facts.append(Fact("shadow mode", "warn", "nothing is written to the forge", "lane.toml",
-                              mend="set forge.shadow = false"))
+            facts.append(
+                Fact(
+                    "shadow mode",
+                    "warn",
+                    "nothing is written to the forge",
+                    "lane.toml",
+                    mend="set forge.shadow = false",
+                )
+            )
         return facts
 
     def _clock_fact(self) -> Fact:
         state = self._state
         offsets = {"house": state.house_offset_s, "forge": state.forge_offset_s}
         told = ", ".join(
-            f"{who}: {'unknown' if off is None else f'{off:+.1f} s'}" for who, off in offsets.items()
+            f"{who}: {'unknown' if off is None else f'{off:+.1f} s'}"
+            for who, off in offsets.items()
         )
         if state.clock_trusted:
             return Fact("clock", "ok", told, "link beats and the forge's Date")
-        return Fact("clock", "bad", told, "link beats and the forge's Date",
-                    mend="set the clock (timedatectl set-ntp true); approvals are refused until then")
+        return Fact(
+            "clock",
+            "bad",
+            told,
+            "link beats and the forge's Date",
+            mend="set the clock (timedatectl set-ntp true); approvals are refused until then",
+        )
 
     def _disk_fact(self) -> Fact:
-        waiting = f"{self.journal_lag()} events, {self.journal_bytes() // 1024} KiB wait for the house"
+        waiting = (
+            f"{self.journal_lag()} events, {self.journal_bytes() // 1024} KiB wait for the house"
+        )
         if self._state.disk_ok:
             return Fact("disk and journal", "ok", waiting, "journal")
-        return Fact("disk and journal", "bad", waiting + "; the disk is nearly full", "statvfs",
-                    mend="free space; the lane resumes by itself")
+        return Fact(
+            "disk and journal",
+            "bad",
+            waiting + "; the disk is nearly full",
+            "statvfs",
+            mend="free space; the lane resumes by itself",
+        )
 
     def _freeze_fact(self) -> Fact:
         active = self._state.freezes.active
         if self._state.freezes.is_thawed:
             return Fact("freeze", "ok", "not frozen", "freeze set")
-        told = f"{len(active)} freezes" if self._state.freezes.known else "freeze set unknown: counts as frozen"
-        return Fact("freeze", "warn", told, "freeze set", mend="allegro thaw ID, once the reason is gone")
+        told = (
+            f"{len(active)} freezes"
+            if self._state.freezes.known
+            else "freeze set unknown: counts as frozen"
+        )
+        return Fact(
+            "freeze", "warn", told, "freeze set", mend="allegro thaw ID, once the reason is gone"
+        )
 
     async def _forge_fact(self) -> Fact:
         if self._state.forge_trouble or self.reader is None:
-            return Fact("forge", "bad", self._state.forge_trouble or "not reached yet", "last request",
-                        mend="check forge.url, the network and the token")
+            return Fact(
+                "forge",
+                "bad",
+                self._state.forge_trouble or "not reached yet",
+                "last request",
+                mend="check forge.url, the network and the token",
+            )
         try:
             server = await self.reader.server()
         except EdgeError as error:
@@ -143,15 +182,33 @@ class Status:
         identity, age_s = self.audits[0].identity, now_s - self.audited_s
         told = f"daily token of {identity.login} (id {identity.id})"
         if identity.scopes is None:
-            scopes = Fact("token scopes", "warn", "this forge does not tell a token's scopes", "GET /token", age_s,
-                          "make sure it has write:issue, read:repository, read:user, read:organization and no more")
+            scopes = Fact(
+                "token scopes",
+                "warn",
+                "this forge does not tell a token's scopes",
+                "GET /token",
+                age_s,
+                "make sure it has write:issue, read:repository, read:user, read:organization and no more",
+            )
         elif judge_scopes(identity):
-            scopes = Fact("token scopes", "warn", "more than needed: " + ", ".join(judge_scopes(identity)),
-                          "GET /token", age_s, "make a token with write:issue, read:repository, read:user, read:organization")
+            scopes = Fact(
+                "token scopes",
+                "warn",
+                "more than needed: " + ", ".join(judge_scopes(identity)),
+                "GET /token",
+                age_s,
+                "make a token with write:issue, read:repository, read:user, read:organization",
+            )
         else:
             scopes = Fact("token scopes", "ok", ", ".join(identity.scopes), "GET /token", age_s)
-        thief = Fact("a thief of the daily token", "warn", "could open, edit and label issues and comment as our bot",
-                     "scopes", age_s, "allegro revoke lane NAME, then delete the token at the forge")
+        thief = Fact(
+            "a thief of the daily token",
+            "warn",
+            "could open, edit and label issues and comment as our bot",
+            "scopes",
+            age_s,
+            "allegro revoke lane NAME, then delete the token at the forge",
+        )
         return [Fact("identity", "ok", told, "GET /user", age_s), scopes, thief]
 
     def _protection_facts(self, now_s: float) -> list[Fact]:
@@ -160,7 +217,15 @@ class Status:
         for audit in self.audits:
             what = f"protection of {audit.repository}"
             if audit.against is None:
-                facts.append(Fact(what, "ok", f"{audit.default_branch} is closed to our token", "branch", age_s))
+                facts.append(
+                    Fact(
+                        what,
+                        "ok",
+                        f"{audit.default_branch} is closed to our token",
+                        "branch",
+                        age_s,
+                    )
+                )
             else:
                 facts.append(Fact(what, "warn", "comment-only", "branch", age_s, audit.against))
         return facts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -132,7 +133,8 @@ class Taking:
         turn = 0 if held is None else held.turn
         version = Version(subject, "", held.updated_s if held else 0, turn, number)
         id_ = self._recorder.version_id(
-            subject, msgspec.structs.replace(version, hash="vanished " + (held.hash if held else ""))
+            subject,
+            msgspec.structs.replace(version, hash="vanished " + (held.hash if held else "")),
         )
         data = {
             "repository": repository_id, "number": number, "vanished": True,
@@ -154,7 +156,7 @@ class Taking:
         return Version(subject, hash_, updated_s, turn, extra)
 
     def _note(
-        self, type_: str, version: Version, data: dict[str, object], words: msgspec.Struct
+        self, type_: str, version: Version, data: dict[str, Any], words: msgspec.Struct
     ) -> Notes:
         id_ = self._recorder.version_id(version.subject, version)
         held = self._versions.get(version.subject)

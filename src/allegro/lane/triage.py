@@ -75,7 +75,12 @@ class Triage:
 
     async def _mark(self, subject: str, issue: Issue, repo: Repository, action: MarkSeen) -> None:
         digest = action_digest(action_bytes(action))
-        data = {"digest": digest, "kind": "mark_seen", "repository": repo.id, "number": issue.number}
+        data = {
+            "digest": digest,
+            "kind": "mark_seen",
+            "repository": repo.id,
+            "number": issue.number,
+        }
         if self._settings.shadow:
             self._done.add(subject)
             await self._recorder.tell("shadow.effect", subject=subject, data=data, words=action)

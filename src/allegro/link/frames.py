@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 
@@ -13,8 +13,6 @@ from allegro.core.messages import (
     FromHouse,
     FromLane,
 )
-
-M = TypeVar("M")
 
 _encoder = msgspec.msgpack.Encoder()
 _from_house = msgspec.msgpack.Decoder(FromHouse)
@@ -28,15 +26,17 @@ def encode(message: FromHouse | FromLane) -> bytes:
 
 def decode_from_house(frame: bytes) -> FromHouse:
     """Read what a house may say. Raises ProtocolError for anything else."""
-    return _decode(frame, MAX_HOUSE_FRAME, _from_house)
+    message: FromHouse = _decode(frame, MAX_HOUSE_FRAME, _from_house)
+    return message
 
 
 def decode_from_lane(frame: bytes) -> FromLane:
     """Read what a lane may say. Raises ProtocolError for anything else."""
-    return _decode(frame, MAX_LANE_FRAME, _from_lane)
+    message: FromLane = _decode(frame, MAX_LANE_FRAME, _from_lane)
+    return message
 
 
-def _decode(frame: bytes, limit: int, decoder: msgspec.msgpack.Decoder[M]) -> M:
+def _decode(frame: bytes, limit: int, decoder: msgspec.msgpack.Decoder[Any]) -> Any:
     if len(frame) > limit:
         raise ProtocolError(f"frame of {len(frame)} bytes, at most {limit} are read")
     try:

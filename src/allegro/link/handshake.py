@@ -105,8 +105,12 @@ def check_login(
         held = taken
     trust = held.trust
     claims = read_token(
-        message.token, Login, kid=f"house:{trust.house_number}", key=trust.house,
-        aud=trust.fleet, verify=verify,
+        message.token,
+        Login,
+        kid=f"house:{trust.house_number}",
+        key=trust.house,
+        aud=trust.fleet,
+        verify=verify,
     )
     if isinstance(claims, Refusal):
         return claims
@@ -123,13 +127,15 @@ def check_login(
     return held
 
 
-
 def _take_rotation(
     held: LaneTrust, token: str, now_s: float, verify: Verify
 ) -> LaneTrust | Refusal:
     trust = held.trust
     claims: Rotation | Refusal = Refusal("bad_signature")
-    signers = [(sovereign_kid(trust.sovereign_number), trust.sovereign), ("recovery", trust.recovery)]
+    signers = [
+        (sovereign_kid(trust.sovereign_number), trust.sovereign),
+        ("recovery", trust.recovery),
+    ]
     for kid, key in signers:
         claims = read_token(token, Rotation, kid=kid, key=key, aud=trust.fleet, verify=verify)
         if not isinstance(claims, Refusal):
@@ -140,10 +146,10 @@ def _take_rotation(
         return held
     if not now_s < claims.exp:
         return Refusal("rotation_expired", "sign the rotation again")
-    key = _key(claims.key)
-    if isinstance(key, Refusal):
-        return key
-    return _with(held, sovereign=key, sovereign_number=claims.number)
+    new = _key(claims.key)
+    if isinstance(new, Refusal):
+        return new
+    return _with(held, sovereign=new, sovereign_number=claims.number)
 
 
 def _is_own_past(token: str, trust: Trust, verify: Verify) -> bool:
@@ -161,8 +167,12 @@ def _take_certificate(
 ) -> LaneTrust | Refusal:
     trust = held.trust
     claims = read_token(
-        token, HouseCertificate, kid=sovereign_kid(trust.sovereign_number), key=trust.sovereign,
-        aud=trust.fleet, verify=verify,
+        token,
+        HouseCertificate,
+        kid=sovereign_kid(trust.sovereign_number),
+        key=trust.sovereign,
+        aud=trust.fleet,
+        verify=verify,
     )
     if isinstance(claims, Refusal):
         return claims
@@ -184,8 +194,12 @@ def _take_seat(held: LaneTrust, token: str, now_s: float, verify: Verify) -> Lan
     del now_s
     trust = held.trust
     claims = read_token(
-        token, Seat, kid=sovereign_kid(trust.sovereign_number), key=trust.sovereign,
-        aud=trust.fleet, verify=verify,
+        token,
+        Seat,
+        kid=sovereign_kid(trust.sovereign_number),
+        key=trust.sovereign,
+        aud=trust.fleet,
+        verify=verify,
     )
     if isinstance(claims, Refusal):
         return claims
@@ -202,8 +216,12 @@ def _take_revocation(
     del now_s
     trust = held.trust
     claims = read_token(
-        token, Revocation, kid=sovereign_kid(trust.sovereign_number), key=trust.sovereign,
-        aud=trust.fleet, verify=verify,
+        token,
+        Revocation,
+        kid=sovereign_kid(trust.sovereign_number),
+        key=trust.sovereign,
+        aud=trust.fleet,
+        verify=verify,
     )
     if isinstance(claims, Refusal):
         return claims

@@ -21,39 +21,57 @@ class Difference(msgspec.Struct, frozen=True):
 
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(
-        "redirect of a renamed repository", "301 from 1.23, 307 before", "307 or 301",
+        "redirect of a renamed repository",
+        "301 from 1.23, 307 before",
+        "307 or 301",
         "redirects are never followed; the repository is asked for by id",
     ),
     Difference(
-        "comments of a missing issue", "500", "404 from 11",
+        "comments of a missing issue",
+        "500",
+        "404 from 11",
         "the issue is read first; the comments of a missing one are never asked for",
     ),
     Difference(
-        "wrong blob id in a change", "422", "409",
+        "wrong blob id in a change",
+        "422",
+        "409",
         "both mean: look again",
     ),
     Difference(
-        "pull request by base and head", "from 1.22", "from 7",
+        "pull request by base and head",
+        "from 1.22",
+        "from 7",
         "404 falls back to the list of pull requests",
     ),
     Difference(
-        "comparing two commits", "from 1.22", "from 7",
+        "comparing two commits",
+        "from 1.22",
+        "from 7",
         "without it a moved base cannot be told apart, which counts as moved",
     ),
     Difference(
-        "the token tells its own scopes", "from 1.27", "never",
+        "the token tells its own scopes",
+        "from 1.27",
+        "never",
         "scopes are shown as unknown where the forge does not tell",
     ),
     Difference(
-        "labels named on an issue", "by name from 1.23", "by id",
+        "labels named on an issue",
+        "by name from 1.23",
+        "by id",
         "ids are sent everywhere",
     ),
     Difference(
-        "labels list", "pages only when page is sent, before 1.27.4", "pages",
+        "labels list",
+        "pages only when page is sent, before 1.27.4",
+        "pages",
         "page is always sent",
     ),
     Difference(
-        "paths of new files in one commit", "sha left out", "sha left out; compulsory else from 12",
+        "paths of new files in one commit",
+        "sha left out",
+        "sha left out; compulsory else from 12",
         "the blob id is sent for every update and delete",
     ),
 )

@@ -63,7 +63,11 @@ class GiteaHttp:
         self.requests += 1
         try:
             async with self._open().request(
-                method, self._base + path, params=params, data=raw, headers=headers,
+                method,
+                self._base + path,
+                params=params,
+                data=raw,
+                headers=headers,
                 allow_redirects=False,
             ) as response:
                 content = await _read(response)
@@ -71,11 +75,15 @@ class GiteaHttp:
         except aiohttp.ClientConnectorError as error:
             raise EdgeError(
                 f"{method} {path}: cannot connect: {error.strerror}",
-                transient=True, sent=False, kind="connection",
+                transient=True,
+                sent=False,
+                kind="connection",
             ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             told = str(error) or type(error).__name__
-            raise EdgeError(f"{method} {path}: {told}", transient=True, kind="connection") from error
+            raise EdgeError(
+                f"{method} {path}: {told}", transient=True, kind="connection"
+            ) from error
 
     async def get(self, path: str, type_: type[T], **params: str | int) -> T:
         """Read one value. Raises EdgeError, also for JSON that is not of this shape."""
@@ -108,7 +116,8 @@ def decode(answer: Answer, type_: type[T], path: str) -> T:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise EdgeError(
             f"GET {path}: the answer is not what the API promises: {error}",
-            transient=True, kind="garbage",
+            transient=True,
+            kind="garbage",
         ) from error
 
 

@@ -21,7 +21,7 @@ from allegro.core.issues import (
     TreeEntry,
 )
 from allegro.core.marks import Window
-from allegro.core.ports import Commit, CommentPage, Identity, IssuePage, Server
+from allegro.core.ports import CommentPage, Commit, Identity, IssuePage, Server
 
 MAX_PAGES = 200
 PULL_PAGES = 3
@@ -67,7 +67,8 @@ class GiteaReader:
             if error.kind == "redirected":
                 raise EdgeError(
                     f"{name} was renamed; watch it under its new name",
-                    transient=False, kind="redirected",
+                    transient=False,
+                    kind="redirected",
                 ) from error
             raise
         return None if found is None else self._keep(found)
@@ -78,7 +79,7 @@ class GiteaReader:
 
     async def organisation_repositories(self, organisation: str) -> tuple[Repository, ...]:
         path = f"/orgs/{quote(organisation)}/repos"
-        found = await self._all(path, list[wire.WireRepository])
+        found = await self._all(path, wire.WireRepository)
         return tuple(self._keep(repo) for repo in found)
 
     async def repository_issues(self, repo: Repository, window: Window, page: int) -> IssuePage:
@@ -87,9 +88,7 @@ class GiteaReader:
         )
 
     async def organisation_issues(self, org: str, window: Window, page: int) -> IssuePage:
-        return await self._issue_page(
-            "/repos/issues/search", window, page, None, {"owner": org}
-        )
+        return await self._issue_page("/repos/issues/search", window, page, None, {"owner": org})
 
     async def repository_comments(self, repo: Repository, since_s: int, page: int) -> CommentPage:
         size = (await self.server()).page_size
@@ -99,7 +98,7 @@ class GiteaReader:
             answer = await self._http.call(
                 "GET", path, params={"since": wire.utc(since_s), "page": page, "limit": size}
             )
-            found = decode(answer, list[wire.WireComment] | None, path) or []
+            found = decode(answer, wire.nullable(wire.WireComment), path) or []
             pairs = tuple((wire.comment_number(c), wire.comment(c)) for c in found)
             return CommentPage(pairs, answer.total)
 
@@ -110,7 +109,9 @@ class GiteaReader:
         return None if found is None else wire.issue(found, self._current(repo))
 
     async def comments(self, repo: Repository, number: int) -> tuple[Comment, ...] | None:
-        found = await self._find(repo, f"/issues/{number}/comments", list[wire.WireComment] | None)
+        found = await self._find(
+            repo, f"/issues/{number}/comments", wire.nullable(wire.WireComment)
+        )
         return None if found is None else tuple(wire.comment(c) for c in found)
 
     async def timeline(self, repo: Repository, number: int) -> tuple[TimelineEntry, ...]:
@@ -121,7 +122,10 @@ class GiteaReader:
             entries: dict[int, TimelineEntry] = {}
             for page in range(1, MAX_PAGES + 1):
                 found = await self._http.get(
-                    path, list[wire.WireTimeline] | None, page=page, limit=size  # type: ignore[arg-type]
+                    path,
+                    wire.nullable(wire.WireTimeline),
+                    page=page,
+                    limit=size,
                 )
                 fresh = {e.id: wire.timeline(e) for e in found or () if e.id not in entries}
                 if not fresh:
@@ -131,9 +135,7 @@ class GiteaReader:
 
         return await self._repo(repo, read)
 
-    async def branch(
-        self, repo: Repository, name: str, token: str | None = None
-    ) -> Branch | None:
+    async def branch(self, repo: Repository, name: str, token: str | None = None) -> Branch | None:
         async def read(base: str) -> Branch:
             path = f"{base}/branches/{quote(name)}"
             answer = await self._http.call("GET", path, token=token)
@@ -144,8 +146,11 @@ class GiteaReader:
     async def commit(self, repo: Repository, commit: str) -> Commit | None:
         async def read(base: str) -> Commit:
             found = await self._http.get(
-                f"{base}/git/commits/{quote(commit)}", wire.WireCommit,
-                stat="false", verification="false", files="false",
+                f"{base}/git/commits/{quote(commit)}",
+                wire.WireCommit,
+                stat="false",
+                verification="false",
+                files="false",
             )
             return wire.commit(found)
 
@@ -195,8 +200,12 @@ class GiteaReader:
             size = (await self.server()).page_size
             for page in range(1, PULL_PAGES + 1):
                 listed = await self._http.get(
-                    f"{path}/pulls", list[wire.WirePull] | None,  # type: ignore[arg-type]
-                    state="all", sort="recentupdate", page=page, limit=size,
+                    f"{path}/pulls",
+                    wire.nullable(wire.WirePull),
+                    state="all",
+                    sort="recentupdate",
+                    page=page,
+                    limit=size,
                 )
                 pulls = [wire.pull(p) for p in listed or ()]
                 found |= {p.number: p for p in pulls if (p.base, p.head) == (base, head)}
@@ -234,8 +243,10 @@ class GiteaReader:
 
     def _current(self, repo: Repository) -> Repository:
         name = self.name_of(repo.id, repo.name)
-        return repo if name == repo.name else Repository(
-            repo.id, name, repo.default_branch, repo.private, repo.archived
+        return (
+            repo
+            if name == repo.name
+            else Repository(repo.id, name, repo.default_branch, repo.private, repo.archived)
         )
 
     def path_of(self, repo: Repository) -> str:
@@ -266,28 +277,36 @@ class GiteaReader:
     async def _find(self, repo: Repository, suffix: str, type_: type[T]) -> T | None:
         return await self._found(repo, lambda base: self._http.get(base + suffix, type_))
 
-    async def _all(self, path: str, type_: type[list[T]]) -> list[T]:
+    async def _all(self, path: str, type_: type[T]) -> list[T]:
         size = (await self.server()).page_size
         found: list[T] = []
         for page in range(1, MAX_PAGES + 1):
-            listed = await self._http.get(path, type_ | None, page=page, limit=size)  # type: ignore[arg-type]
+            listed = await self._http.get(path, wire.nullable(type_), page=page, limit=size)
             found += listed or []
             if not listed or len(listed) < size:
                 break
         return found
 
     async def _issue_page(
-        self, path: str, window: Window, page: int, repo: Repository | None,
+        self,
+        path: str,
+        window: Window,
+        page: int,
+        repo: Repository | None,
         extra: dict[str, str],
     ) -> IssuePage:
         size = (await self.server()).page_size
         params: dict[str, str | int] = {
-            "state": "all", "since": wire.utc(window.since_s), "page": page, "limit": size, **extra,
+            "state": "all",
+            "since": wire.utc(window.since_s),
+            "page": page,
+            "limit": size,
+            **extra,
         }
         if window.until_s is not None:
             params["before"] = wire.utc(window.until_s)
         answer = await self._http.call("GET", path, params=params)
-        found = decode(answer, list[wire.WireIssue] | None, path) or []
+        found = decode(answer, wire.nullable(wire.WireIssue), path) or []
         issues = tuple(
             wire.issue(one, owner) for one in found if (owner := self._owner(one, repo)) is not None
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -155,6 +155,14 @@ class WireBlob(msgspec.Struct):
 
 class WireCompare(msgspec.Struct):
     total_commits: int = -1
+
+
+T = TypeVar("T")
+
+
+def nullable(item: type[T]) -> type[list[T] | None]:
+    """Return the type of a list that the forge may write as null."""
+    return cast("type[list[T] | None]", list[item] | None)  # type: ignore[valid-type]
 
 
 GHOST = User(id=-1, login="Ghost")

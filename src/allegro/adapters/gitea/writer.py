@@ -34,9 +34,7 @@ _SEEN_COLOUR = "#c5def5"
 class GiteaWriter:
     """Carries out single steps. What is sent is computed here from the permit's action."""
 
-    def __init__(
-        self, http: GiteaHttp, reader: GiteaReader, now_s: Callable[[], float]
-    ) -> None:
+    def __init__(self, http: GiteaHttp, reader: GiteaReader, now_s: Callable[[], float]) -> None:
         self._http = http
         self._reader = reader
         self._now_s = now_s
@@ -111,7 +109,7 @@ class GiteaWriter:
         if not wanted:
             return
         path = f"{self._reader.path_of(repo)}/issues/{issue}/labels"
-        held = await self._http.get(path, list[wire.Label] | None)  # type: ignore[arg-type]
+        held = await self._http.get(path, wire.nullable(wire.Label))
         for label in held or ():
             if is_status(label.name) and label.name not in wanted:
                 await self._send("DELETE", repo, f"/issues/{issue}/labels/{label.id}", None)
@@ -146,7 +144,7 @@ class GiteaWriter:
         size = (await self._reader.server()).page_size
         found: dict[int, wire.Label] = {}
         for page in range(1, 21):
-            listed = await self._http.get(path, list[wire.Label] | None, page=page, limit=size)  # type: ignore[arg-type]
+            listed = await self._http.get(path, wire.nullable(wire.Label), page=page, limit=size)
             fresh = {label.id: label for label in listed or () if label.id not in found}
             found |= fresh
             if len(listed or ()) < size or not fresh:

@@ -144,8 +144,16 @@ class SqliteArchive:
                 return
             connection.execute(
                 "INSERT INTO gap VALUES (?,?,?,?,?,?,?,?)",
-                (lane, position.journal, cursor.seq + 1, position.seq, position.seq - cursor.seq,
-                 -1, reason, at_s),
+                (
+                    lane,
+                    position.journal,
+                    cursor.seq + 1,
+                    position.seq,
+                    position.seq - cursor.seq,
+                    -1,
+                    reason,
+                    at_s,
+                ),
             )
             connection.execute(
                 "INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)",
@@ -165,7 +173,7 @@ class SqliteArchive:
         if subject is not None:
             where.append("subject = ?")
             params.append(subject)
-        sql = f"SELECT row, lane, at_s, stored FROM event WHERE {' AND '.join(where)} ORDER BY row LIMIT ?"  # noqa: S608, E501
+        sql = f"SELECT row, lane, at_s, stored FROM event WHERE {' AND '.join(where)} ORDER BY row LIMIT ?"  # noqa: S608
         rows = await self._worker.run(lambda c: c.execute(sql, (*params, limit)).fetchall())
         return [Archived(*row) for row in rows]
 
@@ -325,8 +333,12 @@ def _file(connection: sqlite3.Connection, lane: str, envelope: _Envelope) -> Non
 
 
 def _name_gaps(
-    connection: sqlite3.Connection, lane: str, journal: str, first_seq: int,
-    entries: Sequence[Entry], at_s: float,
+    connection: sqlite3.Connection,
+    lane: str,
+    journal: str,
+    first_seq: int,
+    entries: Sequence[Entry],
+    at_s: float,
 ) -> None:
     runs: list[list[Any]] = []
     for seq, entry in enumerate(entries, first_seq):
@@ -343,5 +355,3 @@ def _name_gaps(
             for first, last, shed, reason in runs
         ],
     )
-
-

@@ -46,8 +46,12 @@ class SqliteJournal:
     """The Journal port on one SQLite file. Make it with `open_journal`."""
 
     def __init__(
-        self, connection: sqlite3.Connection, room: Room, now_s: Callable[[], float],
-        acked: Position, gap_event: Callable[[str, int, int, int, int], Event],
+        self,
+        connection: sqlite3.Connection,
+        room: Room,
+        now_s: Callable[[], float],
+        acked: Position,
+        gap_event: Callable[[str, int, int, int, int], Event],
     ) -> None:
         head = _read_head(connection, acked)
         self._worker = Worker(connection, "journal", self._reload)
@@ -114,7 +118,9 @@ class SqliteJournal:
         self._publish(first, bodies, end)
         return end
 
-    async def read(self, after_seq: int, limit_bytes: int, limit_entries: int = 2_000) -> list[Entry]:
+    async def read(
+        self, after_seq: int, limit_bytes: int, limit_entries: int = 2_000
+    ) -> list[Entry]:
         """Return entries behind `after_seq`, in order, about `limit_bytes` at most."""
         tail = self._from_tail(after_seq, limit_bytes, limit_entries)
         if tail is not None:
@@ -234,7 +240,10 @@ class SqliteJournal:
         await self._worker.close()
 
     def _write(
-        self, connection: sqlite3.Connection, bodies: Sequence[bytes], classes: Sequence[Shed],
+        self,
+        connection: sqlite3.Connection,
+        bodies: Sequence[bytes],
+        classes: Sequence[Shed],
         subjects: Sequence[str],
     ) -> None:
         first = self._head.seq + 1
@@ -268,7 +277,9 @@ class SqliteJournal:
         self._head = _read_head(connection, self._acked)
         self._room.used_bytes = _used(connection)
 
-    def _from_tail(self, after_seq: int, limit_bytes: int, limit_entries: int) -> list[Entry] | None:
+    def _from_tail(
+        self, after_seq: int, limit_bytes: int, limit_entries: int
+    ) -> list[Entry] | None:
         tail = self._tail
         if after_seq >= self._published.seq:
             return []
@@ -286,8 +297,13 @@ class SqliteJournal:
 
 
 async def open_journal(
-    path: Path, *, cap_bytes: int, reserved_share: float, new_id: str,
-    now_s: Callable[[], float], gap_event: Callable[[str, int, int, int, int], Event],
+    path: Path,
+    *,
+    cap_bytes: int,
+    reserved_share: float,
+    new_id: str,
+    now_s: Callable[[], float],
+    gap_event: Callable[[str, int, int, int, int], Event],
 ) -> SqliteJournal:
     """Open a journal, or make one with `new_id`. Sizes in bytes; `reserved_share` 0 to 1."""
     connection = open_database(path, SCHEMA)

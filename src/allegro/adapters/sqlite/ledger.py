@@ -83,7 +83,8 @@ class SqliteLedger:
         return await self._worker.run(job)
 
     async def number(self, name: str) -> int:
-        return int(await self._worker.run(lambda c: _get(c, name)) or b"0")
+        raw = await self._worker.run(lambda c: _get(c, name))
+        return int(raw or b"0")
 
     async def set_number(self, name: str, value: int) -> None:
         await self._worker.run(lambda c: _put(c, name, str(value).encode()))

@@ -1,0 +1,53 @@
+# The front door. Two commands matter to a newcomer: make demo, make test.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TRIALS ?= 200
+SEED ?= 1
+
+.DEFAULT_GOAL := quick
+.PHONY: quick test trials demo bench lock fix docs clean
+
+# --- environments -------------------------------------------------------------
+$(VENV)/.run: requirements/run.txt pyproject.toml
+	@scripts/setup.sh run
+
+$(VENV)/.test: requirements/test.txt requirements/run.txt pyproject.toml
+	@scripts/setup.sh test
+
+# --- what people run ----------------------------------------------------------
+demo: $(VENV)/.run
+	@$(BIN)/allegro demo $(if $(ASK),--ask,) $(if $(JSON),--json,)
+
+quick: $(VENV)/.test
+	$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/core tests/link tests/duties
+
+test: $(VENV)/.test
+	@scripts/setup.sh hint
+	$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+trials: $(VENV)/.test
+	$(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
+
+bench: $(VENV)/.test
+	$(BIN)/python -m bench
+
+docs: $(VENV)/.test
+	$(BIN)/python -m tests.docs.render
+
+fix: $(VENV)/.test
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+lock: $(VENV)/.test
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/run.txt requirements/run.in
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/test.txt requirements/test.in
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results
