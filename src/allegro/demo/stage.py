@@ -203,6 +203,10 @@ class Stage:
         """Let a person act on the simulated forge."""
         return await self._control("act", {"act": act, "args": arguments})
 
+    async def simulate_many(self, acts: list[dict[str, Any]]) -> None:
+        """Let persons act many times in one go: `[{"act": name, "args": {...}}]`."""
+        await self._control("act", acts)
+
     async def faults(self, **body: Any) -> Any:
         return await self._control("faults", body)
 

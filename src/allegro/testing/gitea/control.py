@@ -110,14 +110,18 @@ class Control:
         return web.json_response({"calls": [call_shape(call) for call in calls]})
 
     async def act(self, request: web.Request) -> web.Response:
-        """`{"act": name, "args": {...}, "late_s": 0}`: what a person does."""
+        """`{"act": name, "args": {...}, "late_s": 0}`: what a person does; or a list of them."""
         asked = await request.json()
+        if isinstance(asked, list):
+            return web.json_response({"results": [self._act(one) for one in asked]})
+        return web.json_response({"result": self._act(asked)})
+
+    def _act(self, asked: dict[str, Any]) -> Any:
         world = self.simulator.world
         if asked.get("act") not in ACTS:
             raise ValueError(f"no act {asked.get('act')}")
         with world.late(float(asked.get("late_s", 0.0))):
-            result = getattr(world, asked["act"])(**asked.get("args", {}))
-        return web.json_response({"result": told(result)})
+            return told(getattr(world, asked["act"])(**asked.get("args", {})))
 
     async def seed(self, request: web.Request) -> web.Response:
         return web.json_response({"tokens": plant(self.simulator.world, await request.json())})

@@ -1,0 +1,78 @@
+"""The play as a person sees it: a timeline, a request in a box, a last line with the sums."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from allegro.cli.show import draw
+
+_STEPS = {
+    "forge": "a forge with one repository",
+    "pair": "house and lane are paired",
+    "link": "the house dials the lane",
+    "issue": "a person opens an issue",
+    "home": "the issue is known at the house",
+    "triage": "the lane marks it as seen",
+    "request": "Timmy's agent asks for a change",
+    "approve": "Timmy approves exactly that",
+    "pull_request": "the pull request is open, with real commits",
+    "report": "the report is on the issue",
+    "cut": "the link is cut; the world goes on",
+    "drain": "the link is back; everything is home, in order",
+    "thief": "a thief with the house key tries six bad things",
+}
+
+
+class Screen:
+    """Prints steps as they happen. Silent for --json."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        width = None if sys.stdout.isatty() else 96
+        self.console = Console(quiet=quiet, highlight=False, width=width)
+
+    def title(self, text: str) -> None:
+        self.console.print(Text(text, style="bold"))
+
+    def step(self, name: str, at_s: float, took_s: float, told: str) -> None:
+        line = Text()
+        line.append(f"{at_s:6.2f} s  ", style="dim")
+        line.append("✓ ", style="green")
+        line.append(_STEPS.get(name, name))
+        if told:
+            line.append(f"  {told}", style="cyan")
+        line.append(f"  ({took_s * 1000:.0f} ms)", style="dim")
+        self.console.print(line)
+
+    def request(self, told: dict[str, Any]) -> None:
+        draw(told, self.console)
+
+    def refused(self, tried: list[dict[str, Any]]) -> None:
+        for one in tried:
+            good = one["ok"]
+            line = Text("           ")
+            line.append("✗ " if good else "! ", style="green" if good else "red")
+            line.append(f"{one['case']:<28}")
+            line.append(
+                f"refused: {one['reason']}" if good else f"NOT as expected: {one['reason']!r}"
+            )
+            self.console.print(line)
+
+    def sums(self, told: dict[str, Any]) -> None:
+        events, pull = told["events"], told["pull_request"]
+        verdict = "all as it should be" if told["ok"] else "NOT as it should be"
+        refused = sum(one["ok"] for one in told["refused"])
+        self.console.print(
+            Text(
+                f"\n{verdict}: {events['archived']} of {events['sent']} events home, "
+                f"{events['lost']} lost, {events['duplicated']} doubled, "
+                f"lag p50 {events['lag_ms']['p50']} ms, p99 {events['lag_ms']['p99']} ms · "
+                f"pull request {pull['after_approval_s']} s after the approval · "
+                f"{told['outage']['backlog']} events drained in {told['outage']['sync_s']} s · "
+                f"{refused} of {len(told['refused'])} bad things refused",
+                style="bold green" if told["ok"] else "bold red",
+            )
+        )
