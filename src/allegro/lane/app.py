@@ -174,7 +174,9 @@ class _Lane:
                 sealer=HpkeSealer(trust.fleet, self._paired.sealing),
                 reader=reader,
                 writer=GiteaWriter(self._http, reader, clock.now_s),
-                council=LocalCouncil(trust.lane, self._dice.token(8).hex(), clock.boot_s, LEASE_S),
+                council=LocalCouncil(
+                    trust.lane, self._dice.token(8).hex(), self._house_heard_s, LEASE_S
+                ),
             )
         )
         self.state = LaneState(
@@ -191,14 +193,14 @@ class _Lane:
         self.recorder = Recorder(
             ports.journal,
             ports.sealer,
-            clock,
-            self._dice,
+            ports.clock,
+            ports.dice,
             lane=settings.lane.name,
             secret=self._paired.secret,
         )
         self.status = Status(self.state, settings, clock)
         self.desk = Desk(
-            self.state, self.recorder, None, None, clock, self._dice,
+            self.state, self.recorder, None, None, ports.clock, ports.dice,
             sign=self._key.sign, verify=verify,
             own_facts={"status": self.status.status, "doctor": self.status.doctor},
         )  # fmt: skip
@@ -243,6 +245,9 @@ class _Lane:
         if self._sqlite is not None:
             await self._sqlite.close()
         _log.info("lane.stopped")
+
+    def _house_heard_s(self) -> float | None:
+        return self.state.house_heard_s
 
     def _background(self, duty: object, name: str) -> None:
         self._tasks.append(asyncio.create_task(duty, name=name))  # type: ignore[arg-type]
