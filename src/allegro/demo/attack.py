@@ -194,7 +194,7 @@ class Thief:
         await socket.send_bytes(encode(message))
         for _ in range(2_000):
             answer = decode_from_lane(await socket.receive_bytes(timeout=10))
-            if isinstance(answer, expect):
+            if type(answer) is expect:
                 return answer
             if type(answer).__name__ == "Refused":
                 raise ToldError(f"the lane refused the thief's log-in: {answer}")

@@ -96,7 +96,6 @@ class _House:
             self._requests, self._ledger, self._lanes, self._clock, self._dice, settings.orders,
             lambda: self._fleet, lambda: self._freezes, house.sign, self._change_token,
         )  # fmt: skip
-        self._requests.on_change(lambda _: self._orders.kick())
         self._follow = Follow(
             self._archive, self._ledger, self._requests, self._clock, self._dice,
             began_s=self._fleet.began_s, open_words=self._open_words,

@@ -170,7 +170,12 @@ class Follow:
         return (Receipt(kind, target, artifact, content, request.id),)
 
     async def _learn_bots(self, event: Event) -> None:
-        bots = frozenset(_number(id_) for id_ in event.data.get("bots", ()))
+        told = event.data.get("bots")
+        bots = (
+            frozenset(_number(id_) for id_ in told if _number(id_) > 0)
+            if isinstance(told, list)
+            else frozenset()
+        )
         if not bots <= self._bots:
             self._bots |= bots
             await self._ledger.set_strings("bots", tuple(str(id_) for id_ in sorted(self._bots)))

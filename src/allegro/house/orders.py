@@ -64,6 +64,7 @@ class Orders:
         self._refusals: dict[str, int] = {}
         self._carrying: dict[str, asyncio.Task[None]] = {}
         self.blocked = ""
+        requests.on_change(self._noticed)
 
     @property
     def wait_s(self) -> float:
@@ -72,6 +73,16 @@ class Orders:
 
     def kick(self) -> None:
         self._kicked.set()
+
+    def _noticed(self, request: Request) -> None:
+        """An order that came to nothing is not given again at once."""
+        if request.history and request.history[-1].what == Step.VOID:
+            self.blocked = f"{request.id}: {request.detail}"
+            self._postpone(request.id)
+        elif request.is_final:
+            for memory in (self._silent_from, self._not_before, self._refusals):
+                memory.pop(request.id, None)
+        self.kick()
 
     def ordered_again_allowed(self, request: Request) -> bool:
         """Whether the wait after the last order is over, on this house's own clock."""
@@ -196,11 +207,9 @@ class Orders:
             return
         final = FINAL_REFUSALS.get(answer.reason)
         told = f"{name} refused: {answer.reason}: {answer.detail}"
-        self.blocked = told
         await self._requests.take_step(moved, Step.VOID, told)
         if final is not None:
             await self._requests.take_step(moved, final, told)
-        self._postpone(request.id)
 
     def _token_for(self, request: Request) -> str | None:
         changes_code = isinstance(parsed(request), ProposeChange | CreatePullRequest)

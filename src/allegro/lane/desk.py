@@ -26,6 +26,7 @@ from allegro.core.errors import EdgeError, Refusal
 from allegro.core.freeze import Freeze
 from allegro.core.gate import Presented, judge_order
 from allegro.core.messages import (
+    MAX_LANE_FRAME,
     Bring,
     Challenge,
     ChallengeWanted,
@@ -50,6 +51,7 @@ from allegro.lane.executor import Executor
 from allegro.lane.queries import Queries
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
+from allegro.link.frames import encode
 from allegro.link.handshake import check_login, greet, take_token
 
 _log = structlog.get_logger()
@@ -133,7 +135,7 @@ class Desk:
             return Refused(held.reason, held.detail)
         new_seat = held.trust.seat > self._state.held.trust.seat
         self._state.keep_trust(held)
-        self._state.house_offset_s = self._clock.now_s() - message.now_s
+        self._state.heard_house(message.now_s)
         self._state.told_freezes(message.freezes)
         for token in message.thaws:
             self._thaw(token)
@@ -157,7 +159,7 @@ class Desk:
         return None
 
     async def heard(self, beat: HouseBeat) -> None:
-        self._state.house_offset_s = self._clock.now_s() - beat.now_s
+        self._state.heard_house(beat.now_s)
 
     def beat(self) -> LaneBeat:
         return LaneBeat(self.journal.head.seq, self._state.done.what)
@@ -203,6 +205,12 @@ class Desk:
         return Welcome(after, journal.head.seq, self._state.freezes.active, 0)
 
     async def _query(self, query: Query) -> Reply:
+        reply = await self._reply(query)
+        if len(encode(reply)) > MAX_LANE_FRAME:
+            return Reply(query.id, None, "the answer is too large for the link; ask for less")
+        return reply
+
+    async def _reply(self, query: Query) -> Reply:
         try:
             own = self._own_facts.get(query.method)
             if own is not None:

@@ -27,7 +27,6 @@ MARK_HOME_S = 60.0
 DEEP_S = 60.0
 REPOSITORIES_S = 300.0
 ACTIVE_S = 3600.0
-START_REACH_S = 3600
 ROLE = "forge"
 
 
@@ -44,6 +43,7 @@ class Watch:
         self.listed_s = float("-inf")
         self.reconciled_s = float("-inf")
         self.started_s = 0
+        self.triaged_s = 0
 
 
 class ForgeDuty:
@@ -88,6 +88,8 @@ class ForgeDuty:
             watch.mark = marks.get(watch.name)
             started = marks.get("started:" + watch.name)
             watch.started_s = started.forge_s if started else 0
+            triaged = marks.get("triaged:" + watch.name)
+            watch.triaged_s = triaged.forge_s if triaged else watch.started_s
         failures = 0
         while True:
             try:
@@ -167,12 +169,13 @@ class ForgeDuty:
             read, window(watch.mark, overlap_s=reach_s), page_size=await self._page_size()
         )
         changed = await self._take(watch, collected.issues)
+        reached_s = watch.mark.forge_s
         if collected.date_s:
             self._forge_now_s = collected.date_s
             self._state.forge_offset_s = self._clock.now_s() - collected.date_s
             mark = next_mark(watch.mark, collected.date_s, now_s)
             await self._advance(watch, mark, tell=changed)
-        await self._triage_all(watch, collected.issues)
+        await self._triage_all(watch, collected.issues, reached_s)
 
     async def _begin(self, watch: Watch, read: ReadPage, now_s: float) -> None:
         """Start a watch: from the mark that is home, else from now with everything listed."""
@@ -180,19 +183,21 @@ class ForgeDuty:
         date_s = first.date_s or int(now_s)
         home = self._state.home_marks.get(watch.name)
         watch.mark = Mark(*home) if home else first_mark(date_s, now_s)
-        watch.started_s = int(home[0]) if home else date_s
+        watch.started_s = watch.triaged_s = int(home[0]) if home else date_s
         await self._recorder.append([], ("started:" + watch.name, Mark(watch.started_s, now_s)))
         watch.reconciled_s = float("-inf")
 
     def _reach_s(self, watch: Watch) -> int:
+        """How far back this poll looks: for late writers, and for issues nobody triaged yet."""
+        assert watch.mark is not None
         now_s = self._clock.boot_s()
-        if watch.deep_s == float("-inf"):
-            watch.deep_s = now_s
-            return START_REACH_S
+        reach_s = self._settings.overlap_s
+        if self._triage.may_act():
+            reach_s = max(reach_s, reach_s + watch.mark.forge_s - watch.triaged_s)
         if now_s - watch.deep_s >= DEEP_S:
             watch.deep_s = now_s
-            return max(self._settings.deep_overlap_s, self._settings.overlap_s)
-        return self._settings.overlap_s
+            reach_s = max(reach_s, self._settings.deep_overlap_s)
+        return reach_s
 
     async def _take(self, watch: Watch, issues: tuple[Issue, ...]) -> bool:
         changed = False
@@ -275,10 +280,19 @@ class ForgeDuty:
             await reconcile(self._reader, self._recorder, self._taking, repo, self._page_size)
         watch.reconciled_s = now_s
 
-    async def _triage_all(self, watch: Watch, issues: tuple[Issue, ...]) -> None:
+    async def _triage_all(self, watch: Watch, issues: tuple[Issue, ...], reached_s: int) -> None:
+        """Triage what was read; `triaged` moves up only when nothing was left over."""
+        if not self._triage.may_act():
+            return
+        left_over = False
         for issue in issues:
             repo = watch.repositories.get(issue.repository.id, issue.repository)
-            await self._triage.consider(repo, issue, since_s=watch.started_s)
+            settled = await self._triage.consider(repo, issue, since_s=watch.started_s)
+            left_over = left_over or not settled
+        if not left_over and reached_s > watch.triaged_s:
+            watch.triaged_s = reached_s
+            mark = Mark(reached_s, self._clock.now_s())
+            await self._recorder.append([], ("triaged:" + watch.name, mark))
 
     async def _append(self, notes: Notes) -> None:
         events, versions = notes

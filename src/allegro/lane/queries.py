@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from allegro.core.actions import parse_action
 from allegro.core.canonical import sha256_hex
 from allegro.core.errors import EdgeError, Refusal
-from allegro.core.issues import Issue, PullRequest, Repository, TreeEntry
+from allegro.core.issues import Comment, Issue, PullRequest, Repository, TreeEntry
 from allegro.core.look import newest_foreign
 from allegro.core.ports import Dress, ForgeReader
 from allegro.lane.looking import Looking
@@ -19,6 +19,8 @@ from allegro.lane.looking import Looking
 MAX_PATHS = 300
 MAX_PIN_BYTES = 1_200_000
 MAX_LINKED = 20
+MAX_TIMELINE = 2_000
+MAX_TALK_BYTES = 1_200_000
 
 Answer = Callable[[dict[str, Any]], Awaitable[Any]]
 
@@ -75,7 +77,7 @@ class Queries:
         """Comments, labels, linked pull requests, timeline (G5)."""
         repo = await self._repository(params)
         issue = await self._issue(repo, int(params["number"]))
-        comments = await self._reader.comments(repo, issue.number) or ()
+        comments = _newest(await self._reader.comments(repo, issue.number) or ())
         timeline = await self._reader.timeline(repo, issue.number)
         numbers = {entry.ref_number for entry in timeline if entry.ref_is_pull}
         linked: list[PullRequest] = []
@@ -84,7 +86,10 @@ class Queries:
             if pull is not None:
                 linked.append(pull)
         return msgspec.structs.replace(
-            issue, comments=comments, timeline=timeline, linked=tuple(linked)
+            issue,
+            comments=comments,
+            timeline=timeline[-MAX_TIMELINE:],
+            linked=tuple(linked),
         )
 
     async def _pin_repository(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -164,3 +169,15 @@ class Queries:
                 f"{repo.name} has no branch {branch!r}", transient=False, kind="not_found"
             )
         return found.commit
+
+
+def _newest(comments: Sequence[Comment]) -> tuple[Comment, ...]:
+    """Return the newest comments that fit on the link, oldest of them first."""
+    kept: list[Comment] = []
+    room = MAX_TALK_BYTES
+    for comment in reversed(comments):
+        room -= len(comment.body.encode()) + 200
+        if room < 0:
+            break
+        kept.append(comment)
+    return tuple(reversed(kept))

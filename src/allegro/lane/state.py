@@ -55,6 +55,7 @@ class LaneState:
         self.leases: dict[str, Lease] = {}
         self.refused_repositories: dict[int, str] = {}
         self.house_offset_s: float | None = None
+        self.house_heard_s: float | None = None
         self.forge_offset_s: float | None = None
         self.done = Done()
         self.forge_trouble = ""
@@ -78,6 +79,11 @@ class LaneState:
             forge=self.forge,
             refused_repositories=self.refused_repositories,
         )
+
+    def heard_house(self, house_now_s: float) -> None:
+        """Note that the house spoke just now, and how far our clock is from its."""
+        self.house_heard_s = self._clock.boot_s()
+        self.house_offset_s = self._clock.now_s() - house_now_s
 
     def did(self, what: str) -> None:
         self.done = Done(what, self._clock.now_s())

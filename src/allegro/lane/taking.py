@@ -20,7 +20,10 @@ from allegro.core.issues import (
     repository_subject,
 )
 from allegro.core.ports import Version
+from allegro.core.render import cap
 from allegro.lane.recorder import Recorder
+
+MAX_WORDS = 200_000
 
 Notes = tuple[list[Event], list[Version]]
 
@@ -163,7 +166,7 @@ class Taking:
         if held is not None and held.updated_s > version.updated_s:
             data["backdated"] = True  # an owner may set the time of a change into the past
         event = self._recorder.event(
-            type_, subject=version.subject, data=data, words=words, id_=id_
+            type_, subject=version.subject, data=data, words=_fitting(words), id_=id_
         )
         return [event], [version]
 
@@ -184,3 +187,13 @@ class Taking:
 def _extend(events: list[Event], versions: list[Version], notes: Notes) -> None:
     events += notes[0]
     versions += notes[1]
+
+
+def _fitting(words: msgspec.Struct) -> msgspec.Struct:
+    """Return words that fit into one frame of the link: an endless body is cut, and says so."""
+    body = getattr(words, "body", "")
+    return (
+        words
+        if len(body) <= MAX_WORDS
+        else msgspec.structs.replace(words, body=cap(body, MAX_WORDS))
+    )

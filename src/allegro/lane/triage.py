@@ -8,6 +8,7 @@ from allegro.core.actions import MarkSeen, RepositoryRef, action_bytes, action_d
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.gate import judge_leased, may_write
 from allegro.core.issues import STATUS_SCOPE, Issue, Repository, issue_subject
+from allegro.core.lease import holds
 from allegro.core.look import WriteStep
 from allegro.core.ports import Clock, Dice, Dress, ForgeReader, ForgeWriter
 from allegro.core.settings import ForgeSettings
@@ -48,17 +49,31 @@ class Triage:
         """Start counting writes anew: `actions_per_cycle` for each poll."""
         self._left = self._settings.actions_per_cycle
 
-    async def consider(self, repo: Repository, issue: Issue, *, since_s: int) -> None:
-        """Label an issue if it is new and nobody did. Never raises EdgeError: it is retried."""
-        if not self._settings.triage or self._left <= 0:
-            return
+    def may_act(self) -> bool:
+        """Whether labels may be set now: switched on, lease held, not frozen."""
+        lease = self._state.leases.get(ROLE)
+        situation = self._state.situation()
+        return (
+            self._settings.triage
+            and holds(lease, situation.boot_s)
+            and (situation.freezes.is_thawed and not situation.safe_mode)
+        )
+
+    async def consider(self, repo: Repository, issue: Issue, *, since_s: int) -> bool:
+        """Label an issue if it is new and nobody did.
+
+        Returns whether nothing is left to do about it. Never raises EdgeError: what failed, or
+        was over the cap, comes again.
+        """
         subject = issue_subject(self._state.forge, repo.id, issue.number)
         if subject in self._done:
-            return
+            return True
         rule = TriageRule(since_s, self._bots, self._settings.triage_label)
         labels = triage(issue, rule)
         if labels is None:
-            return
+            return True
+        if self._left <= 0:
+            return False
         action = MarkSeen(
             id=self._dice.token(16).hex(),
             forge=self._state.forge,
@@ -72,6 +87,16 @@ class Triage:
             await self._mark(subject, issue, repo, action)
         except EdgeError as error:
             _log.warning("triage.failed", subject=subject, error=str(error))
+            if not error.transient:
+                await self._give_up(subject, error)
+        return subject in self._done
+
+    async def _give_up(self, subject: str, error: EdgeError) -> None:
+        """Tell once that the forge will not let us label this issue, and leave it alone."""
+        self._done.add(subject)
+        await self._recorder.tell(
+            "triage.refused", subject=subject, data={"status": error.status}, words=str(error)
+        )
 
     async def _mark(self, subject: str, issue: Issue, repo: Repository, action: MarkSeen) -> None:
         digest = action_digest(action_bytes(action))
