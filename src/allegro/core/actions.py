@@ -160,7 +160,7 @@ def parse_action(raw: bytes) -> Action | Refusal:
     return action
 
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
+_NAME = re.compile(r"(?!\.{1,2}/)[A-Za-z0-9_.-]{1,100}/(?!\.{1,2}$)[A-Za-z0-9_.-]{1,100}")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _ID = re.compile(r"[0-9a-z]{16,64}")
 _BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|\.$|/$|^/|^-|^\.|^@$")
@@ -209,6 +209,8 @@ def action_faults(action: Action) -> tuple[str, ...]:
         faults += _body_faults(action.body, required=True)
     elif isinstance(action, UpdateStatus) and action.status not in STATUSES:
         faults.append(f"status must be one of {', '.join(STATUSES)}")
+    elif isinstance(action, MarkSeen) and action.status not in {None, *STATUSES}:
+        faults.append(f"status must be none, or one of {', '.join(STATUSES)}")
     return tuple(faults)
 
 

@@ -252,10 +252,19 @@ def _check_header(raw: bytes, typ: str, kid: str) -> Refusal | None:
 
 def token_type(token: str) -> str:
     """Return the `typ` a token claims, unverified; empty when it has no readable header."""
+    return _claimed(token).typ
+
+
+def token_kid(token: str) -> str:
+    """Return the `kid` a token claims, unverified; empty when it has no readable header."""
+    return _claimed(token).kid
+
+
+def _claimed(token: str) -> _Header:
     parsed = _split(token)
     if isinstance(parsed, Refusal):
-        return ""
+        return _Header("", "", "")
     try:
-        return msgspec.json.decode(parsed[0], type=_Header).typ
+        return msgspec.json.decode(parsed[0], type=_Header)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
+        return _Header("", "", "")
