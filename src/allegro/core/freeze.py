@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 
 class Freeze(msgspec.Struct, frozen=True):
-    """One stop. `id` is random; `at_s` Unix seconds; `by` names the channel it came through."""
+    """One stop. `id` is random; `at_s` Unix seconds; `by` names the channel it came through.
+
+    A time that is no number is refused where it is read: it could not be stored again.
+    """
 
     id: str
-    at_s: float
+    at_s: Annotated[float, Meta(ge=0)]
     by: str
     reason: str
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from allegro.core.errors import Refusal
 
 GENESIS = bytes(32)
+MAX_SEQ = 2**53
+"""What every store and every reader of JSON holds exactly; the other side may not say more."""
 
 
 class Position(msgspec.Struct, frozen=True):
     """A place in one journal: everything up to and including `seq`, proven by `chain`."""
 
     journal: str
-    seq: int
-    chain: bytes
+    seq: Annotated[int, Meta(ge=0, le=MAX_SEQ)]
+    chain: Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True, tag=0):
@@ -31,7 +35,7 @@ class ShedEntry(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     hash: bytes
     reason: str
-    shed: int
+    shed: Annotated[int, Meta(ge=0, le=255)]
 
 
 Entry = Kept | ShedEntry
