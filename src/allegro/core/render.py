@@ -14,7 +14,11 @@ _MENTION = re.compile(r"@(?=[\w.-])")
 _REFERENCE = re.compile(r"(?<=[#!])(?=\d)")
 _LINKED = re.compile(r"(?<=/)(issues|pulls|pull|commit)/(?=\w)")
 _COMMENT = re.compile(r"<!--")
+_ENTITY = re.compile(r"&(?=#?\w+;)")
 _VISIBLE_SPACES = frozenset("\n\t ")
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _CUT = "\n\n*(cut: the text was longer)*"
 
 
@@ -26,9 +30,10 @@ def marker_line(marker: str) -> str:
 def tame(text: str) -> str:
     """Return text that notifies nobody, links to nothing and closes nothing on a forge.
 
-    Mentions, references by `#`, `!` or address, and HTML comments are broken with a zero-width
-    space, so that closing keywords have nothing to close.
+    Mentions, references by `#`, `!` or address, HTML comments and the entities that could spell
+    them are broken with a zero-width space, so that closing keywords have nothing to close.
     """
+    text = _ENTITY.sub("&" + _BREAK, text)
     text = _MENTION.sub("@" + _BREAK, text)
     text = _REFERENCE.sub(_BREAK, text)
     text = _LINKED.sub(lambda match: f"{match[1]}/{_BREAK}", text)
@@ -68,8 +73,8 @@ def carries_body(action: Action) -> bool:
 def visible(text: str) -> str:
     """Return text with every character made visible that a terminal would hide or obey.
 
-    Control, format (bidirectional marks, zero-width), private and unassigned characters become
-    `⟨U+XXXX⟩`; line ends and tabs stay.
+    Control, format (bidirectional marks, zero-width), blank (fillers, variation selectors), private
+    and unassigned characters become `⟨U+XXXX⟩`; line ends and tabs stay.
     """
     return "".join(_show(char) for char in text)
 
@@ -78,4 +83,4 @@ def _show(char: str) -> str:
     if char in _VISIBLE_SPACES:
         return char
     hidden = unicodedata.category(char) in {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"}
-    return f"⟨U+{ord(char):04X}⟩" if hidden else char
+    return f"⟨U+{ord(char):04X}⟩" if hidden or _BLANK.match(char) else char
