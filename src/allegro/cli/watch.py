@@ -21,7 +21,7 @@ from allegro.cli.output import (
 )
 from allegro.cli.secrets import passphrase
 from allegro.client.house_client import HouseClient, get, post
-from allegro.config import load_house
+from allegro.config import load_house, load_lane
 from allegro.core.approvals import Thaw, issue_token, sovereign_kid
 from allegro.core.render import visible
 from allegro.core.timestamps import span
@@ -136,11 +136,15 @@ def event_line(event: dict[str, Any]) -> str:
 
 
 @click.command()
+@click.option(
+    "--config", type=click.Path(path_type=Path), default=None,
+    help="On a lane: lane.toml. Checks this machine; no running lane is needed.",
+)  # fmt: skip
 @socket_option
 @json_option
-def doctor(socket: Path | None, as_json: bool) -> int:
+def doctor(config: Path | None, socket: Path | None, as_json: bool) -> int:
     """Every fact that matters, where it comes from, how old it is, how to mend it."""
-    told = run_async(get(socket, "doctor"))
+    told = _lane_doctor(config) if config else run_async(get(socket, "doctor"))
     if as_json:
         print_json(told)
         return 0 if told["ok"] else 1
@@ -156,6 +160,14 @@ def doctor(socket: Path | None, as_json: bool) -> int:
             table.add_row("", "", Text("→ " + visible(fact["mend"]), style="italic"), "")
     console().print(table)
     return 0 if told["ok"] else 1
+
+
+def _lane_doctor(config: Path) -> dict[str, Any]:
+    from allegro.lane.app import check  # noqa: PLC0415 (the house's doctor loads no lane)
+
+    facts = [msgspec.to_builtins(fact) for fact in run_async(check(load_lane(config)))]
+    good = all(fact["verdict"] != "bad" for fact in facts)
+    return {"schema": "allegro.doctor/1", "ok": good, "facts": facts}
 
 
 @click.command()

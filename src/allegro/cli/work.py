@@ -23,7 +23,7 @@ from allegro.cli.show import checked_action, draw
 from allegro.client.house_client import default_state_dir, get, post
 from allegro.config import load_house
 from allegro.core.actions import action_digest, kind_of
-from allegro.core.approvals import Approval, issue_token, sovereign_kid
+from allegro.core.approvals import Approval, issue_token, sovereign_kid, token_kid
 from allegro.core.policy import Needs, needs_of
 from allegro.core.render import visible
 from allegro.core.timestamps import rfc3339, span
@@ -68,6 +68,7 @@ def show(id_: str, socket: Path | None, as_json: bool) -> None:
         print_json({**told, "checked": {"kind": kind_of(action), "digest": told["digest"]}})
         return
     draw(told, console())
+    run_async(post(socket, f"requests/{told['id']}/shown"))
 
 
 @click.command()
@@ -95,12 +96,14 @@ def approve(
         raise Failure("give at least 8 digits of the digest", 2)
     settings = load_house(config) if config else None
     files = files_of(settings) if settings else HouseFiles(default_state_dir())
-    told = run_async(get(socket or _socket_beside(config), f"requests/{digest}"))
+    house = socket or _socket_beside(config)
+    told = run_async(get(house, f"requests/{digest}"))
     raw, action = checked_action(told)
     if needs_of(kind_of(action)) is not Needs.APPROVAL:
         raise Failure(f"{kind_of(action)} needs no approval")
     if not as_json:
         draw(told, console())
+        run_async(post(house, f"requests/{told['id']}/shown"))
     if not yes and not click.confirm("Approve exactly this?", err=True):
         raise Failure("not approved")
     fleet = load_fleet(files)
@@ -156,11 +159,11 @@ def explanation(told: dict[str, Any]) -> list[str]:
     lines = [
         f"{told['kind']} {told['id']}: {told['state']}",
         f"  policy    {told['kind']} needs {needs_of(told['kind']).value}",
-        f"  asked     {rfc3339(told['created_s'])}  {document['question']}",
+        f"  asked     {rfc3339(told['created_s'])}  {document['question']} by {told['asked_by']}",
         f"  digest    {told['digest']}",
     ]
     if told["approval"]:
-        lines.append("  signed    by the sovereign key; the approval is for this digest")
+        lines.append(f"  signed    by {token_kid(told['approval'])}, for exactly this digest")
     lines += [
         f"  {line['what']:<9} {rfc3339(line['at_s'])}  {line['detail']}" for line in told["history"]
     ]

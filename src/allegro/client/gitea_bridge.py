@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import datetime
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -156,7 +158,7 @@ class GiteaBridge:
         Kinds: propose_change, create_pr, close_issue, comment, update_status. More fields:
         urgency, question, recommendation, context, expires_in_s.
         """
-        told = await self._house.post("requests", dict(action))
+        told = await self._house.post("requests", {"asked_by": asked_by(), **action})
         return Asked(told["id"], told["digest"], told["state"])
 
     async def outcome(self, request_id: str, *, wait_s: float | None = None) -> dict[str, Any]:
@@ -193,6 +195,11 @@ def encoded(files: Mapping[str, str | bytes | None]) -> dict[str, str | None]:
         else base64.b64encode(content.encode() if isinstance(content, str) else content).decode()
         for path, content in files.items()
     }
+
+
+def asked_by() -> str:
+    """Name the program that asks, for `explain`."""
+    return f"{Path(sys.argv[0]).name or 'python'} (pid {os.getpid()})"
 
 
 def _why(told: dict[str, Any]) -> str:

@@ -50,6 +50,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     supersedes: str = ""
     superseded_by: str = ""
     internal: bool = False
+    asked_by: str = ""
     decided_s: float = 0.0
     settled_s: float = 0.0
     history: tuple[Line, ...] = ()

@@ -136,6 +136,11 @@ class LaneSettings(msgspec.Struct, frozen=True):
     webhook: WebhookSettings = WebhookSettings()
     status: StatusSettings = StatusSettings()
 
+    @property
+    def forge_name(self) -> str:
+        """The name the forge has in digests: configured, or the address without its scheme."""
+        return self.forge.name or self.forge.url.split("://", 1)[-1].rstrip("/").lower()
+
 
 class HouseIdentity(msgspec.Struct, frozen=True):
     """Who this house is."""

@@ -62,6 +62,7 @@ class Api:
                 web.post("/v1/requests", self._propose),
                 web.get("/v1/requests/{id}", self._show),
                 web.get("/v1/requests/{id}/wait", self._wait),
+                web.post("/v1/requests/{id}/shown", self._shown),
                 web.post("/v1/requests/{id}/approve", self._approve),
                 web.post("/v1/requests/{id}/reject", self._reject),
                 web.post("/v1/requests/{id}/withdraw", self._withdraw),
@@ -115,7 +116,10 @@ class Api:
         return _json(whole(await self._requests.propose(proposal)), 201)
 
     async def _show(self, request: web.Request) -> web.Response:
-        return _answer(self._requests.find(request.match_info["id"]))
+        return _answer(await self._requests.look_up(request.match_info["id"]))
+
+    async def _shown(self, request: web.Request) -> web.Response:
+        return _answer(await self._requests.shown(request.match_info["id"]))
 
     async def _wait(self, request: web.Request) -> web.Response:
         timeout_s = min(MAX_WAIT_S, float(request.query.get("timeout_s", "30")))

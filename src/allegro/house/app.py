@@ -40,6 +40,7 @@ from allegro.house.requests import Requests
 
 _log = structlog.get_logger()
 MAX_ALERTS = 200
+REMEMBERED_S = 14 * 86_400
 
 
 async def run(settings: HouseSettings) -> int:
@@ -78,7 +79,7 @@ class _House:
         quota = int(settings.archive.quota_gb * 1e9)
         self._archive = open_archive(self._files.archive, quota_bytes=quota)
         self._stack.push_async_callback(self._archive.close)
-        self._ledger = open_ledger(self._files.ledger)
+        self._ledger = open_ledger(self._files.ledger, self._clock.now_s() - REMEMBERED_S)
         self._stack.push_async_callback(self._ledger.close)
         self._freezes = await self._ledger.freezes()
         house = House(
@@ -179,6 +180,7 @@ class _House:
             before_s, wall_s = self._clock.boot_s(), self._clock.now_s()
             await self._clock.sleep(every_s)
             notify("WATCHDOG=1")
+            self._ledger.forget(self._clock.now_s() - REMEMBERED_S)
             slept = self._clock.boot_s() - before_s > every_s + 5
             jumped = abs((self._clock.now_s() - wall_s) - every_s) > 5
             if slept or jumped:

@@ -44,6 +44,7 @@ class Proposal(msgspec.Struct, frozen=True):
     recommendation: str = ""
     context: str = ""
     expires_in_s: float | None = None
+    asked_by: str = ""
 
 
 class Pinned(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ from allegro.core.lifecycle import State, Step
 from allegro.core.matching import Receipt
 from allegro.core.policy import Needs, needs_of
 from allegro.core.ports import Clock, Dice
-from allegro.core.requests import Request, step
+from allegro.core.requests import Line, Request, step
 from allegro.core.settings import HouseSettings
 from allegro.house.files import Fleet
 from allegro.house.proposals import Ask, Pinned, Proposal, pin
@@ -76,10 +76,31 @@ class Requests:
             return Refusal("not_found", f"no request begins with {prefix!r}")
         return Refusal("ambiguous", f"{len(found)} requests begin with {prefix!r}; give more of it")
 
+    async def look_up(self, prefix: str) -> Request | Refusal:
+        """Return a request by id or digest, also one settled so long ago that it left memory."""
+        found = self.find(prefix)
+        if isinstance(found, Refusal) and found.reason == "not_found" and len(prefix) >= 4:
+            stored = await self._ledger.stored(prefix)
+            if len(stored) == 1:
+                return stored[0]
+        return found
+
+    async def shown(self, prefix: str) -> Request | Refusal:
+        """Note in the history that a person was shown what would be signed."""
+        request = self.find(prefix)
+        if isinstance(request, Refusal) or request.is_final:
+            return request
+        line = Line(self._clock.now_s(), "shown", "computed from the signed bytes")
+        noted = msgspec.structs.replace(request, history=(*request.history, line)[-200:])
+        await self._ledger.save(noted)
+        return noted
+
     async def propose(self, proposal: Proposal) -> Request:
         """Pin and keep a proposal. Raises EdgeError with a sentence when it cannot be made."""
         pinned = await pin(proposal, self._ask, self.new_id())
-        return await self._add(pinned, self._document(proposal, pinned))
+        return await self._add(
+            pinned, self._document(proposal, pinned), asked_by=proposal.asked_by[:200]
+        )
 
     async def propose_mirror(self, action: MirrorRequest, repository: str) -> Request:
         """Keep what the house asks of itself: the home of a request on the forge."""
@@ -209,6 +230,7 @@ class Requests:
         *,
         internal: bool = False,
         supersedes: str = "",
+        asked_by: str = "the house",
     ) -> Request:
         action = pinned.action
         raw = action_bytes(action)
@@ -218,6 +240,7 @@ class Requests:
         kind = kind_of(action)
         needs_approval = needs_of(kind) is Needs.APPROVAL
         request = Request(
+            asked_by=asked_by,
             id=action.id,
             kind=kind,
             digest=action_digest(raw),

@@ -63,6 +63,7 @@ def whole(request: Request) -> dict[str, Any]:
         "notes": request.notes,
         "document": msgspec.to_builtins(request.document),
         "approval": request.approval,
+        "asked_by": request.asked_by,
         "history": msgspec.to_builtins(request.history),
         "supersedes": request.supersedes,
         "report": msgspec.to_builtins(report(request)),

@@ -29,20 +29,20 @@ from allegro.core.errors import ConfigError, EdgeError, ToldError
 from allegro.core.events import Event
 from allegro.core.freeze import UNKNOWN, FreezeSet
 from allegro.core.gate import LaneTrust
-from allegro.core.issues import Repository
 from allegro.core.pairing import Paired
 from allegro.core.ports import Clock, Council, Dice, ForgeReader, ForgeWriter, Journal, Sealer
 from allegro.core.settings import LaneSettings
 from allegro.core.timestamps import rfc3339
-from allegro.lane.audit import Audit, audit_repository, judge_identity
+from allegro.lane.auditor import Auditor
+from allegro.lane.checkup import checkup
 from allegro.lane.desk import Desk
 from allegro.lane.executor import Executor
-from allegro.lane.files import LaneFiles
+from allegro.lane.files import LaneFiles, load_pairing
 from allegro.lane.forge import ForgeDuty
 from allegro.lane.queries import Queries
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
-from allegro.lane.status import Status
+from allegro.lane.status import Fact, Status
 from allegro.lane.taking import Taking
 from allegro.lane.triage import Triage
 from allegro.lane.webhook import Webhook
@@ -75,10 +75,6 @@ class Ports:
 Wrap = Callable[[Ports], Ports]
 
 
-class Refusing(ToldError):
-    """The lane must not run like this; the message says what to do."""
-
-
 async def run(
     settings: LaneSettings, *, leave_safe_mode: bool = False, wrap: Wrap = lambda ports: ports
 ) -> int:
@@ -88,7 +84,7 @@ async def run(
     """
     files = LaneFiles(Path(settings.lane.state_dir))
     key = load_signing_key(files.key)
-    held, paired = _pairing(files)
+    held, paired = load_pairing(files)
     read_secret(Path(settings.forge.token_file))
     clock, dice = SystemClock(), SystemDice()
     crashes = read_state(files.crashes, list[float]) or []
@@ -116,15 +112,6 @@ def _first(group: BaseExceptionGroup[ToldError]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _pairing(files: LaneFiles) -> tuple[LaneTrust, Paired]:
-    held, paired = read_state(files.trust, LaneTrust), read_state(files.paired, Paired)
-    if held is None or paired is None:
-        raise ConfigError(
-            ("this lane is not paired: run `allegro pair --config lane.toml` and follow it",)
-        )
-    return held, paired
 
 
 class _Lane:
@@ -184,7 +171,7 @@ class _Lane:
             journal=ports.journal,
             held=self._held,
             freezes=read_state(self._files.freezes, FreezeSet) or UNKNOWN,
-            forge=forge_name(settings),
+            forge=settings.forge_name,
             save_freezes=lambda freezes: write_state(self._files.freezes, freezes),
             save_trust=lambda held: write_state(self._files.trust, held),
             safe_mode=self._safe_mode,
@@ -312,12 +299,15 @@ class _Lane:
         duty = self._duty
         async with asyncio.TaskGroup() as group:
             group.create_task(duty.run())
-            group.create_task(self._audits())
+            group.create_task(self._auditor.run())
 
     async def _forge_duty(self) -> ForgeDuty:
         settings, ports = self._settings.forge, self.ports
-        self._bots = await self._bot_ids(ports.reader)
-        await self._audit(ports.reader)
+        self._auditor = Auditor(
+            ports.reader, self.recorder, self.state, self.status, settings, ports.clock
+        )
+        await self._auditor.audit()
+        bots = self._auditor.bots
         taking = Taking(self.recorder, self.state.forge, await ports.journal.versions())
         triage = Triage(
             ports.reader,
@@ -327,7 +317,7 @@ class _Lane:
             settings,
             ports.clock,
             ports.dice,
-            self._bots,
+            bots,
         )
         duty = ForgeDuty(
             ports.reader,
@@ -342,69 +332,14 @@ class _Lane:
         )
         executor = Executor(
             ports.reader, ports.writer, self.recorder, ports.clock, self.state.situation,
-            bots=self._bots, forbidden=settings.forbidden_users,
+            bots=bots, forbidden=settings.forbidden_users,
             accepted=settings.accept_unprotected, write_s=settings.timeout_s,
             shadow=settings.shadow,
         )  # fmt: skip
         self.desk.executor = executor
-        self.desk.queries = Queries(ports.reader, executor.looking, self._bots, self.state.forge)
+        self.desk.queries = Queries(ports.reader, executor.looking, bots, self.state.forge)
         self.status.reader = ports.reader
         return duty
-
-    async def _bot_ids(self, reader: ForgeReader) -> frozenset[int]:
-        ids = set()
-        for login in self._settings.forge.bots:
-            id_ = await reader.user_id(login)
-            if id_ is None:
-                raise EdgeError(
-                    f"forge.bots names {login!r}, whom the forge does not know",
-                    transient=True,
-                    kind="not_found",
-                )
-            ids.add(id_)
-        return frozenset(ids)
-
-    async def _audits(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.forge.audit_s)
-            try:
-                await self._audit(self.ports.reader)
-            except EdgeError as error:
-                _log.warning("audit.failed", error=str(error))
-
-    async def _audit(self, reader: ForgeReader) -> None:
-        """Audit the daily token. An administrator's or a forbidden user's stops the program."""
-        settings = self._settings.forge
-        identity = await reader.whoami()
-        refusal = judge_identity(identity, self._bots, settings.forbidden_users)
-        if refusal is not None:
-            raise Refusing(f"the daily token cannot be used: {refusal}")
-        audits: list[Audit] = []
-        for repo in await self._watched(reader):
-            audits.append(
-                await audit_repository(reader, repo, identity, settings.accept_unprotected)
-            )
-            against = audits[-1].against
-            if against is None:
-                self.state.refused_repositories.pop(repo.id, None)
-            else:
-                self.state.refused_repositories[repo.id] = against
-        self.status.audits, self.status.audited_s = tuple(audits), self._clock.now_s()
-        data = {
-            "repositories": len(audits),
-            "comment_only": sum(audit.against is not None for audit in audits),
-            "bots": sorted(self._bots),
-        }
-        await self.recorder.tell("audit.done", data=data)
-
-    async def _watched(self, reader: ForgeReader) -> list[Repository]:
-        found: list[Repository] = []
-        for watch in self._settings.forge.watch:
-            if watch.startswith("org:"):
-                found += await reader.organisation_repositories(watch.removeprefix("org:"))
-            elif (repo := await reader.repository(watch)) is not None:
-                found.append(repo)
-        return found
 
     async def _beats(self) -> None:
         began_s = self._clock.boot_s()
@@ -447,8 +382,14 @@ class _Lane:
         )
 
 
-def forge_name(settings: LaneSettings) -> str:
-    """Return the name the forge has in digests: configured, or the address without scheme."""
-    if settings.forge.name:
-        return settings.forge.name
-    return settings.forge.url.split("://", 1)[1].rstrip("/").lower()
+async def check(settings: LaneSettings) -> list[Fact]:
+    """Return doctor's facts of this machine; needs no running lane."""
+    token = Path(settings.forge.token_file)
+    http = GiteaHttp(
+        settings.forge.url, lambda: read_secret(token), timeout_s=settings.forge.timeout_s
+    )
+    try:
+        files = LaneFiles(Path(settings.lane.state_dir))
+        return await checkup(settings, files, GiteaReader(http), SystemClock())
+    finally:
+        await http.close()

@@ -9,6 +9,7 @@ import msgspec
 
 from allegro.adapters.sqlite.connection import Worker, open_database
 from allegro.core.freeze import FreezeSet
+from allegro.core.lifecycle import STAGES
 from allegro.core.matching import BotWrite, Receipt
 from allegro.core.requests import Request
 
@@ -48,6 +49,28 @@ class SqliteLedger:
         await self._worker.run(job)
         for request in requests:
             self.requests[request.id] = request
+
+    async def stored(self, prefix: str) -> list[Request]:
+        """Return the requests on disk whose id begins like this; three at most."""
+
+        def job(connection: sqlite3.Connection) -> list[bytes]:
+            rows = connection.execute(
+                "SELECT stored FROM request WHERE id >= ? AND id < ? LIMIT 3",
+                (prefix, prefix + "\uffff"),
+            )
+            return [row[0] for row in rows]
+
+        found = await self._worker.run(job)
+        return [msgspec.msgpack.decode(raw, type=Request) for raw in found]
+
+    def forget(self, settled_before_s: float) -> int:
+        """Drop requests settled before then from memory; they stay on disk. Return how many."""
+        old = [
+            r.id for r in self.requests.values() if r.is_final and r.settled_s < settled_before_s
+        ]
+        for id_ in old:
+            del self.requests[id_]
+        return len(old)
 
     async def receipts_for(self, target: str) -> list[Receipt]:
         rows = await self._worker.run(
@@ -107,10 +130,16 @@ class SqliteLedger:
         await self._worker.close()
 
 
-def open_ledger(path: Path) -> SqliteLedger:
-    """Open the ledger, or make it. Must be called with a running event loop."""
+def open_ledger(path: Path, since_s: float = 0.0) -> SqliteLedger:
+    """Open the ledger, or make it. Must be called with a running event loop.
+
+    Settled requests made before `since_s` stay on disk and out of memory.
+    """
     connection = open_database(path, SCHEMA)
-    rows = connection.execute("SELECT stored FROM request ORDER BY created_s").fetchall()
+    rows = connection.execute(
+        "SELECT stored FROM request WHERE created_s >= ? OR state IN (?,?,?,?,?) ORDER BY created_s",
+        (since_s, *(state.value for state in STAGES)),
+    ).fetchall()
     requests = [msgspec.msgpack.decode(row[0], type=Request) for row in rows]
     return SqliteLedger(Worker(connection, "ledger"), {r.id: r for r in requests})
 
