@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import structlog
 
 from allegro.adapters.sqlite.archive import Archived, SqliteArchive
@@ -18,7 +17,8 @@ from allegro.core.freeze import Freeze
 from allegro.core.lifecycle import State, Step
 from allegro.core.matching import BotWrite, Receipt, Unmatched, Waiting, judge
 from allegro.core.ports import Clock, Dice
-from allegro.core.requests import Line, Request
+from allegro.core.requests import Request
+from allegro.house.orders import ordered
 from allegro.house.requests import Requests
 
 _log = structlog.get_logger()
@@ -110,6 +110,9 @@ class Follow:
         request = self._request_of(event)
         if request is None:
             return
+        order = _number(event.data.get("order"))
+        if not was_ordered(request, order, archived.lane):
+            return  # a lane speaks of its own orders only
         words = self._open_words(event)
         detail = words if isinstance(words, str) else str(event.data.get("reason", ""))
         step = _STEPS[event.type]
@@ -123,7 +126,7 @@ class Follow:
                 "branch": str(told.get("branch", "")), "commit": str(event.data.get("commit", "")),
             }  # fmt: skip
             receipts = self._receipts(request, event, artifact)
-        elif event.data.get("order") != request.order_number:
+        elif order != request.order_number:
             return  # word of an order that is not the newest says nothing about the newest
         if step is Step.SILENCE:
             await self._note_silence(request, detail)
@@ -149,10 +152,7 @@ class Follow:
 
     async def _note_silence(self, request: Request, detail: str) -> None:
         """The lane has no clear answer: the state waits out its time, the reason is kept."""
-        line = Line(self._clock.now_s(), "no clear answer", detail)
-        current = self._ledger.requests[request.id]
-        noted = msgspec.structs.replace(current, detail=detail, history=(*current.history, line))
-        await self._ledger.save(noted)
+        await self._requests.note(request, "no clear answer", detail)
 
     def _request_of(self, event: Event) -> Request | None:
         digest = event.data.get("digest")
@@ -209,6 +209,12 @@ class Follow:
             request.state in open_states and request.target.split("#", 1)[0] == repository
             for request in self._requests.all()
         )
+
+
+def was_ordered(request: Request, order: int, lane: str) -> bool:
+    """Say whether this lane was given this order of this request."""
+    told = ordered(order, lane)
+    return any(line.what == Step.ORDER and line.detail == told for line in request.history)
 
 
 def bot_write(event: Event, seen_s: float, bots: frozenset[int], began_s: float) -> BotWrite | None:

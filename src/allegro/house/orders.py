@@ -178,7 +178,7 @@ class Orders:
         challenge = await link.challenge()
         number = await self._ledger.next_number("order")
         moved = await self._requests.take_step(
-            request, Step.ORDER, f"order {number} to {name}", order_number=number, lane=name
+            request, Step.ORDER, ordered(number, name), order_number=number, lane=name
         )
         if isinstance(moved, Refusal):
             return
@@ -242,6 +242,11 @@ class Orders:
             await self._requests.take_step(request, Step.CONFLICT, str(found.get("reason", "")))
         else:
             await self._requests.take_step(request, Step.EXPIRE, "ran out; looked: not there")
+
+
+def ordered(number: int, lane: str) -> str:
+    """Return the line of history that says that an order was given."""
+    return f"order {number} to {lane}"
 
 
 def dress_of(request: Request, marker_key: bytes) -> tuple[str, str]:

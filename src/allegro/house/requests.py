@@ -53,6 +53,7 @@ class Requests:
         self._verify = verify
         self._listeners: list[Callable[[Request], None]] = []
         self._waiting: dict[str, list[asyncio.Event]] = {}
+        self._changing = asyncio.Lock()
 
     def on_change(self, listener: Callable[[Request], None]) -> None:
         self._listeners.append(listener)
@@ -90,10 +91,7 @@ class Requests:
         request = self.find(prefix)
         if isinstance(request, Refusal) or request.is_final:
             return request
-        line = Line(self._clock.now_s(), "shown", "computed from the signed bytes")
-        noted = msgspec.structs.replace(request, history=(*request.history, line)[-200:])
-        await self._ledger.save(noted)
-        return noted
+        return await self.note(request, "shown", "computed from the signed bytes")
 
     async def propose(self, proposal: Proposal) -> Request:
         """Pin and keep a proposal. Raises EdgeError with a sentence when it cannot be made."""
@@ -164,13 +162,39 @@ class Requests:
         **changes: Any,
     ) -> Request | Refusal:
         """Move a request along the table, durably. The newest version counts, not the given one."""
-        current = self._ledger.requests.get(request.id, request)
-        moved = step(current, what, self._clock.now_s(), detail, **changes)
-        if isinstance(moved, Refusal):
-            return moved
-        await self._ledger.save(moved, receipts=receipts)
-        self._tell(moved)
-        return moved
+        return await self._change(
+            request.id,
+            lambda current: step(current, what, self._clock.now_s(), detail, **changes),
+            receipts,
+        )
+
+    async def note(self, request: Request, what: str, detail: str) -> Request | Refusal:
+        """Add a line to a request's history; its state stays."""
+        line = Line(self._clock.now_s(), what, detail)
+        return await self._change(
+            request.id,
+            lambda current: msgspec.structs.replace(
+                current, detail=detail, history=(*current.history, line)[-200:]
+            ),
+        )
+
+    async def _change(
+        self,
+        id_: str,
+        make: Callable[[Request], Request | Refusal],
+        receipts: tuple[Receipt, ...] = (),
+    ) -> Request | Refusal:
+        """Replace a request by what `make` gives, one change at a time: none is lost."""
+        async with self._changing:
+            current = self._ledger.requests.get(id_)
+            if current is None:
+                return Refusal("not_found", "settled long ago")
+            changed = make(current)
+            if isinstance(changed, Refusal):
+                return changed
+            await self._ledger.save(changed, receipts=receipts)
+        self._tell(changed)
+        return changed
 
     async def wait(self, prefix: str, timeout_s: float) -> Request | Refusal:
         """Return the request once it is final, or as it stands after `timeout_s`."""
@@ -211,10 +235,10 @@ class Requests:
             return None
         document = self._document(proposal, pinned)
         renewed = await self._add(pinned, document, supersedes=request.id)
-        linked = msgspec.structs.replace(
-            self._ledger.requests[request.id], superseded_by=renewed.id
+        await self._change(
+            request.id,
+            lambda current: msgspec.structs.replace(current, superseded_by=renewed.id),
         )
-        await self._ledger.save(linked)
         return renewed
 
     async def _decide(self, prefix: str, what: Step, reason: str) -> Request | Refusal:
