@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from allegro.adapters.sqlite.archive import Archived, SqliteArchive
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event
+from allegro.core.stores import Archive, Archived
 from allegro.house.facts import Facts
 from allegro.house.lanes import Lanes
 from allegro.house.proposals import Proposal
@@ -39,7 +39,7 @@ class Api:
     """Routes and nothing else: every answer comes from a duty."""
 
     def __init__(
-        self, requests: Requests, archive: SqliteArchive, lanes: Lanes, facts: Facts,
+        self, requests: Requests, archive: Archive, lanes: Lanes, facts: Facts,
         hooks: Hooks, open_words: Callable[[Event], Any],
     ) -> None:  # fmt: skip
         self._requests = requests

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from allegro import __version__
-from allegro.adapters.sqlite.archive import SqliteArchive
-from allegro.adapters.sqlite.ledger import SqliteLedger
 from allegro.core.errors import EdgeError
 from allegro.core.freeze import FreezeSet
 from allegro.core.lifecycle import STAGES, State
 from allegro.core.ports import Clock
 from allegro.core.settings import HouseSettings
+from allegro.core.stores import Archive, Ledger
 from allegro.core.timestamps import span
 from allegro.house.files import Fleet, HouseFiles
 from allegro.house.lanes import Lanes
@@ -27,8 +26,8 @@ class Facts:
     """Collects what `allegro status` and `allegro doctor` show."""
 
     def __init__(
-        self, settings: HouseSettings, files: HouseFiles, archive: SqliteArchive,
-        ledger: SqliteLedger, lanes: Lanes, orders: Orders, clock: Clock, *,
+        self, settings: HouseSettings, files: HouseFiles, archive: Archive,
+        ledger: Ledger, lanes: Lanes, orders: Orders, clock: Clock, *,
         fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
         alerts: Callable[[], list[dict[str, Any]]],
     ) -> None:  # fmt: skip

@@ -9,8 +9,6 @@ from typing import Any
 
 import structlog
 
-from allegro.adapters.sqlite.archive import Archived, SqliteArchive
-from allegro.adapters.sqlite.ledger import SqliteLedger
 from allegro.core.errors import Refusal
 from allegro.core.events import Event, decode_event
 from allegro.core.freeze import Freeze
@@ -18,6 +16,7 @@ from allegro.core.lifecycle import State, Step
 from allegro.core.matching import BotWrite, Receipt, Unmatched, Waiting, judge
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Request
+from allegro.core.stores import Archive, Archived, Ledger
 from allegro.house.orders import ordered
 from allegro.house.requests import Requests
 
@@ -53,7 +52,7 @@ class Follow:
     """
 
     def __init__(
-        self, archive: SqliteArchive, ledger: SqliteLedger, requests: Requests, clock: Clock,
+        self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock,
         dice: Dice, *, began_s: float, open_words: Callable[[Event], Any],
         journals_home: Callable[[], bool], freeze: Callable[[Freeze], Any],
         alert: Callable[[str, str], None],

@@ -8,8 +8,6 @@ from typing import Any
 
 import structlog
 
-from allegro.adapters.sqlite.archive import SqliteArchive
-from allegro.adapters.sqlite.ledger import SqliteLedger
 from allegro.core.approvals import Login, b64url, fingerprint, issue_token
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.freeze import Freeze, FreezeSet
@@ -31,6 +29,7 @@ from allegro.core.messages import (
     Welcome,
 )
 from allegro.core.ports import Clock, Dice
+from allegro.core.stores import Archive, Ledger
 from allegro.house.files import Fleet, KnownLane
 from allegro.link.dial import LaneLink
 from allegro.link.handshake import check_greeting
@@ -42,7 +41,7 @@ class House:
     """What every lane's end shares. `fleet` and `freezes` are asked anew each time."""
 
     def __init__(
-        self, archive: SqliteArchive, ledger: SqliteLedger, clock: Clock, dice: Dice, *,
+        self, archive: Archive, ledger: Ledger, clock: Clock, dice: Dice, *,
         fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
         sign: Callable[[bytes], bytes], verify: Callable[[bytes, bytes, bytes], bool],
         archived: Callable[[], None], lane_froze: Callable[[tuple[Freeze, ...]], Awaitable[None]],

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import structlog
 
-from allegro.adapters.sqlite.ledger import SqliteLedger
 from allegro.core.actions import CreatePullRequest, MirrorRequest, ProposeChange
 from allegro.core.approvals import Order, issue_token
 from allegro.core.backoff import ORDER
@@ -21,6 +20,7 @@ from allegro.core.messages import GiveOrder
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Request, parsed
 from allegro.core.settings import OrderSettings
+from allegro.core.stores import Ledger
 from allegro.house.files import Fleet
 from allegro.house.requests import Requests
 from allegro.link.dial import LaneLink
@@ -44,7 +44,7 @@ class Orders:
     """Runs until cancelled. `kick` makes it look at once."""
 
     def __init__(
-        self, requests: Requests, ledger: SqliteLedger, lanes: Lanes, clock: Clock, dice: Dice,
+        self, requests: Requests, ledger: Ledger, lanes: Lanes, clock: Clock, dice: Dice,
         settings: OrderSettings, fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
         sign: Callable[[bytes], bytes], change_token: Callable[[], str | None],
     ) -> None:  # fmt: skip

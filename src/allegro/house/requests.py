@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import structlog
 
-from allegro.adapters.sqlite.ledger import SqliteLedger
 from allegro.core.actions import (
     Action,
     CloseIssue,
@@ -31,6 +30,7 @@ from allegro.core.policy import Needs, needs_of
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Line, Request, step
 from allegro.core.settings import HouseSettings
+from allegro.core.stores import Ledger
 from allegro.house.files import Fleet
 from allegro.house.proposals import Ask, Pinned, Proposal, pin
 
@@ -41,7 +41,7 @@ class Requests:
     """All requests, in memory and in the ledger. `changed` is told every new version."""
 
     def __init__(
-        self, ledger: SqliteLedger, clock: Clock, dice: Dice, settings: HouseSettings,
+        self, ledger: Ledger, clock: Clock, dice: Dice, settings: HouseSettings,
         fleet: Callable[[], Fleet], ask: Ask, verify: Verify,
     ) -> None:  # fmt: skip
         self._ledger = ledger

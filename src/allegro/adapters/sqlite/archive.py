@@ -13,6 +13,7 @@ from allegro.adapters.sqlite.connection import Worker, open_database
 from allegro.core.errors import Refusal
 from allegro.core.marks import Mark
 from allegro.core.sequence import Entry, Kept, Position, ShedEntry, follow, start
+from allegro.core.stores import Archived, GapRow, Taken
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
@@ -54,24 +55,6 @@ class _Filing(msgspec.Struct):
     forge_s: int = 0
     wall_s: float = 0.0
     backdated: bool = False
-
-
-class Archived(msgspec.Struct, frozen=True):
-    """One archived event: `row` orders all events of all lanes by arrival."""
-
-    row: int
-    lane: str
-    at_s: float
-    stored: bytes
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """What a batch came to. `fresh` counts events not seen before, `rejected` unreadable ones."""
-
-    position: Position
-    fresh: int
-    rejected: int
-    last_row: int
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
@@ -239,8 +222,8 @@ class SqliteArchive:
         )
         return {watch: Mark(forge_s, wall_s) for watch, forge_s, wall_s in rows}
 
-    async def gaps(self) -> list[tuple[str, str, int, int, int, int, str, float]]:
-        """Return every named gap: lane, journal, first, last, count, class, reason, when."""
+    async def gaps(self) -> list[GapRow]:
+        """Return every named gap, oldest first."""
         return await self._worker.run(
             lambda c: c.execute("SELECT * FROM gap ORDER BY at_s").fetchall()
         )
