@@ -252,8 +252,10 @@ def _pull_faults(base: str, head: str, title: str, body: str) -> list[str]:
     ]
     if base == head:
         faults.append("branch and base must differ")
-    if not title.strip() or len(title) > MAX_TITLE or not title.isprintable():
-        faults.append(f"title must be one printable line of 1 to {MAX_TITLE} characters")
+    if not title or title != title.strip() or len(title) > MAX_TITLE or not title.isprintable():
+        faults.append(
+            f"title must be one printable line of 1 to {MAX_TITLE} characters, no space around it"
+        )
     return faults + _body_faults(body, required=False)
 
 

@@ -42,6 +42,13 @@ class Matched(msgspec.Struct, frozen=True):
     """A receipt covers it."""
 
 
+class Altered(msgspec.Struct, frozen=True):
+    """It is ours, but its words are no longer those we wrote: told, and nothing more.
+
+    A forge lets people with write permission edit what others wrote, and does not say who did.
+    """
+
+
 class Waiting(msgspec.Struct, frozen=True):
     """An order may still be writing, or journals are on their way."""
 
@@ -57,21 +64,17 @@ def judge(
     open_order: bool,
     journals_home: bool,
     now_s: float,
-) -> Matched | Waiting | Unmatched:
+) -> Matched | Altered | Waiting | Unmatched:
     """Decide about one write.
 
     `open_order`: an order for this target may still write. `journals_home`: every lane's journal
     is archived to its end. It waits for both, but never longer than GRACE_S.
     """
-    for receipt in receipts:
-        same_thing = (receipt.kind, receipt.target, receipt.artifact) == (
-            write.kind,
-            write.target,
-            write.artifact,
-        )
-        if same_thing and receipt.content == write.content:
-            return Matched()
+    thing = (write.kind, write.target, write.artifact)
+    known = [r.content for r in receipts if (r.kind, r.target, r.artifact) == thing]
+    if write.content in known:
+        return Matched()
     may_still_come = open_order or not journals_home
     if may_still_come and now_s < write.seen_s + GRACE_S:
         return Waiting()
-    return Unmatched()
+    return Altered() if known else Unmatched()

@@ -13,7 +13,7 @@ from allegro.core.errors import Refusal
 from allegro.core.events import Event, decode_event
 from allegro.core.freeze import Freeze
 from allegro.core.lifecycle import State, Step
-from allegro.core.matching import BotWrite, Receipt, Unmatched, Waiting, judge
+from allegro.core.matching import Altered, BotWrite, Receipt, Unmatched, Waiting, judge
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Request
 from allegro.core.stores import Archive, Archived, Ledger
@@ -193,6 +193,11 @@ class Follow:
             )  # fmt: skip
             if isinstance(verdict, Waiting):
                 continue
+            if isinstance(verdict, Altered):
+                self._alert(
+                    "high",
+                    f"{write.kind} {write.artifact} on {write.target}: our words were changed",
+                )
             if isinstance(verdict, Unmatched):
                 told = f"{write.kind} {write.artifact} on {write.target} was made under our name by nobody here"
                 self._alert("critical", told)
@@ -232,7 +237,7 @@ def bot_write(event: Event, seen_s: float, bots: frozenset[int], began_s: float)
             return BotWrite(
                 event.id, "comment", target, _number(data.get("comment")), content, seen_s
             )
-        case "forge.snapshot.pull" if ours and _number(data.get("updated_s")) >= began_s - 60:
+        case "forge.snapshot.pull" if ours and at_s >= began_s - 60:
             content = str(data.get("content", ""))
             return BotWrite(event.id, "pull_request", repository, number, content, seen_s)
         case "forge.snapshot.issue" if data.get("closed_by") in bots and not data.get("is_pull"):

@@ -228,7 +228,7 @@ class ForgeDuty:
         if issue.is_pull_request:
             pull = await self._reader.pull(repo, issue.number)
             if pull is not None:
-                more = self._taking.pull(repo, pull, issue.updated_s)
+                more = self._taking.pull(repo, pull, issue)
                 events, versions = events + more[0], versions + more[1]
         return events, versions
 

@@ -69,7 +69,7 @@ async def _pull(
     if issue.is_pull_request and pending[0] and pending[0][-1].data.get("number") == issue.number:
         pull = await reader.pull(repo, issue.number)
         if pull is not None:
-            _merge(pending, taking.pull(repo, pull, issue.updated_s))
+            _merge(pending, taking.pull(repo, pull, issue))
 
 
 async def _gone(

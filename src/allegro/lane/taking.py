@@ -84,15 +84,17 @@ class Taking:
             data["closed_by"] = closed_by
         return self._note("forge.snapshot.issue", version, data, issue)
 
-    def pull(self, repo: Repository, pull: PullRequest, updated_s: int) -> Notes:
-        """Return the snapshot of a pull request's own part."""
+    def pull(self, repo: Repository, pull: PullRequest, issue: Issue) -> Notes:
+        """Return the snapshot of a pull request's own part; `issue` is its conversation."""
+        updated_s = issue.updated_s
         subject = issue_subject(self._forge, repo.id, pull.number) + "/pull"
         version = self._next(subject, pull, updated_s, 0)
         if version is None:
             return [], []
         data = {
             "repository": repo.id, "number": pull.number, "state": pull.state,
-            "updated_s": updated_s, "author_id": pull.author_id, "head_commit": pull.head_commit,
+            "updated_s": updated_s, "created_s": issue.created_s, "author_id": pull.author_id,
+            "head_commit": pull.head_commit,
             "merged": pull.merged, "content": self._recorder.content(pull.title + "\n" + pull.body),
         }  # fmt: skip
         return self._note("forge.snapshot.pull", version, data, pull)
