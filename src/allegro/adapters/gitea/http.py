@@ -54,8 +54,12 @@ class GiteaHttp:
         params: Mapping[str, str | int] | None = None,
         body: Any = None,
         token: str | None = None,
+        follow: bool = False,
     ) -> Answer:
-        """Send one request. Raises EdgeError for every answer but 2xx and for none at all."""
+        """Send one request. Raises EdgeError for every answer but 2xx and for none at all.
+
+        `follow` follows redirects, for a GET that asks where a renamed repository went.
+        """
         headers = {"Authorization": f"token {token or self._token()}", "Accept": "application/json"}
         raw = None if body is None else msgspec.json.encode(body)
         if raw is not None:
@@ -68,7 +72,7 @@ class GiteaHttp:
                 params=params,
                 data=raw,
                 headers=headers,
-                allow_redirects=False,
+                allow_redirects=follow and method == "GET",
             ) as response:
                 content = await _read(response)
                 return _settle(response, content, f"{method} {path}")

@@ -59,19 +59,16 @@ class GiteaReader:
         return None if user is None else user.id
 
     async def repository(self, name: str) -> Repository | None:
+        """Return a repository by a name, also by one it had before it was renamed."""
         owner, _, short = name.partition("/")
         path = f"/repos/{quote(owner)}/{quote(short)}"
         try:
-            found = await self._http.find(path, wire.WireRepository)
+            answer = await self._http.call("GET", path, follow=True)
         except EdgeError as error:
-            if error.kind == "redirected":
-                raise EdgeError(
-                    f"{name} was renamed; watch it under its new name",
-                    transient=False,
-                    kind="redirected",
-                ) from error
+            if error.kind == "not_found":
+                return None
             raise
-        return None if found is None else self._keep(found)
+        return self._keep(decode(answer, wire.WireRepository, path))
 
     async def repository_by_id(self, repository_id: int) -> Repository | None:
         found = await self._http.find(f"/repositories/{repository_id}", wire.WireRepository)
@@ -83,6 +80,7 @@ class GiteaReader:
         return tuple(self._keep(repo) for repo in found)
 
     async def repository_issues(self, repo: Repository, window: Window, page: int) -> IssuePage:
+        """Return one page. Raises EdgeError when the name leads to another repository."""
         return await self._repo(
             repo, lambda base: self._issue_page(f"{base}/issues", window, page, repo, {})
         )
@@ -105,8 +103,13 @@ class GiteaReader:
         return await self._repo(repo, read)
 
     async def issue(self, repo: Repository, number: int) -> Issue | None:
-        found = await self._find(repo, f"/issues/{number}", wire.WireIssue)
-        return None if found is None else wire.issue(found, self._current(repo))
+        async def read(base: str) -> Issue:
+            found = await self._http.get(f"{base}/issues/{number}", wire.WireIssue)
+            if found.repository is not None:
+                _belongs(found.repository.id, repo)
+            return wire.issue(found, self._current(repo))
+
+        return await self._found(repo, read)
 
     async def comments(self, repo: Repository, number: int) -> tuple[Comment, ...] | None:
         found = await self._find(
@@ -175,7 +178,12 @@ class GiteaReader:
         return await self._repo(repo, read)
 
     async def blob(self, repo: Repository, blob: str) -> bytes | None:
-        found = await self._find(repo, f"/git/blobs/{quote(blob)}", wire.WireBlob)
+        try:
+            found = await self._find(repo, f"/git/blobs/{quote(blob)}", wire.WireBlob)
+        except EdgeError as error:
+            if error.status == 400:  # how both forges say that there is no such object
+                return None
+            raise
         if found is None or found.content is None:
             return None
         try:
@@ -184,8 +192,13 @@ class GiteaReader:
             raise EdgeError("a blob came without base64", transient=True, kind="garbage") from error
 
     async def pull(self, repo: Repository, number: int) -> PullRequest | None:
-        found = await self._find(repo, f"/pulls/{number}", wire.WirePull)
-        return None if found is None else wire.pull(found)
+        async def read(base: str) -> PullRequest:
+            found = await self._http.get(f"{base}/pulls/{number}", wire.WirePull)
+            if found.base is not None and found.base.repo_id:
+                _belongs(found.base.repo_id, repo)
+            return wire.pull(found)
+
+        return await self._found(repo, read)
 
     async def pulls_between(
         self, repo: Repository, base: str, head: str
@@ -313,10 +326,12 @@ class GiteaReader:
         return IssuePage(issues, answer.total, answer.date_s)
 
     def _owner(self, one: wire.WireIssue, repo: Repository | None) -> Repository | None:
-        """Return whose issue this is; one of another repository under an old name is left out."""
+        """Return whose issue this is; None where the forge does not tell."""
         told = one.repository
         if repo is not None:
-            return self._current(repo) if told is None or told.id == repo.id else None
+            if told is not None:
+                _belongs(told.id, repo)
+            return self._current(repo)
         if told is None:
             return None
         if told.full_name:
@@ -334,3 +349,11 @@ class GiteaReader:
             raise
         told = decode(answer, dict[str, object], "/token").get("scopes")
         return tuple(str(scope) for scope in told) if isinstance(told, list) else None
+
+
+def _belongs(told_id: int, repo: Repository) -> None:
+    """Raise EdgeError where an answer is of another repository, which took the name of this one."""
+    if told_id != repo.id:
+        raise EdgeError(
+            f"{repo.name} is the name of another repository now", transient=True, kind="redirected"
+        )
