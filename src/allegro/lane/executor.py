@@ -32,6 +32,7 @@ from allegro.lane.recorder import Recorder
 _log = structlog.get_logger()
 MAX_STEPS = 8
 SHOW_S = 12.0
+SHOW_AFTER_NO_S = 2.0
 RELOOK_S = 0.4
 
 Outcome = tuple[str, dict[str, Any], Any]
@@ -164,15 +165,25 @@ class Executor:
         if not error.sent:
             return "action.void", {"reason": "not_sent"}, str(error)
         if not error.transient:
+            exists = error.kind in {"conflict", "validation"}  # or so the forge may mean
+            if exists and await self._shows(permit, absent, repo, dress, SHOW_AFTER_NO_S):
+                return None
             return "action.failed", {"reason": error.kind or "refused"}, str(error)
         if await self._shows(permit, absent, repo, dress):
             return None
         step = {"step": absent.step.value, "status": error.status}
         return "action.unknown", {"reason": "no_clear_answer", **step}, str(error)
 
-    async def _shows(self, permit: Permit, absent: Absent, repo: Repository, dress: Dress) -> bool:
-        """Look until the step is no longer the next one, for SHOW_S at most."""
-        until_s = self._clock.boot_s() + SHOW_S
+    async def _shows(
+        self,
+        permit: Permit,
+        absent: Absent,
+        repo: Repository,
+        dress: Dress,
+        show_s: float = SHOW_S,
+    ) -> bool:
+        """Look until the step is no longer the next one, for `show_s` seconds at most."""
+        until_s = self._clock.boot_s() + show_s
         while True:
             try:
                 finding = await self._looking.look(repo, permit.action, dress)

@@ -23,7 +23,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "redirect of a renamed repository",
         "301 from 1.23, 307 before",
-        "307 or 301",
+        "301 from 12, 307 before",
         "redirects are never followed; the repository is asked for by id",
     ),
     Difference(
@@ -35,8 +35,8 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "wrong blob id in a change",
         "422",
-        "409",
-        "both mean: look again",
+        "409; 422 up to 12",
+        "both mean: look again, and fail with the forge's own words if nothing is there",
     ),
     Difference(
         "pull request by base and head",
@@ -71,7 +71,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "paths of new files in one commit",
         "sha left out",
-        "sha left out; compulsory else from 12",
+        "sha left out; compulsory else from 13",
         "the blob id is sent for every update and delete",
     ),
 )

@@ -93,6 +93,7 @@ class Ref(msgspec.Struct):
     ref: str = ""
     label: str = ""
     sha: str = ""
+    repo_id: int = 0
 
 
 class WirePull(msgspec.Struct):

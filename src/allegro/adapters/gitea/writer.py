@@ -42,11 +42,11 @@ class GiteaWriter:
     async def perform(self, permit: Permit, step: WriteStep, dress: Dress, target: int) -> None:
         """Send the write of one step.
 
-        An answer that says "it exists already" is no error: what is there is judged by looking.
-        Raises EdgeError; `sent` is false only when surely nothing left us.
+        Raises EdgeError; `sent` is false only when surely nothing left us. An answer that says
+        "it exists already" is `conflict` or `validation`: what is there is judged by looking.
         """
         action = permit.action
-        repo = Repository(action.repository.id, action.repository.name)
+        repo = await self._where(action.repository.id)
         match action, step:
             case ProposeChange(), WriteStep.BRANCH:
                 await self._make_branch(repo, action, dress)
@@ -72,9 +72,22 @@ class GiteaWriter:
             case _:
                 raise EdgeError(f"no such step: {step}", transient=False, sent=False)
 
+    async def _where(self, repository_id: int) -> Repository:
+        """Ask for the repository's name now: an old one may be another repository's."""
+        try:
+            repo = await self._reader.repository_by_id(repository_id)
+        except EdgeError as error:
+            raise EdgeError(
+                str(error), transient=error.transient, status=error.status, sent=False,
+                kind=error.kind,
+            ) from error  # fmt: skip
+        if repo is None:
+            raise EdgeError("the repository is gone", transient=False, sent=False, kind="not_found")
+        return repo
+
     async def _make_branch(self, repo: Repository, action: ProposeChange, dress: Dress) -> None:
         body = {"new_branch_name": dress.branch, "old_ref_name": action.base_commit}
-        await self._send("POST", repo, "/branches", body, dress.change_token, exists={409})
+        await self._send("POST", repo, "/branches", body, dress.change_token)
 
     async def _commit(self, repo: Repository, action: ProposeChange, dress: Dress) -> None:
         files = []
@@ -89,7 +102,7 @@ class GiteaWriter:
         at = rfc3339(self._now_s())
         dates = {"author": at, "committer": at}
         body = {"branch": dress.branch, "message": action.title, "files": files, "dates": dates}
-        await self._send("POST", repo, "/contents", body, dress.change_token, exists={409, 422})
+        await self._send("POST", repo, "/contents", body, dress.change_token)
 
     async def _open_pull(
         self, repo: Repository, action: ProposeChange | CreatePullRequest, dress: Dress
@@ -100,7 +113,7 @@ class GiteaWriter:
             "title": action.title,
             "body": rendered_body(action, dress.marker),
         }
-        await self._send("POST", repo, "/pulls", body, dress.change_token, exists={409})
+        await self._send("POST", repo, "/pulls", body, dress.change_token)
 
     async def _label(self, repo: Repository, issue: int, names: list[str]) -> None:
         ids = [await self._label_id(repo, name) for name in names]
@@ -158,12 +171,5 @@ class GiteaWriter:
         suffix: str,
         body: object,
         token: str | None = None,
-        exists: frozenset[int] | set[int] = frozenset(),
     ) -> None:
-        try:
-            await self._http.call(
-                method, self._reader.path_of(repo) + suffix, body=body, token=token
-            )
-        except EdgeError as error:
-            if error.status not in exists:
-                raise
+        await self._http.call(method, self._reader.path_of(repo) + suffix, body=body, token=token)
