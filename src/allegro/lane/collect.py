@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from allegro.core.errors import EdgeError
 from allegro.core.issues import Issue
 from allegro.core.marks import Window, halves
 from allegro.core.ports import IssuePage
 
-MAX_PASSES = 5
+MAX_PASSES = 10
 
 ReadPage = Callable[[Window, int], Awaitable[IssuePage]]
 
@@ -26,8 +27,8 @@ async def collect(read: ReadPage, window: Window, *, page_size: int) -> Collecte
     """Return every issue updated inside the window.
 
     A window of more than one page is halved in time, so that no offset page runs over moving
-    data; a single second with more than one page is read again until as many distinct issues
-    were seen as the forge counts. Raises EdgeError.
+    data; a single second with more than one page is read again until one pass saw as many issues
+    as the forge counted at its start. Raises EdgeError, also when that never comes.
     """
     found: dict[int, Issue] = {}
     first = await read(window, 1)
@@ -45,26 +46,30 @@ async def _into(
     newest_s = max((issue.updated_s for issue in first.issues), default=window.since_s)
     split = halves(window, now_s=max(newest_s, first.date_s))
     if split is None:
-        await _pages(found, read, window, first)
+        await _pages(found, read, window)
         return
     for half in split:
         await _into(found, read, half, await read(half, 1), page_size)
 
 
-async def _pages(found: dict[int, Issue], read: ReadPage, window: Window, first: IssuePage) -> None:
-    seen = {issue.id for issue in first.issues}
+async def _pages(found: dict[int, Issue], read: ReadPage, window: Window) -> None:
+    """Read one second page by page until a pass saw as many issues as it began with.
+
+    An issue that is touched meanwhile leaves the second, and what stood behind it moves up by
+    one, past the page that is read next: only a pass of its own tells whether one was jumped over.
+    """
     for _ in range(MAX_PASSES):
-        page, total = 1, first.total
-        while True:
-            answer = await read(window, page)
-            total = answer.total if answer.total >= 0 else total
+        first = answer = await read(window, 1)
+        seen: set[int] = set()
+        page = 1
+        while answer.issues:
             seen |= {issue.id for issue in answer.issues}
             _add(found, answer)
-            if not answer.issues:
-                break
             page += 1
-        if len(seen) >= total:
+            answer = await read(window, page)
+        if len(seen) >= first.total:
             return
+    raise EdgeError("the forge's issues move faster than they can be read", transient=True)
 
 
 def _add(found: dict[int, Issue], page: IssuePage) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
+from allegro.core.errors import EdgeError
 from allegro.core.issues import Comment, Issue, Repository
 from allegro.core.marks import Window
 from allegro.core.ports import ForgeReader
-from allegro.lane.collect import collect
+from allegro.lane.collect import MAX_PASSES, collect
 from allegro.lane.recorder import Recorder
 from allegro.lane.taking import Notes, Taking
 
@@ -50,17 +51,27 @@ async def reconcile(
 async def _all_comments(
     reader: ForgeReader, repo: Repository, page_size: int
 ) -> dict[int, list[Comment]]:
-    by_issue: dict[int, list[Comment]] = defaultdict(list)
-    page, seen = 1, set[int]()
-    while True:
-        found = await reader.repository_comments(repo, 0, page)
-        for number, comment in found.comments:
-            if comment.id not in seen:
+    """Read all comments, in passes until one saw as many as it began with.
+
+    A comment deleted meanwhile lets another jump over the page that is read next; taken for
+    vanished it would be told as what it is not.
+    """
+    by_issue: dict[int, dict[int, Comment]] = defaultdict(dict)
+    for _ in range(MAX_PASSES):
+        first = found = await reader.repository_comments(repo, 0, 1)
+        seen: set[int] = set()
+        page = 1
+        while found.comments:
+            for number, comment in found.comments:
                 seen.add(comment.id)
-                by_issue[number].append(comment)
-        if not found.comments or (0 <= found.total <= page * page_size):
-            return by_issue
-        page += 1
+                by_issue[number][comment.id] = comment
+            if 0 <= found.total <= page * page_size:
+                break
+            page += 1
+            found = await reader.repository_comments(repo, 0, page)
+        if len(seen) >= first.total:
+            return {number: list(comments.values()) for number, comments in by_issue.items()}
+    raise EdgeError("the forge's comments move faster than they can be read", transient=True)
 
 
 async def _pull(
