@@ -201,9 +201,10 @@ NEW_KEYS: dict[str, frozenset[str]] = {
 UNDOCUMENTED_KEYS: dict[str, frozenset[str]] = {"User": frozenset({"username"})}
 
 EXTRA_BODY_KEYS: dict[str, frozenset[str]] = {
+    "ApplyDiffPatchFileOptions": frozenset({"sha"}),
     "MergePullRequestOption": frozenset({"Do", "MergeTitleField", "MergeMessageField"}),
 }
-"""Old names that the server still reads, and that older servers read only."""
+"""Names that older servers or Forgejo read; Forgejo demands the `sha` of a patch."""
 
 P = "/repos/{owner}/{repo}"
 EXCEPTIONS: tuple[tuple[int, str, str, str], ...] = (
@@ -227,6 +228,8 @@ EXCEPTIONS: tuple[tuple[int, str, str, str], ...] = (
     (500, "*", f"{P}/contents*", "lost race"),
     (500, "POST", f"{P}/statuses/{{sha}}", "unknown commit"),
     (200, "DELETE", f"{P}/issues/*/reactions", "before 1.26, Forgejo"),
+    (201, "POST", f"{P}/diffpatch", "the document says 200"),
+    (500, "POST", f"{P}/diffpatch", "a patch that does not apply"),
 )
 """Statuses that the document does not tell: status, method, path, reason."""
 

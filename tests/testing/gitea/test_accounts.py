@@ -64,8 +64,8 @@ async def test_older_servers_and_forgejo_add_errors_to_a_404(
     forgejo: Forge, make_forge: MakeForge
 ) -> None:
     old = await make_forge("gitea", "1.26.3")
-    for forge in (forgejo, old):
-        assert (await forge.client().get("/repos/no/no")).json["errors"] == []
+    for forge, errors in ((forgejo, []), (old, None)):
+        assert (await forge.client().get("/repos/no/no")).json["errors"] == errors
 
 
 async def test_a_public_only_token_does_not_reach_private_repositories(forge: Forge) -> None:
@@ -146,7 +146,7 @@ async def test_a_repository_tells_the_callers_permissions(forge: Forge) -> None:
 
 @pytest.mark.parametrize(
     ("flavour", "version", "status"),
-    [("gitea", None, 301), ("gitea", "1.22.6", 307), ("forgejo", None, 307)],
+    [("gitea", None, 301), ("gitea", "1.22.6", 307), ("forgejo", None, 301)],
 )
 async def test_a_renamed_repository_redirects_and_keeps_its_id(
     make_forge: MakeForge, flavour: str, version: str | None, status: int

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .api_branches import check_branch_name
 from .code_shapes import UNSIGNED, file_commit_shape, file_shape
-from .git import Entry, RefMovedError, Who, Write
+from .git import NO_COMMIT, Entry, GitError, RefMovedError, Who, Write
 from .http import Reply, Request, answer, decode_base64, fail, not_found, read_time
 from .model import Json, Level
 from .routes import Table
@@ -119,6 +119,21 @@ def _check_path(path: str) -> str:
     return path
 
 
+def _check_folders(r: Request, base: str | None, path: str) -> None:
+    """Refuse a new file below what is a file at the base, even if the same commit deletes that."""
+    parts = path.split("/")
+    for depth in range(1, len(parts)):
+        folder = "/".join(parts[:depth])
+        entry = r.world.git(r.repo).entry(base, folder) if base else None
+        if entry is None:
+            return
+        if entry.type != "tree":
+            fail(
+                422,
+                f"a file exists where you’re trying to create a subdirectory [path: {folder}]",
+            )
+
+
 def _wrong_sha(r: Request, given: str, current: str) -> None:
     message = f"sha does not match [given: {given}, expected: {current}]"
     fail(r.quirks.wrong_sha_status, message)
@@ -142,6 +157,7 @@ def _writes(r: Request, base: str | None, ask: FileOperation) -> list[Write]:
     if ask.operation == "create" or (ask.operation == "upload" and here is None):
         if here is not None:
             fail(422, f"repository file already exists [path: {path}]")
+        _check_folders(r, base, path)
         return [Write(path, ask.content)]
     if ask.operation == "delete":
         _existing(r, base, ask, path)
@@ -229,6 +245,27 @@ def change_files(r: Request) -> Reply:
         fail(422, "[Files]: Required")
     commit, files = _commit(r, [_operation(item) for item in items])
     return answer({"commit": commit, "files": files, "verification": UNSIGNED}, 201)
+
+
+@table.add("POST", f"{P}/diffpatch", "repository", need=Level.WRITE)
+def apply_patch(r: Request) -> Reply:
+    """Commit a unified diff; the one call that can make an executable file. 500 if it fails."""
+    if r.quirks.forgejo:
+        r.required("sha", "SHA")
+    target, git = _target(r), r.world.git(r.repo)
+    if target.base is None:
+        not_found("Git Repository is empty.")
+    who, _ = _identities(r)
+    try:
+        tree = git.patched_tree(target.base, r.required("content", "Content").encode())
+    except GitError as failed:
+        fail(500, r.internal(str(failed)))
+    sha = git.commit_tree(tree, [target.base], _message(r, []) or "apply patch", who)
+    old = git.branch(target.branch)
+    git.move(f"refs/heads/{target.branch}", sha, old or NO_COMMIT)
+    r.world.branch_moved(r.repo, r.doer, target.branch, old, sha)
+    commit = file_commit_shape(r.world, r.repo, git.commit(sha))
+    return answer({"commit": commit, "content": None, "verification": UNSIGNED}, 201)
 
 
 def _one(r: Request, operation: str) -> FileOperation:

@@ -104,7 +104,13 @@ class Git:
         self.path = path
         self._rows: dict[str, CommitRow] = {}
 
-    def _run(self, *args: str, stdin: bytes = b"", accept: tuple[int, ...] = (0,)) -> bytes:
+    def _run(
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        accept: tuple[int, ...] = (0,),
+        index: Path | None = None,
+    ) -> bytes:
         if any("\0" in arg for arg in args):
             raise GitError("a name with a zero byte")
         environment = {
@@ -115,6 +121,7 @@ class Git:
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_DIR": str(self.path),
             "GIT_LITERAL_PATHSPECS": "1",
+            **({"GIT_INDEX_FILE": str(index)} if index else {}),
         }
         done = subprocess.run(
             ["git", "-c", "core.quotePath=false", *args],
@@ -273,6 +280,16 @@ class Git:
         return (
             self._run("hash-object", "-t", "commit", "-w", "--stdin", stdin=body).decode().strip()
         )
+
+    def patched_tree(self, commit: str, patch: bytes) -> str:
+        """Return the tree of a commit with a unified diff applied."""
+        index = self.path / "patch.index"
+        try:
+            self._run("read-tree", commit, index=index)
+            self._run("apply", "--cached", "--binary", "-", stdin=patch, index=index)
+            return self._run("write-tree", index=index).decode().strip()
+        finally:
+            index.unlink(missing_ok=True)
 
     def move(self, ref: str, new: str, old: str) -> None:
         """Point a reference at `new` if it is at `old` (`NO_COMMIT` = must not exist)."""

@@ -23,13 +23,16 @@ class Quirks:
     def forgejo(self) -> bool:
         return self.flavour == "forgejo"
 
+    def _forgejo_since(self, major: int) -> bool:
+        return self.forgejo and self.release >= (major, 0)
+
     def _gitea_since(self, major: int, minor: int) -> bool:
         return not self.forgejo and self.release >= (major, minor)
 
     @property
     def moved_status(self) -> int:
-        """The redirect of a renamed repository. Forgejo forked before Gitea changed it to 301."""
-        return 301 if self._gitea_since(1, 23) else 307
+        """The redirect of a renamed repository."""
+        return 301 if self._gitea_since(1, 23) or self._forgejo_since(12) else 307
 
     @property
     def missing_issue_status(self) -> int:
@@ -38,12 +41,16 @@ class Quirks:
 
     @property
     def wrong_sha_status(self) -> int:
-        return 409 if self.forgejo else 422
+        """A wrong blob id; Forgejo 12 was seen to say 422 still."""
+        return 409 if self._forgejo_since(13) else 422
 
     @property
     def sha_compulsory(self) -> bool:
-        """Whether update and delete in a multi-file commit must name the old blob."""
-        return self.forgejo and self.release >= (12, 0)
+        """Whether update and delete in a multi-file commit must name the old blob.
+
+        Forgejo 12 was seen to overwrite without.
+        """
+        return self._forgejo_since(13)
 
     @property
     def accepts_label_names(self) -> bool:

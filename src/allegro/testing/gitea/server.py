@@ -16,6 +16,7 @@ from aiohttp import web
 
 from . import (
     api_accounts,
+    api_admin,
     api_branches,
     api_comments,
     api_contents,
@@ -41,6 +42,7 @@ ROUTES = [
         api_comments,
         api_labels,
         api_accounts,
+        api_admin,
         api_branches,
         api_contents,
         api_pulls,
@@ -267,5 +269,5 @@ def _error(world: World, refused: ApiError) -> Reply:
         return Reply(405, content_type="")
     body: dict[str, Any] = {"message": refused.message, "url": f"{world.url}/api/swagger"}
     if refused.status == 404 and world.quirks.errors_on_404:
-        body = {"errors": [], **body}
+        body = {"errors": [] if world.quirks.forgejo else None, **body}
     return answer(body, refused.status, refused.headers)
