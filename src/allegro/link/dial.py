@@ -41,7 +41,7 @@ from allegro.link.timing import BEAT_S, DEAD_S, HANDSHAKE_S
 
 _log = structlog.get_logger()
 CONNECT_S = 4.0
-QUEUE_BATCHES = 8
+QUEUE_BATCHES = 16
 
 
 class HouseEnd(Protocol):

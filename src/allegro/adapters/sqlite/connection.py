@@ -34,7 +34,6 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
         if sys.platform == "darwin":
             connection.execute("PRAGMA fullfsync=1")
         connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute("PRAGMA wal_autocheckpoint=4000")
         connection.execute("PRAGMA busy_timeout=5000")
         connection.execute("PRAGMA journal_size_limit=67108864")
         connection.executescript(schema)
