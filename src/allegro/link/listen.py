@@ -34,7 +34,7 @@ from allegro.core.messages import (
 )
 from allegro.core.ports import Journal
 from allegro.link.frames import decode_from_house, encode
-from allegro.link.timing import BEAT_S, DEAD_S, HANDSHAKE_S, WINDOW_BATCHES
+from allegro.link.timing import DEAD_S, HANDSHAKE_S, WINDOW_BATCHES
 
 _log = structlog.get_logger()
 
@@ -198,6 +198,7 @@ class _Session:
                 self._may_send.set()
             elif isinstance(message, HouseBeat):
                 await self._end.heard(message)
+                self.post(self._end.beat())
             else:
                 task = asyncio.create_task(self._answer(message))
                 self._tasks.add(task)
@@ -211,10 +212,7 @@ class _Session:
 
     async def _speak(self) -> None:
         while True:
-            try:
-                message = await asyncio.wait_for(self._outbox.get(), BEAT_S)
-            except TimeoutError:
-                message = self._end.beat()
+            message = await self._outbox.get()
             with contextlib.suppress(ConnectionError):
                 await self.send(message)
 
