@@ -1,0 +1,145 @@
+"""Writes the parts of the documentation that are rendered from code: `python -m tests.docs.render`.
+
+A part stands between `<!-- generated: NAME -->` and `<!-- end: NAME -->`; a test compares.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from allegro import config
+from allegro.adapters.gitea import differences
+from allegro.cli.main import cli
+from allegro.core import approvals, lifecycle, messages, policy
+from allegro.core.settings import HouseSettings, LaneSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+def pages() -> list[Path]:
+    """Return every Markdown page of the repository's documentation."""
+    docs = sorted((ROOT / "docs").rglob("*.md"))
+    return [path for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *docs) if path.exists()]
+
+
+def frames(union: object) -> str:
+    """Return the table of one direction of the link, from the message types."""
+    lines = ["| frame | fields | meaning |", "|---|---|---|"]
+    for message in typing.get_args(union):
+        fields = ", ".join(f"`{field.name}`" for field in msgspec.structs.fields(message))
+        about = " ".join((message.__doc__ or "").split()) or "–"
+        if about.startswith(f"{message.__name__}("):
+            about = "–"
+        lines.append(f"| `{message.__struct_config__.tag}` | {fields} | {about} |")
+    return "\n".join(lines) + "\n"
+
+
+def tokens() -> str:
+    """Return the table of all signed tokens, from the token types."""
+    lines = ["| `typ` | claims besides `aud` | says |", "|---|---|---|"]
+    for claims, typ in approvals.TYPES.items():
+        names = [f.name for f in msgspec.structs.fields(claims) if f.name != "aud"]
+        about = " ".join((claims.__doc__ or "").split())
+        lines.append(f"| `{typ}` | {', '.join(f'`{name}`' for name in names)} | {about} |")
+    return "\n".join(lines) + "\n"
+
+
+def commands() -> str:
+    """Return the table of all commands with their options, from the command line itself."""
+    lines = ["| command | options | does |", "|---|---|---|"]
+    for name, command in walk(cli, "allegro"):
+        shown = [
+            param.opts[-1] if isinstance(param, click.Option) else param.make_metavar(_context())
+            for param in command.params
+            if "--help" not in param.opts
+        ]
+        about = " ".join((command.help or "").split("\n\n")[0].split())
+        options = " ".join(f"`{one}`" for one in shown).replace("|", r"\|") or "–"
+        lines.append(f"| `{name}` | {options} | {about} |")
+    return "\n".join(lines) + "\n"
+
+
+def _context() -> click.Context:
+    return click.Context(click.Command("allegro"))
+
+
+def walk(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield every command a person can type, with its whole name."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield f"{path} {name}", command
+        if isinstance(command, click.Group):
+            yield from walk(command, f"{path} {name}")
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "lane settings": lambda: config.reference(LaneSettings),
+    "house settings": lambda: config.reference(HouseSettings),
+    "policy": policy.render_table,
+    "lifecycle": lifecycle.render_table,
+    "differences": differences.render_table,
+    "tokens": tokens,
+    "frames of the house": lambda: frames(messages.FromHouse),
+    "frames of the lane": lambda: frames(messages.FromLane),
+    "commands": commands,
+}
+
+SAMPLES: dict[str, Callable[[], str]] = {
+    "examples/lane.toml": lambda: config.commented(
+        LaneSettings,
+        {
+            "lane.name": "allegro",
+            "lane.state_dir": "/var/lib/allegro",
+            "lane.failure_domain": "example-cloud, region one",
+            "forge.url": "https://git.example.org",
+            "forge.token_file": "/etc/allegro/daily.token",
+            "forge.watch": ["timmy/house", "org:workshop"],
+            "forge.bots": ["allegro", "allegro-change"],
+            "forge.forbidden_users": ["timmy"],
+            "link.listen": "0.0.0.0:7420",
+            "link.public_url": "wss://192.0.2.10:7420",
+            "status.listen": "127.0.0.1:7421",
+        },
+    ),
+    "examples/house.toml": lambda: config.commented(
+        HouseSettings,
+        {
+            "house.name": "house",
+            "house.state_dir": "~/.local/state/allegro",
+            "forge.change_token_file": "~/.config/allegro/change.token",
+            "requests.home": "timmy/house#1",
+        },
+    ),
+}
+
+_BLOCK = re.compile(
+    r"(<!-- generated: (?P<name>[^>]+?) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL
+)
+
+
+def rendered(text: str) -> str:
+    """Return a page with every generated block as the code renders it now."""
+    return _BLOCK.sub(lambda m: f"{m[1]}\n{BLOCKS[m['name']]()}\n{m[3]}", text)
+
+
+def main() -> None:
+    """Rewrite generated blocks and samples in place."""
+    for path in pages():
+        text = path.read_text("utf-8")
+        if rendered(text) != text:
+            path.write_text(rendered(text), "utf-8")
+    for name, make in SAMPLES.items():
+        (ROOT / name).write_text(make(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
