@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -71,6 +72,6 @@ def demo(
 
 def _press() -> bool:
     click.echo("Approve exactly this? [y/N] ", nl=False)
-    key = click.getchar()
+    key = click.getchar() if sys.stdin.isatty() else sys.stdin.readline()[:1]
     click.echo(key)
     return key in "yY"

@@ -1,0 +1,63 @@
+"""The demo is the product in one piece: it must hold, and say so in figures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+async def demo(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "allegro",
+        "demo",
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, error = await asyncio.wait_for(child.communicate(stdin), 90)
+    return child.returncode or 0, out.decode(), error.decode()
+
+
+async def test_the_demo_ends_well_and_its_json_says_what_happened() -> None:
+    code, out, error = await demo("--json")
+    assert code == 0, error
+    told: dict[str, Any] = json.loads(out)
+    assert told["schema"] == "allegro.demo/1"
+    assert told["ok"] is True
+    assert {step["name"] for step in told["steps"]} >= {"issue", "triage", "pull_request", "drain"}
+    assert all(step["ok"] for step in told["steps"])
+    assert told["pull_request"]["number"] > 0
+    assert told["pull_request"]["after_approval_s"] < 120
+    assert told["events"]["sent"] == told["events"]["archived"] == 5000
+    assert told["events"]["lost"] == told["events"]["duplicated"] == 0
+    assert told["outage"]["backlog"] == 5000
+    assert [one["reason"] for one in told["refused"]] == [
+        "bad_signature",
+        "approval_expired",
+        "unknown_challenge",
+        "changed_content",
+        "no_approval",
+        "bad_branch",
+    ]
+    assert told["triage_s"] < 300
+
+
+async def test_a_request_that_is_not_approved_changes_nothing(tmp_path: Path) -> None:
+    code, out, error = await demo("--ask", "--keep", str(tmp_path / "kept"), stdin=b"n")
+    assert code == 1
+    assert "not approved: nothing was changed" in error
+    assert "Oil the front door" in out
+    assert "\x1b" not in out
+    assert (tmp_path / "kept" / "lane.log").exists()
+
+
+async def test_a_kept_run_is_private() -> None:
+    code, _, error = await demo("--remove")
+    assert code == 2
+    assert "--keep" in error

@@ -1,0 +1,108 @@
+"""The two daemons as programs: what they load, how they start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from allegro.core.errors import ToldError
+from allegro.demo.stage import Forge, Stage
+from tests.system.test_keys import WORLD
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """A paired lane and house that are not started yet."""
+    stage = Stage(tmp_path / "stage")
+    try:
+        told = await stage.start_simulator(WORLD)
+        tokens = told["tokens"]
+        bots = ("allegro", "allegro-change")
+        daily, change = tokens["allegro"]["daily"], tokens["allegro-change"]["change"]
+        await stage.prepare(Forge(told["url"], "timmy/house", bots, daily, change))
+        yield stage
+    finally:
+        await stage.close()
+
+
+async def test_a_running_lane_has_loaded_no_house_client_or_testing_module(stage: Stage) -> None:
+    await stage.lane.start(
+        [
+            *f"{sys.executable} -X importtime -m allegro lane --config".split(),
+            str(stage.lane_config),
+        ]
+    )
+    await stage.start_house()
+    await stage.linked()
+    log = stage.lane.log.read_text()
+    loaded = {
+        line.rsplit("|", 1)[1].strip() for line in log.splitlines() if line.startswith("import ")
+    }
+    assert "allegro.lane.app" in loaded
+    foreign = ("allegro.house", "allegro.client", "allegro.testing", "allegro.demo")
+    assert not {name for name in loaded if name.startswith(foreign)}
+
+
+async def test_both_daemons_tell_their_supervisor_and_end_cleanly(stage: Stage) -> None:
+    path = stage.folder / "notify.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(str(path))
+        supervisor.setblocking(False)
+        loop = asyncio.get_running_loop()
+        for process, command in (
+            (stage.lane, ["lane", "--config", str(stage.lane_config)]),
+            (stage.house, ["house", "--config", str(stage.house_config)]),
+        ):
+            await process.start(
+                [sys.executable, "-m", "allegro", *command], {"NOTIFY_SOCKET": str(path)}
+            )
+            told = b""
+            while b"READY=1" not in told:
+                told = await asyncio.wait_for(loop.sock_recv(supervisor, 4096), 20)
+            assert await process.end(signal.SIGTERM) == 0
+            while b"STOPPING=1" not in told:
+                told = await asyncio.wait_for(loop.sock_recv(supervisor, 4096), 20)
+
+
+async def test_a_second_house_on_the_same_folder_is_refused(stage: Stage) -> None:
+    await stage.start_house()
+    await stage.until(stage.status, "the house starts", stage.house)
+    with pytest.raises(ToldError, match="another house runs"):
+        await stage.command("house", "--config", str(stage.house_config))
+
+
+async def test_an_unpaired_lane_says_what_to_do(stage: Stage) -> None:
+    (stage.folder / "lane" / "trust.json").unlink()
+    with pytest.raises(ToldError, match="allegro pair"):
+        await stage.command("lane", "--config", str(stage.lane_config))
+
+
+async def test_a_secret_that_others_can_read_is_refused(stage: Stage) -> None:
+    (stage.folder / "daily.token").chmod(0o644)
+    with pytest.raises(ToldError, match="chmod 600"):
+        await stage.command("lane", "--config", str(stage.lane_config))
+
+
+async def test_the_socket_of_the_house_is_its_owners_alone(stage: Stage) -> None:
+    await stage.start_house()
+    await stage.until(stage.status, "the house starts", stage.house)
+    assert stage.socket.stat().st_mode & 0o777 == 0o600
+    assert (stage.folder / "house").stat().st_mode & 0o077 == 0
+
+
+async def test_a_silent_house_gives_the_exit_code_for_unreachable(stage: Stage) -> None:
+    await stage.command("status", code=3)
+
+
+async def test_an_administrators_token_stops_the_lane(stage: Stage) -> None:
+    await stage.simulate("add_user", login="root2", admin=True)
+    token = (await stage.simulate("token", user="root2", scopes=["all"]))["result"]
+    (stage.folder / "daily.token").write_text(f"{token}\n")
+    with pytest.raises(ToldError, match="administrator"):
+        await stage.command("lane", "--config", str(stage.lane_config))
