@@ -15,9 +15,12 @@ import msgspec
 
 from allegro import config
 from allegro.adapters.gitea import differences
+from allegro.adapters.sqlite import archive
 from allegro.cli.main import cli
-from allegro.core import approvals, lifecycle, messages, policy
+from allegro.core import actions, approvals, backoff, gate, lifecycle, messages, policy
 from allegro.core.settings import HouseSettings, LaneSettings
+from allegro.lane import desk
+from allegro.link import dial, handshake, timing
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +51,32 @@ def tokens() -> str:
         about = " ".join((claims.__doc__ or "").split())
         lines.append(f"| `{typ}` | {', '.join(f'`{name}`' for name in names)} | {about} |")
     return "\n".join(lines) + "\n"
+
+
+def limits() -> str:
+    """Return the times and sizes both sides keep to, from their constants."""
+    rows = [
+        ("the house beats every, and the lane answers each beat", f"{timing.BEAT_S:g} s"),
+        ("a peer that said nothing is dead after", f"{timing.DEAD_S:g} s"),
+        ("dialling", f"{dial.CONNECT_S:g} s"),
+        ("handshake", f"{timing.HANDSHAKE_S:g} s"),
+        ("pause before the house dials again, with jitter", f"at most {backoff.LINK.cap_s:g} s"),
+        ("a challenge is kept for", f"{desk.CHALLENGE_LIFE_S:g} s"),
+        ("challenges held at once", f"{desk.MAX_CHALLENGES}"),
+        ("longest `ttl_s` a lane accepts", f"{gate.MAX_TTL_S} s"),
+        ("batches out and not acknowledged", f"{timing.WINDOW_BATCHES}"),
+        (
+            "entries in a batch, and bytes, about",
+            f"{messages.BATCH_ENTRIES}, {messages.BATCH_BYTES}",
+        ),
+        ("frame a lane reads", f"{messages.MAX_HOUSE_FRAME} bytes"),
+        ("frame a house reads", f"{messages.MAX_LANE_FRAME} bytes"),
+        ("token", f"{approvals.MAX_TOKEN_BYTES} characters"),
+        ("action", f"{actions.MAX_ACTION_BYTES} bytes"),
+        ("certificates in a log-in", f"{handshake.MAX_CERTIFICATES}"),
+        ("journals of one lane at the house", f"{archive.MAX_JOURNALS}"),
+    ]
+    return "\n".join(["| what | limit |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]) + "\n"
 
 
 def commands() -> str:
@@ -91,6 +120,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "frames of the house": lambda: frames(messages.FromHouse),
     "frames of the lane": lambda: frames(messages.FromLane),
     "commands": commands,
+    "limits": limits,
 }
 
 SAMPLES: dict[str, Callable[[], str]] = {

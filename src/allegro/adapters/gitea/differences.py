@@ -24,7 +24,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         "redirect of a renamed repository",
         "301 from 1.23, 307 before",
         "301 from 12, 307 before",
-        "redirects are never followed; the repository is asked for by id",
+        "a write never follows one; it asks for the repository by id first",
     ),
     Difference(
         "comments of a missing issue",
