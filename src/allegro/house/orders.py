@@ -27,6 +27,7 @@ from allegro.link.dial import LaneLink
 
 _log = structlog.get_logger()
 IDLE_S = 30.0
+WAITING_S = 1.0
 FINAL_REFUSALS = {
     "malformed_action": Step.FAIL,
     "repository_refused": Step.FAIL,
@@ -109,8 +110,8 @@ class Orders:
             if request.state in {State.ORDERED, State.SENT}:
                 from_s = self._silent_from.get(request.id, now_s)
                 waits.append(from_s + self.wait_s - now_s)
-            if request.id in self._not_before:
-                waits.append(self._not_before[request.id] - now_s)
+            elif request.state in {State.APPROVED, State.UNKNOWN}:
+                waits.append(max(WAITING_S, self._not_before.get(request.id, 0.0) - now_s))
         return max(0.05, min(waits))
 
     async def _look_at_all(self) -> None:

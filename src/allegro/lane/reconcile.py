@@ -42,6 +42,7 @@ async def reconcile(
             await _flush(recorder, taking, pending)
     gone = await _gone(reader, taking, repo, {issue.number for issue in collected.issues})
     for subject, number in gone:
+        _merge(pending, taking.comments(repo, number, ()))  # they went with their issue
         _merge(pending, taking.vanished(repo.id, subject, number))
     data = {"repository": repo.id, "issues": len(collected.issues), "vanished": len(gone)}
     pending[0].append(recorder.event("forge.reconciled", data=data))

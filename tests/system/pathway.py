@@ -1,0 +1,149 @@
+"""The network between house and lane: a TCP proxy that can cut, hold and read along."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+
+SPAN = 65_536
+
+
+class Pathway:
+    """Forwards from its own port to the lane's.
+
+    `cut` resets every connection and refuses new ones; `hold` lets bytes pile up unseen, as a
+    dead path does; `mend` undoes both. `watch` is told the tag of each message the house sends
+    (plain links only) before it is forwarded; what it returns false for goes no further.
+    """
+
+    def __init__(self, to_port: int) -> None:
+        self._to_port = to_port
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = asyncio.Event()
+        self._open.set()
+        self.refusing = False
+        self.port = 0
+        self.connections = 0
+        self.watch: Callable[[str], bool] = lambda tag: True
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def cut(self) -> None:
+        self.refusing = True
+        for writer in list(self._writers):
+            _reset(writer)
+
+    def hold(self) -> None:
+        self._open.clear()
+
+    def mend(self) -> None:
+        self.refusing = False
+        self._open.set()
+
+    async def stop(self) -> None:
+        self.cut()
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if self.refusing:
+            _reset(writer)
+            return
+        self.connections += 1
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._to_port)
+        except OSError:
+            _reset(writer)
+            return
+        self._writers |= {writer, back}
+        tags = Frames()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pump(reader, back, tags))
+                group.create_task(self._pump(there, writer, None))
+        except* (ConnectionError, OSError):
+            pass
+        finally:
+            for one in (writer, back):
+                self._writers.discard(one)
+                _reset(one)
+
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, frames: Frames | None
+    ) -> None:
+        while True:
+            data = await source.read(SPAN)
+            await self._open.wait()
+            if not data:
+                raise ConnectionResetError("one side hung up")
+            for tag in frames.tags(data) if frames is not None else ():
+                if not self.watch(tag):
+                    raise ConnectionResetError("the watcher stopped it")
+            sink.write(data)
+            await sink.drain()
+
+
+class Frames:
+    """Reads the tags of the messages in a stream of masked WebSocket frames (RFC 6455)."""
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._upgraded = False
+
+    def tags(self, data: bytes) -> list[str]:
+        self._held += data
+        if not self._upgraded:
+            _, end, rest = self._held.partition(b"\r\n\r\n")
+            if not end:
+                return []
+            self._upgraded, self._held = True, rest
+        found = []
+        while (frame := self._frame()) is not None:
+            found.append(frame)
+        return found
+
+    def _frame(self) -> str | None:
+        held = self._held
+        if len(held) < 2:
+            return None
+        size, at = held[1] & 0x7F, 2
+        if size in {126, 127}:
+            width = 2 if size == 126 else 8
+            if len(held) < at + width:
+                return None
+            size, at = int.from_bytes(held[at : at + width], "big"), at + width
+        if len(held) < at + 4 + size:
+            return None
+        key, body = held[at : at + 4], held[at + 4 : at + 4 + min(size, 32)]
+        self._held = held[at + 4 + size :]
+        return _tag(bytes(byte ^ key[n % 4] for n, byte in enumerate(body)))
+
+
+def _tag(message: bytes) -> str:
+    """Return the tag of a message: a map whose first key is `t` with a short text."""
+    if message[1:3] != b"\xa1t" or len(message) < 4:
+        return ""
+    return message[4 : 4 + (message[3] & 0x1F)].decode("ascii", "replace")
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    found = writer.get_extra_info("socket")
+    if found is not None:
+        with contextlib.suppress(OSError):
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with contextlib.suppress(RuntimeError):
+        writer.transport.abort()
