@@ -63,7 +63,8 @@ def demo(
         print_json(told)
     elif keep is not None:
         click.echo(
-            f"kept in {keep}: look around with allegro status --socket {keep}/house/house.sock"
+            f"kept in {keep}. To look around: allegro house --config {keep}/house.toml &"
+            f" allegro events --socket {keep}/house/house.sock"
         )
     if not told["ok"]:
         raise Failure("")
