@@ -31,7 +31,9 @@ def triage(issue: Issue, rule: TriageRule) -> TriageLabels | None:
     Our own and sibling bots never trigger us (G11); closed, old, locked issues, pull requests
     and issues of archived repositories are left alone. Looking twice gives None the second time.
     """
-    if issue.is_pull_request or issue.state != "open" or issue.repository.archived:
+    if issue.is_pull_request or issue.state != "open" or issue.is_locked:
+        return None
+    if issue.repository.archived:
         return None
     if issue.author_id in rule.bots or issue.created_s < rule.since_s:
         return None

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+import pytest
+
+from allegro.core.actions import (
+    MAX_ACTION_BYTES,
+    MAX_BODY_BYTES,
+    MAX_CONTENT_BYTES,
+    MAX_FILES,
+    Action,
+    RepositoryRef,
+    action_bytes,
+    action_digest,
+    action_faults,
+    ci_paths,
+    git_blob_id,
+    is_branch_name,
+    is_ci_path,
+    kind_of,
+    parse_action,
+)
+
+from .builders import (
+    EVERY_ACTION,
+    change,
+    close,
+    comment_action,
+    file_change,
+    mirror_action,
+    pull_action,
+    refused,
+    seen_action,
+    status_action,
+)
+
+
+@pytest.mark.parametrize("action", EVERY_ACTION, ids=kind_of)
+def test_every_kind_of_action_survives_its_bytes(action: Action) -> None:
+    assert parse_action(action_bytes(action)) == action
+
+
+def test_a_digest_names_the_bytes_and_nothing_else_hashed_the_plain_way() -> None:
+    raw = action_bytes(close())
+    assert action_digest(raw) == hashlib.sha256(b"allegro action\x00" + raw).hexdigest()
+    assert action_digest(raw) != hashlib.sha256(raw).hexdigest()
+    assert action_digest(raw) != action_digest(action_bytes(close(id="b" * 16)))
+
+
+def test_an_action_beyond_the_limit_is_not_even_read() -> None:
+    assert refused(parse_action(b" " * (MAX_ACTION_BYTES + 1)), "action_too_large")
+
+
+def test_bytes_that_are_not_canonical_are_refused() -> None:
+    assert refused(parse_action(action_bytes(close()) + b" "), "not_canonical")
+
+
+@pytest.mark.parametrize("raw", [b"{}", b"[]", b"null", b'{"kind":"merge"}', b'{"kind":7}'])
+def test_what_is_no_known_action_is_refused(raw: bytes) -> None:
+    assert refused(parse_action(raw), "malformed_action")
+
+
+def test_an_action_with_faults_is_refused_with_all_of_them() -> None:
+    answer = parse_action(action_bytes(comment_action(issue=0, body=" ")))
+    assert refused(answer, "malformed_action")
+    assert "issue must be" in str(answer)
+    assert "body must not be empty" in str(answer)
+
+
+@pytest.mark.parametrize(
+    ("action", "word"),
+    [
+        (close(id="short"), "id must"),
+        (close(id="A" * 16), "id must"),
+        (close(forge=""), "forge must"),
+        (close(forge="f" * 201), "forge must"),
+        (close(repository=RepositoryRef(0, "home/garden")), "repository must"),
+        (close(repository=RepositoryRef(7, "garden")), "repository must"),
+        (close(repository=RepositoryRef(7, "home/garden/x")), "repository must"),
+        (close(repository=RepositoryRef(7, "home/gar den")), "repository must"),
+        (close(repository=RepositoryRef(7, "home/garden\n")), "repository must"),
+        (close(repository=RepositoryRef(7, "../garden")), "repository must"),
+        (close(repository=RepositoryRef(7, "./garden")), "repository must"),
+        (close(repository=RepositoryRef(7, "home/..")), "repository must"),
+        (close(repository=RepositoryRef(7, "home/.")), "repository must"),
+        (close(issue=0), "issue must"),
+        (comment_action(body=""), "body must not be empty"),
+        (mirror_action(body="\n"), "body must not be empty"),
+        (comment_action(body="x" * (MAX_BODY_BYTES + 1)), "body must not be longer"),
+        (comment_action(body="é" * (MAX_BODY_BYTES // 2 + 1)), "body must not be longer"),
+        (status_action(status="approved"), "status must"),
+        (seen_action(status="merged"), "status must"),
+        (pull_action(base=""), "base is not"),
+        (pull_action(head="a..b"), "branch is not"),
+        (pull_action(head="main"), "must differ"),
+        (pull_action(title=" "), "title must"),
+        (pull_action(title="x" * 256), "title must"),
+        (pull_action(title="a\u202eb"), "title must"),
+        (pull_action(head_commit="b" * 39), "head_commit must"),
+        (pull_action(base_commit="B" * 40), "base_commit must"),
+        (change(base_commit="main"), "base_commit must"),
+        (change(files=()), "files must be"),
+        (change(files=tuple(file_change(path=f"f{n}") for n in range(MAX_FILES + 1))), "files must"),
+        (change(files=(file_change(), file_change(path="SRC/app.py"))), "named twice"),
+        (change(files=(file_change(content="A" * (MAX_CONTENT_BYTES * 4 // 3 + 8)),)), "together"),
+        (change(files=(file_change(path=".gitea/workflows/x.yml"),)), "allow_ci_paths"),
+        (change(files=(file_change(mode="120000"),)), "mode of"),
+        (change(files=(file_change(mode="100755"),)), "a new file is 100644"),
+        (change(files=(file_change(operation="rename"),)), "operation of"),
+        (change(files=(file_change(before="c" * 40),)), "before of"),
+        (change(files=(file_change(operation="update"),)), "before of"),
+        (change(files=(file_change(operation="update", before="zz"),)), "git blob id"),
+        (change(files=(file_change(content=None),)), "content of"),
+        (change(files=(file_change(operation="delete", before="c" * 40),)), "content of"),
+        (change(files=(file_change(content="not base64!"),)), "not base64"),
+        (change(files=(file_change(content="é"),)), "not base64"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_told_in_a_sentence(action: Action, word: str) -> None:
+    assert word in "; ".join(action_faults(action))
+
+
+@pytest.mark.parametrize("path", [
+    "", "/etc/passwd", "a//b", "a/", "./a", "a/../b", "..", ".git/config", "a/.GIT/hooks", "a\\b",
+    "a\x00b", "a\u202eb", "a\nb", "x" * 501,
+])  # fmt: skip
+def test_a_path_that_could_lead_elsewhere_is_a_fault(path: str) -> None:
+    faults = action_faults(change(files=(file_change(path=path),)))
+    assert any("not a usable path" in fault for fault in faults)
+
+
+def test_a_good_update_and_a_good_delete_have_no_fault() -> None:
+    update = file_change(operation="update", mode="100755", before="c" * 40)
+    delete = file_change(path="old", operation="delete", before="d" * 64, content=None)
+    assert action_faults(change(files=(update, delete))) == ()
+    assert update.raw() == b"print(1)\n"
+    assert delete.raw() == b""
+
+
+@pytest.mark.parametrize("status", [None, "pending"])
+def test_triage_may_set_the_first_status_or_none(status: str | None) -> None:
+    assert action_faults(seen_action(status=status)) == ()
+
+
+@pytest.mark.parametrize("name", ["main", "a/b", "fix-1", "ünïcode", "a.b", "-".join("abc"), "x@y"])
+def test_a_branch_name_git_accepts_is_accepted(name: str) -> None:
+    assert is_branch_name(name)
+
+
+@pytest.mark.parametrize("name", [
+    "", "a b", "a~b", "a^b", "a:b", "a?b", "a*b", "a[b", "a\\b", "a..b", "a@{b", "a//b", "a/.b",
+    "a.lock", "a.lock/b", "a.", "a/", "/a", "-a", ".a", "@", "refs/heads/a", "HEAD", "a\u200bb",
+    "a\n", "x" * 201, "\ud800",
+])  # fmt: skip
+def test_a_branch_name_git_refuses_or_that_hides_something_is_refused(name: str) -> None:
+    assert not is_branch_name(name)
+
+
+@pytest.mark.parametrize("path", [
+    ".gitea/workflows/a.yml", ".forgejo/x", ".github/workflows/a.yml", ".GitHub/Workflows/a.yml",
+])  # fmt: skip
+def test_what_a_runner_executes_is_a_ci_path_in_any_case(path: str) -> None:
+    assert is_ci_path(path)
+
+
+@pytest.mark.parametrize("path", ["gitea/x", "src/.gitea/x", ".github/ISSUE_TEMPLATE.md"])
+def test_what_no_runner_looks_at_is_no_ci_path(path: str) -> None:
+    assert not is_ci_path(path)
+
+
+def test_ci_paths_are_shown_for_changes_and_pull_requests_only() -> None:
+    workflow = file_change(path=".gitea/workflows/a.yml")
+    assert ci_paths(change(files=(file_change(), workflow))) == (".gitea/workflows/a.yml",)
+    assert ci_paths(pull_action(ci_paths=(".gitea/a",))) == (".gitea/a",)
+    assert ci_paths(close()) == ()
+
+
+@pytest.mark.parametrize(("like", "blob"), [
+    ("a" * 40, "ce013625030ba8dba906f756967f9e9ca394464a"),
+    ("a" * 64, "2cf8d83d9ee29543b34a87727421fdecb7e3f3a183d337639025de576db9ebb4"),
+])  # fmt: skip
+def test_a_blob_has_the_id_that_git_gives_it(like: str, blob: str) -> None:
+    assert git_blob_id(b"hello\n", like=like) == blob
+
+
+def test_no_field_of_an_action_may_be_added_or_left_out() -> None:
+    for action in EVERY_ACTION:
+        raw = action_bytes(action)
+        more: Any = raw.replace(b'{"', b'{"aaa":1,"', 1)
+        assert refused(parse_action(more), "malformed_action")
+
+
+def test_content_is_base64_of_the_file() -> None:
+    content = base64.b64encode(bytes(range(256))).decode()
+    assert file_change(content=content).raw() == bytes(range(256))

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from allegro.adapters.signatures import verify
+from allegro.core.actions import Action, action_bytes, action_digest, kind_of
+from allegro.core.approvals import StandingOrder, issue_token
+from allegro.core.errors import Refusal
+from allegro.core.freeze import UNKNOWN, Freeze, FreezeSet, add
+from allegro.core.gate import (
+    Permit,
+    Presented,
+    check_situation,
+    judge_leased,
+    judge_order,
+    may_write,
+)
+from allegro.core.lease import Lease
+
+from .builders import (
+    EVERY_ACTION,
+    HOUSE,
+    PIN,
+    SOVEREIGN,
+    TRUST,
+    approval_for,
+    change,
+    close,
+    comment_action,
+    judged,
+    order_for,
+    refused,
+    seen_action,
+    situation,
+)
+
+LEASE = Lease("forge", "lane-a", ("council", 1), until_boot_s=110.0)
+ORDERABLE = [action for action in EVERY_ACTION if kind_of(action) != "mark_seen"]
+FROZEN = add(FreezeSet(), Freeze("f1", 1.0, "house", "stop"))
+
+
+def shown(action: Action, /, **changes: Any) -> Presented:
+    values = {
+        "order": order_for(action), "action": action_bytes(action), "approval": approval_for(action),
+    }  # fmt: skip
+    return Presented(**{**values, **changes})
+
+
+def judge(presented: Presented, **changes: Any) -> Permit | Refusal:
+    return judge_order(
+        presented, TRUST, situation(**changes), take_challenge=lambda _: 100.0, verify=verify
+    )
+
+
+@pytest.mark.parametrize("action", ORDERABLE, ids=kind_of)
+def test_what_was_approved_and_ordered_gets_a_permit_for_exactly_that(action: Action) -> None:
+    permit = judged(action)
+    assert isinstance(permit, Permit)
+    assert permit.action == action
+    assert permit.digest == action_digest(action_bytes(action))
+    assert (permit.order_number, permit.until_boot_s) == (4, 120.0)
+
+
+def test_a_permit_cannot_be_made_elsewhere() -> None:
+    with pytest.raises(TypeError, match=r"core\.gate"):
+        Permit(object(), close(), "digest", 1, 10.0)
+
+
+def test_a_challenge_is_not_used_up_before_the_signature_holds() -> None:
+    taken: list[str] = []
+    forged = issue_token(
+        StandingOrder(aud="fleet", kinds=(), repositories=(), count=1, exp=1), "house:1", HOUSE.sign
+    )
+    for token in (forged, order_for(close(), lane="another"), order_for(close(), ttl_s=0)):
+        judge_order(
+            shown(close(), order=token), TRUST, situation(), take_challenge=taken.append, verify=verify
+        )  # fmt: skip
+    assert taken == []
+
+
+def test_an_order_is_void_when_the_process_that_made_its_challenge_is_gone() -> None:
+    assert refused(judged(close(), made_s=None), "unknown_challenge")
+
+
+@pytest.mark.parametrize("boot_s", [120.0, 121.0, math.nan, math.inf])
+def test_an_order_lives_its_seconds_from_the_challenge_on(boot_s: float) -> None:
+    assert refused(judged(close(), at=situation(boot_s=boot_s)), "order_expired")
+
+
+def test_a_challenge_made_at_no_time_gives_no_permit() -> None:
+    assert refused(judged(close(), made_s=math.nan), "order_expired")
+
+
+def test_content_that_differs_by_a_byte_is_refused() -> None:
+    assert refused(judge(shown(close(), action=action_bytes(close(issue=4)))), "changed_content")
+
+
+def test_faulty_content_is_refused_even_when_signed() -> None:
+    assert refused(judged(comment_action(body="")), "malformed_action")
+
+
+def test_an_act_under_a_lease_cannot_be_ordered() -> None:
+    assert refused(judged(seen_action()), "not_orderable")
+
+
+def test_an_order_alone_does_not_close() -> None:
+    assert refused(judge(shown(close(), approval=None)), "no_approval")
+
+
+def test_a_standing_order_is_known_and_refused() -> None:
+    standing = StandingOrder(
+        aud="fleet", kinds=("close_issue",), repositories=(), count=1, exp=2_000_000
+    )
+    token = issue_token(standing, "sovereign:1", SOVEREIGN.sign)
+    assert refused(judge(shown(close(), approval=token)), "standing_orders_off")
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"digest": "0" * 64}, "changed_content"), ({"seat": 2}, "wrong_seat"),
+    ({"exp": 1_000_000}, "approval_expired"), ({"iat": 1_000_301}, "approval_from_the_future"),
+    ({"aud": "other"}, "wrong_audience"),
+])  # fmt: skip
+def test_an_approval_must_hold_in_every_point(changes: dict[str, Any], reason: str) -> None:
+    assert refused(judge(shown(close(), approval=approval_for(close(), **changes))), reason)
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"lane": "another"}, "wrong_lane"), ({"seat": 0}, "wrong_seat"), ({"seat": 2}, "wrong_seat"),
+    ({"ttl_s": 0}, "malformed_token"), ({"ttl_s": 61}, "malformed_token"),
+])  # fmt: skip
+def test_an_order_must_hold_in_every_point(changes: dict[str, Any], reason: str) -> None:
+    assert refused(judge(shown(close(), order=order_for(close(), **changes))), reason)
+
+
+@pytest.mark.parametrize("now_s", [math.nan, math.inf])
+def test_a_clock_that_shows_no_time_lets_no_approval_pass(now_s: float) -> None:
+    assert refused(judge(shown(close()), now_s=now_s), "approval_expired")
+
+
+def test_a_clock_nobody_vouches_for_lets_no_approval_pass() -> None:
+    assert refused(judge(shown(close()), clock_trusted=False), "clock_untrusted")
+
+
+SITUATIONS = [
+    ({"freezes": FROZEN}, "frozen"), ({"freezes": UNKNOWN}, "frozen"),
+    ({"safe_mode": True}, "safe_mode"), ({"room": False}, "no_room"),
+    ({"forge": "other.example.org"}, "wrong_forge"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "reason"), SITUATIONS)
+@pytest.mark.parametrize("action", EVERY_ACTION, ids=kind_of)
+def test_a_lane_that_must_not_act_does_not(action: Action, changes: Any, reason: str) -> None:
+    assert refused(check_situation(action, situation(**changes)), reason)
+
+
+@pytest.mark.parametrize(("changes", "reason"), SITUATIONS)
+def test_an_order_given_before_a_stop_writes_nothing_after_it(changes: Any, reason: str) -> None:
+    permit = judged(close())
+    assert isinstance(permit, Permit)
+    assert refused(may_write(permit, situation(**changes), needs_s=1.0), reason)
+
+
+def test_a_frozen_lane_says_by_whom_and_why() -> None:
+    refusal = check_situation(close(), situation(freezes=FROZEN))
+    assert refusal is not None
+    assert refusal.detail == "stop"
+
+
+def test_a_refused_repository_takes_comments_but_no_changes() -> None:
+    at = situation(refused_repositories={7: "not protected"})
+    assert check_situation(comment_action(), at) is None
+    assert refused(check_situation(change(), at), "repository_refused")
+    assert check_situation(change(), situation(refused_repositories={8: "other"})) is None
+
+
+@pytest.mark.parametrize(("boot_s", "needs_s", "may"), [
+    (101.0, 8.0, True), (111.9, 8.0, True), (112.0, 8.0, False), (math.nan, 8.0, False),
+    (101.0, math.nan, False),
+])  # fmt: skip
+def test_a_write_starts_only_when_it_ends_within_the_permit(
+    boot_s: float, needs_s: float, may: bool
+) -> None:
+    permit = judged(close())
+    assert isinstance(permit, Permit)
+    answer = may_write(permit, situation(boot_s=boot_s), needs_s=needs_s)
+    assert answer is None if may else refused(answer, "order_expired")
+
+
+def test_a_held_role_may_mark_an_issue_as_seen_until_the_lease_ends() -> None:
+    permit = judge_leased(seen_action(), LEASE, situation())
+    assert isinstance(permit, Permit)
+    assert permit.action == seen_action()
+    assert (permit.order_number, permit.until_boot_s) == (None, 110.0)
+
+
+@pytest.mark.parametrize("action", ORDERABLE, ids=kind_of)
+def test_nothing_else_is_done_under_a_lease(action: Action) -> None:
+    assert refused(judge_leased(action, LEASE, situation()), "not_leasable")
+
+
+@pytest.mark.parametrize("boot_s", [110.0, math.nan])
+def test_a_role_that_is_not_held_now_is_no_right(boot_s: float) -> None:
+    assert refused(judge_leased(seen_action(), LEASE, situation(boot_s=boot_s)), "no_lease")
+    assert refused(judge_leased(seen_action(), None, situation()), "no_lease")
+
+
+def test_an_act_under_a_lease_is_checked_like_any_other() -> None:
+    assert refused(judge_leased(seen_action(issue=0), LEASE, situation()), "malformed_action")
+    assert refused(judge_leased(seen_action(), LEASE, situation(freezes=FROZEN)), "frozen")
+
+
+def test_an_issue_that_became_another_is_another_action() -> None:
+    other = close(**{**PIN, "id": "z" * 16})
+    assert refused(judge(shown(close(), approval=approval_for(other))), "changed_content")
+
+
+@given(st.text(max_size=40), st.binary(max_size=40), st.none() | st.text(max_size=40))
+def test_rubbish_gets_a_reason_and_no_permit(
+    order: str, action: bytes, approval: str | None
+) -> None:
+    assert isinstance(judge(Presented(order, action, approval)), Refusal)
+    assert isinstance(judge(shown(close(), action=action)), Refusal)
+    assert isinstance(judge(shown(close(), approval=approval)), Refusal)

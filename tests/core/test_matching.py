@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from allegro.core.matching import (
+    GRACE_S,
+    Altered,
+    BotWrite,
+    Matched,
+    Receipt,
+    Unmatched,
+    Waiting,
+    judge,
+)
+
+RECEIPT = Receipt("comment", "forge/7#3", 55, "words", "r1")
+WRITE = BotWrite("e1", "comment", "forge/7#3", 55, "words", seen_s=1000.0)
+
+
+def verdict(
+    *receipts: Receipt, write: BotWrite = WRITE, open_order: bool = False, home: bool = True,
+    now_s: float = 1001.0,
+) -> Any:  # fmt: skip
+    return judge(write, receipts, open_order=open_order, journals_home=home, now_s=now_s)
+
+
+def test_a_write_with_its_receipt_is_ours() -> None:
+    other = Receipt("comment", "forge/7#3", 54, "words", "r0")
+    assert verdict(other, RECEIPT) == Matched()
+
+
+@pytest.mark.parametrize("receipt", [
+    Receipt("close", "forge/7#3", 55, "words", "r1"), Receipt("comment", "forge/7#4", 55, "words", "r1"),
+    Receipt("comment", "forge/7#3", 56, "words", "r1"),
+])  # fmt: skip
+def test_a_receipt_for_anything_else_covers_nothing(receipt: Receipt) -> None:
+    assert verdict(receipt) == Unmatched()
+
+
+def test_a_comment_of_ours_whose_words_somebody_changed_is_told_as_altered() -> None:
+    edited = BotWrite("e2", "comment", "forge/7#3", 55, "other words", seen_s=1000.0)
+    assert verdict(RECEIPT, write=edited) == Altered()
+    assert verdict(RECEIPT, write=edited, home=False) == Waiting()
+
+
+def test_any_wording_we_once_gave_a_mirror_is_ours() -> None:
+    newer = Receipt("comment", "forge/7#3", 55, "newer words", "r1")
+    assert verdict(RECEIPT, newer) == Matched()
+    assert verdict(newer, RECEIPT) == Matched()
+
+
+def test_an_issue_opened_under_our_name_is_never_covered_by_a_comment() -> None:
+    opened = BotWrite("e3", "issue", "forge/7#3", 55, "words", seen_s=1000.0)
+    assert verdict(RECEIPT, write=opened) == Unmatched()
+
+
+def test_it_waits_while_an_order_is_open_or_a_journal_is_on_its_way() -> None:
+    assert verdict(open_order=True) == Waiting()
+    assert verdict(home=False) == Waiting()
+
+
+def test_it_never_waits_longer_than_ten_minutes() -> None:
+    assert verdict(open_order=True, home=False, now_s=1000.0 + GRACE_S - 0.1) == Waiting()
+    assert verdict(open_order=True, home=False, now_s=1000.0 + GRACE_S) == Unmatched()
+
+
+def test_a_clock_that_shows_no_time_is_no_reason_to_wait() -> None:
+    assert verdict(open_order=True, home=False, now_s=math.nan) == Unmatched()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from allegro.core.actions import action_bytes, action_digest
+from allegro.core.lifecycle import FINAL, State, Step
+from allegro.core.requests import Request, parsed, step
+
+from .builders import close, comment_action, document, refused
+
+
+def request(**changes: Any) -> Request:
+    raw = action_bytes(close())
+    values: dict[str, Any] = {
+        "id": "r1", "kind": "close_issue", "digest": action_digest(raw), "action": raw,
+        "document": document(), "state": State.PROPOSED, "created_s": 10.0, "target": "forge/7#3",
+        "repository": "home/garden",
+    }  # fmt: skip
+    return Request(**{**values, **changes})
+
+
+def test_a_step_changes_the_state_and_adds_a_line_of_history() -> None:
+    after = step(
+        request(), Step.APPROVE, 11.0, "by the sovereign", approval="token", decided_s=11.0
+    )
+    assert isinstance(after, Request)
+    assert (after.state, after.detail, after.approval) == (
+        State.APPROVED,
+        "by the sovereign",
+        "token",
+    )
+    (line,) = after.history
+    assert (line.at_s, line.what, line.detail) == (11.0, "approve", "by the sovereign")
+    assert (after.is_final, after.settled_s) == (False, 0.0)
+
+
+def test_a_step_without_a_word_keeps_the_last_word() -> None:
+    after = step(request(detail="waiting"), Step.APPROVE, 11.0)
+    assert isinstance(after, Request)
+    assert after.detail == "waiting"
+
+
+@pytest.mark.parametrize("what", [Step.REJECT, Step.WITHDRAW, Step.EXPIRE])
+def test_an_end_notes_when_it_was_settled(what: Step) -> None:
+    after = step(request(), what, 12.0)
+    assert isinstance(after, Request)
+    assert (after.is_final, after.settled_s) == (True, 12.0)
+
+
+def test_a_step_the_table_does_not_know_changes_nothing() -> None:
+    assert refused(step(request(), Step.ORDER, 11.0), "wrong_state")
+
+
+def test_history_never_grows_without_end() -> None:
+    held = request(state=State.SENT)
+    for n in range(300):
+        after = step(held, Step.INTENT, float(n))
+        assert isinstance(after, Request)
+        held = after
+    assert len(held.history) == 200
+    assert held.history[-1].at_s == 299.0
+
+
+def test_what_is_asked_says_whether_it_needs_the_sovereign() -> None:
+    assert request().needs_approval
+    assert not request(kind="comment").needs_approval
+    assert not request(kind="merge").needs_approval
+
+
+def test_a_stored_action_is_read_back_and_a_damaged_one_is_a_bug() -> None:
+    assert parsed(request()) == close()
+    assert parsed(request(action=action_bytes(comment_action()))) == comment_action()
+    with pytest.raises(ValueError, match="cannot be read"):
+        parsed(request(action=b"{}"))
+
+
+def test_a_request_survives_its_stored_form() -> None:
+    held = request(bases={"a": b"x", "b": None})
+    assert msgspec.json.decode(msgspec.json.encode(held), type=Request) == held
+
+
+def test_every_final_state_is_seen_as_final() -> None:
+    assert all(request(state=state).is_final is (state in FINAL) for state in State)

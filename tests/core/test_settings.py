@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+from msgspec import Meta
+
+from allegro.core.settings import HouseSettings, LaneSettings, OrderSettings
+
+LANE: dict[str, Any] = {
+    "lane": {"name": "allegro", "state_dir": "state"},
+    "forge": {
+        "url": "https://forge.example.org", "token_file": "token", "watch": ["org:home"],
+        "bots": ["allegro-bot"],
+    },
+}  # fmt: skip
+
+
+def sections(settings: type) -> list[type]:
+    found = [settings]
+    for kind in get_type_hints(settings).values():
+        for part in (kind, *getattr(kind, "__args__", ())):
+            if isinstance(part, type) and issubclass(part, msgspec.Struct):
+                found += sections(part)
+    return found
+
+
+def test_a_short_file_is_enough() -> None:
+    lane = msgspec.convert(LANE, LaneSettings)
+    assert lane.forge.poll_s == 5.0
+    house = msgspec.convert({"house": {"name": "home", "state_dir": "state"}}, HouseSettings)
+    assert (house.orders.ttl_s, house.orders.settle_s) == (20, 30)
+
+
+def test_every_listener_is_off_by_default() -> None:
+    lane = msgspec.convert(LANE, LaneSettings)
+    assert (lane.link.listen, lane.webhook.listen, lane.status.listen) == ("", "", "")
+
+
+@pytest.mark.parametrize(("section", "key", "value"), [
+    ("lane", "name", "Allegro"), ("lane", "name", ""), ("forge", "url", "ftp://forge.example.org"),
+    ("forge", "poll_s", 0.1), ("forge", "poll_s", float("nan")), ("forge", "timeout_s", 16.0),
+])  # fmt: skip
+def test_a_value_out_of_range_is_refused(section: str, key: str, value: Any) -> None:
+    wrong = {**LANE, section: {**LANE[section], key: value}}
+    with pytest.raises(msgspec.ValidationError, match=key):
+        msgspec.convert(wrong, LaneSettings)
+
+
+@pytest.mark.parametrize(("name", "url", "told"), [
+    ("", "https://Forge.example.org/", "forge.example.org"), ("home", "https://f.example.org", "home"),
+    ("", "http://forge.example.org/git/", "forge.example.org/git"),
+])  # fmt: skip
+def test_a_forge_is_named_in_digests_by_configuration_or_address(
+    name: str, url: str, told: str
+) -> None:
+    lane = msgspec.convert(
+        {**LANE, "forge": {**LANE["forge"], "name": name, "url": url}}, LaneSettings
+    )
+    assert lane.forge_name == told
+
+
+def test_an_order_lives_no_longer_than_the_gate_allows() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"ttl_s": 61}, OrderSettings)
+
+
+@pytest.mark.parametrize("section", {*sections(LaneSettings), *sections(HouseSettings)})
+def test_every_key_says_what_it_is(section: type) -> None:
+    for name, kind in get_type_hints(section, include_extras=True).items():
+        metas = [m for m in getattr(kind, "__metadata__", ()) if isinstance(m, Meta)]
+        if section not in {LaneSettings, HouseSettings}:
+            assert any(meta.description for meta in metas), f"{section.__name__}.{name}"
