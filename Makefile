@@ -36,7 +36,10 @@ test: $(VENV)/.test
 trials: $(VENV)/.test
 	$(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
 
-bench: $(VENV)/.test
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.test
+	@scripts/setup.sh bench
+
+bench: $(VENV)/.bench
 	$(BIN)/python -m bench
 
 docs: $(VENV)/.test
@@ -48,6 +51,7 @@ fix: $(VENV)/.test
 lock: $(VENV)/.test
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/run.txt requirements/run.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/test.txt requirements/test.in
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/bench.txt requirements/bench.in
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results

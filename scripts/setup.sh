@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv with locked packages: `setup.sh run` for the product, `setup.sh test` for the tests.
+# Makes .venv with locked packages: `setup.sh run` for the product, `setup.sh test` for the tests,
+# `setup.sh bench` for what the benchmarks compare with.
 # `setup.sh hint` says which system programs are missing and what that skips.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -59,6 +60,7 @@ hint() {
 case "${1:-}" in
   run) make_venv; command -v git >/dev/null || apt_install git; install requirements/run.txt "$venv/.run" ;;
   test) make_venv; install requirements/test.txt "$venv/.test"; touch "$venv/.run" ;;
+  bench) make_venv; install requirements/bench.txt "$venv/.bench" ;;
   hint) hint ;;
-  *) echo "usage: setup.sh run|test|hint" >&2; exit 2 ;;
+  *) echo "usage: setup.sh run|test|bench|hint" >&2; exit 2 ;;
 esac

@@ -25,6 +25,6 @@ def test_a_quick_run_of_one_section_keeps_its_figures(tmp_path: Path) -> None:
     assert found["ingest"]["catch_up_per_s"]["allegro"] > 0
     assert {target["name"] for target in found["targets"]} == {
         "journal in, batches of 500",
-        "catch-up of 100 k",
+        "catch-up of a backlog",
     }
     assert "MISSED" in run.stdout or "met" in run.stdout

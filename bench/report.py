@@ -1,0 +1,141 @@
+"""The one table of a run: what was measured, the target beside it, met or missed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+Found = dict[str, Any]
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A figure with its limit. `at_least` says on which side of the limit is good."""
+
+    name: str
+    limit: float
+    unit: str
+    value: float
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    def told(self) -> dict[str, Any]:
+        return {**msgspec.structs.asdict(self), "met": self.met}
+
+
+def targets(found: Found) -> list[Target]:
+    """Return the targets that this run measured."""
+    out: list[Target] = []
+    if "lag" in found:
+        p99 = found["lag"]["ms"]["1000"]["allegro"]["p99"]
+        out.append(Target("lag p99 at 1000/s, sealed", 10, "ms", p99))
+    if "ingest" in found:
+        per_s = found["ingest"]["ingest_per_s"]["allegro, batches of 500"]
+        out.append(Target("journal in, batches of 500", 100_000, "/s", per_s, at_least=True))
+        per_s = found["ingest"]["catch_up_per_s"]["allegro"]
+        out.append(Target("catch-up of a backlog", 150_000, "/s", per_s, at_least=True))
+    if "catchup" in found and found["catchup"]["large"]["events"] == 1_000_000:
+        out.append(Target("backlog of 1 M home", 10, "s", found["catchup"]["large"]["took_s"]))
+    if "programs" in found:
+        out += _program_targets(found["programs"])
+    return out
+
+
+def _program_targets(told: Found) -> list[Target]:
+    out: list[Target] = []
+    idle = told["idle"]
+    for role in ("lane", "house"):
+        woken = idle["loop_wake_ups_per_s"][role]
+        out += [
+            Target(f"{role} ready", 1, "s", told["ready_s"][role]),
+            Target(f"{role} idle memory", 80, "MB", idle["rss_mb"][role]),
+            Target(f"{role} idle wake-ups of the event loop", 1, "/s", woken),
+        ]
+    for watch, requests in told["requests_per_cycle"].items():
+        out.append(Target(f"forge requests an idle cycle, {watch}", 2, "", requests))
+    return out
+
+
+def show(found: Found, console: Console) -> None:
+    """Print the run as one table."""
+    table = Table(title=f"allegro bench · {found['machine']['class']}", title_justify="left")
+    for column in ("what", "measured", "beside it", "target", ""):
+        table.add_column(column, justify="right" if column == "measured" else "left")
+    _lag(found, table)
+    _flow(found, table)
+    _programs(found, table)
+    table.add_section()
+    for target in found["targets"]:
+        sign = "≥" if target["at_least"] else "≤"
+        table.add_row(
+            target["name"], _figure(target["value"], target["unit"]), "",
+            f"{sign} {_figure(target['limit'], target['unit'])}",
+            "met" if target["met"] else "MISSED",
+        )  # fmt: skip
+    console.print(table)
+
+
+def _lag(found: Found, table: Table) -> None:
+    if "lag" not in found:
+        return
+    fsync = found["lag"]["fsync"]
+    table.add_row(
+        "500 bytes and fsync, one after the other", f"{fsync['per_s']:,.0f} /s", _spread(fsync)
+    )
+    for rate, systems in found["lag"]["ms"].items():
+        table.add_section()
+        own = systems["allegro"]["p50"]
+        for name, one in systems.items():
+            beside = f"{_spread(one)}   × {one['p50'] / own:.2f}"
+            table.add_row(f"lag at {rate}/s: {name}", f"{one['p50']:.2f} ms", beside)
+
+
+def _flow(found: Found, table: Table) -> None:
+    if "ingest" in found:
+        for key, word in (("ingest_per_s", "in"), ("catch_up_per_s", "catch-up of 100 k")):
+            table.add_section()
+            figures = found["ingest"][key]
+            own = [per_s for name, per_s in figures.items() if name.startswith("allegro")][-1]
+            for name, per_s in figures.items():
+                table.add_row(f"{word}: {name}", f"{per_s:,.0f} /s", f"× {per_s / own:.2f}")
+    if "catchup" in found:
+        large = found["catchup"]["large"]
+        table.add_row(
+            f"backlog of {large['events']:,}", f"{large['took_s']:.1f} s",
+            f"{large['per_s']:,.0f} /s; in at {large['ingest_per_s']:,.0f} /s",
+        )  # fmt: skip
+
+
+def _programs(found: Found, table: Table) -> None:
+    if "programs" not in found:
+        return
+    table.add_section()
+    told = found["programs"]
+    idle, after = told["idle"], told["after"]
+    for role in ("lane", "house"):
+        table.add_row(
+            f"{role}: memory after {after['events']:,}", f"{after['rss_mb'][role]:.0f} MB",
+            f"idle {idle['rss_mb'][role]:.0f} MB",
+        )  # fmt: skip
+        table.add_row(
+            f"{role}: switches of all threads, waits for the disk too",
+            f"{idle['wake_ups_per_s'][role]:.1f} /s",
+            f"event loop {idle['loop_wake_ups_per_s'][role]:.1f} /s",
+        )
+    table.add_row(
+        f"both programs: {after['events']:,} home from a cold start", f"{after['took_s']:.1f} s"
+    )
+
+
+def _spread(one: dict[str, float]) -> str:
+    return "p50 {p50:.2f}  p95 {p95:.2f}  p99 {p99:.2f}  max {max:.1f}".format(**one)
+
+
+def _figure(value: float, unit: str) -> str:
+    number = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return f"{number} {unit}".strip()
