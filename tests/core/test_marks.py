@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allegro.core.marks import MAX_DRIFT_S, Mark, Window, first_mark, halves, next_mark, window
+from allegro.core.marks import MAX_OFF_S, Mark, Window, first_mark, halves, next_mark, window
 
 TIMES = st.integers(0, 2**33)
 WALLS = st.floats(0, 2**33)
@@ -20,19 +20,34 @@ def test_a_mark_follows_the_forge_s_clock() -> None:
 
 
 def test_a_forge_whose_clock_leaps_pulls_the_mark_no_further_than_time_went_by() -> None:
-    assert next_mark(Mark(1000, 5.0), 90_000, 15.0) == Mark(1040, 15.0)
+    assert next_mark(Mark(1000, 5.0), 50_000, 15.0) == Mark(1010, 15.0)
 
 
-def test_a_forge_whose_clock_falls_back_does_not_pull_the_mark_back() -> None:
-    assert next_mark(Mark(1000, 5.0), 10, 15.0) == Mark(1000, 15.0)
+def test_a_forge_that_keeps_lying_ahead_wins_nothing_with_each_poll() -> None:
+    mark = first_mark(1_000_000, 1_000_000.0)
+    for cycle in range(1, 1001):
+        now_s = 1_000_000 + cycle * 0.7
+        mark = next_mark(mark, int(now_s) + 3600, now_s)
+    assert 1_000_000 + 699 <= mark.forge_s <= 1_000_000 + 700
 
 
-def test_our_own_clock_falling_back_stops_nothing() -> None:
-    assert next_mark(Mark(1000, 500.0), 1010, 15.0) == Mark(1010, 15.0)
+def test_a_forge_whose_clock_falls_back_takes_the_mark_back() -> None:
+    assert next_mark(Mark(1000, 5.0), 900, 15.0) == Mark(900, 15.0)
 
 
-def test_a_clock_of_ours_that_shows_no_time_moves_the_mark_by_the_drift_at_most() -> None:
-    assert next_mark(Mark(1000, 5.0), 90_000, math.nan).forge_s == 1030
+def test_a_date_that_is_no_clock_moves_nothing() -> None:
+    mark = Mark(1_000_000, 1_000_000.0)
+    assert next_mark(mark, 0, 1_000_001.0) == mark
+    assert next_mark(mark, 1_000_001 + int(MAX_OFF_S) + 1, 1_000_001.0) == mark
+
+
+def test_our_own_clock_falling_back_loses_nothing() -> None:
+    assert next_mark(Mark(1000, 500.0), 1010, 15.0) == Mark(1000, 500.0)
+    assert next_mark(Mark(1000, 500.0), 1490, 490.0) == Mark(1000, 500.0)
+
+
+def test_a_clock_of_ours_that_shows_no_time_leaves_the_mark() -> None:
+    assert next_mark(Mark(1000, 5.0), 1040, math.nan) == Mark(1000, 5.0)
 
 
 def test_each_poll_reaches_back_by_the_overlap_but_not_before_all_time() -> None:
@@ -52,27 +67,23 @@ def test_a_single_second_cannot_be_halved() -> None:
 
 
 @given(TIMES, WALLS, TIMES, WALLS)
-def test_a_mark_is_never_ahead_of_the_forge_or_of_time_and_never_goes_back(
+def test_a_mark_is_never_ahead_of_the_forge_or_of_the_time_that_went_by(
     forge_s: int, wall_s: float, date_s: int, now_s: float
 ) -> None:
     mark = next_mark(Mark(forge_s, wall_s), date_s, now_s)
-    assert mark.forge_s >= forge_s
     assert mark.forge_s <= max(forge_s, date_s)
-    assert mark.forge_s - forge_s <= max(0.0, now_s - wall_s) + MAX_DRIFT_S
-    assert mark.wall_s == now_s
+    assert mark.forge_s - forge_s <= max(0.0, now_s - wall_s)
 
 
 @given(st.lists(st.tuples(st.integers(-5, 5), st.floats(0.2, 60.0)), min_size=1, max_size=20))
-def test_an_honest_forge_a_few_seconds_off_is_followed_to_the_second(
+def test_an_honest_forge_a_few_seconds_off_is_followed_within_its_wobble(
     cycles: list[tuple[int, float]],
 ) -> None:
-    mark, now_s, newest = first_mark(1_000_000, 0.0), 0.0, 1_000_000
-    for skew_s, elapsed_s in cycles:
+    mark, now_s = first_mark(1_000_000, 1_000_000.0), 1_000_000.0
+    for wobble_s, elapsed_s in cycles:
         now_s += elapsed_s
-        date_s = 1_000_000 + int(now_s) + skew_s
-        newest = max(newest, date_s)
-        mark = next_mark(mark, date_s, now_s)
-        assert mark.forge_s == newest
+        mark = next_mark(mark, int(now_s) + wobble_s, now_s)
+        assert now_s - 12 <= mark.forge_s <= now_s + 5
 
 
 @given(st.integers(0, 2**33), st.integers(0, 10_000), st.booleans())

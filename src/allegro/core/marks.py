@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-MAX_DRIFT_S = 30.0
+MAX_OFF_S = 86_400.0
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -37,13 +37,17 @@ def first_mark(forge_date_s: int, now_s: float) -> Mark:
 def next_mark(mark: Mark, forge_date_s: int, now_s: float) -> Mark:
     """Return the mark after a complete cycle whose first answer carried this `Date`.
 
-    Never further ahead than our own clock moved since the last mark plus MAX_DRIFT_S, and never
-    back: what was taken stays taken, the overlap covers small steps.
+    It moves no further than our own clock did, so a forge that lies about its clock cannot push
+    it ahead, however often it tries. It goes back with a clock that went back: what is read again
+    is known by its content. A `Date` more than a day off is no clock, and moves nothing.
     """
-    elapsed_s = max(0.0, now_s - mark.wall_s)
-    limit_s = mark.forge_s + int(elapsed_s + MAX_DRIFT_S)
-    forge_s = max(mark.forge_s, min(forge_date_s, limit_s))
-    return Mark(forge_s, now_s)
+    if abs(forge_date_s - now_s) > MAX_OFF_S:
+        return mark
+    elapsed_s = int(max(0.0, now_s - mark.wall_s))
+    if forge_date_s > mark.forge_s + elapsed_s:
+        # keep the fraction of a second: the pair of clocks stays as it was
+        return Mark(mark.forge_s + elapsed_s, mark.wall_s + elapsed_s)
+    return Mark(forge_date_s, now_s)
 
 
 def window(mark: Mark, *, overlap_s: int) -> Window:

@@ -40,6 +40,9 @@ from allegro.house.requests import Requests
 
 _log = structlog.get_logger()
 MAX_ALERTS = 200
+MAX_TOLD = 500
+MAX_FREEZES = 200
+MAX_LANE_FREEZES = 50
 REMEMBERED_S = 14 * 86_400
 
 
@@ -212,29 +215,35 @@ class _House:
 
     def _alert(self, urgency: str, told: str) -> None:
         _log.warning("alert", urgency=urgency, told=told)
+        told = told[:MAX_TOLD]
         alert = {"at_s": self._clock.now_s(), "urgency": urgency, "told": told}
         if not self._alerts or self._alerts[-1]["told"] != told:
             self._alerts = [*self._alerts, alert][-MAX_ALERTS:]
 
-    async def _freeze(self, freeze: Freeze) -> None:
-        """Freeze here at once, then on disk, then on every lane."""
+    async def _freeze(self, freeze: Freeze) -> int:
+        """Freeze here at once, then on every lane; a full disk does not hold a stop back."""
         self._freezes = add(self._freezes, freeze)
-        await self._ledger.save_freezes(self._freezes)
-        await self._lanes.stop_all(freeze)
+        told = await self._lanes.stop_all(freeze)
+        try:
+            await self._ledger.save_freezes(self._freezes)
+        except EdgeError as error:
+            self._alert("critical", f"the freeze holds but cannot be written down: {error}")
+        return told
 
     async def _lane_froze(self, freezes: tuple[Freeze, ...]) -> None:
         """Take a lane's freezes by union, and tell the others."""
-        for freeze in freezes:
+        for freeze in freezes[:MAX_LANE_FREEZES]:
+            if len(self._freezes.active) >= MAX_FREEZES:
+                return  # frozen is frozen: a lane cannot make the set endless
             known = {held.id for held in self._freezes.freezes}
-            if freeze.id not in known:
+            if freeze.id not in known and _is_sound(freeze):
                 self._alert("high", f"frozen by {freeze.by}: {freeze.reason}"[:300])
-                await self._freeze(freeze)
+                await self._freeze(_bounded(freeze))
 
     async def _stop_everything(self, reason: str, by: str) -> dict[str, Any]:
         freeze = Freeze(self._dice.token(8).hex(), self._clock.now_s(), by, reason or "stop")
-        await self._freeze(freeze)
-        linked = len(self._lanes.linked())
-        return {"schema": "allegro.stop/1", "freeze": freeze.id, "lanes_told": linked}
+        told = await self._freeze(freeze)
+        return {"schema": "allegro.stop/1", "freeze": freeze.id, "lanes_told": told}
 
     async def _thaw(self, token: str) -> Refusal | None:
         fleet = self._fleet
@@ -280,3 +289,16 @@ class _House:
         voided = await self._requests.unseat() if held else 0
         await self._ledger.set_number("seat", self._fleet.seat)
         return voided
+
+
+def _bounded(freeze: Freeze) -> Freeze:
+    """Return a lane's freeze with its words cut to what a screen needs."""
+    return Freeze(freeze.id[:64], freeze.at_s, freeze.by[:64], freeze.reason[:300])
+
+
+def _is_sound(freeze: Freeze) -> bool:
+    """Whether a freeze that came through a lane has a form that can be kept and shown."""
+    return (
+        freeze.id.isalnum() and len(freeze.id) <= 64 and 0 <= freeze.at_s < 2**53
+        and len(freeze.by) <= MAX_TOLD and len(freeze.reason) <= 2_000
+    )  # fmt: skip

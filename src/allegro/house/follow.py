@@ -23,6 +23,7 @@ from allegro.house.requests import Requests
 _log = structlog.get_logger()
 SPAN = 20_000
 RECHECK_S = 5.0
+MAX_TEXT = 1_000
 
 _FOLLOWED = (
     "action.", "forge.snapshot.", "audit.", "freeze.", "forge.unreachable", "forge.recovered",
@@ -93,7 +94,11 @@ class Follow:
                 await asyncio.wait_for(self._grew.wait(), RECHECK_S if waiting else 60.0)
 
     async def _one(self, archived: Archived) -> None:
-        event = decode_event(archived.stored)
+        try:
+            event = decode_event(archived.stored)
+        except ValueError as error:
+            _log.warning("event.unreadable", row=archived.row, error=str(error))
+            return
         if event.type in _STEPS:
             await self._act(archived, event)
         elif event.type == "audit.done":
@@ -113,7 +118,7 @@ class Follow:
         if not was_ordered(request, order, archived.lane):
             return  # a lane speaks of its own orders only
         words = self._open_words(event)
-        detail = words if isinstance(words, str) else str(event.data.get("reason", ""))
+        detail = _text(words if isinstance(words, str) else event.data.get("reason", ""))
         step = _STEPS[event.type]
         changes: dict[str, Any] = {}
         receipts: tuple[Receipt, ...] = ()
@@ -121,8 +126,9 @@ class Follow:
             artifact = _number(event.data.get("artifact"))
             told = words if isinstance(words, dict) else {}
             changes = {
-                "artifact": artifact, "url": str(told.get("url", "")),
-                "branch": str(told.get("branch", "")), "commit": str(event.data.get("commit", "")),
+                "artifact": artifact, "url": _text(told.get("url", "")),
+                "branch": _text(told.get("branch", "")),
+                "commit": _text(event.data.get("commit", "")),
             }  # fmt: skip
             receipts = self._receipts(request, event, artifact)
         elif order != request.order_number:
@@ -131,17 +137,18 @@ class Follow:
             await self._note_silence(request, detail)
             return
         if step is Step.INTENT:
-            detail = f"about to write: {event.data.get('step')}"
+            detail = f"about to write: {_text(event.data.get('step'))[:20]}"
         moved = await self._requests.take_step(request, step, detail, receipts=receipts, **changes)
         if isinstance(moved, Refusal):
             if receipts:
-                await self._ledger.save(request, receipts=receipts)
+                await self._ledger.save(receipts=receipts)
             return
         self._after(archived, event, moved)
 
     def _after(self, archived: Archived, event: Event, moved: Request) -> None:
         if others := event.data.get("others"):
-            self._alert("high", f"{moved.kind} {moved.id} is there more than once: also {others}")
+            told = f"{moved.kind} {moved.id} is there more than once: also {_text(others)}"
+            self._alert("high", told)
         if moved.state is State.CONFLICT:
             self._alert("high", f"{moved.kind} {moved.id}: conflict: {moved.detail}")
         if moved.state is State.STALE:
@@ -165,7 +172,7 @@ class Follow:
         if kind is None:
             return ()
         target = request.target
-        content = str(event.data.get("content", ""))
+        content = _text(event.data.get("content", ""))
         return (Receipt(kind, target, artifact, content, request.id),)
 
     async def _learn_bots(self, event: Event) -> None:
@@ -230,17 +237,18 @@ def bot_write(event: Event, seen_s: float, bots: frozenset[int], began_s: float)
     number, at_s = _number(data.get("number")), _number(data.get("created_s"))
     repository = event.subject.split("#", 1)[0].split("/comment/", 1)[0]
     target = f"{repository}#{number}"
-    ours = data.get("author_id") in bots
+    ours = _number(data.get("author_id")) in bots
+    closed_by_us = _number(data.get("closed_by")) in bots
     match event.type:
         case "forge.snapshot.comment" if ours and at_s >= began_s - 60:
-            content = str(data.get("content", ""))
+            content = _text(data.get("content", ""))
             return BotWrite(
                 event.id, "comment", target, _number(data.get("comment")), content, seen_s
             )
         case "forge.snapshot.pull" if ours and at_s >= began_s - 60:
-            content = str(data.get("content", ""))
+            content = _text(data.get("content", ""))
             return BotWrite(event.id, "pull_request", repository, number, content, seen_s)
-        case "forge.snapshot.issue" if data.get("closed_by") in bots and not data.get("is_pull"):
+        case "forge.snapshot.issue" if closed_by_us and not data.get("is_pull"):
             return BotWrite(event.id, "close", target, number, "", seen_s)
         case "forge.snapshot.issue" if ours and not data.get("is_pull") and at_s >= began_s - 60:
             return BotWrite(event.id, "issue", target, number, "", seen_s)
@@ -249,4 +257,12 @@ def bot_write(event: Event, seen_s: float, bots: frozenset[int], began_s: float)
 
 
 def _number(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    """Return what a lane gave as a number, 0 when it is none that a forge could have given."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53:
+        return value
+    return 0
+
+
+def _text(value: object) -> str:
+    """Return what a lane told in words, no longer than anybody reads."""
+    return (value if isinstance(value, str) else str(value))[:MAX_TEXT]

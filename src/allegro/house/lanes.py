@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from allegro.core.approvals import Login, b64url, fingerprint, issue_token
-from allegro.core.errors import EdgeError, Refusal
+from allegro.core.errors import EdgeError, ProtocolError, Refusal
 from allegro.core.freeze import Freeze, FreezeSet
 from allegro.core.messages import (
     PROTOCOL,
@@ -35,6 +35,9 @@ from allegro.link.dial import LaneLink
 from allegro.link.handshake import check_greeting
 
 _log = structlog.get_logger()
+MAX_SEQ = 2**53
+MAX_JOURNAL_ID = 64
+TELL_S = 0.8
 
 
 class House:
@@ -114,6 +117,10 @@ class LaneEndpoint:
     async def welcomed(self, welcome: Welcome) -> None:
         """Take the lane's own freezes, and go on where it says."""
         house = self._house
+        if not 0 <= welcome.after.seq <= welcome.head < MAX_SEQ:
+            raise ProtocolError("a journal cannot end before it goes on")
+        if len(welcome.after.journal) > MAX_JOURNAL_ID:
+            raise ProtocolError("a journal's id is short")
         await house.lane_froze(welcome.freezes)
         cursors = {c.journal: c for c in await house.archive.cursors(self.name)}
         held = cursors.get(welcome.after.journal)
@@ -132,7 +139,7 @@ class LaneEndpoint:
         """Archive consecutive batches in one commit."""
         first, last = batches[0], batches[-1]
         entries = tuple(entry for batch in batches for entry in batch.entries)
-        if any(batch.journal != first.journal for batch in batches):
+        if any(batch.journal != self.journal for batch in batches):
             return Refusal("journal_changed", "a journal may change only at log-in")
         taken = await self._house.archive.take(
             self.name, first.journal, first.first_seq, entries, self._house.clock.now_s()
@@ -215,15 +222,19 @@ class Lanes:
         return await linked[0][2].ask(method, params)
 
     async def tell_all(self, message: FromHouse) -> int:
-        """Say something to every linked lane; return how many heard it."""
-        heard = 0
-        for _, _, link in self.linked():
-            try:
-                await link.say(message)
-                heard += 1
-            except EdgeError as error:
-                _log.warning("link.not_told", error=str(error))
-        return heard
+        """Say something to every linked lane at once; return how many took it within TELL_S.
+
+        A lane that does not read holds nobody else up.
+        """
+        linked = self.linked()
+        told = await asyncio.gather(
+            *(asyncio.wait_for(link.say(message), TELL_S) for _, _, link in linked),
+            return_exceptions=True,
+        )
+        for (name, _, _), outcome in zip(linked, told, strict=True):
+            if isinstance(outcome, BaseException):
+                _log.warning("link.not_told", lane=name, error=repr(outcome))
+        return sum(outcome is None for outcome in told)
 
     async def stop_all(self, freeze: Freeze) -> int:
         return await self.tell_all(Stop(freeze))

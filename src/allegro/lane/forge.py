@@ -28,6 +28,7 @@ DEEP_S = 60.0
 REPOSITORIES_S = 300.0
 ACTIVE_S = 3600.0
 ROLE = "forge"
+MAX_REACH_S = 7 * 86_400
 
 
 class Watch:
@@ -182,6 +183,8 @@ class ForgeDuty:
         first: IssuePage = await read(Window(2**31 - 2, None), 1)
         date_s = first.date_s or int(now_s)
         home = self._state.home_marks.get(watch.name)
+        if home is not None and not home[0] <= date_s:
+            home = None  # a mark ahead of the forge's own clock is nobody's
         watch.mark = Mark(*home) if home else first_mark(date_s, now_s)
         watch.started_s = watch.triaged_s = int(home[0]) if home else date_s
         await self._recorder.append([], ("started:" + watch.name, Mark(watch.started_s, now_s)))
@@ -197,7 +200,7 @@ class ForgeDuty:
         if now_s - watch.deep_s >= DEEP_S:
             watch.deep_s = now_s
             reach_s = max(reach_s, self._settings.deep_overlap_s)
-        return reach_s
+        return min(reach_s, MAX_REACH_S)
 
     async def _take(self, watch: Watch, issues: tuple[Issue, ...]) -> bool:
         changed = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -37,28 +37,43 @@ CREATE TABLE IF NOT EXISTS usage (
 """
 MAX_JOURNALS = 500
 
+Row = tuple[str, str, str, str, float, bytes]
+
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+When = Annotated[int, msgspec.Meta(ge=0, lt=2**34)]
+
 
 class _Envelope(msgspec.Struct):
-    """The part of an event the archive needs to file it."""
+    """What every event must be before it is kept; anything else is set aside and counted."""
 
-    id: str
-    type: str
-    specversion: str
-    subject: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"{}")
+    id: Name
+    type: Name
+    source: Name
+    time: Name
+    specversion: Literal["1.0"]
+    subject: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    data: dict[str, msgspec.Raw] = {}
+    sealed: str = ""
 
 
 class _Filing(msgspec.Struct):
-    updated_s: int = 0
-    repository: int = 0
-    watch: str = ""
-    forge_s: int = 0
-    wall_s: float = 0.0
+    updated_s: When = 0
+    repository: Count = 0
+    watch: Annotated[str, msgspec.Meta(max_length=300)] = ""
+    forge_s: When = 0
+    wall_s: Annotated[float, msgspec.Meta(ge=0, lt=2**34)] = 0.0
     backdated: bool = False
 
 
+class _Data(msgspec.Struct):
+    data: _Filing = _Filing()
+
+
 _envelope = msgspec.json.Decoder(_Envelope)
-_filing = msgspec.json.Decoder(_Filing)
+_data = msgspec.json.Decoder(_Data)
+GAP_BYTES = 300
 
 
 class SqliteArchive:
@@ -98,11 +113,11 @@ class SqliteArchive:
             if isinstance(moved, Refusal):
                 return moved
             used = _usage(connection, lane)
-            size = sum(len(e.body) for e in entries if isinstance(e, Kept))
+            size = sum(len(e.body) if isinstance(e, Kept) else GAP_BYTES for e in entries)
             if used + size > self._quota_bytes:
                 return Refusal("over_quota", f"{lane} fills its {self._quota_bytes} bytes")
             fresh, rejected, stored = _store(connection, lane, entries, at_s)
-            _name_gaps(connection, lane, journal, first_seq, entries, at_s)
+            stored += GAP_BYTES * _name_gaps(connection, lane, journal, first_seq, entries, at_s)
             connection.execute(
                 "INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)",
                 (lane, journal, moved.seq, moved.chain, at_s),
@@ -270,36 +285,63 @@ def _usage(connection: sqlite3.Connection, lane: str) -> int:
 def _store(
     connection: sqlite3.Connection, lane: str, entries: Sequence[Entry], at_s: float
 ) -> tuple[int, int, int]:
-    rows, filings = [], []
+    rows: list[Row] = []
     rejected = size = 0
+    forge_events = []
     for entry in entries:
         if not isinstance(entry, Kept):
             continue
         try:
             envelope = _envelope.decode(entry.body)
+            if envelope.type.startswith("forge."):
+                forge_events.append((envelope, _data.decode(entry.body).data))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             rejected += 1
             continue
         rows.append((envelope.id, lane, envelope.type, envelope.subject, at_s, entry.body))
         size += len(entry.body)
-        if envelope.type.startswith("forge."):
-            filings.append((envelope, len(rows) - 1))
+    fresh = _insert(connection, rows)
+    if fresh < len(rows):
+        fresh += _keep_clashes(connection, lane, rows)
+    for envelope, filing in forge_events:
+        _file(connection, lane, envelope, filing)
+    return fresh, rejected, size
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
     before = connection.total_changes
     connection.executemany(
         "INSERT OR IGNORE INTO event (id, lane, type, subject, at_s, stored) VALUES (?,?,?,?,?,?)",
         rows,
     )
-    fresh = connection.total_changes - before
-    for envelope, _ in filings:
-        _file(connection, lane, envelope)
-    return fresh, rejected, size
+    return connection.total_changes - before
 
 
-def _file(connection: sqlite3.Connection, lane: str, envelope: _Envelope) -> None:
-    try:
-        filing = _filing.decode(envelope.data)
-    except msgspec.DecodeError:
-        return
+def _keep_clashes(connection: sqlite3.Connection, lane: str, rows: Sequence[Row]) -> int:
+    """Keep events whose id another lane took for something else.
+
+    Lanes compute the same id for the same version of a forge object, so a repeat is dropped; but
+    a stolen lane could send another lane's id first, to hide what that lane will tell.
+    """
+    kept = []
+    for id_, _, type_, subject, at_s, stored in rows:
+        held = connection.execute(
+            "SELECT lane, stored FROM event WHERE id = ?", (id_,)
+        ).fetchone()
+        if held is not None and held[0] != lane and _clear(held[1]) != _clear(stored):
+            kept.append((f"{id_}@{lane}", lane, type_, subject, at_s, stored))
+    return _insert(connection, kept)
+
+
+def _clear(stored: bytes) -> tuple[str, str, dict[str, bytes]]:
+    envelope = _envelope.decode(stored)
+    data = {name: bytes(value) for name, value in envelope.data.items()}
+    return envelope.type, envelope.subject, data
+
+
+def _file(
+    connection: sqlite3.Connection, lane: str, envelope: _Envelope, filing: _Filing
+) -> None:
     if envelope.type == "forge.mark":
         connection.execute(
             "INSERT OR REPLACE INTO mark VALUES (?,?,?,?)",
@@ -322,7 +364,7 @@ def _name_gaps(
     first_seq: int,
     entries: Sequence[Entry],
     at_s: float,
-) -> None:
+) -> int:
     runs: list[list[Any]] = []
     for seq, entry in enumerate(entries, first_seq):
         if not isinstance(entry, ShedEntry):
@@ -338,3 +380,4 @@ def _name_gaps(
             for first, last, shed, reason in runs
         ],
     )
+    return len(runs)

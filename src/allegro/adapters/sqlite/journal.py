@@ -100,22 +100,24 @@ class SqliteJournal:
         if not self._room.open_for(worst):
             raise JournalFull("the journal is full: link the lane to its house, or raise cap_bytes")
 
-        def job(connection: sqlite3.Connection) -> tuple[int, Position]:
+        def job(connection: sqlite3.Connection) -> tuple[int, Position, bool]:
             first = self._head.seq + 1
             self._write(connection, bodies, classes, subjects)
             if mark is not None:
                 _write_mark(connection, *mark)
             _write_versions(connection, versions)
-            self._relieve(connection)
-            return first, self._head
+            relieved = self._relieve(connection)
+            return first, self._head, relieved
 
         try:
-            first, end = await self._worker.run(job)
+            first, end, relieved = await self._worker.run(job)
         except EdgeError as error:
             self._disk_full = error.kind == "disk_full"
             raise
         self._disk_full = False
         self._publish(first, bodies, end)
+        if relieved:  # the tail still holds what was given up, and not the event that says so
+            self._forget_tail()
         return end
 
     async def read(
@@ -147,7 +149,12 @@ class SqliteJournal:
         if position.journal != self._acked.journal or position.seq <= self._acked.seq:
             return
 
-        def job(connection: sqlite3.Connection) -> None:
+        def job(connection: sqlite3.Connection) -> bool:
+            row = connection.execute(
+                "SELECT chain FROM entry WHERE seq = ?", (position.seq,)
+            ).fetchone()
+            if row is None or bytes(row[0]) != position.chain:
+                return False  # not a place in this journal
             (freed,) = connection.execute(
                 "SELECT COALESCE(SUM(size), 0) FROM entry WHERE seq <= ? AND body IS NOT NULL",
                 (position.seq,),
@@ -155,8 +162,10 @@ class SqliteJournal:
             connection.execute("DELETE FROM entry WHERE seq <= ?", (position.seq,))
             _write_position(connection, "acked", position)
             self._room.used_bytes -= freed
+            return True
 
-        await self._worker.run(job)
+        if not await self._worker.run(job):
+            return
         self._acked = position
         while self._tail and self._tail[0][0] <= position.seq:
             self._tail_bytes -= len(self._tail.popleft()[1])
@@ -190,7 +199,7 @@ class SqliteJournal:
         """Go on under a new journal id: every entry not acknowledged again, from sequence 1."""
         del reason
 
-        def job(connection: sqlite3.Connection) -> None:
+        def job(connection: sqlite3.Connection) -> Position:
             rows = connection.execute(
                 "SELECT hash, shed, at_s, subject, size, body, reason FROM entry ORDER BY seq"
             ).fetchall()
@@ -203,9 +212,10 @@ class SqliteJournal:
                     (self._head.seq, hash_, self._head.chain, *rest),
                 )
             _write_position(connection, "acked", start(journal_id))
+            return self._head
 
-        await self._worker.run(job)
-        self._published, self._acked = self._head, start(journal_id)
+        self._published = await self._worker.run(job)
+        self._acked = start(journal_id)
         self._forget_tail()
 
     async def accept_loss(self, position: Position) -> None:
@@ -231,10 +241,12 @@ class SqliteJournal:
     async def age_out(self, older_than_s: float) -> None:
         """Give up bodies older than this Unix time, reserved ones excepted, and say so."""
 
-        def job(connection: sqlite3.Connection) -> None:
+        def job(connection: sqlite3.Connection) -> Position:
             self._tell(connection, age_out(connection, self._room, older_than_s), "age")
+            return self._head
 
-        await self._worker.run(job)
+        self._published = await self._worker.run(job)
+        self._forget_tail()
 
     async def close(self) -> None:
         await self._worker.close()
@@ -260,9 +272,11 @@ class SqliteJournal:
         )
         self._room.used_bytes += sum(map(len, bodies))
 
-    def _relieve(self, connection: sqlite3.Connection) -> None:
-        if self._room.is_over:
-            self._tell(connection, make_room(connection, self._room), "overflow")
+    def _relieve(self, connection: sqlite3.Connection) -> bool:
+        """Shed when over the cap; say whether anything was given up."""
+        shed = make_room(connection, self._room) if self._room.is_over else []
+        self._tell(connection, shed, "overflow")
+        return bool(shed)
 
     def _tell(
         self, connection: sqlite3.Connection, shed: list[tuple[int, int, int, int]], reason: str
