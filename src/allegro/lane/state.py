@@ -68,13 +68,18 @@ class LaneState:
         offsets = [o for o in (self.house_offset_s, self.forge_offset_s) if o is not None]
         return any(abs(offset) <= CLOCK_LIMIT_S for offset in offsets)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether journal and disk can take what an effect must leave behind."""
+        return self._journal.has_room and self.disk_ok
+
     def situation(self) -> Situation:
         return Situation(
             freezes=self.freezes,
             boot_s=self._clock.boot_s(),
             now_s=self._clock.now_s(),
             clock_trusted=self.clock_trusted,
-            room=self._journal.has_room and self.disk_ok,
+            room=self.has_room,
             safe_mode=self.safe_mode,
             forge=self.forge,
             refused_repositories=self.refused_repositories,

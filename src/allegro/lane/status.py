@@ -55,7 +55,7 @@ class Status:
 
     def healthy(self) -> bool:
         return (
-            not self._state.forge_trouble and self._state.disk_ok
+            not self._state.forge_trouble and self._state.has_room
             and not self._state.safe_mode and self._state.clock_trusted
         )  # fmt: skip
 
@@ -74,6 +74,7 @@ class Status:
             "done_s": state.done.at_s,
             "forge": state.forge,
             "forge_trouble": state.forge_trouble,
+            "room": state.has_room,
             "journal_bytes": self.journal_bytes(),
             "journal_waiting": self.journal_lag(),
             "clock_trusted": state.clock_trusted,
@@ -138,8 +139,16 @@ class Status:
         waiting = (
             f"{self.journal_lag()} events, {self.journal_bytes() // 1024} KiB wait for the house"
         )
-        if self._state.disk_ok:
+        if self._state.has_room:
             return Fact("disk and journal", "ok", waiting, "journal")
+        if self._state.disk_ok:
+            return Fact(
+                "disk and journal",
+                "bad",
+                waiting + "; the journal is full",
+                "journal",
+                mend="link the lane to its house, or raise journal.cap_mb; it resumes by itself",
+            )
         return Fact(
             "disk and journal",
             "bad",

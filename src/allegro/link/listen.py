@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Protocol
 
@@ -110,7 +111,9 @@ class LinkListener:
                 if previous is not None:
                     await previous.close()
                 _log.info("link.open", after=welcome.after.seq, head=welcome.head)
-                await session.run(welcome)
+                await _ungrouped(session.run(welcome))
+        except EdgeError as error:
+            _log.warning("link.stopped", reason=str(error))
         except (ProtocolError, TimeoutError) as error:
             _log.warning("link.broken", reason=str(error) or type(error).__name__)
         except (ConnectionError, aiohttp.ClientError) as error:
@@ -140,6 +143,17 @@ class LinkListener:
             return None
         await session.send(answer)
         return answer
+
+
+async def _ungrouped(work: Awaitable[None]) -> None:
+    """Raise the one error a task group ended with as itself."""
+    try:
+        await work
+    except* (EdgeError, ProtocolError, ConnectionError, aiohttp.ClientError) as group:
+        found: BaseException = group
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        raise found from None
 
 
 class _Session:
