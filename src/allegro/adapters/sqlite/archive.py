@@ -58,7 +58,7 @@ class _Envelope(msgspec.Struct):
     sealed: str = ""
 
 
-class _Filing(msgspec.Struct):
+class _Filing(msgspec.Struct, frozen=True):
     updated_s: When = 0
     repository: Count = 0
     watch: Annotated[str, msgspec.Meta(max_length=300)] = ""
