@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from allegro.core.render import (
     MAX_RENDERED,
     cap,
-    carries_body,
+    effect_words,
     fence,
     marker_line,
     rendered_body,
@@ -19,7 +19,7 @@ from allegro.core.render import (
     visible,
 )
 
-from .builders import change, close, comment_action, mirror_action, pull_action, status_action
+from .builders import change, comment_action, mirror_action, pull_action, status_action
 
 MARKER = "ab" * 16
 # what Gitea and Forgejo act on, written down from their references package
@@ -125,12 +125,14 @@ def test_a_body_never_outgrows_the_forge_and_keeps_its_marker() -> None:
     assert body.endswith(marker_line(MARKER))
 
 
-def test_comments_mirrors_and_titled_actions_carry_a_body() -> None:
-    assert all(
-        carries_body(a) for a in (comment_action(), mirror_action(), change(), pull_action())
-    )
-    assert not carries_body(status_action())
-    assert carries_body(close())
+def test_an_effect_with_words_is_known_again_by_all_of_them() -> None:
+    marker = "ab" * 16
+    assert effect_words(comment_action(), marker) == rendered_body(comment_action(), marker)
+    assert effect_words(mirror_action(), marker) == rendered_body(mirror_action(), marker)
+    for action in (change(), pull_action()):
+        assert effect_words(action, marker).startswith(action.title + "\n")
+        assert effect_words(action, marker).endswith(marker_line(marker))
+    assert effect_words(status_action(), marker) == ""
 
 
 @pytest.mark.parametrize(("text", "shown"), [

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from allegro.core.actions import Action, CommentOnIssue, MirrorRequest, kind_of
+from allegro.core.actions import (
+    Action,
+    CommentOnIssue,
+    CreatePullRequest,
+    MirrorRequest,
+    ProposeChange,
+    kind_of,
+)
 from allegro.core.policy import Needs, needs_of
 
 MAX_RENDERED = 60_000
@@ -66,8 +73,13 @@ def rendered_body(action: Action, marker: str) -> str:
     return f"{body}\n\n{marker_line(marker)}".strip()
 
 
-def carries_body(action: Action) -> bool:
-    return isinstance(action, CommentOnIssue | MirrorRequest) or hasattr(action, "title")
+def effect_words(action: Action, marker: str) -> str:
+    """Return the words by which a poll's sight of an effect is known again; empty for none."""
+    if isinstance(action, CommentOnIssue | MirrorRequest):
+        return rendered_body(action, marker)
+    if isinstance(action, ProposeChange | CreatePullRequest):
+        return action.title + "\n" + rendered_body(action, marker)
+    return ""
 
 
 def visible(text: str) -> str:

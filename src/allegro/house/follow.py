@@ -17,7 +17,7 @@ from allegro.core.matching import Altered, BotWrite, Receipt, Unmatched, Waiting
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Request
 from allegro.core.stores import Archive, Archived, Ledger
-from allegro.house.orders import ordered
+from allegro.house.orders import ordered, receipts_of
 from allegro.house.requests import Requests
 
 _log = structlog.get_logger()
@@ -36,13 +36,6 @@ _STEPS = {
     "action.stale": Step.STALE,
     "action.void": Step.VOID,
     "action.unknown": Step.SILENCE,
-}
-_RECEIPT_KIND = {
-    "comment": "comment",
-    "mirror_request": "comment",
-    "propose_change": "pull_request",
-    "create_pr": "pull_request",
-    "close_issue": "close",
 }
 
 
@@ -130,7 +123,7 @@ class Follow:
                 "branch": _text(told.get("branch", "")),
                 "commit": _text(event.data.get("commit", "")),
             }  # fmt: skip
-            receipts = self._receipts(request, event, artifact)
+            receipts = receipts_of(request, artifact, str(event.data.get("content", "")))
         elif order != request.order_number:
             return  # word of an order that is not the newest says nothing about the newest
         if step is Step.SILENCE:
@@ -166,14 +159,6 @@ class Follow:
             if request.digest == digest:
                 return request
         return None
-
-    def _receipts(self, request: Request, event: Event, artifact: int) -> tuple[Receipt, ...]:
-        kind = _RECEIPT_KIND.get(request.kind)
-        if kind is None:
-            return ()
-        target = request.target
-        content = _text(event.data.get("content", ""))
-        return (Receipt(kind, target, artifact, content, request.id),)
 
     async def _learn_bots(self, event: Event) -> None:
         told = event.data.get("bots")

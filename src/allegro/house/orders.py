@@ -16,6 +16,7 @@ from allegro.core.canonical import keyed_hex
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.freeze import FreezeSet
 from allegro.core.lifecycle import State, Step
+from allegro.core.matching import Receipt
 from allegro.core.messages import GiveOrder
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Request, parsed
@@ -32,6 +33,17 @@ FINAL_REFUSALS = {
     "malformed_action": Step.FAIL,
     "repository_refused": Step.FAIL,
     "approval_expired": Step.EXPIRE,
+    "wrong_seat": Step.UNSEAT,
+    "wrong_key": Step.UNSEAT,
+}
+TROUBLE_S = 5.0
+_OUT = frozenset({State.ORDERED, State.SENT})
+_RECEIPT_KIND = {
+    "comment": "comment",
+    "mirror_request": "comment",
+    "propose_change": "pull_request",
+    "create_pr": "pull_request",
+    "close_issue": "close",
 }
 
 
@@ -94,9 +106,14 @@ class Orders:
         try:
             while True:
                 self._kicked.clear()
-                await self._look_at_all()
+                try:
+                    await self._look_at_all()
+                    pause_s = self._pause_s()
+                except EdgeError as error:  # the ledger's disk: wait, nothing was ordered
+                    self.blocked, pause_s = str(error), TROUBLE_S
+                    _log.error("orders.blocked", error=str(error))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._kicked.wait(), self._pause_s())
+                    await asyncio.wait_for(self._kicked.wait(), pause_s)
         finally:
             for task in self._carrying.values():
                 task.cancel()
@@ -126,7 +143,22 @@ class Orders:
                     await self._requests.take_step(request, Step.SILENCE, "no word from the lane")
                     self.kick()
             elif request.state in {State.APPROVED, State.UNKNOWN}:
-                self._maybe_carry(request)
+                await self._consider(request)
+
+    async def _consider(self, request: Request) -> None:
+        """Order a request unless another about the same thing is out, or a newer one follows."""
+        same = [
+            other
+            for other in self._requests.all()
+            if not other.is_final
+            and other.id != request.id
+            and serial_key(other) == serial_key(request)
+        ]
+        if any(other.created_s > request.created_s for other in same):
+            step = Step.WITHDRAW if request.state is State.APPROVED else Step.EXPIRE
+            await self._requests.take_step(request, step, "a newer one about the same follows")
+        elif not any(o.id in self._carrying or o.state in _OUT for o in same):
+            self._maybe_carry(request)
 
     def _maybe_carry(self, request: Request) -> None:
         if len(self._carrying) >= self._settings.parallel:
@@ -135,7 +167,7 @@ class Orders:
             return
         if not self._freezes().is_thawed:
             self.blocked = "frozen"
-            if not self._has_run_out(request):
+            if not self._has_run_out(request) and request.state is not State.UNKNOWN:
                 return
         if not self._lanes.linked():
             self.blocked = "no lane is linked"
@@ -175,6 +207,10 @@ class Orders:
         if self._has_run_out(request) or self._is_void(request):
             await self._run_out(request)
             return
+        if not self._freezes().is_thawed:
+            await self._settle_by_look(request, None, "")
+            self._postpone(request.id)
+            return
         name, lane, link = self._lanes.linked()[0]
         challenge = await link.challenge()
         number = await self._ledger.next_number("order")
@@ -209,8 +245,13 @@ class Orders:
         final = FINAL_REFUSALS.get(answer.reason)
         told = f"{name} refused: {answer.reason}: {answer.detail}"
         await self._requests.take_step(moved, Step.VOID, told)
-        if final is not None:
-            await self._requests.take_step(moved, final, told)
+        if final is Step.UNSEAT and request.needs_approval:
+            await self._requests.take_step(
+                moved, final, "approved by an earlier key or seat: approve again", approval=None,
+                approval_exp=0,
+            )  # fmt: skip
+        elif final is Step.FAIL or final is Step.EXPIRE:
+            await self._settle_by_look(moved, final, told)
 
     def _token_for(self, request: Request) -> str | None:
         changes_code = isinstance(parsed(request), ProposeChange | CreatePullRequest)
@@ -223,6 +264,10 @@ class Orders:
                 request, Step.EXPIRE, "ran out before an order was given"
             )
             return
+        await self._settle_by_look(request, Step.EXPIRE, "ran out; looked: not there")
+
+    async def _settle_by_look(self, request: Request, otherwise: Step | None, told: str) -> None:
+        """Settle by what is on the forge; where nothing is there, take the step `otherwise`."""
         linked = self._lanes.linked()
         if not linked:
             raise EdgeError("no lane is linked to look", transient=True)
@@ -231,23 +276,43 @@ class Orders:
             "look", {"action": request.action, "branch": branch, "marker": marker}
         )
         if found.get("finding") == "Present":
+            artifact = found.get("number")
+            artifact = artifact if isinstance(artifact, int) else 0
             await self._requests.take_step(
                 request,
                 Step.RECEIPT,
                 "found by looking",
-                artifact=int(found.get("number", 0)),
+                receipts=receipts_of(request, artifact, str(found.get("content", ""))),
+                artifact=artifact,
                 url=str(found.get("url", "")),
                 commit=str(found.get("commit", "")),
+                branch=branch,
             )
         elif found.get("finding") == "Conflict":
             await self._requests.take_step(request, Step.CONFLICT, str(found.get("reason", "")))
-        else:
-            await self._requests.take_step(request, Step.EXPIRE, "ran out; looked: not there")
+        elif otherwise is not None:
+            await self._requests.take_step(request, otherwise, told)
 
 
 def ordered(number: int, lane: str) -> str:
     """Return the line of history that says that an order was given."""
     return f"order {number} to {lane}"
+
+
+def serial_key(request: Request) -> str:
+    """Name what may not be done twice at once: a request's mirror, an issue's status."""
+    if request.kind == "update_status":
+        return f"status {request.target}"
+    if request.kind == "mirror_request":
+        action = parsed(request)
+        return f"mirror {action.request}" if isinstance(action, MirrorRequest) else request.id
+    return request.id
+
+
+def receipts_of(request: Request, artifact: int, content: str) -> tuple[Receipt, ...]:
+    """Return the receipt that a poll's sight of this effect is matched to; () for labels."""
+    kind = _RECEIPT_KIND.get(request.kind)
+    return () if kind is None else (Receipt(kind, request.target, artifact, content, request.id),)
 
 
 def dress_of(request: Request, marker_key: bytes) -> tuple[str, str]:

@@ -337,7 +337,9 @@ class _Lane:
             shadow=settings.shadow,
         )  # fmt: skip
         self.desk.executor = executor
-        self.desk.queries = Queries(ports.reader, executor.looking, bots, self.state.forge)
+        self.desk.queries = Queries(
+            ports.reader, executor.looking, bots, self.state.forge, self.recorder.content
+        )
         self.status.reader = ports.reader
         return duty
 

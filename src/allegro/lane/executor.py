@@ -13,9 +13,7 @@ import structlog
 
 from allegro.core.actions import (
     Action,
-    CommentOnIssue,
     CreatePullRequest,
-    MirrorRequest,
     ProposeChange,
     kind_of,
 )
@@ -24,7 +22,7 @@ from allegro.core.gate import Permit, Situation, may_write
 from allegro.core.issues import Repository, issue_subject, repository_subject
 from allegro.core.look import Absent, Conflict, Finding, Present, Stale
 from allegro.core.ports import Clock, Dress, ForgeReader, ForgeWriter
-from allegro.core.render import rendered_body
+from allegro.core.render import effect_words
 from allegro.lane.audit import audit_repository, judge_identity
 from allegro.lane.looking import Looking
 from allegro.lane.recorder import Recorder
@@ -32,7 +30,7 @@ from allegro.lane.recorder import Recorder
 _log = structlog.get_logger()
 MAX_STEPS = 8
 SHOW_S = 12.0
-SHOW_AFTER_NO_S = 2.0
+SHOW_AFTER_NO_S = 1.0
 RELOOK_S = 0.4
 
 Outcome = tuple[str, dict[str, Any], Any]
@@ -206,9 +204,9 @@ class Executor:
                 data: dict[str, Any] = {"artifact": finding.number, "commit": finding.commit}
                 if finding.others:
                     data["others"] = list(finding.others)
-                content = self._content(permit.action, dress)
-                if content:
-                    data["content"] = content
+                words = effect_words(permit.action, dress.marker)
+                if words:
+                    data["content"] = self._recorder.content(words)
                 return "action.receipt", data, {"url": finding.url, "branch": dress.branch}
             case Conflict():
                 return "action.conflict", {}, finding.reason
@@ -216,13 +214,6 @@ class Executor:
                 return "action.stale", {}, finding.reason
             case _:
                 raise AssertionError("an absent effect is not settled")
-
-    def _content(self, action: Action, dress: Dress) -> str:
-        if isinstance(action, CommentOnIssue | MirrorRequest):
-            return self._recorder.content(rendered_body(action, dress.marker))
-        if isinstance(action, ProposeChange | CreatePullRequest):
-            return self._recorder.content(action.title + "\n" + rendered_body(action, dress.marker))
-        return ""
 
     async def _tell(self, permit: Permit, outcome: Outcome) -> None:
         type_, data, words = outcome

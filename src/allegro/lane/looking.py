@@ -24,6 +24,7 @@ from allegro.core.look import (
     WriteStep,
     diff_trees,
     expected_before,
+    expected_changes,
     judge_close,
     judge_comments,
     judge_commit,
@@ -144,7 +145,17 @@ class Looking:
         if head.parents != (action.base_commit,):
             return judge_commit(action, head.parents, {})
         changes = await self.changes(repo, base.tree, head.tree)
+        await self._add_unchanged(repo, action, head.tree, changes)
         return judge_commit(action, head.parents, changes)
+
+    async def _add_unchanged(
+        self, repo: Repository, action: ProposeChange, tree: str, changes: dict[str, Leaf]
+    ) -> None:
+        """Add files that were approved as they are: no difference between two trees shows them."""
+        cache: dict[str, dict[str, TreeEntry]] = {}
+        for path, expected in expected_changes(action).items():
+            if path not in changes and expected == expected_before(action)[path]:
+                changes[path] = await self.leaf(repo, tree, path, cache)
 
     async def _moved(self, repo: Repository, base_commit: str, base: str) -> Stale | None:
         if await self._reader.is_in_history(repo, base_commit, base) is True:

@@ -14,6 +14,7 @@ from allegro.core.errors import EdgeError, Refusal
 from allegro.core.issues import Comment, Issue, PullRequest, Repository, TreeEntry
 from allegro.core.look import newest_foreign
 from allegro.core.ports import Dress, ForgeReader
+from allegro.core.render import effect_words
 from allegro.lane.looking import Looking
 
 MAX_PATHS = 300
@@ -29,12 +30,19 @@ class Queries:
     """The questions by name. `answer` raises EdgeError with a sentence for the asker."""
 
     def __init__(
-        self, reader: ForgeReader, looking: Looking, bots: frozenset[int], forge: str
+        self,
+        reader: ForgeReader,
+        looking: Looking,
+        bots: frozenset[int],
+        forge: str,
+        content: Callable[[str], str],
     ) -> None:
+        """`content` names words without telling them, as receipts and snapshots do."""
         self._reader = reader
         self._looking = looking
         self._bots = bots
         self._forge = forge
+        self._content = content
         self.methods: dict[str, Answer] = {
             "issue_details": self._issue_details,
             "pin_repository": self._pin_repository,
@@ -160,7 +168,12 @@ class Queries:
             return {"finding": "Stale", "reason": "the repository is gone"}
         dress = Dress(str(params["branch"]), str(params["marker"]))
         finding = await self._looking.look(repo, action, dress)
-        return {"finding": type(finding).__name__, **msgspec.to_builtins(finding)}
+        content = self._content(effect_words(action, dress.marker))
+        return {
+            "finding": type(finding).__name__,
+            "content": content,
+            **msgspec.to_builtins(finding),
+        }
 
     async def _tip(self, repo: Repository, branch: str) -> str:
         found = await self._reader.branch(repo, branch)
