@@ -352,9 +352,10 @@ async def test_a_commit_can_carry_its_own_dates(forge: Forge) -> None:
 
 
 async def test_odd_paths_are_plain_paths(forge: Forge) -> None:
-    names = ['a "b"', "*.md", ":(top)x", "-n", "ä/ö.txt"]
+    names = ['a "b"', "*.md", ":(top)x", "a/-n", "ä/ö.txt"]
     assert (await commit(forge, *[file("create", name, name) for name in names])).status == 201
     tree = (await forge.client().get(f"{WEB}/git/trees/main", recursive="1")).json["tree"]
     assert set(names) <= {row["path"] for row in tree}
     entry = (await forge.client().get(f"{WEB}/contents/*.md")).json
     assert b64decode(entry["content"]) == b"*.md"
+    assert (await commit(forge, file("create", "-n", "x"))).status == 500

@@ -116,6 +116,8 @@ def _check_path(path: str) -> str:
     parts = path.split("/")
     if not path or any(part in ("", ".", "..", ".git") for part in parts):
         fail(422, f"path contains a malformed path component [path: {path}]")
+    if path.startswith("-"):  # git would take it for an option, and nobody maps that error
+        fail(500)
     return path
 
 
