@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -170,7 +171,8 @@ class Server:
             "admin", "user", "generate-access-token", "--username", login,
             "--token-name", "contract", "--scopes", ",".join(scopes), "--raw",
         )  # fmt: skip
-        return told.split()[-1]
+        tokens: list[str] = re.findall(r"^[0-9a-f]{40}$", told, re.MULTILINE)
+        return tokens[0]  # log lines may stand around it
 
     def _wait(self, address: str) -> None:
         until_s = time.monotonic() + START_S
