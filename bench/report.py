@@ -91,13 +91,16 @@ def _lag(found: Found, table: Table) -> None:
         table.add_section()
         own = systems["allegro"]["p50"]
         for name, one in systems.items():
-            beside = f"{_spread(one)}   × {one['p50'] / own:.2f}"
+            beside = f"{_spread(one)}  × {one['p50'] / own:.2f}"
             table.add_row(f"lag at {rate}/s: {name}", f"{one['p50']:.2f} ms", beside)
 
 
 def _flow(found: Found, table: Table) -> None:
     if "ingest" in found:
-        for key, word in (("ingest_per_s", "in"), ("catch_up_per_s", "catch-up of 100 k")):
+        for key, word in (
+            ("ingest_per_s", "in"),
+            ("catch_up_per_s", f"catch-up of {found['ingest']['backlog']:,}"),
+        ):
             table.add_section()
             figures = found["ingest"][key]
             own = [per_s for name, per_s in figures.items() if name.startswith("allegro")][-1]
@@ -123,7 +126,7 @@ def _programs(found: Found, table: Table) -> None:
             f"idle {idle['rss_mb'][role]:.0f} MB",
         )  # fmt: skip
         table.add_row(
-            f"{role}: switches of all threads, waits for the disk too",
+            f"{role}: switches of all threads",
             f"{idle['wake_ups_per_s'][role]:.1f} /s",
             f"event loop {idle['loop_wake_ups_per_s'][role]:.1f} /s",
         )
