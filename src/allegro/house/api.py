@@ -40,8 +40,9 @@ class Api:
 
     def __init__(
         self, requests: Requests, archive: Archive, lanes: Lanes, facts: Facts,
-        hooks: Hooks, open_words: Callable[[Event], Any],
+        hooks: Hooks, open_words: Callable[[Event], Any], *, acting: bool,
     ) -> None:  # fmt: skip
+        self._acting = acting
         self._requests = requests
         self._archive = archive
         self._lanes = lanes
@@ -53,7 +54,8 @@ class Api:
         self._wakes: set[asyncio.Task[None]] = set()
 
     async def start(self, socket: Path) -> None:
-        app = web.Application(client_max_size=MAX_BODY, middlewares=[_errors])
+        middlewares = [_errors] if self._acting else [_errors, _read_only]
+        app = web.Application(client_max_size=MAX_BODY, middlewares=middlewares)
         app.add_routes(
             [
                 web.get("/v1/status", self._status),
@@ -217,6 +219,16 @@ class Api:
             "id": event.id, "type": event.type, "subject": event.subject, "time": event.time,
             "data": event.data, "words": self._open_words(event),
         }  # fmt: skip
+
+
+@web.middleware
+async def _read_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request.method != "GET" and request.path != "/v1/reload":
+        refusal = Refusal(
+            "not_acting", "this house follows read-only: set house.acting = true, then take-seat"
+        )
+        return _refused(refusal)
+    return await handler(request)
 
 
 @web.middleware

@@ -21,7 +21,7 @@ from allegro.config import read_secret
 from allegro.core.approvals import Thaw, read_token, sovereign_kid
 from allegro.core.errors import ConfigError, EdgeError, Refusal
 from allegro.core.events import Event
-from allegro.core.freeze import Freeze, add, thaw
+from allegro.core.freeze import Freeze, FreezeSet, add, thaw
 from allegro.core.settings import HouseSettings
 from allegro.house.api import Api, Hooks
 from allegro.house.facts import Facts
@@ -84,7 +84,7 @@ class _House:
         self._stack.push_async_callback(self._archive.close)
         self._ledger = open_ledger(self._files.ledger, self._clock.now_s() - REMEMBERED_S)
         self._stack.push_async_callback(self._ledger.close)
-        self._freezes = await self._ledger.freezes()
+        self._freezes = await self._known_freezes()
         house = House(
             self._archive, self._ledger, self._clock, self._dice, fleet=lambda: self._fleet,
             freezes=lambda: self._freezes, sign=self._sign,
@@ -103,7 +103,7 @@ class _House:
         self._follow = Follow(
             self._archive, self._ledger, self._requests, self._clock, self._dice,
             began_s=self._fleet.began_s, open_words=self._open_words,
-            journals_home=self._lanes.all_home, freeze=self._freeze, alert=self._alert,
+            is_linked=lambda: bool(self._lanes.linked()), journals_home=self._lanes.all_home, freeze=self._freeze, alert=self._alert,
         )  # fmt: skip
         facts = Facts(
             settings, self._files, self._archive, self._ledger, self._lanes, self._orders,
@@ -117,6 +117,7 @@ class _House:
             facts,
             Hooks(self._stop_everything, self._thaw, self._reload, self._lanes.bring_all),
             self._open_words,
+            acting=settings.house.acting,
         )
         mirror = Mirror(
             self._requests, settings.requests, self._lanes.ask, self._clock, self._orders.kick
@@ -124,9 +125,9 @@ class _House:
         await self._check_seat()
         await self._api.start(socket_of(settings))
         self._stack.push_async_callback(self._api.stop)
-        self._lanes.refresh()
-        self._background(self._follow.run(), "follow")
         if settings.house.acting:
+            self._lanes.refresh()
+            self._background(self._follow.run(), "follow")
             self._background(self._orders.run(), "orders")
             self._background(mirror.run(), "mirror")
         self._background(self._alive(), "alive")
@@ -278,16 +279,31 @@ class _House:
             *self._fleet.revocations[-1:],
         ):  # fmt: skip
             await self._lanes.bring_all(token)
-        self._lanes.refresh()
+        if self._settings.house.acting:
+            self._lanes.refresh()
         return {"seat": self._fleet.seat, "lanes": len(self._fleet.lanes), "voided": voided}
 
+    async def _known_freezes(self) -> FreezeSet:
+        """Return the freeze set; a ledger that lost it starts frozen until the sovereign thaws."""
+        held = await self._ledger.freezes()
+        if held.known:
+            return held
+        freeze = Freeze(
+            self._dice.token(8).hex(), self._clock.now_s(), "house",
+            "the ledger was missing at start: check what happened, then thaw",
+        )  # fmt: skip
+        frozen = FreezeSet((freeze,))
+        await self._ledger.save_freezes(frozen)
+        return frozen
+
     async def _check_seat(self) -> int:
-        """Void open approvals when the seat changed since they were given."""
-        held = await self._ledger.number("seat")
-        if held == self._fleet.seat:
+        """Void open approvals when seat or sovereign key changed since they were given."""
+        now = f"{self._fleet.seat}/{self._fleet.sovereign_number}"
+        held = await self._ledger.strings("seat and key")
+        if held == (now,):
             return 0
         voided = await self._requests.unseat() if held else 0
-        await self._ledger.set_number("seat", self._fleet.seat)
+        await self._ledger.set_strings("seat and key", (now,))
         return voided
 
 

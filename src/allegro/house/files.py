@@ -15,6 +15,7 @@ from allegro.adapters.signatures import (
     load_sealing_key,
     load_signing_key,
 )
+from allegro.adapters.sqlite.ledger import make_ledger
 from allegro.core.approvals import (
     HouseCertificate,
     Revocation,
@@ -177,6 +178,7 @@ def make_house(files: HouseFiles, now_s: float, passphrase: bytes | None) -> Sig
         secret=dice.token(32),
         marker=dice.token(32),
     )
+    make_ledger(files.ledger)
     save_fleet(files, certified(fleet, sovereign, now_s))
     return recovery
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from allegro.core.errors import Refusal
+from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event
 from allegro.core.freeze import Freeze
 from allegro.core.lifecycle import State, Step
@@ -23,6 +23,8 @@ from allegro.house.requests import Requests
 _log = structlog.get_logger()
 SPAN = 20_000
 RECHECK_S = 5.0
+IDLE_S = 60.0
+TROUBLE_S = 5.0
 MAX_TEXT = 1_000
 
 _FOLLOWED = (
@@ -48,7 +50,7 @@ class Follow:
     def __init__(
         self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock,
         dice: Dice, *, began_s: float, open_words: Callable[[Event], Any],
-        journals_home: Callable[[], bool], freeze: Callable[[Freeze], Any],
+        is_linked: Callable[[], bool], journals_home: Callable[[], bool], freeze: Callable[[Freeze], Any],
         alert: Callable[[str, str], None],
     ) -> None:  # fmt: skip
         self._archive = archive
@@ -58,33 +60,52 @@ class Follow:
         self._dice = dice
         self._began_s = began_s
         self._open_words = open_words
+        self._is_linked = is_linked
         self._journals_home = journals_home
         self._freeze = freeze
         self._alert = alert
         self._bots: frozenset[int] = frozenset()
         self._grew = asyncio.Event()
-        self.renewals: set[asyncio.Task[Any]] = set()
+        self._waiting_from: dict[str, float] = {}
 
     def kick(self) -> None:
         self._grew.set()
 
     async def run(self) -> None:
         self._bots = frozenset(map(int, await self._ledger.strings("bots")))
-        row = await self._ledger.number("followed")
         while True:
             self._grew.clear()
-            while True:
-                found, scanned = await self._archive.scan(row, SPAN, _FOLLOWED)
-                for archived in found:
-                    await self._one(archived)
-                if scanned == row:
-                    break
-                row = scanned
-                await self._ledger.set_number("followed", row)
-            await self._match()
+            pause_s = TROUBLE_S
+            try:
+                await self._read_on()
+                await self._match()
+                await self._renew_stale()
+                pause_s = RECHECK_S if await self._ledger.bot_writes() else IDLE_S
+            except EdgeError as error:  # a disk that refuses: the cursor stands, nothing is lost
+                _log.error("follow.blocked", error=str(error))
             with contextlib.suppress(TimeoutError):
-                waiting = bool(await self._ledger.bot_writes())
-                await asyncio.wait_for(self._grew.wait(), RECHECK_S if waiting else 60.0)
+                await asyncio.wait_for(self._grew.wait(), pause_s)
+
+    async def _read_on(self) -> None:
+        row = await self._ledger.number("followed")
+        while True:
+            found, scanned = await self._archive.scan(row, SPAN, _FOLLOWED)
+            for archived in found:
+                await self._one(archived)
+            if scanned == row:
+                return
+            row = scanned
+            await self._ledger.set_number("followed", row)
+
+    async def _renew_stale(self) -> None:
+        """Bring stale requests back, pinned to the world of now; one that cannot be is told."""
+        if not self._is_linked():
+            return
+        for request in self._requests.all():
+            if request.state is State.STALE and not request.superseded_by and not request.internal:
+                told = await self._requests.renew(request)
+                if told:
+                    self._alert("medium", f"{request.kind} {request.id} is stale: {told}")
 
     async def _one(self, archived: Archived) -> None:
         try:
@@ -144,10 +165,6 @@ class Follow:
             self._alert("high", told)
         if moved.state is State.CONFLICT:
             self._alert("high", f"{moved.kind} {moved.id}: conflict: {moved.detail}")
-        if moved.state is State.STALE:
-            task = asyncio.create_task(self._requests.renew(moved))
-            self.renewals.add(task)
-            task.add_done_callback(self.renewals.discard)
 
     async def _note_silence(self, request: Request, detail: str) -> None:
         """The lane has no clear answer: the state waits out its time, the reason is kept."""
@@ -177,14 +194,20 @@ class Follow:
             await self._ledger.add_bot_write(write)
 
     async def _match(self) -> None:
+        """Match what waits. Only time spent awake and linked counts towards the grace."""
+        if not self._is_linked():
+            return
+        boot_s = self._clock.boot_s()
         for write in await self._ledger.bot_writes():
+            waited_s = boot_s - self._waiting_from.setdefault(write.event, boot_s)
             verdict = judge(
                 write, await self._ledger.receipts_for(write.target),
                 open_order=self._is_order_open(write.target), journals_home=self._journals_home(),
-                now_s=self._clock.now_s(),
+                now_s=write.seen_s + waited_s,
             )  # fmt: skip
             if isinstance(verdict, Waiting):
                 continue
+            self._waiting_from.pop(write.event, None)
             if isinstance(verdict, Altered):
                 self._alert(
                     "high",
@@ -223,7 +246,9 @@ def bot_write(event: Event, seen_s: float, bots: frozenset[int], began_s: float)
     repository = event.subject.split("#", 1)[0].split("/comment/", 1)[0]
     target = f"{repository}#{number}"
     ours = _number(data.get("author_id")) in bots
-    closed_by_us = _number(data.get("closed_by")) in bots
+    closed_by_us = (
+        _number(data.get("closed_by")) in bots and _number(data.get("closed_s")) >= began_s - 60
+    )
     match event.type:
         case "forge.snapshot.comment" if ours and at_s >= began_s - 60:
             content = _text(data.get("content", ""))

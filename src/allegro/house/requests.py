@@ -35,6 +35,7 @@ from allegro.house.files import Fleet
 from allegro.house.proposals import Ask, Pinned, Proposal, pin
 
 _log = structlog.get_logger()
+NOT_AGAIN = "nothing"
 
 
 class Requests:
@@ -222,24 +223,32 @@ class Requests:
                 count += not isinstance(moved, Refusal)
         return count
 
-    async def renew(self, request: Request) -> Request | None:
-        """Bring a stale request back, pinned to the world as it is now. None when it cannot be."""
+    async def renew(self, request: Request) -> str:
+        """Bring a stale request back, pinned to the world as it is now.
+
+        Returns what became of it, in words; empty when it could not be tried now.
+        """
         action = parse_action(request.action)
         proposal = None if isinstance(action, Refusal) else proposal_of(action, request.document)
-        if proposal is None:
-            return None
         try:
+            if proposal is None:
+                raise EdgeError("it is not asked again by itself", transient=False)
             pinned = await pin(proposal, self._ask, self.new_id())
         except EdgeError as error:
             _log.info("request.not_renewed", id=request.id, error=str(error))
-            return None
+            if error.transient:
+                return ""
+            await self._supersede(request, NOT_AGAIN)
+            return f"not asked again: {error}"
         document = self._document(proposal, pinned)
         renewed = await self._add(pinned, document, supersedes=request.id)
+        await self._supersede(request, renewed.id)
+        return f"asked again as {renewed.id}"
+
+    async def _supersede(self, request: Request, by: str) -> None:
         await self._change(
-            request.id,
-            lambda current: msgspec.structs.replace(current, superseded_by=renewed.id),
+            request.id, lambda current: msgspec.structs.replace(current, superseded_by=by)
         )
-        return renewed
 
     async def _decide(self, prefix: str, what: Step, reason: str) -> Request | Refusal:
         request = self.find(prefix)

@@ -367,7 +367,13 @@ class _Lane:
                 aged_s = now_s
                 assert self._sqlite is not None
                 keep_s = self._settings.journal.keep_days * 86_400
-                await self._sqlite.age_out(self._clock.now_s() - keep_s)
+                try:
+                    aged = await self._sqlite.age_out(self._clock.now_s() - keep_s)
+                except EdgeError as error:
+                    _log.error("journal.not_aged", error=str(error))
+                    aged = ()
+                if self._duty is not None:
+                    self._duty.forget(aged)
             await asyncio.sleep(min(DISK_S, beat_s or DISK_S))
 
     def _check_disk(self) -> None:

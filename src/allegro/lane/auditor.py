@@ -96,8 +96,13 @@ async def watched(reader: ForgeReader, names: tuple[str, ...]) -> list[Repositor
     """Return every repository that is watched, by itself or through its organisation."""
     found: list[Repository] = []
     for name in names:
-        if name.startswith("org:"):
-            found += await reader.organisation_repositories(name.removeprefix("org:"))
-        elif (repo := await reader.repository(name)) is not None:
-            found.append(repo)
+        try:
+            if name.startswith("org:"):
+                found += await reader.organisation_repositories(name.removeprefix("org:"))
+            elif (repo := await reader.repository(name)) is not None:
+                found.append(repo)
+        except EdgeError as error:
+            if error.transient:
+                raise
+            _log.warning("audit.not_there", watch=name, error=str(error))
     return found

@@ -129,7 +129,11 @@ class Desk:
     async def log_in(self, message: LogIn, challenge: str) -> Welcome | Refused:
         """Let a house in whose log-in holds; take trust, freezes and marks before anything else."""
         held = check_login(
-            message, self._state.held, counter_challenge=challenge, verify=self._verify
+            message,
+            self._state.held,
+            counter_challenge=challenge,
+            verify=self._verify,
+            now_s=self._clock.now_s(),
         )
         if isinstance(held, Refusal):
             return Refused(held.reason, held.detail)
@@ -193,6 +197,7 @@ class Desk:
                     "copy. If this machine is to act, run `allegro house take-seat`",
                 )
             after = journal.acked
+            self._state.relist = True
         elif isinstance(decision, Restart):
             name = self._dice.token(8).hex()
             await journal.restart(name, decision.reason)
@@ -201,7 +206,10 @@ class Desk:
         else:
             assert isinstance(decision, Continue)
             after = decision.after
-            await journal.acknowledge(after)
+            try:
+                await journal.acknowledge(after)
+            except EdgeError as error:  # a full disk keeps what was acknowledged a little longer
+                _log.warning("journal.not_acknowledged", error=str(error))
         return Welcome(after, journal.head.seq, self._state.freezes.active, 0)
 
     async def _query(self, query: Query) -> Reply:

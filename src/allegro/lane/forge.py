@@ -28,6 +28,7 @@ DEEP_S = 60.0
 REPOSITORIES_S = 300.0
 ACTIVE_S = 3600.0
 ROLE = "forge"
+TELL_AFTER = 3
 MAX_REACH_S = 7 * 86_400
 
 
@@ -45,6 +46,9 @@ class Watch:
         self.reconciled_s = float("-inf")
         self.started_s = 0
         self.triaged_s = 0
+        self.failures = 0
+        self.not_before_s = float("-inf")
+        self.trouble: EdgeError | None = None
 
 
 class ForgeDuty:
@@ -82,6 +86,10 @@ class ForgeDuty:
         """Poll now: somebody says that something changed. What changed is read, never believed."""
         self._hinted.set()
 
+    def forget(self, subjects: tuple[str, ...]) -> None:
+        """Take these objects for new again: their bodies aged out of the journal."""
+        self._taking.drop(subjects)
+
     async def run(self) -> None:
         """Poll until cancelled. A forge that fails is retried with backoff, marks standing."""
         marks = await self._recorder.journal.marks()
@@ -118,14 +126,45 @@ class ForgeDuty:
             self._state.did("journal full: waiting")
             return
         self._triage.new_cycle()
-        for watch in self._watches:
+        if self._state.relist:
+            await self._relist()
+        troubles = [await self._one_watch(watch) for watch in self._watches]
+        if all(trouble is not None for trouble in troubles):
+            assert troubles[0] is not None
+            raise troubles[0]
+        self.cycles += 1
+        self._state.forge_trouble = "; ".join(str(t) for t in troubles if t is not None)
+        self._state.did("polled")
+
+    async def _one_watch(self, watch: Watch) -> EdgeError | None:
+        """Poll one watch; what fails with one does not hold up the others."""
+        now_s = self._clock.boot_s()
+        if now_s < watch.not_before_s:
+            return watch.trouble
+        try:
             await self._refresh(watch)
             await self._poll(watch)
             for repo in list(watch.repositories.values()):
                 await self._sweep(repo)
             await self._reconcile_if_due(watch)
-        self.cycles += 1
-        self._state.did("polled")
+        except EdgeError as error:
+            _log.warning("watch.failed", watch=watch.name, error=str(error))
+            watch.failures += 1
+            delay_s = FORGE.delay_s(watch.failures - 1, self._dice.fraction)
+            watch.not_before_s, watch.trouble = now_s + delay_s, error
+            if watch.failures == TELL_AFTER:
+                await self._alert("watch.failing", {"watch": watch.name, "kind": error.kind})
+            return error
+        watch.failures, watch.not_before_s, watch.trouble = 0, float("-inf"), None
+        return None
+
+    async def _relist(self) -> None:
+        """Journal everything anew: the house lost what it had."""
+        await self._recorder.journal.forget_versions()
+        self._taking.forget()
+        self._state.relist = False
+        for watch in self._watches:
+            watch.reconciled_s = float("-inf")
 
     async def _refresh(self, watch: Watch) -> None:
         """Learn which repositories a watch has, and their names and state."""
@@ -206,27 +245,26 @@ class ForgeDuty:
         changed = False
         for issue in issues:
             repo = watch.repositories.get(issue.repository.id, issue.repository)
-            notes = await self._issue_notes(repo, issue)
+            notes = await self._issue_notes(watch, repo, issue)
             if notes[0]:
                 changed = True
                 self._active[repo.id] = self._clock.boot_s()
                 await self._append(notes)
         return changed
 
-    async def _issue_notes(self, repo: Repository, issue: Issue) -> Notes:
+    async def _issue_notes(self, watch: Watch, repo: Repository, issue: Issue) -> Notes:
         """Return what is new about an issue: itself, its comments, its pull request."""
         known_count = self._taking.comment_count(issue)
         closed_by = None
         events, versions = self._taking.issue(issue)
         if not events:
             return events, versions
-        if issue.state == "closed" and known_count is not None:
+        if issue.state == "closed" and (issue.closed_s or 0) >= watch.started_s:
             closed_by = await self._closer(repo, issue.number)
             if closed_by is not None:
                 events, versions = self._taking.issue(issue, closed_by)
         if issue.comment_count or known_count:
-            comments = await self._reader.comments(repo, issue.number)
-            more = self._taking.comments(repo, issue.number, comments or ())
+            more = await self._comment_notes(repo, issue.number)
             events, versions = events + more[0], versions + more[1]
         if issue.is_pull_request:
             pull = await self._reader.pull(repo, issue.number)
@@ -234,6 +272,17 @@ class ForgeDuty:
                 more = self._taking.pull(repo, pull, issue)
                 events, versions = events + more[0], versions + more[1]
         return events, versions
+
+    async def _comment_notes(self, repo: Repository, number: int) -> Notes:
+        """Return what is new among an issue's comments; too many to read is told, not fatal."""
+        try:
+            comments = await self._reader.comments(repo, number)
+        except EdgeError as error:
+            if error.transient:
+                raise
+            data = {"repository": repo.id, "number": number, "kind": error.kind}
+            return [self._recorder.event("forge.unread", data=data)], []
+        return ([], []) if comments is None else self._taking.comments(repo, number, comments)
 
     async def _closer(self, repo: Repository, number: int) -> int | None:
         entries = await self._reader.timeline(repo, number)
@@ -314,7 +363,6 @@ class ForgeDuty:
             await self._alert("forge.unreachable", {"kind": error.kind, "status": error.status})
 
     async def _recovered(self, failures: int) -> None:
-        self._state.forge_trouble = ""
         if failures > 2:
             await self._alert("forge.recovered", {"failures": failures})
 

@@ -60,6 +60,7 @@ class LaneState:
         self.done = Done()
         self.forge_trouble = ""
         self.home_marks: dict[str, tuple[int, float]] = {}
+        self.relist = False
         self.stopping = asyncio.Event()
 
     @property

@@ -48,6 +48,16 @@ class Taking:
             self._versions[version.subject] = version
             self._index(version)
 
+    def forget(self) -> None:
+        """Forget what was journalled: everything the forge shows is new again."""
+        self._versions.clear()
+        self._comments.clear()
+
+    def drop(self, subjects: Iterable[str]) -> None:
+        """Forget some objects: their bodies aged out before the house had them."""
+        for subject in subjects:
+            self._versions.pop(subject, None)
+
     def known(self, repository_id: int) -> dict[str, Version]:
         """Return the living issues and pull requests known of a repository, by subject."""
         prefix = f"{self._forge}/{repository_id}#"
@@ -78,7 +88,7 @@ class Taking:
             "repository": issue.repository.id, "number": issue.number, "state": issue.state,
             "updated_s": issue.updated_s, "created_s": issue.created_s,
             "author_id": issue.author_id, "is_pull": issue.is_pull_request,
-            "comments": issue.comment_count, "issue_id": issue.id,
+            "comments": issue.comment_count, "issue_id": issue.id, "closed_s": issue.closed_s or 0,
         }  # fmt: skip
         if closed_by is not None:
             data["closed_by"] = closed_by

@@ -207,7 +207,7 @@ class _Session:
             except (ConnectionError, TimeoutError):
                 return
             if isinstance(message, Ack):
-                await self._end.journal.acknowledge(message.position)
+                await self._acknowledge(message)
                 self._in_flight = max(0, self._in_flight - 1)
                 self._may_send.set()
             elif isinstance(message, HouseBeat):
@@ -217,6 +217,12 @@ class _Session:
                 task = asyncio.create_task(self._answer(message))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+    async def _acknowledge(self, message: Ack) -> None:
+        try:
+            await self._end.journal.acknowledge(message.position)
+        except EdgeError as error:  # a full disk keeps what was acknowledged a little longer
+            _log.warning("journal.not_acknowledged", error=str(error))
 
     async def _answer(self, message: FromHouse) -> None:
         answer = await self._end.answer(message)

@@ -325,9 +325,7 @@ def _keep_clashes(connection: sqlite3.Connection, lane: str, rows: Sequence[Row]
     """
     kept = []
     for id_, _, type_, subject, at_s, stored in rows:
-        held = connection.execute(
-            "SELECT lane, stored FROM event WHERE id = ?", (id_,)
-        ).fetchone()
+        held = connection.execute("SELECT lane, stored FROM event WHERE id = ?", (id_,)).fetchone()
         if held is not None and held[0] != lane and _clear(held[1]) != _clear(stored):
             kept.append((f"{id_}@{lane}", lane, type_, subject, at_s, stored))
     return _insert(connection, kept)
@@ -339,9 +337,7 @@ def _clear(stored: bytes) -> tuple[str, str, dict[str, bytes]]:
     return envelope.type, envelope.subject, data
 
 
-def _file(
-    connection: sqlite3.Connection, lane: str, envelope: _Envelope, filing: _Filing
-) -> None:
+def _file(connection: sqlite3.Connection, lane: str, envelope: _Envelope, filing: _Filing) -> None:
     if envelope.type == "forge.mark":
         connection.execute(
             "INSERT OR REPLACE INTO mark VALUES (?,?,?,?)",

@@ -238,15 +238,28 @@ class SqliteJournal:
         )
         return {row[0]: Version(*row) for row in rows}
 
-    async def age_out(self, older_than_s: float) -> None:
-        """Give up bodies older than this Unix time, reserved ones excepted, and say so."""
+    async def forget_versions(self) -> None:
+        """Forget which versions were journalled: whatever the forge shows is new again."""
+        await self._worker.run(lambda connection: connection.execute("DELETE FROM version"))
 
-        def job(connection: sqlite3.Connection) -> Position:
+    async def age_out(self, older_than_s: float) -> tuple[str, ...]:
+        """Give up bodies older than this Unix time, reserved ones excepted, and say so.
+
+        Returns the subjects that were given up; their versions are forgotten, so that the next
+        reconcile journals what still exists.
+        """
+
+        def job(connection: sqlite3.Connection) -> tuple[str, ...]:
+            rows = connection.execute(
+                "SELECT DISTINCT subject FROM entry"
+                " WHERE at_s < ? AND body IS NOT NULL AND subject != '' AND shed > 0",
+                (older_than_s,),
+            ).fetchall()
             self._tell(connection, age_out(connection, self._room, older_than_s), "age")
-            return self._head
+            connection.executemany("DELETE FROM version WHERE subject = ?", rows)
+            return tuple(row[0] for row in rows)
 
-        self._published = await self._worker.run(job)
-        self._forget_tail()
+        return await self._worker.run(job)
 
     async def close(self) -> None:
         await self._worker.close()

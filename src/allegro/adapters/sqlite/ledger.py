@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from allegro.adapters.sqlite.connection import Worker, open_database
-from allegro.core.freeze import FreezeSet
+from allegro.core.freeze import UNKNOWN, FreezeSet
 from allegro.core.lifecycle import STAGES
 from allegro.core.matching import BotWrite, Receipt
 from allegro.core.requests import Request
@@ -120,8 +120,9 @@ class SqliteLedger:
         await self._worker.run(lambda c: _put(c, name, msgspec.msgpack.encode(values)))
 
     async def freezes(self) -> FreezeSet:
+        """Return the freeze set; unknown, which counts as frozen, when this ledger has none."""
         raw = await self._worker.run(lambda c: _get(c, "freezes"))
-        return FreezeSet() if raw is None else msgspec.msgpack.decode(raw, type=FreezeSet)
+        return UNKNOWN if raw is None else msgspec.msgpack.decode(raw, type=FreezeSet)
 
     async def save_freezes(self, freezes: FreezeSet) -> None:
         await self._worker.run(lambda c: _put(c, "freezes", msgspec.msgpack.encode(freezes)))
@@ -142,6 +143,13 @@ def open_ledger(path: Path, since_s: float = 0.0) -> SqliteLedger:
     ).fetchall()
     requests = [msgspec.msgpack.decode(row[0], type=Request) for row in rows]
     return SqliteLedger(Worker(connection, "ledger"), {r.id: r for r in requests})
+
+
+def make_ledger(path: Path) -> None:
+    """Make the ledger of a new house, with a freeze set that is known and empty."""
+    connection = open_database(path, SCHEMA)
+    _put(connection, "freezes", msgspec.msgpack.encode(FreezeSet()))
+    connection.close()
 
 
 def _get(connection: sqlite3.Connection, name: str) -> bytes | None:
