@@ -162,6 +162,14 @@ def doctor(config: Path | None, socket: Path | None, as_json: bool) -> int:
     return 0 if told["ok"] else 1
 
 
+def _freezes(status: dict[str, Any]) -> list[str]:
+    """Return the freezes of the house and those that only a lane still holds."""
+    held = [freeze["id"] for freeze in status["freezes"]]
+    for lane in status["lanes"]:
+        held += (lane["detail"] or {}).get("freezes", [])
+    return list(dict.fromkeys(held))
+
+
 def _lane_doctor(config: Path) -> dict[str, Any]:
     from allegro.lane.app import check  # noqa: PLC0415 (the house's doctor loads no lane)
 
@@ -199,7 +207,7 @@ def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None
 
     settings = load_house(config)
     socket, files = socket_of(settings), files_of(settings)
-    held = [f["id"] for f in run_async(get(socket, "status"))["freezes"]]
+    held = _freezes(run_async(get(socket, "status")))
     wanted = held if every else [one for one in held if one.startswith(ids)] if ids else []
     if not wanted:
         raise click.UsageError(f"no such freeze; there are: {', '.join(held) or 'none'}")

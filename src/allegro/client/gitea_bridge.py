@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime
 import os
 import sys
-from collections.abc import Mapping
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +20,7 @@ from allegro.client.errors import (
     EffectFailed,
     Expired,
     Frozen,
+    HouseUnreachable,
     Rejected,
     Stale,
     StillOpen,
@@ -26,6 +29,7 @@ from allegro.client.errors import (
 from allegro.client.house_client import WAIT_S, HouseClient
 from allegro.core.issues import Issue
 
+RESTART_S = 15.0
 _ENDS = {
     "rejected": Rejected,
     "withdrawn": Withdrawn,
@@ -158,7 +162,8 @@ class GiteaBridge:
         Kinds: propose_change, create_pr, close_issue, comment, update_status. More fields:
         urgency, question, recommendation, context, expires_in_s.
         """
-        told = await self._house.post("requests", {"asked_by": asked_by(), **action})
+        body = {"asked_by": asked_by(), "key": uuid.uuid4().hex, **action}
+        told = await self._riding_over(lambda: self._house.post("requests", body))
         return Asked(told["id"], told["digest"], told["state"])
 
     async def outcome(self, request_id: str, *, wait_s: float | None = None) -> dict[str, Any]:
@@ -166,8 +171,8 @@ class GiteaBridge:
         left_s = self._wait_s if wait_s is None else wait_s
         while True:
             slice_s = min(WAIT_S, left_s)
-            told: dict[str, Any] = await self._house.get(
-                f"requests/{request_id}/wait", timeout_s=slice_s
+            told: dict[str, Any] = await self._riding_over(
+                lambda: self._house.get(f"requests/{request_id}/wait", timeout_s=slice_s)  # noqa: B023
             )
             if told["state"] == "done":
                 return told
@@ -176,6 +181,17 @@ class GiteaBridge:
             left_s -= slice_s
             if left_s <= 0:
                 raise await self._unsettled(told)
+
+    async def _riding_over(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """Ask, and ask again while the house restarts; RESTART_S at most."""
+        until_s = asyncio.get_running_loop().time() + RESTART_S
+        while True:
+            try:
+                return await ask()
+            except HouseUnreachable:
+                if asyncio.get_running_loop().time() >= until_s:
+                    raise
+                await asyncio.sleep(0.5)
 
     async def _settled(self, action: dict[str, Any]) -> dict[str, Any]:
         asked = await self.request(action)

@@ -51,6 +51,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     superseded_by: str = ""
     internal: bool = False
     asked_by: str = ""
+    key: str = ""
     decided_s: float = 0.0
     settled_s: float = 0.0
     history: tuple[Line, ...] = ()

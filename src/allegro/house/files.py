@@ -25,11 +25,13 @@ from allegro.core.approvals import (
     fingerprint,
     issue_token,
     sovereign_kid,
+    unb64url,
 )
 from allegro.core.errors import ConfigError
 from allegro.core.settings import HouseSettings
 
 FIRST_ACCEPTANCE_S = 30 * 86_400
+RECOVERY_JUMP = 2**32
 Passphrase = Callable[[], bytes]
 
 
@@ -212,13 +214,16 @@ def take_seat(files: HouseFiles, sovereign: SigningKey, now_s: float) -> Fleet:
 def rotate_sovereign(
     files: HouseFiles, old: SigningKey, now_s: float, passphrase: bytes | None, *, by_recovery: bool
 ) -> Fleet:
-    """Replace the sovereign key; the old one (or the recovery key) names the new one."""
+    """Replace the sovereign key; the old one (or the recovery key) names the new one.
+
+    The recovery key jumps ahead, so that a thief who rotated first does not stay ahead.
+    """
     fleet = load_fleet(files)
     new = SigningKey.make()
     rotation = Rotation(
         aud=fleet.id,
         key=b64url(new.public),
-        number=fleet.sovereign_number + 1,
+        number=fleet.sovereign_number + (RECOVERY_JUMP if by_recovery else 1),
         exp=int(now_s) + FIRST_ACCEPTANCE_S,
     )
     kid = "recovery" if by_recovery else sovereign_kid(fleet.sovereign_number)
@@ -228,6 +233,7 @@ def rotate_sovereign(
         sovereign=new.public,
         sovereign_number=rotation.number,
         rotations=(*fleet.rotations, token),
+        revocations=_signed_again(fleet.revocations, sovereign_kid(rotation.number), new),
     )
     beside = files.sovereign.with_name("sovereign.key.new")
     beside.unlink(missing_ok=True)
@@ -235,6 +241,16 @@ def rotate_sovereign(
     save_fleet(files, certified(fleet, new, now_s))
     beside.replace(files.sovereign)
     return fleet
+
+
+def _signed_again(tokens: tuple[str, ...], kid: str, key: SigningKey) -> tuple[str, ...]:
+    """Return our own revocations under a new sovereign key: lanes forget the old one."""
+    return tuple(
+        issue_token(
+            msgspec.json.decode(unb64url(token.split(".")[1]), type=Revocation), kid, key.sign
+        )
+        for token in tokens
+    )
 
 
 def rotate_house(files: HouseFiles, sovereign: SigningKey, now_s: float) -> Fleet:

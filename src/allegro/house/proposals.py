@@ -27,7 +27,10 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """A request as a program makes it. `files` maps a path to base64 content, None to delete."""
+    """A request as a program makes it. `files` maps a path to base64 content, None to delete.
+
+    `key` names this asking: asked twice with the same key, it is one request.
+    """
 
     kind: str
     repository: str
@@ -45,6 +48,7 @@ class Proposal(msgspec.Struct, frozen=True):
     context: str = ""
     expires_in_s: float | None = None
     asked_by: str = ""
+    key: str = ""
 
 
 class Pinned(msgspec.Struct, frozen=True):

@@ -55,6 +55,7 @@ class Requests:
         self._listeners: list[Callable[[Request], None]] = []
         self._waiting: dict[str, list[asyncio.Event]] = {}
         self._changing = asyncio.Lock()
+        self._proposing = asyncio.Lock()
 
     def on_change(self, listener: Callable[[Request], None]) -> None:
         self._listeners.append(listener)
@@ -96,10 +97,17 @@ class Requests:
 
     async def propose(self, proposal: Proposal) -> Request:
         """Pin and keep a proposal. Raises EdgeError with a sentence when it cannot be made."""
-        pinned = await pin(proposal, self._ask, self.new_id())
-        return await self._add(
-            pinned, self._document(proposal, pinned), asked_by=proposal.asked_by[:200]
-        )
+        async with self._proposing:
+            for request in self.all():
+                if proposal.key and request.key == proposal.key:
+                    return request
+            pinned = await pin(proposal, self._ask, self.new_id())
+            return await self._add(
+                pinned,
+                self._document(proposal, pinned),
+                asked_by=proposal.asked_by[:200],
+                key=proposal.key[:100],
+            )
 
     async def propose_mirror(self, action: MirrorRequest, repository: str) -> Request:
         """Keep what the house asks of itself: the home of a request on the forge."""
@@ -264,6 +272,7 @@ class Requests:
         internal: bool = False,
         supersedes: str = "",
         asked_by: str = "the house",
+        key: str = "",
     ) -> Request:
         action = pinned.action
         raw = action_bytes(action)
@@ -274,6 +283,7 @@ class Requests:
         needs_approval = needs_of(kind) is Needs.APPROVAL
         request = Request(
             asked_by=asked_by,
+            key=key,
             id=action.id,
             kind=kind,
             digest=action_digest(raw),

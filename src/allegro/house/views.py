@@ -10,6 +10,7 @@ import msgspec
 from allegro.core.documents import Artifact, ReportDocument, Telemetry
 from allegro.core.lifecycle import STAGES, State
 from allegro.core.requests import Request
+from allegro.house.requests import NOT_AGAIN
 
 _REPORT_STATUS = {
     State.DONE: "complete",
@@ -45,7 +46,7 @@ def brief(request: Request) -> dict[str, Any]:
         "commit": request.commit,
         "branch": request.branch,
         "order_number": request.order_number,
-        "superseded_by": request.superseded_by,
+        "superseded_by": "" if request.superseded_by == NOT_AGAIN else request.superseded_by,
         "internal": request.internal,
     }
 

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from allegro import __version__
-from allegro.core.actions import ProposeChange
+from allegro.core.actions import Action, CreatePullRequest, ProposeChange
 from allegro.core.approvals import (
     TYPES,
     RecoveryStop,
@@ -245,11 +245,7 @@ class Desk:
             return await self._refuse(given, permit)
         if not _MARKER.fullmatch(given.marker):
             return await self._refuse(given, Refusal("bad_marker", "32 hex digits"))
-        action = permit.action
-        if isinstance(action, ProposeChange) and not (
-            given.branch.startswith(action.branch)
-            and _SUFFIX.fullmatch(given.branch.removeprefix(action.branch))
-        ):
+        if not _is_branch_of(permit.action, given.branch):
             return await self._refuse(given, Refusal("bad_branch", "not the branch of this action"))
         if self.executor is None:
             return await self._refuse(
@@ -333,3 +329,12 @@ class Desk:
             _log.warning("stop.refused", reason=claims.reason)
             return
         await self.stop(Freeze(claims.freeze, self._clock.now_s(), "recovery key", "recovery stop"))
+
+
+def _is_branch_of(action: Action, branch: str) -> bool:
+    """Say whether the branch that came beside an order is the one its action allows."""
+    if isinstance(action, ProposeChange):
+        return branch.startswith(action.branch) and bool(
+            _SUFFIX.fullmatch(branch.removeprefix(action.branch))
+        )
+    return branch == (action.head if isinstance(action, CreatePullRequest) else "")

@@ -89,12 +89,14 @@ class Executor:
     async def _carry_out(self, permit: Permit, dress: Dress) -> Outcome:
         try:
             repo = await self._reader.repository_by_id(permit.action.repository.id)
-            refusal = await self._against(permit.action, repo, dress)
         except EdgeError as error:
             return "action.void", {"reason": "cannot_look"}, str(error)
-        if repo is None or refusal is not None:
-            told = refusal or Refusal("no_repository", "gone, or our token may not read it")
-            return "action.failed", {"reason": told.reason}, told.detail
+        if repo is None:
+            return (
+                "action.failed",
+                {"reason": "no_repository"},
+                "gone, or our token may not read it",
+            )
         wrote = False
         for _ in range(MAX_STEPS):
             try:
@@ -103,7 +105,8 @@ class Executor:
                 return self._cannot_look(error, wrote)
             if not isinstance(finding, Absent):
                 return self._settled(permit, finding, dress)
-            outcome = await self._write(permit, finding, repo, dress)
+            outcome = None if wrote else await self._against(permit.action, repo, dress)
+            outcome = outcome or await self._write(permit, finding, repo, dress)
             if outcome is not None:
                 return outcome
             wrote = True
@@ -113,12 +116,17 @@ class Executor:
             "the forge took our writes without effect",
         )
 
-    async def _against(
-        self, action: Action, repo: Repository | None, dress: Dress
-    ) -> Refusal | None:
-        """Check the change token and the repository before the first write of a change (G9)."""
-        if repo is None:
+    async def _against(self, action: Action, repo: Repository, dress: Dress) -> Outcome | None:
+        """Check repository and change token before the first write (G9). None when all is well."""
+        try:
+            refusal = await self._refusal(action, repo, dress)
+        except EdgeError as error:
+            return "action.void", {"reason": "cannot_audit"}, str(error)
+        if refusal is None:
             return None
+        return "action.failed", {"reason": refusal.reason}, refusal.detail
+
+    async def _refusal(self, action: Action, repo: Repository, dress: Dress) -> Refusal | None:
         if repo.archived:
             return Refusal("archived", "the repository is archived")
         if not isinstance(action, ProposeChange | CreatePullRequest):

@@ -61,12 +61,12 @@ class GiteaWriter:
                 body = {"body": rendered_body(action, dress.marker)}
                 await self._send("PATCH", repo, f"/issues/comments/{target}", body)
             case UpdateStatus(), WriteStep.LABEL:
-                await self._label(repo, action.issue, [STATUS_SCOPE + action.status])
+                await self._label(repo, action.issue, [STATUS_SCOPE + action.status], replace=True)
             case MarkSeen(), WriteStep.LABEL:
                 names = [action.label]
                 if action.status is not None:
                     names.append(STATUS_SCOPE + action.status)
-                await self._label(repo, action.issue, names)
+                await self._label(repo, action.issue, names, replace=False)
             case CloseIssue(), WriteStep.CLOSE:
                 await self._send("PATCH", repo, f"/issues/{action.issue}", {"state": "closed"})
             case _:
@@ -109,17 +109,19 @@ class GiteaWriter:
     ) -> None:
         body = {
             "base": action.base,
-            "head": dress.branch,
+            "head": dress.branch if isinstance(action, ProposeChange) else action.head,
             "title": action.title,
             "body": rendered_body(action, dress.marker),
         }
         await self._send("POST", repo, "/pulls", body, dress.change_token)
 
-    async def _label(self, repo: Repository, issue: int, names: list[str]) -> None:
+    async def _label(
+        self, repo: Repository, issue: int, names: list[str], *, replace: bool
+    ) -> None:
         ids = [await self._label_id(repo, name) for name in names]
         await self._send("POST", repo, f"/issues/{issue}/labels", {"labels": ids})
         wanted = {name for name in names if is_status(name)}
-        if not wanted:
+        if not wanted or not replace:
             return
         path = f"{self._reader.path_of(repo)}/issues/{issue}/labels"
         held = await self._http.get(path, wire.nullable(wire.Label))
