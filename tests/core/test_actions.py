@@ -196,3 +196,19 @@ def test_no_field_of_an_action_may_be_added_or_left_out() -> None:
 def test_content_is_base64_of_the_file() -> None:
     content = base64.b64encode(bytes(range(256))).decode()
     assert file_change(content=content).raw() == bytes(range(256))
+
+
+def test_a_path_below_another_of_the_same_change_is_a_fault() -> None:
+    files = (file_change(path="roses"), file_change(path="roses/red"))
+    assert any("lies below another" in fault for fault in action_faults(change(files=files)))
+    apart = (file_change(path="roses-red"), file_change(path="roses/red"))
+    assert not action_faults(change(files=apart))
+
+
+def test_our_branch_leaves_room_for_its_suffix() -> None:
+    assert not action_faults(change(branch="b" * 80))
+    assert any("80 characters" in fault for fault in action_faults(change(branch="b" * 81)))
+
+
+def test_a_path_like_an_option_is_a_fault() -> None:
+    assert action_faults(change(files=(file_change(path="-rf"),)))

@@ -19,7 +19,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 WRITERS = sorted((PACKAGE / "adapters").rglob("writer.py"))
 WRITING_VERBS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # the kill-point runner starts a real lane
-RUNNER_MAY_IMPORT = {"allegro.lane.app", "allegro.config"}
+RUNNER_MAY_IMPORT = {"allegro.lane.app", "allegro.lane.outside", "allegro.config"}
 ALLOWED_IN_CORE = frozenset({"msgspec", "rfc8785"}) | sys.stdlib_module_names
 
 

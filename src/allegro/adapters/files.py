@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import msgspec
 
-from allegro.core.errors import EdgeError
+from allegro.core.errors import ConfigError, EdgeError
 
 T = TypeVar("T")
 
@@ -51,3 +52,14 @@ def free_bytes(path: Path) -> int:
         return shutil.disk_usage(path).free
     except OSError:
         return 0
+
+
+def hold_folder(folder: Path, who: str) -> IO[str]:
+    """Hold a state folder until the returned file is closed. Raises ConfigError when it is held."""
+    handle = (folder / "running.lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise ConfigError((f"{who} runs on this state folder; stop it first",)) from error
+    return handle

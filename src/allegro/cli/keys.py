@@ -81,7 +81,10 @@ def recovery_stop(config: Path) -> None:
     try:
         click.echo(f"{run_async(bring())} lanes told")
     except HouseUnreachable as error:
-        raise Failure(f"{error}\nthe signed stop, to be brought by hand:\n{token}", 3) from error
+        raise Failure(
+            f"{error}\nno lane was told: end them on their own machines, systemctl stop allegro-lane",
+            3,
+        ) from error
 
 
 @click.group()

@@ -16,6 +16,7 @@ from allegro.core.issues import STATUSES
 MAX_TITLE = 255
 MAX_BODY_BYTES = 60_000
 MAX_FILES = 300
+MAX_OWN_BRANCH = 80  # a forge takes 100 characters, and ours gets a suffix
 MAX_CONTENT_BYTES = 4 * 1024 * 1024
 MAX_ACTION_BYTES = 8 * 1024 * 1024
 CI_PREFIXES = (".gitea/", ".forgejo/", ".github/workflows/")
@@ -262,6 +263,9 @@ def _pull_faults(base: str, head: str, title: str, body: str) -> list[str]:
 def _change_faults(action: ProposeChange) -> list[str]:
     faults = _pull_faults(action.base, action.branch, action.title, action.body)
     faults += _commit_faults(base_commit=action.base_commit)
+    if len(action.branch) > MAX_OWN_BRANCH:
+        faults.append(f"branch must not be longer than {MAX_OWN_BRANCH} characters")
+    faults += _nested_faults([change.path for change in action.files])
     if not 0 < len(action.files) <= MAX_FILES:
         faults.append(f"files must be 1 to {MAX_FILES}")
     seen: set[str] = set()
@@ -283,10 +287,20 @@ def _change_faults(action: ProposeChange) -> list[str]:
     return faults
 
 
+def _nested_faults(paths: list[str]) -> list[str]:
+    named = set(paths)
+    return [
+        f"{path!r} lies below another path of the same change"
+        for path in paths
+        if any(path[:at] in named for at, char in enumerate(path) if char == "/")
+    ]
+
+
 def _file_faults(change: FileChange) -> list[str]:
     faults = []
     parts = change.path.split("/")
     bad = any(part in {"", ".", ".."} or part.casefold() == ".git" for part in parts)
+    bad = bad or change.path.startswith("-")
     if bad or not change.path.isprintable() or "\\" in change.path or len(change.path) > 500:
         faults.append(f"not a usable path: {change.path!r}")
     if change.mode not in FILE_MODES:

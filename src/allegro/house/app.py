@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import msgspec
 import structlog
 
 from allegro.adapters.clock import SystemClock, SystemDice
+from allegro.adapters.files import hold_folder
 from allegro.adapters.notify import notify, watchdog_s
 from allegro.adapters.signatures import verify
 from allegro.adapters.sqlite.archive import open_archive
@@ -77,7 +77,7 @@ class _House:
         """Open archive and ledger, then the socket, then dial."""
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, self._stopping.set)
-        self._lock()
+        self._stack.callback(hold_folder(self._files.folder, "another house").close)
         settings = self._settings
         quota = int(settings.archive.quota_gb * 1e9)
         self._archive = open_archive(self._files.archive, quota_bytes=quota)
@@ -159,17 +159,6 @@ class _House:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
         _log.info("house.stopped")
-
-    def _lock(self) -> None:
-        """Hold the state folder: a second house on the same folder is refused."""
-        handle = (self._files.folder / "house.lock").open("w")
-        self._stack.callback(handle.close)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(
-                ("another house runs on this state folder; stop it first",)
-            ) from error
 
     def _sign(self, message: bytes) -> bytes:
         return self._key.sign(message)  # the key of now: it may have been rotated

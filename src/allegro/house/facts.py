@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from allegro import __version__
 from allegro.core.errors import EdgeError
 from allegro.core.freeze import FreezeSet
@@ -20,6 +22,7 @@ from allegro.house.lanes import Lanes
 from allegro.house.orders import Orders
 
 LOW_DISK_BYTES = 500_000_000
+MAX_FACTS = 200
 
 
 class Facts:
@@ -221,14 +224,15 @@ class Facts:
                     told = await link.ask("doctor", {})
                 except EdgeError as error:
                     return [*facts, _fact(name + "doctor", "bad", str(error), "link")]
-                facts += [{**fact, "what": name + str(fact.get("what", ""))} for fact in told]
+                facts += _told_facts(name, told)
         return facts
 
     async def _lane_status(self, name: str) -> Any:
         for link_name, _, link in self._lanes.linked():
             if link_name == name:
                 try:
-                    return await link.ask("status", {}, 3.0)
+                    told = await link.ask("status", {}, 3.0)
+                    return told if isinstance(told, dict) else {"error": "no status was told"}
                 except EdgeError as error:
                     return {"error": str(error)}
         return None
@@ -239,6 +243,26 @@ def _fact(what: str, verdict: str, told: str, source: str, mend: str = "") -> di
         "what": what, "verdict": verdict, "told": told, "source": source, "age_s": 0.0,
         "mend": mend,
     }  # fmt: skip
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """One of a lane's own facts, as far as it is one."""
+
+    what: str
+    verdict: str
+    told: str
+    source: str
+    age_s: float = 0.0
+    mend: str = ""
+
+
+def _told_facts(name: str, told: object) -> list[dict[str, Any]]:
+    """Return what a lane told of itself, or that it cannot be read."""
+    try:
+        facts = msgspec.convert(told, list[_Told])
+    except msgspec.ValidationError as error:
+        return [_fact(name + "doctor", "bad", f"its answer cannot be read: {error}", "link")]
+    return [{**msgspec.to_builtins(fact), "what": name + fact.what} for fact in facts[:MAX_FACTS]]
 
 
 def _read(path: Path) -> bytes:

@@ -9,7 +9,7 @@ import structlog
 
 from allegro.core.actions import MirrorRequest, RepositoryRef
 from allegro.core.errors import EdgeError
-from allegro.core.lifecycle import State, Step
+from allegro.core.lifecycle import State
 from allegro.core.ports import Clock
 from allegro.core.render import fence
 from allegro.core.requests import Request, parsed
@@ -19,6 +19,7 @@ from allegro.house.proposals import Ask
 from allegro.house.requests import Requests
 
 _log = structlog.get_logger()
+_LOST = frozenset({State.EXPIRED, State.WITHDRAWN, State.FAILED, State.STALE})
 _SHOWN = frozenset(
     {State.PROPOSED, State.DONE, State.FAILED, State.CONFLICT, State.STALE, State.EXPIRED,
      State.WITHDRAWN, State.REJECTED}
@@ -49,6 +50,8 @@ class Mirror:
         """Keep homes up to date. A forge that cannot be asked now is asked again later."""
         if not self._settings.mirror:
             return
+        for request in self._requests.all():
+            self._changed(request)
         while True:
             request = await self._queue.get()
             try:
@@ -66,9 +69,6 @@ class Mirror:
         place, number = home
         world = await self._ask("pin_repository", {"repository": place, "number": number})
         repo = world["repository"]
-        for older in self._requests.all():
-            if older.internal and older.state is State.APPROVED and _mirrors(older, request):
-                await self._requests.take_step(older, Step.WITHDRAW, "a newer mirror follows")
         action = MirrorRequest(
             id=self._requests.new_id(),
             forge=world["forge"],
@@ -77,8 +77,19 @@ class Mirror:
             request=request.id,
             body=mirror_text(request, private=repo["private"]),
         )
+        if self._is_mirrored(request, action.body):
+            return
         await self._requests.propose_mirror(action, repo["name"])
         self._kick()
+
+    def _is_mirrored(self, request: Request, body: str) -> bool:
+        """Whether the newest mirror that was asked for says this already."""
+        mirrors = [r for r in self._requests.all() if r.internal and _mirrors(r, request)]
+        newest = max(mirrors, key=lambda mirror: mirror.created_s, default=None)
+        if newest is None or newest.state in _LOST:
+            return False
+        action = parsed(newest)
+        return isinstance(action, MirrorRequest) and action.body == body
 
     def _home(self, request: Request) -> tuple[str, int] | None:
         issue = getattr(parsed(request), "issue", 0)

@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import signal
 import ssl
-from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import structlog
 from aiohttp import web
 
 from allegro.adapters.clock import SystemClock, SystemDice
 from allegro.adapters.council import LocalCouncil
-from allegro.adapters.files import free_bytes, read_state, write_state
+from allegro.adapters.files import free_bytes, hold_folder, read_state, write_state
 from allegro.adapters.gitea.http import GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.adapters.gitea.writer import GiteaWriter
@@ -30,7 +30,7 @@ from allegro.core.events import Event
 from allegro.core.freeze import UNKNOWN, FreezeSet
 from allegro.core.gate import LaneTrust
 from allegro.core.pairing import Paired
-from allegro.core.ports import Clock, Council, Dice, ForgeReader, ForgeWriter, Journal, Sealer
+from allegro.core.ports import Clock, Dice
 from allegro.core.settings import LaneSettings
 from allegro.core.timestamps import rfc3339
 from allegro.lane.auditor import Auditor
@@ -39,6 +39,7 @@ from allegro.lane.desk import Desk
 from allegro.lane.executor import Executor
 from allegro.lane.files import LaneFiles, load_pairing
 from allegro.lane.forge import ForgeDuty
+from allegro.lane.outside import Ports, Wrap
 from allegro.lane.queries import Queries
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
@@ -54,25 +55,6 @@ DISK_S = 5.0
 AGE_S = 3600.0
 LEASE_S = 15.0
 STOP_S = 5.0
-
-
-class Ports:
-    """Everything outside, so that a test can put a fault between duty and adapter."""
-
-    def __init__(
-        self, *, clock: Clock, dice: Dice, journal: Journal, sealer: Sealer,
-        reader: ForgeReader, writer: ForgeWriter, council: Council,
-    ) -> None:  # fmt: skip
-        self.clock = clock
-        self.dice = dice
-        self.journal = journal
-        self.sealer = sealer
-        self.reader = reader
-        self.writer = writer
-        self.council = council
-
-
-Wrap = Callable[[Ports], Ports]
 
 
 async def run(
@@ -134,6 +116,7 @@ class _Lane:
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
         self._listener: LinkListener | None = None
+        self._lock: IO[str] | None = None
         self._sqlite: SqliteJournal | None = None
         self._stopping = asyncio.Event()
         self._duty: ForgeDuty | None = None
@@ -143,6 +126,7 @@ class _Lane:
         settings, clock = self._settings, self._clock
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, self._stopping.set)
+        self._lock = hold_folder(self._files.folder, "another lane")
         self._sqlite = await open_journal(
             self._files.journal,
             cap_bytes=settings.journal.cap_mb * 1_000_000,
@@ -231,6 +215,8 @@ class _Lane:
         await self._http.close()
         if self._sqlite is not None:
             await self._sqlite.close()
+        if self._lock is not None:
+            self._lock.close()
         _log.info("lane.stopped")
 
     def _house_heard_s(self) -> float | None:

@@ -121,7 +121,9 @@ class Executor:
         try:
             refusal = await self._refusal(action, repo, dress)
         except EdgeError as error:
-            return "action.void", {"reason": "cannot_audit"}, str(error)
+            if error.transient:
+                return "action.void", {"reason": "cannot_audit"}, str(error)
+            return "action.failed", {"reason": error.kind or "cannot_audit"}, str(error)
         if refusal is None:
             return None
         return "action.failed", {"reason": refusal.reason}, refusal.detail

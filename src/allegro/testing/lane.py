@@ -33,7 +33,8 @@ from allegro.config import load_lane
 from allegro.core.events import Event
 from allegro.core.ports import Clock, Dice, ForgeReader, ForgeWriter, Journal
 from allegro.core.timestamps import rfc3339
-from allegro.lane.app import Ports, run
+from allegro.lane.app import run
+from allegro.lane.outside import Ports
 
 STEPS = ("branch", "commit", "pull", "comment", "edit", "label", "close")
 POINTS = (
