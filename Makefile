@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CODE := src tests bench
 TRIALS ?= 200
 SEED ?= 1
 
@@ -21,14 +22,14 @@ demo: $(VENV)/.run
 	@$(BIN)/allegro demo $(if $(ASK),--ask,) $(if $(JSON),--json,)
 
 quick: $(VENV)/.test
-	$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
+	$(BIN)/ruff check $(CODE) && $(BIN)/ruff format --check -q $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/core tests/link tests/duties
 
 test: $(VENV)/.test
 	@scripts/setup.sh hint
-	$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
+	$(BIN)/ruff check $(CODE) && $(BIN)/ruff format --check -q $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
@@ -46,7 +47,7 @@ docs: $(VENV)/.test
 	$(BIN)/python -m tests.docs.render
 
 fix: $(VENV)/.test
-	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	$(BIN)/ruff check --fix $(CODE) ; $(BIN)/ruff format $(CODE)
 
 lock: $(VENV)/.test
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/run.txt requirements/run.in
