@@ -8,6 +8,9 @@ import random
 import shutil
 import signal
 from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
 
 from allegro.core.canonical import keyed_hex
 
@@ -117,7 +120,12 @@ def answer_goes_wrong(kind: str, write: str, fault: str) -> Case:
 
     async def case(theatre: Theatre, dice: random.Random, tag: str) -> Want:
         path = "/comments$" if write == "comment" else WRITES[write]
-        rule = {"kind": fault, "method": "POST", "path": path, "count": dice.choice((1, 1, 2))}
+        rule: dict[str, Any] = {
+            "kind": fault,
+            "method": "POST",
+            "path": path,
+            "count": dice.choice((1, 1, 2)),
+        }
         if fault == "slow":
             rule |= {"seconds": 1.5, "count": 1}
         if fault == "status":
@@ -161,7 +169,7 @@ async def branch_is_squatted(theatre: Theatre, dice: random.Random, tag: str) ->
             title=f"squat {tag}", body=want.body,
         )  # fmt: skip
     await approve(theatre, want)
-    return await done(theatre, Want(**{**_fields(want), "state": "conflict", "count": 0}))
+    return await done(theatre, msgspec.structs.replace(want, state="conflict", count=0))
 
 
 async def marker_is_taken(theatre: Theatre, dice: random.Random, tag: str) -> Want:
@@ -191,7 +199,11 @@ async def marker_is_taken(theatre: Theatre, dice: random.Random, tag: str) -> Wa
 async def head_moved(theatre: Theatre, dice: random.Random, tag: str) -> Want:
     """The branch moved after the approval: stale, and asked again."""
     want = await propose(theatre, "create_pr", tag)
-    move = {"repo": REPOSITORY, "branch": f"ready-{tag}", "files": {"late.txt": tag}}
+    move: dict[str, Any] = {
+        "repo": REPOSITORY,
+        "branch": f"ready-{tag}",
+        "files": {"late.txt": tag},
+    }
     if dice.random() < 0.5:
         await theatre.act("commit", user=PERSON, **move)
         await approve(theatre, want)
@@ -200,7 +212,7 @@ async def head_moved(theatre: Theatre, dice: random.Random, tag: str) -> Want:
         await approve(theatre, want)
         await theatre.act("commit", user=PERSON, **move)
         await theatre.start_lane()
-    return await done(theatre, Want(**{**_fields(want), "state": "stale", "count": 0}))
+    return await done(theatre, msgspec.structs.replace(want, state="stale", count=0))
 
 
 async def disk_goes_back(theatre: Theatre, dice: random.Random, tag: str) -> Want:
@@ -240,10 +252,6 @@ async def house_sleeps(theatre: Theatre, dice: random.Random, tag: str) -> Want:
         await asyncio.sleep(dice.choice((0.5, 3.0)))
         await theatre.stage.start_house()
     return await done(theatre, want)
-
-
-def _fields(want: Want) -> dict[str, object]:
-    return {name: getattr(want, name) for name in want.__struct_fields__}
 
 
 CASES: dict[str, Case] = {
