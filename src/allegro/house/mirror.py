@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 import structlog
 
 from allegro.core.actions import MirrorRequest, RepositoryRef
 from allegro.core.errors import EdgeError
+from allegro.core.issues import Repository
 from allegro.core.lifecycle import State
 from allegro.core.ports import Clock
 from allegro.core.render import fence
@@ -68,18 +70,22 @@ class Mirror:
             return
         place, number = home
         world = await self._ask("pin_repository", {"repository": place, "number": number})
-        repo = world["repository"]
+        try:
+            repo = msgspec.convert(world["repository"], Repository)
+            forge = msgspec.convert(world["forge"], str)
+        except (KeyError, TypeError, msgspec.ValidationError) as error:
+            raise EdgeError("the lane's answer cannot be read", transient=False) from error
         action = MirrorRequest(
             id=self._requests.new_id(),
-            forge=world["forge"],
-            repository=RepositoryRef(repo["id"], repo["name"]),
+            forge=forge,
+            repository=RepositoryRef(repo.id, repo.name),
             issue=number,
             request=request.id,
-            body=mirror_text(request, private=repo["private"]),
+            body=mirror_text(request, private=repo.private),
         )
         if self._is_mirrored(request, action.body):
             return
-        await self._requests.propose_mirror(action, repo["name"])
+        await self._requests.propose_mirror(action, repo.name)
         self._kick()
 
     def _is_mirrored(self, request: Request, body: str) -> bool:

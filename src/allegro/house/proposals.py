@@ -83,7 +83,10 @@ async def pin(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
         raise EdgeError(
             f"{proposal.kind!r} cannot be asked for; known: {', '.join(makers)}", transient=False
         )
-    return await make(proposal, ask, id_)
+    try:
+        return await make(proposal, ask, id_)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:  # a lane's words are foreign
+        raise EdgeError(f"the lane's answer cannot be read: {error!r}", transient=False) from error
 
 
 async def _pin_plain(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
