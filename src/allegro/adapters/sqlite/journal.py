@@ -249,7 +249,7 @@ class SqliteJournal:
         reconcile journals what still exists.
         """
 
-        def job(connection: sqlite3.Connection) -> tuple[str, ...]:
+        def job(connection: sqlite3.Connection) -> tuple[tuple[str, ...], Position]:
             rows = connection.execute(
                 "SELECT DISTINCT subject FROM entry"
                 " WHERE at_s < ? AND body IS NOT NULL AND subject != '' AND shed > 0",
@@ -257,9 +257,11 @@ class SqliteJournal:
             ).fetchall()
             self._tell(connection, age_out(connection, self._room, older_than_s), "age")
             connection.executemany("DELETE FROM version WHERE subject = ?", rows)
-            return tuple(row[0] for row in rows)
+            return tuple(row[0] for row in rows), self._head
 
-        return await self._worker.run(job)
+        subjects, self._published = await self._worker.run(job)
+        self._forget_tail()  # it still holds what was given up, and not the event that says so
+        return subjects
 
     async def close(self) -> None:
         await self._worker.close()

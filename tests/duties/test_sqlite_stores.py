@@ -1,0 +1,194 @@
+"""The journal and the archive on real SQLite files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
+from allegro.adapters.sqlite.journal import SqliteJournal, open_journal
+from allegro.core.errors import EdgeError, JournalFull, Refusal
+from allegro.core.events import Event, decode_event, encode_event
+from allegro.core.marks import Mark
+from allegro.core.sequence import Kept, Position, ShedEntry, follow, start
+
+TIME = "2030-01-01T00:00:00Z"
+
+
+def event(id_: str, type_: str = "x.kept", subject: str = "", size: int = 0) -> Event:
+    return Event(id_, type_, "lane:a", TIME, subject=subject, data={"pad": "p" * size})
+
+
+def gap_event(reason: str, shed: int, count: int, first: int, last: int) -> Event:
+    told = {"reason": reason, "class": shed, "count": count, "first": first, "last": last}
+    return Event(f"gap-{reason}-{first}-{last}", "journal.gap", "lane:a", TIME, data=told)
+
+
+class Wall:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def make(path: Path, now_s: Callable[[], float], cap_bytes: int = 10**6) -> SqliteJournal:
+    return await open_journal(
+        path, cap_bytes=cap_bytes, reserved_share=0.1, new_id="j1", now_s=now_s, gap_event=gap_event
+    )
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
+    made = await make(tmp_path / "journal.db", Wall())
+    yield made
+    await made.close()
+
+
+async def everything(journal: SqliteJournal) -> list[Kept | ShedEntry]:
+    found: list[Kept | ShedEntry] = []
+    while more := await journal.read(journal.acked.seq + len(found), 10**9):
+        found += more
+    return found
+
+
+async def test_appends_that_gather_keep_their_order_and_one_chain(journal: SqliteJournal) -> None:
+    await asyncio.gather(*(journal.append([event(f"e{n}")]) for n in range(500)))
+
+    entries = await everything(journal)
+
+    ids = [decode_event(entry.body).id for entry in entries if isinstance(entry, Kept)]
+    assert ids == [f"e{n}" for n in range(500)]
+    assert follow(start("j1"), 1, entries) == journal.head
+
+
+async def test_tail_and_disk_tell_the_same_also_after_shedding(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = await make(path, Wall(), cap_bytes=20_000)
+    for n in range(60):
+        await journal.append([event(f"e{n}", "session.delta", size=500)])
+    from_memory = await everything(journal)
+    head = journal.head
+    await journal.close()
+    again = await make(path, Wall(), cap_bytes=20_000)
+    assert await everything(again) == from_memory
+    assert follow(start("j1"), 1, from_memory) == head
+    assert any(isinstance(entry, ShedEntry) for entry in from_memory)
+    await again.close()
+
+
+async def test_a_mark_and_its_events_are_one_commit(journal: SqliteJournal) -> None:
+    await journal.append([event("e1")], ("acme/web", Mark(7, 8.0)))
+    before = journal.head
+    with pytest.raises((EdgeError, TypeError, OverflowError)):
+        await journal.append([event("e2")], ("acme/web", Mark(2**70, 9.0)))
+
+    assert await journal.marks() == {"acme/web": Mark(7, 8.0)}
+    assert journal.head == before
+    end = await journal.append([event("e3")])
+    assert follow(start("j1"), 1, await everything(journal)) == end
+    assert end.seq == 2
+
+
+async def test_overflow_sheds_deltas_first_and_never_what_is_reserved(tmp_path: Path) -> None:
+    journal = await make(tmp_path / "j.db", Wall(), cap_bytes=40_000)
+    kinds = ("session.delta", "session.tool", "lane.metric", "forge.snapshot.issue",
+             "action.receipt")  # fmt: skip
+    for n in range(8):
+        await journal.append([event(f"{k}{n}", k, subject="s", size=400) for k in kinds])
+    gone: dict[str, int] = {}
+    for n in range(8, 40):
+        await journal.append([event(f"session.delta{n}", "session.delta", size=400)])
+        await journal.append([event(f"action.receipt{n}", "action.receipt", size=400)])
+        for entry in await everything(journal):
+            if isinstance(entry, ShedEntry):
+                gone.setdefault(str(entry.shed), n)
+    kept = [
+        decode_event(entry.body).id
+        for entry in await everything(journal)
+        if isinstance(entry, Kept)
+    ]
+    assert [id_ for id_ in kept if id_.startswith("action.receipt")] == [
+        f"action.receipt{n}" for n in range(40)
+    ]
+    first = {int(shed): n for shed, n in gone.items()}
+    assert list(first.values()) == sorted(first.values())
+    assert max(first) == 5
+    assert "0" not in gone
+    await journal.close()
+
+
+async def test_a_full_journal_refuses_and_an_acknowledgement_makes_room(tmp_path: Path) -> None:
+    journal = await make(tmp_path / "j.db", Wall(), cap_bytes=10_000)
+    while journal.has_room:
+        await journal.append([event(f"e{journal.head.seq}", size=500)])
+    with pytest.raises(JournalFull):
+        await journal.append([event("one more")])
+    assert not journal.has_room
+    await journal.append([event("r", "action.receipt")])  # the reserved share is open
+    await journal.acknowledge(journal.head)
+    assert journal.has_room
+    await journal.append([event("later")])
+    await journal.close()
+
+
+async def test_only_a_place_in_this_journal_can_be_acknowledged(journal: SqliteJournal) -> None:
+    end = await journal.append([event("e1"), event("e2")])
+    for wrong in (
+        Position("other", 1, end.chain), Position("j1", 2, bytes(32)), Position("j1", 9, end.chain)
+    ):  # fmt: skip
+        await journal.acknowledge(wrong)
+    assert len(await everything(journal)) == 2
+    await journal.acknowledge(end)
+    assert (await everything(journal), journal.acked) == ([], end)
+
+
+async def test_a_restart_tells_everything_again_under_a_new_id(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = await make(path, Wall())
+    first = await journal.append([event("e1")])
+    await journal.append([event("e2"), event("e3")])
+    await journal.acknowledge(first)
+    bodies = await everything(journal)
+    await journal.restart("j2", "the disk went back")
+    assert await everything(journal) == bodies
+    assert journal.head.journal == "j2"
+    assert journal.head.seq == 2
+    await journal.close()
+    again = await make(path, Wall())
+    assert follow(start("j2"), 1, await everything(again)) == again.head
+    await again.close()
+
+
+async def test_age_gives_up_all_but_the_reserved_and_says_so_at_once(tmp_path: Path) -> None:
+    wall = Wall()
+    journal = await make(tmp_path / "j.db", wall)
+    await journal.append([event("old"), event("receipt", "action.receipt")])
+    wall.now_s += 7 * 86_400
+    await journal.append([event("new")])
+    await journal.age_out(wall.now_s - 3600)
+    shapes = [
+        decode_event(entry.body).type if isinstance(entry, Kept) else entry.reason
+        for entry in await everything(journal)
+    ]
+    assert shapes == ["age", "action.receipt", "x.kept", "journal.gap"]
+    await journal.close()
+
+
+async def test_the_archive_takes_each_event_once_and_names_gaps(tmp_path: Path) -> None:
+    archive: SqliteArchive = open_archive(tmp_path / "a.db", quota_bytes=10**6)
+    entries: list[Kept | ShedEntry] = [
+        Kept(encode_event(event("e1"))),
+        ShedEntry(bytes(32), "overflow", 5),
+    ]
+    await archive.take("a", "j1", 1, entries, 1.0)
+    assert isinstance(await archive.take("a", "j1", 2, entries, 1.0), Refusal)
+    taken = await archive.take("a", "j2", 1, [*entries, Kept(b"no event")], 2.0)
+    assert not isinstance(taken, Refusal)
+    assert (taken.fresh, taken.rejected) == (0, 1)
+    assert [gap[2:7] for gap in await archive.gaps()] == [(2, 2, 1, 5, "overflow")] * 2
+    assert len(await archive.events(0, 10)) == 1
+    await archive.close()
