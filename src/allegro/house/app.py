@@ -103,7 +103,8 @@ class _House:
         self._follow = Follow(
             self._archive, self._ledger, self._requests, self._clock, self._dice,
             began_s=self._fleet.began_s, open_words=self._open_words,
-            is_linked=lambda: bool(self._lanes.linked()), journals_home=self._lanes.all_home, freeze=self._freeze, alert=self._alert,
+            is_linked=lambda: bool(self._lanes.linked()), journals_home=self._lanes.all_home,
+            ask=self._lanes.ask, freeze=self._freeze, alert=self._alert,
         )  # fmt: skip
         facts = Facts(
             settings, self._files, self._archive, self._ledger, self._lanes, self._orders,

@@ -10,14 +10,16 @@ from typing import Any
 import structlog
 
 from allegro.core.errors import EdgeError, Refusal
-from allegro.core.events import Event, decode_event
+from allegro.core.events import Event, decode_event, encode_event
 from allegro.core.freeze import Freeze
 from allegro.core.lifecycle import State, Step
 from allegro.core.matching import Altered, BotWrite, Receipt, Unmatched, Waiting, judge
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Request
 from allegro.core.stores import Archive, Archived, Ledger
+from allegro.core.timestamps import rfc3339
 from allegro.house.orders import ordered, receipts_of
+from allegro.house.proposals import Ask
 from allegro.house.requests import Requests
 
 _log = structlog.get_logger()
@@ -28,7 +30,8 @@ TROUBLE_S = 5.0
 MAX_TEXT = 1_000
 
 _FOLLOWED = (
-    "action.", "forge.snapshot.", "audit.", "freeze.", "forge.unreachable", "forge.recovered",
+    "action.", "forge.snapshot.", "audit.", "freeze.", "forge.reconciled", "forge.unreachable",
+    "forge.recovered",
 )  # fmt: skip
 _STEPS = {
     "action.intent": Step.INTENT,
@@ -50,7 +53,7 @@ class Follow:
     def __init__(
         self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock,
         dice: Dice, *, began_s: float, open_words: Callable[[Event], Any],
-        is_linked: Callable[[], bool], journals_home: Callable[[], bool], freeze: Callable[[Freeze], Any],
+        is_linked: Callable[[], bool], journals_home: Callable[[], bool], ask: Ask, freeze: Callable[[Freeze], Any],
         alert: Callable[[str, str], None],
     ) -> None:  # fmt: skip
         self._archive = archive
@@ -61,12 +64,14 @@ class Follow:
         self._began_s = began_s
         self._open_words = open_words
         self._is_linked = is_linked
+        self._ask = ask
         self._journals_home = journals_home
         self._freeze = freeze
         self._alert = alert
         self._bots: frozenset[int] = frozenset()
         self._grew = asyncio.Event()
         self._waiting_from: dict[str, float] = {}
+        self._to_compare: dict[int, int] = {}
 
     def kick(self) -> None:
         self._grew.set()
@@ -80,6 +85,7 @@ class Follow:
                 await self._read_on()
                 await self._match()
                 await self._renew_stale()
+                await self._compare()
                 pause_s = RECHECK_S if await self._ledger.bot_writes() else IDLE_S
             except EdgeError as error:  # a disk that refuses: the cursor stands, nothing is lost
                 _log.error("follow.blocked", error=str(error))
@@ -96,6 +102,36 @@ class Follow:
                 return
             row = scanned
             await self._ledger.set_number("followed", row)
+
+    async def _compare(self) -> None:
+        """After a reconcile: what the archive holds to exist and the lane does not has vanished.
+
+        A lane whose disk went back does not know what it once told, so the house asks.
+        """
+        while self._to_compare and self._is_linked():
+            repository, row = next(iter(self._to_compare.items()))
+            told = await self._ask("listing", {"repository": repository})
+            self._to_compare.pop(repository)
+            held = _subjects(told)
+            living = await self._archive.living(repository, row)
+            gone = [subject for subject in living if _tail(subject) not in held]
+            events = [self._vanished(subject, repository) for subject in gone]
+            if events:
+                await self._archive.add(events, self._clock.now_s())
+
+    def _vanished(self, subject: str, repository: int) -> bytes:
+        now_s = self._clock.now_s()
+        data = {"repository": repository, "vanished": True, "updated_s": int(now_s)}
+        return encode_event(
+            Event(
+                id=self._dice.token(16).hex(),
+                type="forge.vanished",
+                source="house",
+                time=rfc3339(now_s),
+                subject=subject,
+                data=data,
+            )
+        )
 
     async def _renew_stale(self) -> None:
         """Bring stale requests back, pinned to the world of now; one that cannot be is told."""
@@ -115,6 +151,8 @@ class Follow:
             return
         if event.type in _STEPS:
             await self._act(archived, event)
+        elif event.type == "forge.reconciled":
+            self._to_compare[_number(event.data.get("repository"))] = archived.row
         elif event.type == "audit.done":
             await self._learn_bots(event)
         elif event.type.startswith("forge.snapshot."):
@@ -264,6 +302,20 @@ def bot_write(event: Event, seen_s: float, bots: frozenset[int], began_s: float)
             return BotWrite(event.id, "issue", target, number, "", seen_s)
         case _:
             return None
+
+
+def _subjects(told: object) -> set[str]:
+    """Return the ends of the subjects a lane lists."""
+    listing = told if isinstance(told, dict) else {}
+    issues, comments = listing.get("issues"), listing.get("comments")
+    if not isinstance(issues, list) or not isinstance(comments, list):
+        raise EdgeError("the lane's listing cannot be read", transient=True)
+    return {f"#{number}" for number in issues} | {f"/comment/{id_}" for id_ in comments}
+
+
+def _tail(subject: str) -> str:
+    at = subject.find("#") if "#" in subject else subject.find("/comment/")
+    return subject[at:]
 
 
 def _number(value: object) -> int:

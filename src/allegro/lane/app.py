@@ -324,7 +324,12 @@ class _Lane:
         )  # fmt: skip
         self.desk.executor = executor
         self.desk.queries = Queries(
-            ports.reader, executor.looking, bots, self.state.forge, self.recorder.content
+            ports.reader,
+            executor.looking,
+            bots,
+            self.state.forge,
+            self.recorder.content,
+            taking.listing,
         )
         self.status.reader = ports.reader
         return duty

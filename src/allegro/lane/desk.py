@@ -202,6 +202,7 @@ class Desk:
             name = self._dice.token(8).hex()
             await journal.restart(name, decision.reason)
             await self._recorder.tell("journal.restarted", words=decision.reason)
+            self._state.reconcile = True
             after = journal.acked
         else:
             assert isinstance(decision, Continue)

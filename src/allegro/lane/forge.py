@@ -128,6 +128,10 @@ class ForgeDuty:
         self._triage.new_cycle()
         if self._state.relist:
             await self._relist()
+        if self._state.reconcile:
+            self._state.reconcile = False
+            for watch in self._watches:
+                watch.reconciled_s = float("-inf")
         troubles = [await self._one_watch(watch) for watch in self._watches]
         if all(trouble is not None for trouble in troubles):
             assert troubles[0] is not None

@@ -36,13 +36,15 @@ class Queries:
         bots: frozenset[int],
         forge: str,
         content: Callable[[str], str],
+        listing: Callable[[int], dict[str, list[int]]],
     ) -> None:
-        """`content` names words without telling them, as receipts and snapshots do."""
+        """`content` names words without telling them; `listing` gives what a repository holds."""
         self._reader = reader
         self._looking = looking
         self._bots = bots
         self._forge = forge
         self._content = content
+        self._listing = listing
         self.methods: dict[str, Answer] = {
             "issue_details": self._issue_details,
             "pin_repository": self._pin_repository,
@@ -50,6 +52,7 @@ class Queries:
             "pin_pull": self._pin_pull,
             "pin_close": self._pin_close,
             "look": self._look,
+            "listing": self._list,
         }
 
     async def answer(self, method: str, params: dict[str, Any]) -> Any:
@@ -157,6 +160,9 @@ class Queries:
             "newest_comment_sha256": newest and sha256_hex(newest.body.encode()),
             "newest_comment_body": newest and newest.body,
         }  # fmt: skip
+
+    async def _list(self, params: dict[str, Any]) -> dict[str, list[int]]:
+        return self._listing(int(params["repository"]))
 
     async def _look(self, params: dict[str, Any]) -> dict[str, Any]:
         """Look for an action's effect without doing anything."""

@@ -47,6 +47,7 @@ async def reconcile(
     data = {"repository": repo.id, "issues": len(collected.issues), "vanished": len(gone)}
     pending[0].append(recorder.event("forge.reconciled", data=data))
     await _flush(recorder, taking, pending)
+    taking.completed(repo.id)
 
 
 async def _all_comments(

@@ -61,6 +61,7 @@ class LaneState:
         self.forge_trouble = ""
         self.home_marks: dict[str, tuple[int, float]] = {}
         self.relist = False
+        self.reconcile = False
         self.stopping = asyncio.Event()
 
     @property

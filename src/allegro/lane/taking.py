@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from allegro.core.canonical import sha256_hex
+from allegro.core.errors import EdgeError
 from allegro.core.events import Event
 from allegro.core.issues import (
     Comment,
@@ -39,6 +40,7 @@ class Taking:
         self._forge = forge
         self._versions = versions
         self._comments: dict[str, set[str]] = defaultdict(set)
+        self._complete: set[int] = set()
         for version in versions.values():
             self._index(version)
 
@@ -48,8 +50,13 @@ class Taking:
             self._versions[version.subject] = version
             self._index(version)
 
+    def completed(self, repository_id: int) -> None:
+        """Note that everything a repository has is known now."""
+        self._complete.add(repository_id)
+
     def forget(self) -> None:
         """Forget what was journalled: everything the forge shows is new again."""
+        self._complete.clear()
         self._versions.clear()
         self._comments.clear()
 
@@ -66,6 +73,22 @@ class Taking:
             for subject, version in self._versions.items()
             if subject.startswith(prefix) and version.hash and "/pull" not in subject
         }
+
+    def listing(self, repository_id: int) -> dict[str, list[int]]:
+        """Return the numbers and comment ids that exist in a repository.
+
+        Raises EdgeError, transient, before this process has reconciled it: what is known until
+        then may be less than what there is.
+        """
+        if repository_id not in self._complete:
+            raise EdgeError("this repository was not reconciled yet", transient=True)
+        comments: list[int] = []
+        prefix = f"{self._forge}/{repository_id}#"
+        for issue, subjects in self._comments.items():
+            if issue.startswith(prefix):
+                comments += [int(subject.rsplit("/", 1)[1]) for subject in subjects]
+        issues = [int(subject.rsplit("#", 1)[1]) for subject in self.known(repository_id)]
+        return {"issues": sorted(issues), "comments": sorted(comments)}
 
     def known_comments(self, repository_id: int, number: int) -> set[int]:
         """Return the ids of the comments known of an issue."""

@@ -88,7 +88,14 @@ class Lane:
         )
         self.executor = self.executor_with()
         self.looking = Looking(self.reader, people.bots)
-        self.queries = Queries(self.reader, self.looking, people.bots, FORGE, self.recorder.content)
+        self.queries = Queries(
+            self.reader,
+            self.looking,
+            people.bots,
+            FORGE,
+            self.recorder.content,
+            lambda _: {"issues": [], "comments": []},
+        )
 
     @classmethod
     async def open(cls, site: Site, people: People, path: Path) -> Lane:

@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS usage (
   lane TEXT PRIMARY KEY, bytes INTEGER NOT NULL, repeats INTEGER NOT NULL);
 """
 MAX_JOURNALS = 500
+HOUSE = "house"
 
 Row = tuple[str, str, str, str, float, bytes]
 
@@ -227,6 +228,23 @@ class SqliteArchive:
             ).fetchall()
         )
         return [bytes(row[0]) for row in rows]
+
+    async def living(self, repository: int, before_row: int) -> list[str]:
+        """Return the subjects of the issues and comments held to exist, last told before a row."""
+        rows = await self._worker.run(
+            lambda c: c.execute(
+                "SELECT o.subject FROM object o JOIN event e ON e.row = o.row"
+                " WHERE o.repository = ? AND o.row < ?"
+                " AND e.type IN ('forge.snapshot.issue', 'forge.snapshot.comment')",
+                (repository, before_row),
+            ).fetchall()
+        )
+        return [str(row[0]) for row in rows]
+
+    async def add(self, stored: Sequence[bytes], at_s: float) -> None:
+        """Store events of the house's own."""
+        entries = [Kept(body) for body in stored]
+        await self._worker.run(lambda c: _store(c, HOUSE, entries, at_s))
 
     async def marks(self) -> dict[str, Mark]:
         """Return for each watch the furthest poll mark that is home."""
