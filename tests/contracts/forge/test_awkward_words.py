@@ -57,18 +57,6 @@ async def test_a_branch_name_is_found_as_it_was_sent(
     assert (await lane.order(action)).writes == 0
 
 
-async def test_a_branch_name_too_long_for_the_forge_fails_in_its_words(
-    lane: Lane, people: People
-) -> None:
-    repo = await people.repository()
-    action = lane.change(
-        repo, await people.tip(repo), create("new.txt", b"new\n"), branch="b" * 120
-    )
-    outcome = await lane.order(action)
-    assert (outcome.type, outcome.reason) == ("action.failed", "validation")
-    assert outcome.words
-
-
 async def test_paths_are_committed_as_they_were_approved(lane: Lane, people: People) -> None:
     repo = await people.repository()
     base = await people.tip(repo)

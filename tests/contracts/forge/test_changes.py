@@ -285,7 +285,6 @@ async def test_a_file_in_place_of_a_folder_is_not_ours_to_make(lane: Lane, peopl
     action = lane.change(
         repo,
         base,
-        delete("src/deep/gone.txt", b"gone\n"),
         create("src/deep", b"now a file\n"),
     )
     outcome = await lane.order(action)
@@ -299,7 +298,6 @@ async def test_what_the_forge_will_not_commit_fails_with_its_words(
     action = lane.change(
         repo,
         base,
-        delete("src/old.txt", b"old\n"),
         create("src/old.txt/new.txt", b"now in a folder\n"),
     )
     outcome = await lane.order(action)
