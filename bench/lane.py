@@ -82,7 +82,7 @@ class BenchLane:
         del challenge
         name = self.journal.head.journal
         known = [cursor for cursor in message.cursors if cursor.journal == name]
-        return Welcome(known[0] if known else start(name), self.journal.head.seq, (), 0)
+        return Welcome(known[0] if known else start(name), self.journal.head.seq, ())
 
     async def answer(self, message: FromHouse) -> FromLane | None:
         del message

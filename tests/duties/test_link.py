@@ -51,7 +51,7 @@ class Lane:
         if message.token != challenge:
             return Refused("wrong_challenge", "try again")
         after = message.cursors[0] if message.cursors else start(self.journal.head.journal)
-        return Welcome(after, self.journal.head.seq, (), 0)
+        return Welcome(after, self.journal.head.seq, ())
 
     async def answer(self, message: FromHouse) -> FromLane | None:
         assert isinstance(message, Query)

@@ -107,7 +107,7 @@ class FakeLane:
         await socket.send_bytes(encode(greeting))
         assert isinstance(await self._hear(socket), LogIn)
         after = self.after or Position(self.journal, 0, GENESIS)
-        await socket.send_bytes(encode(Welcome(after, self.head, self.freezes, 0)))
+        await socket.send_bytes(encode(Welcome(after, self.head, self.freezes)))
         for frame in self.frames:
             await socket.send_bytes(frame)
         self.sent.set()

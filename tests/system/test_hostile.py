@@ -19,12 +19,9 @@ import pytest
 from allegro.adapters.signatures import SigningKey, load_signing_key
 from allegro.client.errors import BridgeError
 from allegro.core.approvals import Login, Order, b64url, fingerprint, issue_token
-from allegro.core.freeze import Freeze
 from allegro.core.messages import (
     PROTOCOL,
     Batch,
-    Frozen,
-    Gap,
     GiveOrder,
     Greet,
     Hello,
@@ -150,8 +147,6 @@ async def test_no_message_of_a_stolen_lane_ends_the_house(
         (Batch("other", 1, (), 0),), (lane.batch(b"x", journal="another"),),
         (Batch("stolen9", 2**64 - 1, (), 0),), (LaneBeat(2**64 - 1, EVIL),), (LaneBeat(-5, ""),),
         (Reply(77, EVIL), OrderAnswer(9, "x", EVIL), Reply(1, {}, EVIL, transient=True)),
-        (Gap(Position("x", 2**63, GENESIS), EVIL),),
-        (Frozen(Freeze("", float("nan"), EVIL, EVIL)), Frozen(Freeze("z" * 900_000, 1, "b", "r"))),
         (Refused("x", EVIL),), (encode(Hello(PROTOCOL, "x")),),
     ]  # fmt: skip
     for strike in strikes:

@@ -114,7 +114,6 @@ class Welcome(_Message, frozen=True, tag="welcome"):
     after: Position
     head: int
     freezes: tuple[Freeze, ...]
-    order_floor: int
 
 
 class Refused(_Message, frozen=True, tag="refused"):
@@ -131,13 +130,6 @@ class Batch(_Message, frozen=True, tag="batch"):
     first_seq: int
     entries: tuple[Entry, ...]
     head: int
-
-
-class Gap(_Message, frozen=True, tag="gap"):
-    """Entries up to `to` were acknowledged once and are gone; a house that lost them goes on."""
-
-    to: Position
-    reason: str
 
 
 class Challenge(_Message, frozen=True, tag="challenge"):
@@ -162,18 +154,10 @@ class Reply(_Message, frozen=True, tag="reply"):
     transient: bool = False
 
 
-class Frozen(_Message, frozen=True, tag="frozen"):
-    """The lane froze by itself or by another channel."""
-
-    freeze: Freeze
-
-
 class LaneBeat(_Message, frozen=True, tag="beat"):
     head: int
     done: str
 
 
 FromHouse = Hello | LogIn | Ack | Query | ChallengeWanted | GiveOrder | Stop | Bring | HouseBeat
-FromLane = (
-    Greet | Welcome | Refused | Batch | Gap | Challenge | OrderAnswer | Reply | Frozen | LaneBeat
-)
+FromLane = Greet | Welcome | Refused | Batch | Challenge | OrderAnswer | Reply | LaneBeat

@@ -18,8 +18,6 @@ from allegro.core.messages import (
     Bring,
     FromHouse,
     FromLane,
-    Frozen,
-    Gap,
     Greet,
     Hello,
     HouseBeat,
@@ -157,10 +155,6 @@ class LaneEndpoint:
             case LaneBeat():
                 self.head, self.done = max(message.head, self.home), message.done[:200]
                 self.heard_s = self._house.clock.now_s()
-            case Frozen():
-                await self._house.lane_froze((message.freeze,))
-            case Gap():
-                _log.warning("link.gap", lane=self.name, reason=message.reason[:200])
             case _:
                 _log.warning("link.unexpected", lane=self.name, message=type(message).__name__)
 

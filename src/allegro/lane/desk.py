@@ -211,7 +211,7 @@ class Desk:
                 await journal.acknowledge(after)
             except EdgeError as error:  # a full disk keeps what was acknowledged a little longer
                 _log.warning("journal.not_acknowledged", error=str(error))
-        return Welcome(after, journal.head.seq, self._state.freezes.active, 0)
+        return Welcome(after, journal.head.seq, self._state.freezes.active)
 
     async def _query(self, query: Query) -> Reply:
         reply = await self._reply(query)

@@ -218,10 +218,6 @@ class SqliteJournal:
         self._acked = start(journal_id)
         self._forget_tail()
 
-    async def accept_loss(self, position: Position) -> None:
-        """Take the house's older position as acknowledged-before: used after a new seat."""
-        self._acked = position
-
     async def marks(self) -> dict[str, Mark]:
         """Return the poll mark of each watch, as committed with the events it covers."""
         rows = await self._worker.run(
