@@ -192,3 +192,21 @@ async def test_the_archive_takes_each_event_once_and_names_gaps(tmp_path: Path) 
     assert [gap[2:7] for gap in await archive.gaps()] == [(2, 2, 1, 5, "overflow")] * 2
     assert len(await archive.events(0, 10)) == 1
     await archive.close()
+
+
+async def test_what_vanished_stays_so_whatever_version_the_lane_last_knew(tmp_path: Path) -> None:
+    archive = open_archive(tmp_path / "a.db", quota_bytes=10**6)
+    for n, (type_, updated_s) in enumerate(
+        (("forge.snapshot.issue", 100), ("forge.snapshot.issue", 200), ("forge.vanished", 100))
+    ):
+        told = Event(
+            f"e{n}", type_, "lane:a", TIME, subject="f/1#1",
+            data={"repository": 1, "updated_s": updated_s},
+        )  # fmt: skip
+        await archive.take("a", "j1", n + 1, [Kept(encode_event(told))], 1.0)
+
+    newest = await archive.newest("f/1#1")
+
+    assert newest is not None
+    assert decode_event(newest).type == "forge.vanished"
+    await archive.close()
