@@ -68,7 +68,7 @@ def recovery_stop(config: Path) -> None:
     key = _recovery_key()
     claims = RecoveryStop(
         aud=fleet.id,
-        freeze=f"recovery-{int(now_s())}",
+        freeze=f"recovery{int(now_s())}",
         exp=int(now_s()) + STOP_LIFE_S,
     )
     token = issue_token(claims, "recovery", key.sign)

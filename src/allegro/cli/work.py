@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from allegro.cli.output import (
 )
 from allegro.cli.secrets import passphrase
 from allegro.cli.show import checked_action, draw
+from allegro.client.errors import BadRequest
 from allegro.client.house_client import default_state_dir, get, post
 from allegro.config import load_house
 from allegro.core.actions import action_digest, kind_of
@@ -68,7 +70,8 @@ def show(id_: str, socket: Path | None, as_json: bool) -> None:
         print_json({**told, "checked": {"kind": kind_of(action), "digest": told["digest"]}})
         return
     draw(told, console())
-    run_async(post(socket, f"requests/{told['id']}/shown"))
+    with contextlib.suppress(BadRequest):  # a follower shows, and notes nothing
+        run_async(post(socket, f"requests/{told['id']}/shown"))
 
 
 @click.command()
@@ -159,7 +162,7 @@ def explanation(told: dict[str, Any]) -> list[str]:
     lines = [
         f"{told['kind']} {told['id']}: {told['state']}",
         f"  policy    {told['kind']} needs {needs_of(told['kind']).value}",
-        f"  asked     {rfc3339(told['created_s'])}  {document['question']} by {told['asked_by']}",
+        f"  asked     {rfc3339(told['created_s'])}  {document['question']} (by {told['asked_by'] or 'a program'})",
         f"  digest    {told['digest']}",
     ]
     if told["approval"]:

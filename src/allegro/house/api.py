@@ -227,7 +227,7 @@ class Api:
 
 @web.middleware
 async def _read_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request.method != "GET" and request.path != "/v1/reload":
+    if request.method != "GET" and request.path not in {"/v1/reload", "/v1/stop"}:
         refusal = Refusal(
             "not_acting", "this house follows read-only: set house.acting = true, then take-seat"
         )

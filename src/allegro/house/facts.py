@@ -127,7 +127,7 @@ class Facts:
                 if encrypted
                 else "without a passphrase: who reads this disk can approve",
                 "sovereign.key",
-                "" if encrypted else "allegro keys rotate --passphrase",
+                "" if encrypted else "allegro keys rotate sovereign --config house.toml",
             )
         )
         free = shutil.disk_usage(self._files.folder).free
@@ -143,7 +143,15 @@ class Facts:
         )
         if not freezes.is_thawed:
             ids = ", ".join(f.id for f in freezes.active)
-            facts.append(_fact("freeze", "warn", f"frozen: {ids}", "ledger", "allegro thaw ID"))
+            facts.append(
+                _fact(
+                    "freeze",
+                    "warn",
+                    f"frozen: {ids}",
+                    "ledger",
+                    "allegro thaw --all --config house.toml",
+                )
+            )
         if not self._settings.forge.change_token_file:
             facts.append(
                 _fact(

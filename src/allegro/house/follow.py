@@ -31,7 +31,7 @@ MAX_TEXT = 1_000
 
 _FOLLOWED = (
     "action.", "forge.snapshot.", "audit.", "freeze.", "forge.reconciled", "forge.unreachable",
-    "forge.recovered",
+    "forge.recovered", "watch.failing",
 )  # fmt: skip
 _STEPS = {
     "action.intent": Step.INTENT,
@@ -77,20 +77,28 @@ class Follow:
         self._grew.set()
 
     async def run(self) -> None:
-        self._bots = frozenset(map(int, await self._ledger.strings("bots")))
+        await self.resume()
         while True:
             self._grew.clear()
-            pause_s = TROUBLE_S
-            try:
-                await self._read_on()
-                await self._match()
-                await self._renew_stale()
-                await self._compare()
-                pause_s = RECHECK_S if await self._ledger.bot_writes() else IDLE_S
-            except EdgeError as error:  # a disk that refuses: the cursor stands, nothing is lost
-                _log.error("follow.blocked", error=str(error))
+            pause_s = await self.step()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._grew.wait(), pause_s)
+
+    async def resume(self) -> None:
+        """Take up what the ledger keeps: whose writes are ours."""
+        self._bots = frozenset(map(int, await self._ledger.strings("bots")))
+
+    async def step(self) -> float:
+        """Read on, match, renew and compare once; return the seconds to wait."""
+        try:
+            await self._read_on()
+            await self._match()
+            await self._renew_stale()
+            await self._compare()
+            return RECHECK_S if await self._ledger.bot_writes() else IDLE_S
+        except EdgeError as error:  # a disk that refuses: the cursor stands, nothing is lost
+            _log.error("follow.blocked", error=str(error))
+            return TROUBLE_S
 
     async def _read_on(self) -> None:
         row = await self._ledger.number("followed")
@@ -110,7 +118,14 @@ class Follow:
         """
         while self._to_compare and self._is_linked():
             repository, row = next(iter(self._to_compare.items()))
-            told = await self._ask("listing", {"repository": repository})
+            try:
+                told = await self._ask("listing", {"repository": repository})
+            except EdgeError as error:
+                if error.transient:
+                    raise
+                _log.warning("listing.refused", repository=repository, error=str(error))
+                self._to_compare.pop(repository)
+                continue
             self._to_compare.pop(repository)
             held = _subjects(told)
             living = await self._archive.living(repository, row)
@@ -159,6 +174,10 @@ class Follow:
             await self._note_bot_write(archived, event)
         elif event.type.startswith("freeze.added"):
             self._alert("high", f"lane {archived.lane} froze")
+        elif event.type == "watch.failing":
+            self._alert(
+                "high", f"lane {archived.lane} cannot read {_text(event.data.get('watch'))}"
+            )
         elif event.type in {"forge.unreachable", "forge.recovered"}:
             self._alert("medium", f"lane {archived.lane}: {event.type}")
 

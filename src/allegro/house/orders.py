@@ -106,17 +106,27 @@ class Orders:
         try:
             while True:
                 self._kicked.clear()
-                try:
-                    await self._look_at_all()
-                    pause_s = self._pause_s()
-                except EdgeError as error:  # the ledger's disk: wait, nothing was ordered
-                    self.blocked, pause_s = str(error), TROUBLE_S
-                    _log.error("orders.blocked", error=str(error))
+                pause_s = await self.step()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._kicked.wait(), pause_s)
         finally:
             for task in self._carrying.values():
                 task.cancel()
+
+    async def step(self) -> float:
+        """Look once at all requests and begin what is due; return the seconds to wait."""
+        try:
+            await self._look_at_all()
+        except EdgeError as error:  # the ledger's disk: wait, nothing was ordered
+            self.blocked = str(error)
+            _log.error("orders.blocked", error=str(error))
+            return TROUBLE_S
+        return self._pause_s()
+
+    @property
+    def carrying(self) -> int:
+        """How many requests are being ordered or looked at now."""
+        return len(self._carrying)
 
     def _pause_s(self) -> float:
         now_s = self._clock.boot_s()

@@ -29,7 +29,6 @@ REPOSITORIES_S = 300.0
 ACTIVE_S = 3600.0
 ROLE = "forge"
 TELL_AFTER = 3
-MAX_REACH_S = 7 * 86_400
 
 
 class Watch:
@@ -80,6 +79,7 @@ class ForgeDuty:
         self._active: dict[int, float] = {}
         self._swept: dict[int, tuple[float, int]] = {}
         self._forge_now_s = 0
+        self._failures = 0
         self.cycles = 0
 
     def hint(self) -> None:
@@ -92,6 +92,15 @@ class ForgeDuty:
 
     async def run(self) -> None:
         """Poll until cancelled. A forge that fails is retried with backoff, marks standing."""
+        await self.resume()
+        while True:
+            wait_s = await self.step()
+            self._hinted.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hinted.wait(), wait_s)
+
+    async def resume(self) -> None:
+        """Take up each watch where the journal says it stood."""
         marks = await self._recorder.journal.marks()
         for watch in self._watches:
             watch.mark = marks.get(watch.name)
@@ -99,21 +108,19 @@ class ForgeDuty:
             watch.started_s = started.forge_s if started else 0
             triaged = marks.get("triaged:" + watch.name)
             watch.triaged_s = triaged.forge_s if triaged else watch.started_s
-        failures = 0
-        while True:
-            try:
-                await self.cycle()
-                await self._recovered(failures)
-                failures = 0
-            except EdgeError as error:
-                await self._failed(error, failures)
-                failures += 1
-            wait_s = self._settings.poll_s
-            if failures:
-                wait_s = max(wait_s, FORGE.delay_s(failures - 1, self._dice.fraction))
-            self._hinted.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hinted.wait(), wait_s)
+
+    async def step(self) -> float:
+        """Poll once, and tell of a forge that fails or is back; return the seconds to wait."""
+        try:
+            await self.cycle()
+            await self._recovered(self._failures)
+            self._failures = 0
+        except EdgeError as error:
+            await self._failed(error, self._failures)
+            self._failures += 1
+            delay_s = FORGE.delay_s(self._failures - 1, self._dice.fraction)
+            return max(self._settings.poll_s, delay_s)
+        return self._settings.poll_s
 
     async def cycle(self) -> None:
         """Poll every watch once, sweep, and reconcile what is due."""
@@ -243,7 +250,7 @@ class ForgeDuty:
         if now_s - watch.deep_s >= DEEP_S:
             watch.deep_s = now_s
             reach_s = max(reach_s, self._settings.deep_overlap_s)
-        return min(reach_s, MAX_REACH_S)
+        return reach_s
 
     async def _take(self, watch: Watch, issues: tuple[Issue, ...]) -> bool:
         changed = False

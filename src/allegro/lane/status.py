@@ -167,7 +167,11 @@ class Status:
             else "freeze set unknown: counts as frozen"
         )
         return Fact(
-            "freeze", "warn", told, "freeze set", mend="allegro thaw ID, once the reason is gone"
+            "freeze",
+            "warn",
+            told,
+            "freeze set",
+            mend="at home: allegro thaw --all --config house.toml, once the reason is gone",
         )
 
     async def _forge_fact(self) -> Fact:

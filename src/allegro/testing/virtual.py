@@ -1,0 +1,270 @@
+"""Clock, dice, sealer and forge in memory: a duty runs through a week in a second, each time alike."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from allegro.core.errors import EdgeError
+from allegro.core.issues import (
+    Branch,
+    Comment,
+    Issue,
+    Repository,
+    TimelineEntry,
+)
+from allegro.core.look import WriteStep
+from allegro.core.marks import Window
+from allegro.core.ports import CommentPage, Identity, IssuePage, Server
+
+HUMAN, BOT = 5, 900
+LOGINS = {HUMAN: "rosa", BOT: "fleet-bot"}
+
+
+class VirtualClock:
+    """The Clock port. Time stands still until `advance` is called; sleepers wake in their order."""
+
+    def __init__(self, now_s: float = 1_000_000.0, boot_s: float = 100.0) -> None:
+        self._now_s = now_s
+        self._boot_s = boot_s
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    def now_s(self) -> float:
+        return self._now_s
+
+    def boot_s(self) -> float:
+        return self._boot_s
+
+    async def sleep(self, seconds: float) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self._boot_s + seconds, woken))
+        await woken
+
+    def advance(self, seconds: float) -> None:
+        """Let this much time pass on both clocks, and wake who slept until then."""
+        self._now_s += seconds
+        self._boot_s += seconds
+        due = sorted(
+            (sleeper for sleeper in self._sleepers if sleeper[0] <= self._boot_s),
+            key=lambda sleeper: sleeper[0],
+        )
+        self._sleepers = [sleeper for sleeper in self._sleepers if sleeper not in due]
+        for _, woken in due:
+            if not woken.done():
+                woken.set_result(None)
+
+    def set_wall(self, now_s: float) -> None:
+        """Set the wall clock, as a person or NTP does; the boot clock goes on."""
+        self._now_s = now_s
+
+
+class SeededDice:
+    """The Dice port: the same seed gives the same run."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._thrown = 0
+
+    def token(self, size: int) -> bytes:
+        self._thrown += 1
+        return hashlib.shake_256(f"{self._seed} {self._thrown}".encode()).digest(size)
+
+    def fraction(self) -> float:
+        return int.from_bytes(self.token(4)) / 2**32
+
+
+class PlainSealer:
+    """The Sealer port without sealing: tests read the words as they are."""
+
+    def seal(self, event_id: str, words: bytes) -> bytes:
+        del event_id
+        return words
+
+
+class FakeForge:
+    """The ForgeReader and ForgeWriter ports in memory.
+
+    Its clock is `clock` plus `skew_s`; what it says as `Date` is `lie_s` off that. `fault` makes
+    every call fail, `faults` those about one repository (by name), `unreadable` the comments of
+    one issue (by number), `write_fault` the writes. `between` is called before each read, so that
+    people can write while pages are read. `written` are the steps carried out.
+    """
+
+    def __init__(self, clock: VirtualClock, *, page_size: int = 50) -> None:
+        self._clock = clock
+        self.page_size = page_size
+        self.skew_s = 0.0
+        self.lie_s = 0
+        self.fault: EdgeError | None = None
+        self.faults: dict[str, EdgeError] = {}
+        self.unreadable: dict[int, EdgeError] = {}
+        self.write_fault: EdgeError | None = None
+        self.between: Callable[[], None] = lambda: None
+        self.reads = 0
+        self.written: list[tuple[WriteStep, int]] = []
+        self.repositories: dict[int, Repository] = {}
+        self.issues: dict[tuple[int, int], Issue] = {}
+        self._comments: dict[tuple[int, int], dict[int, Comment]] = {}
+        self._timelines: dict[tuple[int, int], list[TimelineEntry]] = {}
+        self._late: dict[tuple[int, int], Issue] = {}
+        self._ids = 0
+
+    # --- what people do -------------------------------------------------------------------
+
+    def forge_s(self) -> int:
+        """Return the second on the forge's own clock."""
+        return int(self._clock.now_s() + self.skew_s)
+
+    def make_repository(self, name: str) -> Repository:
+        repo = Repository(self._id(), name)
+        self.repositories[repo.id] = repo
+        return repo
+
+    def rename(self, repo: Repository, name: str) -> Repository:
+        """Give a repository another name; nothing answers under the old one."""
+        renamed = msgspec.structs.replace(self.repositories[repo.id], name=name)
+        self.repositories[repo.id] = renamed
+        return renamed
+
+    def open_issue(
+        self, repo: Repository, title: str = "a title", *, by: int = HUMAN, late: bool = False
+    ) -> Issue:
+        """Open an issue. A `late` one has its second now and shows only after `commit`."""
+        number = 1 + sum(key[0] == repo.id for key in (*self.issues, *self._late))
+        at_s = self.forge_s()
+        issue = Issue(
+            repository=self.repositories[repo.id], id=self._id(), number=number, title=title,
+            body="", state="open", author_id=by, author=LOGINS[by], labels=(), assignees=(),
+            comment_count=0, created_s=at_s, updated_s=at_s,
+        )  # fmt: skip
+        self._comments[repo.id, number] = {}
+        self._timelines[repo.id, number] = []
+        (self._late if late else self.issues)[repo.id, number] = issue
+        return issue
+
+    def commit(self, issue: Issue) -> None:
+        """Let the slow writer's transaction end."""
+        key = issue.repository.id, issue.number
+        self.issues[key] = self._late.pop(key)
+
+    def edit(self, issue: Issue, **changes: Any) -> Issue:
+        """Change an issue now, on the forge's clock."""
+        key = issue.repository.id, issue.number
+        changes.setdefault("updated_s", self.forge_s())
+        self.issues[key] = msgspec.structs.replace(self.issues[key], **changes)
+        return self.issues[key]
+
+    def close(self, issue: Issue, by: int = HUMAN) -> Issue:
+        at_s = self.forge_s()
+        self._timelines[issue.repository.id, issue.number].append(
+            TimelineEntry(self._id(), "close", by, LOGINS[by], at_s)
+        )
+        return self.edit(issue, state="closed", closed_s=at_s)
+
+    def delete(self, issue: Issue) -> None:
+        """Take an issue away with its comments, as an administrator can."""
+        del self.issues[issue.repository.id, issue.number]
+        del self._comments[issue.repository.id, issue.number]
+
+    def comment(self, issue: Issue, body: str, by: int = HUMAN) -> Comment:
+        key = issue.repository.id, issue.number
+        at_s = self.forge_s()
+        made = Comment(self._id(), by, LOGINS[by], body, at_s, at_s)
+        self._comments[key][made.id] = made
+        self.edit(issue, comment_count=len(self._comments[key]))
+        return made
+
+    def edit_comment(self, issue: Issue, comment: Comment, body: str) -> Comment:
+        """Change a comment. The issue's own second stays, as on the real forge."""
+        edited = msgspec.structs.replace(comment, body=body, updated_s=self.forge_s())
+        self._comments[issue.repository.id, issue.number][comment.id] = edited
+        return edited
+
+    def delete_comment(self, issue: Issue, comment: Comment) -> None:
+        """Take a comment away. The issue's own second stays, as on the real forge."""
+        key = issue.repository.id, issue.number
+        del self._comments[key][comment.id]
+        count = len(self._comments[key])
+        self.issues[key] = msgspec.structs.replace(self.issues[key], comment_count=count)
+
+    # --- ForgeReader ----------------------------------------------------------------------
+
+    async def server(self) -> Server:
+        return Server("gitea", "1.24.0", self.page_size)
+
+    async def date_s(self) -> int:
+        await self._read()
+        return self.forge_s() + self.lie_s
+
+    async def whoami(self, token: str | None = None) -> Identity:
+        del token
+        await self._read()
+        return Identity(BOT, LOGINS[BOT], False, None)
+
+    async def user_id(self, login: str) -> int | None:
+        await self._read()
+        return next((id_ for id_, name in LOGINS.items() if name == login), None)
+
+    async def repository(self, name: str) -> Repository | None:
+        await self._read(name)
+        return next((repo for repo in self.repositories.values() if repo.name == name), None)
+
+    async def repository_by_id(self, repository_id: int) -> Repository | None:
+        repo = self.repositories.get(repository_id)
+        await self._read(repo.name if repo else "")
+        return repo
+
+    async def organisation_repositories(self, organisation: str) -> tuple[Repository, ...]:
+        await self._read(organisation)
+        return tuple(
+            repo
+            for repo in self.repositories.values()
+            if repo.name.startswith(organisation + "/")
+        )
+
+    async def repository_issues(self, repo: Repository, window: Window, page: int) -> IssuePage:
+        await self._read(self.repositories[repo.id].name)
+        return self._page({repo.id}, window, page)
+
+    async def organisation_issues(self, org: str, window: Window, page: int) -> IssuePage:
+        await self._read(org)
+        ids = {r.id for r in self.repositories.values() if r.name.startswith(org + "/")}
+        return self._page(ids, window, page)
+
+    async def repository_comments(self, repo: Repository, since_s: int, page: int) -> CommentPage:
+        await self._read(self.repositories[repo.id].name)
+        found = [
+            (number, comment)
+            for (id_, number), comments in self._comments.items()
+            if id_ == repo.id and (id_, number) in self.issues
+            for comment in comments.values()
+            if comment.updated_s >= since_s
+        ]
+        found.sort(key=lambda pair: pair[1].id)
+        at = (page - 1) * self.page_size
+        return CommentPage(tuple(found[at : at + self.page_size]), len(found))
+
+    async def issue(self, repo: Repository, number: int) -> Issue | None:
+        await self._read(self.repositories[repo.id].name)
+        return self._shown(self.issues.get((repo.id, number)))
+
+    async def comments(self, repo: Repository, number: int) -> tuple[Comment, ...] | None:
+        await self._read(self.repositories[repo.id].name)
+        if number in self.unreadable:
+            raise self.unreadable[number]
+        if (repo.id, number) not in self.issues:
+            return None
+        return tuple(self._comments[repo.id, number].values())
+
+    async def timeline(self, repo: Repository, number: int) -> tuple[TimelineEntry, ...]:
+        await self._read(self.repositories[repo.id].name)
+        return tuple(self._timelines.get((repo.id, number), ()))
+
+    async def branch(self, repo: Repository, name: str, token: str | None = None) -> Branch | None:
+        del repo, name, token
+        await self._read()
+
