@@ -9,17 +9,22 @@ from typing import Any
 
 import msgspec
 
+from allegro.core.actions import CommentOnIssue, MarkSeen, UpdateStatus
 from allegro.core.errors import EdgeError
+from allegro.core.gate import Permit
 from allegro.core.issues import (
+    STATUS_SCOPE,
     Branch,
     Comment,
     Issue,
+    PullRequest,
     Repository,
     TimelineEntry,
+    TreeEntry,
 )
 from allegro.core.look import WriteStep
 from allegro.core.marks import Window
-from allegro.core.ports import CommentPage, Identity, IssuePage, Server
+from allegro.core.ports import CommentPage, Commit, Dress, Identity, IssuePage, Server
 
 HUMAN, BOT = 5, 900
 LOGINS = {HUMAN: "rosa", BOT: "fleet-bot"}
@@ -133,7 +138,7 @@ class FakeForge:
     def open_issue(
         self, repo: Repository, title: str = "a title", *, by: int = HUMAN, late: bool = False
     ) -> Issue:
-        """Open an issue. A `late` one has its second now and shows only after `commit`."""
+        """Open an issue. A `late` one has its second now and shows only after `land`."""
         number = 1 + sum(key[0] == repo.id for key in (*self.issues, *self._late))
         at_s = self.forge_s()
         issue = Issue(
@@ -146,7 +151,7 @@ class FakeForge:
         (self._late if late else self.issues)[repo.id, number] = issue
         return issue
 
-    def commit(self, issue: Issue) -> None:
+    def land(self, issue: Issue) -> None:
         """Let the slow writer's transaction end."""
         key = issue.repository.id, issue.number
         self.issues[key] = self._late.pop(key)
@@ -221,9 +226,7 @@ class FakeForge:
     async def organisation_repositories(self, organisation: str) -> tuple[Repository, ...]:
         await self._read(organisation)
         return tuple(
-            repo
-            for repo in self.repositories.values()
-            if repo.name.startswith(organisation + "/")
+            repo for repo in self.repositories.values() if repo.name.startswith(organisation + "/")
         )
 
     async def repository_issues(self, repo: Repository, window: Window, page: int) -> IssuePage:
@@ -267,4 +270,91 @@ class FakeForge:
     async def branch(self, repo: Repository, name: str, token: str | None = None) -> Branch | None:
         del repo, name, token
         await self._read()
+        return None
 
+    async def commit(self, repo: Repository, commit: str) -> Commit | None:
+        del repo, commit
+        await self._read()
+        return None
+
+    async def tree(self, repo: Repository, tree: str) -> dict[str, TreeEntry]:
+        del repo, tree
+        await self._read()
+        return {}
+
+    async def blob(self, repo: Repository, blob: str) -> bytes | None:
+        del repo, blob
+        await self._read()
+        return None
+
+    async def pull(self, repo: Repository, number: int) -> PullRequest | None:
+        del repo, number
+        await self._read()
+        return None
+
+    async def pulls_between(
+        self, repo: Repository, base: str, head: str
+    ) -> tuple[PullRequest, ...]:
+        del repo, base, head
+        await self._read()
+        return ()
+
+    async def is_in_history(self, repo: Repository, commit: str, branch: str) -> bool | None:
+        del repo, commit, branch
+        await self._read()
+        return None
+
+    # --- ForgeWriter ----------------------------------------------------------------------
+
+    async def perform(self, permit: Permit, step: WriteStep, dress: Dress, target: int) -> None:
+        """Carry out one step on an issue: labels and comments only. This forge holds no code."""
+        del dress, target
+        await self._read()
+        if self.write_fault is not None:
+            raise self.write_fault
+        action = permit.action
+        if not isinstance(action, MarkSeen | UpdateStatus | CommentOnIssue):
+            raise EdgeError(f"this forge has no {step.value}", transient=False, status=404)
+        issue = self.issues[action.repository.id, action.issue]
+        self.written.append((step, action.issue))
+        if isinstance(action, CommentOnIssue):
+            self.comment(issue, action.body, by=BOT)
+            return
+        added = [] if action.status is None else [STATUS_SCOPE + action.status]
+        kept = [name for name in issue.labels if not added or not name.startswith(STATUS_SCOPE)]
+        seen = [action.label] if isinstance(action, MarkSeen) else []
+        self.edit(issue, labels=tuple(dict.fromkeys((*kept, *seen, *added))))
+
+    # --- within ---------------------------------------------------------------------------
+
+    def _id(self) -> int:
+        self._ids += 1
+        return self._ids
+
+    async def _read(self, name: str = "") -> None:
+        self.reads += 1
+        await asyncio.sleep(0)
+        self.between()
+        fault = self.fault or self.faults.get(name)
+        if fault is not None:
+            raise fault
+
+    def _shown(self, issue: Issue | None) -> Issue | None:
+        if issue is None:
+            return None
+        repo = self.repositories[issue.repository.id]
+        return msgspec.structs.replace(issue, repository=repo)
+
+    def _page(self, repositories: set[int], window: Window, page: int) -> IssuePage:
+        until_s = float("inf") if window.until_s is None else window.until_s
+        found = [
+            shown
+            for issue in self.issues.values()
+            if issue.repository.id in repositories
+            and window.since_s <= issue.updated_s <= until_s
+            and (shown := self._shown(issue)) is not None
+        ]
+        found.sort(key=lambda issue: (-issue.updated_s, -issue.id))
+        at = (page - 1) * self.page_size
+        issues = tuple(found[at : at + self.page_size])
+        return IssuePage(issues, len(found), self.forge_s() + self.lie_s)

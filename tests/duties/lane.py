@@ -1,0 +1,122 @@
+"""A lane's forge duty in virtual time: real journal and rules, a forge in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from allegro.adapters.council import LocalCouncil
+from allegro.adapters.sqlite.journal import SqliteJournal, open_journal
+from allegro.core.events import Event, decode_event
+from allegro.core.freeze import FreezeSet
+from allegro.core.gate import LaneTrust
+from allegro.core.issues import Issue
+from allegro.core.marks import Mark
+from allegro.core.sequence import Kept
+from allegro.core.settings import ForgeSettings
+from allegro.lane.forge import ForgeDuty
+from allegro.lane.recorder import Recorder
+from allegro.lane.state import LaneState
+from allegro.lane.taking import Taking
+from allegro.lane.triage import Triage
+from allegro.testing.virtual import BOT, FakeForge, PlainSealer, SeededDice, VirtualClock
+from tests.core.builders import TRUST
+
+FORGE = "forge.example.org"
+GARDEN, SHED = "home/garden", "home/shed"
+
+
+def settings_of(**changes: object) -> ForgeSettings:
+    plain = ForgeSettings(
+        url="https://" + FORGE, token_file="token", watch=(GARDEN,), bots=("fleet-bot",)
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+class Lane:
+    """One lane with its forge duty. `linked`: the house is heard before each step."""
+
+    def __init__(
+        self, forge: FakeForge, clock: VirtualClock, journal: SqliteJournal, settings: ForgeSettings
+    ) -> None:
+        self.forge = forge
+        self.clock = clock
+        self.journal = journal
+        self.settings = settings
+        self.linked = True
+        self._dice = SeededDice(1)
+        self.state = self._new_state()
+        self.duty: ForgeDuty
+
+    def _new_state(self) -> LaneState:
+        return LaneState(
+            clock=self.clock, journal=self.journal, held=LaneTrust(TRUST), freezes=FreezeSet(),
+            forge=FORGE, save_freezes=_kept, save_trust=_kept, safe_mode=False,
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        """Start the duty, or start it again: only the journal remembers what was before."""
+        self.state = state = self._new_state()
+        recorder = Recorder(
+            self.journal, PlainSealer(), self.clock, self._dice, lane="a", secret=b"s" * 32
+        )
+        taking = Taking(recorder, FORGE, await self.journal.versions())
+        triage = Triage(
+            self.forge, self.forge, recorder, state, self.settings, self.clock, self._dice,
+            frozenset({BOT}),
+        )  # fmt: skip
+        council = LocalCouncil("a", "i1", lambda: state.house_heard_s, 30.0)
+        self.duty = ForgeDuty(
+            self.forge, recorder, taking, triage, state, council, self.settings, self.clock,
+            self._dice,
+        )  # fmt: skip
+        await self.duty.resume()
+
+    async def step(self) -> float:
+        if self.linked:
+            self.state.heard_house(self.clock.now_s())
+        return await self.duty.step()
+
+    async def live(self, seconds: float) -> None:
+        """Run the duty for so much virtual time, waiting between steps as it asks to."""
+        until_s = self.clock.boot_s() + seconds
+        while self.clock.boot_s() < until_s:
+            wait_s = await self.step()
+            self.clock.advance(min(wait_s, max(0.001, until_s - self.clock.boot_s())))
+        await self.step()
+
+    async def mark(self, watch: str = GARDEN) -> Mark:
+        return (await self.journal.marks())[watch]
+
+    async def told(self, prefix: str) -> list[Event]:
+        """Return the journalled events of these types that the house did not take yet."""
+        events: list[Event] = []
+        seq = self.journal.acked.seq
+        while entries := await self.journal.read(seq, 10**9):
+            seq += len(entries)
+            events += [decode_event(entry.body) for entry in entries if isinstance(entry, Kept)]
+        return [event for event in events if event.type.startswith(prefix)]
+
+    async def snapshots(self) -> list[Issue]:
+        """Return every issue version that was journalled, in order."""
+        told = await self.told("forge.snapshot.issue")
+        return [msgspec.json.decode(event.sealed, type=Issue) for event in told]
+
+
+async def journal_in(
+    folder: Path, clock: VirtualClock, cap_bytes: int = 500_000_000
+) -> SqliteJournal:
+    return await open_journal(
+        folder / "journal.db", cap_bytes=cap_bytes, reserved_share=0.1, new_id="j1",
+        now_s=clock.now_s, gap_event=_gap_event,
+    )  # fmt: skip
+
+
+def _gap_event(reason: str, shed: int, count: int, first: int, last: int) -> Event:
+    told = {"reason": reason, "class": shed, "count": count, "first": first, "last": last}
+    return Event(f"gap-{first}-{last}", "journal.gap", "lane:a", "2030-01-01T00:00:00Z", data=told)
+
+
+def _kept(value: object) -> None:
+    del value

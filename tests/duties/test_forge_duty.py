@@ -1,0 +1,405 @@
+"""The forge duty through outages, lies and crowds: all is journalled, once, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allegro.adapters.sqlite.archive import open_archive
+from allegro.core.errors import EdgeError
+from allegro.core.events import decode_event
+from allegro.core.issues import Issue
+from allegro.testing.virtual import BOT, FakeForge, VirtualClock
+
+from .lane import FORGE, GARDEN, SHED, Lane, journal_in, settings_of
+
+DAY_S, WEEK_S = 86_400, 7 * 86_400
+DOWN = EdgeError("the forge does not answer", transient=True, status=503, kind="server")
+
+MakeLane = Callable[..., Awaitable[Lane]]
+
+
+@pytest.fixture
+async def make_lane(tmp_path: Path) -> AsyncIterator[MakeLane]:
+    clock = VirtualClock()
+    journals = []
+
+    async def make(cap_bytes: int = 500_000_000, **changes: Any) -> Lane:
+        journal = await journal_in(tmp_path, clock, cap_bytes)
+        journals.append(journal)
+        forge = FakeForge(clock)
+        forge.make_repository(GARDEN)
+        forge.make_repository(SHED)
+        lane = Lane(forge, clock, journal, settings_of(**changes))
+        await lane.start()
+        return lane
+
+    yield make
+    for journal in journals:
+        await journal.close()
+
+
+def garden(lane: Lane) -> Any:
+    return lane.forge.repositories[1]
+
+
+async def nothing_is_missing_or_double(lane: Lane) -> None:
+    """Compare what was journalled with the forge itself, word for word."""
+    snapshots = await lane.snapshots()
+    newest = {issue.id: issue for issue in snapshots}
+    assert newest == {issue.id: issue for issue in lane.forge.issues.values()}
+    told = await lane.told("forge.snapshot")
+    assert [id_ for id_, n in Counter(event.id for event in told).items() if n > 1] == []
+    versions = Counter((event.subject, event.sealed) for event in told)
+    assert [version for version, n in versions.items() if n > 1] == []
+
+
+async def test_after_a_week_without_the_forge_everything_is_journalled_once(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane(poll_s=60.0)
+    lane.forge.open_issue(garden(lane), "before")
+    await lane.live(60)
+    stood = await lane.journal.marks()
+
+    lane.forge.fault = DOWN
+    for day in range(7):  # people whose requests still came through
+        for n in range(30):
+            lane.forge.comment(lane.forge.open_issue(garden(lane), f"{day}.{n}"), "words")
+        await lane.live(DAY_S)
+        assert await lane.journal.marks() == stood
+    lane.forge.fault = None
+    await lane.live(1200)
+
+    await nothing_is_missing_or_double(lane)
+    assert len(lane.forge.issues) == 211
+    assert len(await lane.told("forge.snapshot.comment")) == 210
+    assert len(await lane.told("forge.unreachable")) == 1
+    assert len(await lane.told("forge.recovered")) == 1
+    assert (await lane.mark()).forge_s > stood[GARDEN].forge_s + WEEK_S - 1
+
+
+async def test_a_week_without_the_house_loses_no_issue_and_doubles_none(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane(poll_s=1800.0)
+    await lane.live(1800)
+    lane.linked = False
+    lane.clock.advance(60)  # the lease runs out
+    for n in range(7 * 8 - 1):
+        issue = lane.forge.open_issue(garden(lane), f"issue {n}")
+        await lane.live(3600)
+        lane.forge.edit(issue, body="more")
+        await lane.live(DAY_S / 8 - 3600)
+        if n == 20:
+            await lane.start()  # the lane itself restarts in the middle
+
+    assert lane.forge.written == []
+    await nothing_is_missing_or_double(lane)
+    lane.linked = True
+    await lane.live(4 * 1800)
+
+    assert sorted(number for _, number in lane.forge.written) == list(range(1, 56))
+    await nothing_is_missing_or_double(lane)
+
+
+async def test_the_marks_stand_while_the_journal_is_full_and_go_on_when_it_is_emptied(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane(cap_bytes=60_000)
+    await lane.live(10)
+    while lane.journal.has_room:
+        lane.forge.open_issue(garden(lane), "w" * 2000)
+        await lane.live(5)
+    stood = await lane.journal.marks()
+    missed = lane.forge.open_issue(garden(lane), "while it was full")
+    await lane.live(600)
+    assert await lane.journal.marks() == stood
+
+    taken = {event.id for event in await lane.told("forge.snapshot.issue")}
+    await lane.journal.acknowledge(lane.journal.head)
+    await lane.live(10)
+
+    assert missed in await lane.snapshots()
+    again = {event.id for event in await lane.told("forge.snapshot.issue")}
+    assert taken & again == set()
+    assert (await lane.mark()).forge_s > stood[GARDEN].forge_s
+
+
+async def test_an_issue_that_shows_only_after_its_second_was_read_is_not_lost(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane(poll_s=2.0, overlap_s=10, triage=False)
+    await lane.live(120)
+    slow = lane.forge.open_issue(garden(lane), "slow writer", late=True)
+    await lane.live(8)
+    lane.forge.open_issue(garden(lane), "quick writer")
+    await lane.live(1)
+    lane.forge.land(slow)
+    await lane.live(2)
+
+    titles = [issue.title for issue in await lane.snapshots()]
+    assert sorted(titles) == ["quick writer", "slow writer"]
+
+
+async def test_the_deep_poll_finds_who_was_later_than_the_overlap(make_lane: MakeLane) -> None:
+    lane = await make_lane(poll_s=2.0, deep_overlap_s=300, triage=False)
+    await lane.live(120)
+    slow = lane.forge.open_issue(garden(lane), "very slow writer", late=True)
+    await lane.live(200)
+    lane.forge.land(slow)
+    await lane.live(62)
+
+    assert [issue.title for issue in await lane.snapshots()] == ["very slow writer"]
+
+
+@pytest.mark.parametrize("lie_s", [3_000, 80_000, 200_000, -3_000, -200_000])
+async def test_a_forge_that_lies_about_its_date_hides_nothing(
+    make_lane: MakeLane, lie_s: int
+) -> None:
+    lane = await make_lane()
+    await lane.live(60)
+    lane.forge.lie_s = lie_s
+    await lane.live(300)
+    assert (await lane.mark()).forge_s <= lane.clock.now_s()
+
+    lane.forge.fault = DOWN
+    hidden = lane.forge.open_issue(garden(lane), "written in the dark")
+    await lane.live(60)
+    lane.forge.fault, lane.forge.lie_s = None, 0
+    await lane.live(120)
+
+    assert hidden.title in [issue.title for issue in await lane.snapshots()]
+    assert (await lane.mark()).forge_s <= lane.clock.now_s()
+
+
+async def test_a_watch_that_fails_does_not_stop_the_others(make_lane: MakeLane) -> None:
+    lane = await make_lane(watch=(SHED, GARDEN))
+    await lane.live(10)
+    stood = await lane.mark(SHED)
+    lane.forge.faults[SHED] = DOWN
+    lane.forge.open_issue(garden(lane), "in the garden")
+    await lane.live(600)
+    assert [issue.title for issue in await lane.snapshots()][-1] == "in the garden"
+    assert await lane.mark(SHED) == stood
+    assert (await lane.mark(GARDEN)).forge_s > stood.forge_s
+    assert len(await lane.told("watch.failing")) == 1
+    assert lane.state.forge_trouble
+
+    del lane.forge.faults[SHED]
+    lane.forge.open_issue(lane.forge.repositories[2], "in the shed")
+    await lane.live(120)
+    assert [issue.title for issue in await lane.snapshots()].count("in the shed") == 2  # + label
+    assert lane.state.forge_trouble == ""
+
+
+async def test_an_endless_comment_list_of_one_issue_does_not_stop_the_rest(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane()
+    await lane.live(10)
+    endless, plain = (lane.forge.open_issue(garden(lane), title) for title in ("endless", "plain"))
+    lane.forge.comment(endless, "one of a million")
+    lane.forge.comment(plain, "the only one")
+    lane.forge.unreadable[endless.number] = EdgeError(
+        "more than 200 pages", transient=False, kind="too_much"
+    )
+    before = await lane.mark()
+    await lane.live(20)
+
+    assert {issue.title for issue in await lane.snapshots()} == {"endless", "plain"}
+    words = [event.sealed for event in await lane.told("forge.snapshot.comment")]
+    assert sum(b"the only one" in sealed for sealed in words) == 1
+    unread = await lane.told("forge.unread")
+    assert {event.data["number"] for event in unread} == {endless.number}
+    assert (await lane.mark()).forge_s > before.forge_s
+
+
+async def test_triage_waits_without_a_lease_and_catches_up(make_lane: MakeLane) -> None:
+    lane = await make_lane()
+    await lane.live(60)
+    lane.linked = False
+    await lane.live(60)  # the lease runs out
+    lane.forge.open_issue(garden(lane), "new")
+    await lane.live(DAY_S / 24)
+    assert lane.forge.written == []
+    assert len(await lane.snapshots()) == 1
+
+    lane.linked = True
+    await lane.live(10)
+    assert [number for _, number in lane.forge.written] == [1]
+    assert set(lane.forge.issues[1, 1].labels) == {"triage/seen", "status/pending"}
+
+
+async def test_the_action_cap_spreads_triage_over_cycles(make_lane: MakeLane) -> None:
+    lane = await make_lane(actions_per_cycle=20)
+    await lane.live(10)
+    for n in range(50):
+        lane.forge.open_issue(garden(lane), f"issue {n}")
+    counts = []
+    for _ in range(4):
+        lane.clock.advance(15.0)  # beyond the overlap: what was left over is still remembered
+        await lane.step()
+        counts.append(len(lane.forge.written))
+
+    assert counts == [20, 40, 50, 50]
+    assert len(await lane.told("triage.done")) == 50
+
+
+async def test_our_own_bots_never_trigger_us(make_lane: MakeLane) -> None:
+    lane = await make_lane()
+    await lane.live(10)
+    lane.forge.open_issue(garden(lane), "by a bot", by=BOT)
+    await lane.live(60)
+    assert [issue.title for issue in await lane.snapshots()] == ["by a bot"]
+    assert lane.forge.written == []
+
+
+async def test_issues_from_before_the_watch_began_are_journalled_and_left_alone(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane()
+    old = lane.forge.open_issue(garden(lane), "old")
+    lane.clock.advance(DAY_S)
+    await lane.live(10)
+    lane.forge.edit(old, title="old, but touched")
+    await lane.live(10)
+    titles = [issue.title for issue in await lane.snapshots()]
+    assert titles == ["old", "old, but touched"]
+    assert lane.forge.written == []
+
+
+async def test_an_issue_we_may_not_label_is_told_once_and_left_alone(make_lane: MakeLane) -> None:
+    lane = await make_lane()
+    await lane.live(10)
+    lane.forge.write_fault = EdgeError("no", transient=False, status=403)
+    lane.forge.open_issue(garden(lane))
+    await lane.live(120)
+    assert len(await lane.told("triage.refused")) == 1
+
+
+async def test_an_edited_comment_is_found_by_the_sweep(make_lane: MakeLane) -> None:
+    lane = await make_lane(triage=False)
+    await lane.live(10)
+    issue = lane.forge.open_issue(garden(lane))
+    comment = lane.forge.comment(issue, "as it was")
+    await lane.live(1000)
+    lane.forge.edit_comment(issue, comment, "as it is")
+    await lane.live(130)
+
+    words = [event.sealed for event in await lane.told("forge.snapshot.comment")]
+    assert len(words) == 2
+    assert b"as it was" in words[0]
+    assert b"as it is" in words[1]
+
+
+async def test_what_was_deleted_is_found_by_the_reconcile(make_lane: MakeLane) -> None:
+    lane = await make_lane(triage=False, reconcile_s=7200.0)
+    await lane.live(10)
+    first, second = (lane.forge.open_issue(garden(lane), title) for title in "ab")
+    gone = lane.forge.comment(first, "a slip")
+    lane.forge.comment(first, "stays")
+    lane.forge.comment(second, "goes with its issue")
+    await lane.live(1000)
+    lane.forge.delete_comment(first, gone)
+    lane.forge.delete(second)
+    await lane.live(1000)
+    assert await lane.told("forge.vanished") == []
+    await lane.live(7200)
+
+    vanished = [event.subject for event in await lane.told("forge.vanished")]
+    assert len(vanished) == 3
+    assert f"{FORGE}/1/comment/{gone.id}" in vanished
+    assert f"{FORGE}/1#{second.number}" in vanished
+    await lane.live(8000)
+    assert len(await lane.told("forge.vanished")) == 3
+
+
+async def test_a_renamed_repository_is_followed_and_its_issues_are_not_new(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane(triage=False)
+    await lane.live(10)
+    repo = garden(lane)
+    lane.forge.open_issue(repo, "before")
+    await lane.live(10)
+    lane.forge.rename(repo, "home/orchard")
+    lane.forge.open_issue(repo, "after")
+    await lane.live(400)
+
+    told = await lane.told("forge.snapshot.issue")
+    assert [event.subject for event in told] == [f"{FORGE}/{repo.id}#{n}" for n in (1, 2)]
+    names = [event.sealed for event in await lane.told("forge.snapshot.repository")]
+    assert len(names) == 2
+    assert b"home/orchard" in names[1]
+
+
+async def test_a_change_and_its_return_within_one_second_ends_as_it_is(
+    make_lane: MakeLane, tmp_path: Path
+) -> None:
+    lane = await make_lane(triage=False)
+    await lane.live(10)
+    issue = lane.forge.open_issue(garden(lane), "A")
+    for title in ("A", "B", "A"):  # all in the same second of the forge's clock
+        lane.forge.edit(issue, title=title)
+        await lane.step()
+
+    assert [seen.title for seen in await lane.snapshots()] == ["A", "B", "A"]
+    archive = open_archive(tmp_path / "archive.db", quota_bytes=10**9)
+    entries = await lane.journal.read(0, 10**9)
+    for _ in range(2):  # the second time under another journal: every event a repeat
+        await archive.take("a", "j1", 1, entries, 1.0)
+        await archive.take("b", "j2", 1, entries, 1.0)
+    newest = await archive.newest(f"{FORGE}/1#1")
+    await archive.close()
+    assert newest is not None
+    assert b'"title":"A"' in decode_event(newest).sealed
+
+
+async def test_the_shadow_mode_shows_what_would_be_and_writes_nothing(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane(shadow=True)
+    await lane.live(10)
+    lane.forge.open_issue(garden(lane))
+    lane.forge.open_issue(garden(lane))
+    await lane.live(120)
+
+    assert lane.forge.written == []
+    shadows = [event.data["number"] for event in await lane.told("shadow.effect")]
+    assert sorted(shadows) == [1, 2]
+    assert await lane.told("action.intent") == []
+
+
+async def test_who_closed_an_issue_is_told(make_lane: MakeLane) -> None:
+    lane = await make_lane(triage=False)
+    await lane.live(10)
+    issue = lane.forge.open_issue(garden(lane))
+    await lane.live(10)
+    lane.forge.close(issue, by=BOT)
+    await lane.live(10)
+    told = await lane.told("forge.snapshot.issue")
+    assert told[-1].data["closed_by"] == BOT
+
+
+async def test_people_who_write_while_pages_are_read_are_all_journalled(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane(watch=("org:home",), triage=False)
+    lane.forge.page_size = 5
+    await lane.live(10)
+    opened: list[Issue] = []
+
+    def write() -> None:
+        if len(opened) < 60:
+            opened.append(lane.forge.open_issue(garden(lane), f"{len(opened)}"))
+            lane.forge.edit(opened[len(opened) // 2], body=f"touched {len(opened)}")
+
+    lane.forge.between = write
+    await lane.live(60)
+    assert len(opened) == 60
+    await nothing_is_missing_or_double(lane)
