@@ -28,6 +28,7 @@ RECHECK_S = 5.0
 IDLE_S = 60.0
 TROUBLE_S = 5.0
 MAX_TEXT = 1_000
+MAX_COUNTED_S = 30.0  # a longer pause between two looks was a sleeping machine
 
 _FOLLOWED = (
     "action.", "forge.snapshot.", "audit.", "freeze.", "forge.reconciled", "forge.unreachable",
@@ -70,7 +71,8 @@ class Follow:
         self._alert = alert
         self._bots: frozenset[int] = frozenset()
         self._grew = asyncio.Event()
-        self._waiting_from: dict[str, float] = {}
+        self._waited_s: dict[str, float] = {}
+        self._matched_s: float | None = None
         self._to_compare: dict[int, int] = {}
 
     def kick(self) -> None:
@@ -252,11 +254,13 @@ class Follow:
 
     async def _match(self) -> None:
         """Match what waits. Only time spent awake and linked counts towards the grace."""
+        passed_s = self._linked_since_last_s()
         if not self._is_linked():
             return
-        boot_s = self._clock.boot_s()
         for write in await self._ledger.bot_writes():
-            waited_s = boot_s - self._waiting_from.setdefault(write.event, boot_s)
+            held_s = self._waited_s.get(write.event)
+            waited_s = 0.0 if held_s is None else held_s + passed_s
+            self._waited_s[write.event] = waited_s
             verdict = judge(
                 write, await self._ledger.receipts_for(write.target),
                 open_order=self._is_order_open(write.target), journals_home=self._journals_home(),
@@ -264,7 +268,7 @@ class Follow:
             )  # fmt: skip
             if isinstance(verdict, Waiting):
                 continue
-            self._waiting_from.pop(write.event, None)
+            self._waited_s.pop(write.event, None)
             if isinstance(verdict, Altered):
                 self._alert(
                     "high",
@@ -277,6 +281,14 @@ class Follow:
                     Freeze(self._dice.token(8).hex(), self._clock.now_s(), "house", told)
                 )
             await self._ledger.drop_bot_write(write.event)
+
+    def _linked_since_last_s(self) -> float:
+        """Return the seconds since the last match, 0 where the link was down then or is now."""
+        boot_s, last_s = self._clock.boot_s(), self._matched_s
+        self._matched_s = boot_s if self._is_linked() else None
+        if last_s is None or self._matched_s is None:
+            return 0.0
+        return min(boot_s - last_s, MAX_COUNTED_S)
 
     def _is_order_open(self, target: str) -> bool:
         open_states = {State.ORDERED, State.SENT, State.UNKNOWN}

@@ -1,0 +1,353 @@
+"""What lanes report moves requests; what polls show under our name must be known to the house."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
+from allegro.core.errors import EdgeError, Refusal
+from allegro.core.events import Event, decode_event, encode_event
+from allegro.core.freeze import Freeze
+from allegro.core.lifecycle import State, Step
+from allegro.core.matching import GRACE_S
+from allegro.core.requests import Request
+from allegro.core.sequence import Kept
+from allegro.house.follow import Follow
+from allegro.testing.virtual import BOT, HUMAN, SeededDice, VirtualClock
+from tests.core.builders import FORGE
+
+from .house import LANE, House
+
+TIME = "2030-01-01T00:00:00Z"
+ISSUE = f"{FORGE}/7#3"
+RECHECK_S = 5.0
+
+
+class Followed:
+    """A house that follows an archive into which lanes bring events."""
+
+    def __init__(self, house: House, archive: SqliteArchive) -> None:
+        self.house = house
+        self.archive = archive
+        self.home = True
+        self.frozen: list[Freeze] = []
+        self.alerts: list[tuple[str, str]] = []
+        self._seq: dict[str, int] = {}
+        self._ids = 0
+        self.follow: Follow
+
+    async def start(self) -> None:
+        house = self.house
+        self.follow = Follow(
+            self.archive, house.ledger, house.requests, house.clock, SeededDice(3), began_s=0.0,
+            open_words=_open, is_linked=lambda: house.is_linked,
+            journals_home=lambda: self.home, ask=house.ask, freeze=self._freeze,
+            alert=lambda urgency, told: self.alerts.append((urgency, told)),
+        )  # fmt: skip
+        await self.follow.resume()
+
+    async def _freeze(self, freeze: Freeze) -> None:
+        self.frozen.append(freeze)
+
+    async def bring(
+        self, type_: str, *, lane: str = LANE, subject: str = "", words: Any = None, **data: Any
+    ) -> None:
+        """Archive one event of a lane, and let the house read on."""
+        self._ids += 1
+        event = Event(
+            f"e{self._ids}", type_, f"lane:{lane}", TIME, subject=subject, data=data,
+            sealed=b"" if words is None else msgspec.json.encode(words),
+        )  # fmt: skip
+        await self.bring_raw(encode_event(event), lane)
+
+    async def bring_raw(self, body: bytes, lane: str = LANE) -> None:
+        seq = self._seq.get(lane, 0) + 1
+        taken = await self.archive.take(
+            lane, "j-" + lane, seq, [Kept(body)], self.house.clock.now_s()
+        )
+        assert not isinstance(taken, Refusal)
+        self._seq[lane] = seq
+        await self.follow.step()
+
+    async def live(self, seconds: float) -> None:
+        until_s = self.house.clock.boot_s() + seconds
+        while self.house.clock.boot_s() < until_s:
+            await self.follow.step()
+            self.house.clock.advance(min(RECHECK_S, until_s - self.house.clock.boot_s()))
+        await self.follow.step()
+
+    async def bots_known(self) -> None:
+        await self.bring("audit.done", bots=[BOT])
+
+    async def comment_seen(self, comment: int, content: str, by: int = BOT) -> None:
+        """Let a poll show a comment on issue 3."""
+        at_s = int(self.house.clock.now_s())
+        await self.bring(
+            "forge.snapshot.comment", subject=f"{FORGE}/7/comment/{comment}", repository=7,
+            number=3, comment=comment, author_id=by, created_s=at_s, updated_s=at_s,
+            content=content,
+        )  # fmt: skip
+
+    async def ordered_comment(self) -> Request:
+        request = await self.house.comment()
+        await self.house.step()
+        return self.house.now(request)
+
+    async def receipt(
+        self, request: Request, artifact: int, content: str, *, lane: str = LANE, order: int = 0
+    ) -> None:
+        await self.bring(
+            "action.receipt", lane=lane, subject=request.target, words={"url": "u"},
+            digest=request.digest, order=order or request.order_number, artifact=artifact,
+            content=content,
+        )  # fmt: skip
+
+    def state_of(self, request: Request) -> State:
+        return self.house.now(request).state
+
+
+def _open(event: Event) -> Any:
+    return msgspec.json.decode(event.sealed) if event.sealed else None
+
+
+@pytest.fixture
+async def followed(tmp_path: Path) -> AsyncIterator[Followed]:
+    house = House(tmp_path, VirtualClock())
+    await house.start()
+    made = Followed(house, open_archive(tmp_path / "archive.db", quota_bytes=10**9))
+    await made.start()
+    yield made
+    await made.archive.close()
+    await house.ledger.close()
+
+
+async def test_a_receipt_settles_its_request_and_covers_what_polls_show(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    request = await followed.ordered_comment()
+    await followed.receipt(request, 44, "our-words")
+    assert followed.state_of(request) is State.DONE
+    assert followed.house.now(request).artifact == 44
+
+    await followed.comment_seen(44, "our-words")
+    await followed.live(2 * GRACE_S)
+    assert (followed.frozen, followed.alerts) == ([], [])
+    assert await followed.house.ledger.bot_writes() == []
+
+
+async def test_what_people_write_is_nobodys_business(followed: Followed) -> None:
+    await followed.bots_known()
+    await followed.comment_seen(45, "words", by=HUMAN)
+    assert await followed.house.ledger.bot_writes() == []
+
+
+async def test_our_comment_with_other_words_is_told_and_does_not_freeze(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    request = await followed.ordered_comment()
+    await followed.receipt(request, 44, "our-words")
+    await followed.comment_seen(44, "words somebody edited")
+    await followed.live(60)
+    assert [urgency for urgency, _ in followed.alerts] == ["high"]
+    assert followed.frozen == []
+
+
+async def test_a_write_nobody_here_made_freezes_once(followed: Followed) -> None:
+    await followed.bots_known()
+    await followed.comment_seen(66, "not ours")
+    await followed.live(2 * GRACE_S)
+    assert len(followed.frozen) == 1
+    assert [urgency for urgency, _ in followed.alerts] == ["critical"]
+
+
+async def test_a_write_waits_for_the_order_that_may_have_made_it(followed: Followed) -> None:
+    await followed.bots_known()
+    request = await followed.ordered_comment()
+    await followed.comment_seen(44, "our-words")
+    await followed.live(GRACE_S / 2)
+    assert (followed.frozen, followed.alerts) == ([], [])
+    await followed.receipt(request, 44, "our-words")
+    await followed.live(2 * GRACE_S)
+    assert followed.frozen == []
+
+
+async def test_an_open_order_hides_a_foreign_write_no_longer_than_the_grace(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    await followed.ordered_comment()
+    await followed.comment_seen(66, "not ours")
+    await followed.live(GRACE_S - 2 * RECHECK_S)
+    assert followed.frozen == []
+    await followed.live(4 * RECHECK_S)
+    assert len(followed.frozen) == 1
+
+
+async def test_the_grace_counts_only_time_that_was_linked(followed: Followed) -> None:
+    await followed.bots_known()
+    followed.home = False
+    await followed.comment_seen(66, "whose?")
+    await followed.live(GRACE_S / 2)
+    followed.house.is_linked = False
+    await followed.live(10 * GRACE_S)
+    followed.house.is_linked = True
+    await followed.live(GRACE_S / 2 - 4 * RECHECK_S)
+    assert followed.frozen == []
+    await followed.live(8 * RECHECK_S)
+    assert len(followed.frozen) == 1
+
+
+async def test_the_grace_does_not_run_while_the_machine_sleeps(followed: Followed) -> None:
+    await followed.bots_known()
+    followed.home = False
+    await followed.comment_seen(66, "ours, its receipt is on the way")
+    followed.house.clock.advance(8 * 3600)  # suspended: the boot clock counts it
+    await followed.live(GRACE_S / 2)
+    assert followed.frozen == []
+    await followed.live(GRACE_S)
+    assert len(followed.frozen) == 1
+
+
+async def test_a_receipt_counts_only_from_the_lane_that_was_given_the_order(
+    followed: Followed,
+) -> None:
+    request = await followed.ordered_comment()
+    await followed.receipt(request, 44, "our-words", lane="b")
+    await followed.receipt(request, 44, "our-words", order=request.order_number + 1)
+    assert followed.state_of(request) is State.ORDERED
+    assert await followed.house.ledger.receipts_for(request.target) == []
+
+
+async def test_a_receipt_of_an_earlier_order_is_the_truth_but_its_void_is_old(
+    followed: Followed,
+) -> None:
+    request = await followed.ordered_comment()
+    await followed.house.live(60)  # silence, and a second order
+    second = followed.house.now(request)
+    assert second.order_number > request.order_number
+    await followed.bring(
+        "action.void", digest=request.digest, order=request.order_number, reason="too late"
+    )
+    assert followed.state_of(request) is State.ORDERED
+    await followed.receipt(request, 44, "our-words")
+    assert followed.state_of(request) is State.DONE
+
+
+async def test_a_late_receipt_of_a_settled_request_still_covers_what_polls_show(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    request = await followed.ordered_comment()
+    await followed.receipt(request, 44, "our-words")
+    await followed.receipt(request, 45, "our-words")
+    await followed.comment_seen(45, "our-words")
+    await followed.live(60)
+    assert followed.frozen == []
+
+
+async def test_after_a_reconcile_what_the_lane_no_longer_lists_has_vanished(
+    followed: Followed,
+) -> None:
+    for number in (3, 4):
+        await followed.bring(
+            "forge.snapshot.issue", subject=f"{FORGE}/7#{number}", repository=7, number=number,
+            updated_s=100,
+        )  # fmt: skip
+    await followed.comment_seen(44, "words", by=HUMAN)
+    followed.house.lane.world["listing"] = EdgeError("not reconciled yet", transient=True)
+    await followed.bring("forge.reconciled", repository=7)
+    assert await followed.archive.events(0, 100, prefix="forge.vanished") == []
+
+    followed.house.lane.world["listing"] = {"issues": [3], "comments": []}
+    await followed.live(60)
+    await followed.live(60)
+    told = await followed.archive.events(0, 100, prefix="forge.vanished")
+    vanished = sorted(decode_event(archived.stored).subject for archived in told)
+    assert vanished == [f"{FORGE}/7#4", f"{FORGE}/7/comment/44"]
+    assert await followed.archive.living(7, 10**9) == [ISSUE]
+
+
+async def test_a_stale_request_is_asked_again_once_pinned_anew(followed: Followed) -> None:
+    request = await followed.house.approved_close()
+    await followed.house.step()
+    given = followed.house.now(request)
+    followed.house.lane.world["pin_close"]["title"] = "Roses, and thorns"
+    await followed.bring(
+        "action.stale", digest=given.digest, order=given.order_number, reason="title changed"
+    )
+    await followed.live(60)
+    renewed = [r for r in followed.house.requests.all() if r.supersedes == request.id]
+    assert [r.state for r in renewed] == [State.PROPOSED]
+    assert b"Roses, and thorns" in renewed[0].action
+    assert followed.house.now(request).superseded_by == renewed[0].id
+    assert [urgency for urgency, _ in followed.alerts] == ["medium"]
+
+
+async def test_a_stale_request_waits_for_a_lane_to_be_renewed(followed: Followed) -> None:
+    request = await followed.house.approved_close()
+    await followed.house.requests.take_step(request, Step.STALE, "moved on")
+    followed.house.is_linked = False
+    await followed.live(60)
+    assert len(followed.house.requests.all()) == 1
+    followed.house.is_linked = True
+    await followed.live(5)
+    assert len(followed.house.requests.all()) == 2
+
+
+async def test_an_event_that_cannot_be_read_is_skipped(followed: Followed) -> None:
+    request = await followed.ordered_comment()
+    for id_, sealed in (("x1", "%%%"), ("x2", "a")):
+        told = {
+            "specversion": "1.0", "id": id_, "type": "action.receipt", "source": "lane:a",
+            "time": TIME, "sealed": sealed,
+        }  # fmt: skip
+        await followed.bring_raw(msgspec.json.encode(told))
+    assert len(await followed.archive.events(0, 100, prefix="action.")) == 2
+    await followed.bring("action.receipt", digest=["odd"], order="four", artifact=-1)
+    await followed.bring("audit.done", bots="everybody")
+    await followed.bring("forge.snapshot.comment", author_id="x", created_s=None, subject="?")
+    await followed.receipt(request, 44, "our-words")
+    assert followed.state_of(request) is State.DONE
+
+
+async def test_a_disk_that_refuses_repeats_nothing_and_loses_nothing(followed: Followed) -> None:
+    request = await followed.ordered_comment()
+    followed.house.ledger.worn = True
+    await followed.receipt(request, 44, "our-words")
+    await followed.live(60)
+    assert followed.state_of(request) is State.ORDERED
+    followed.house.ledger.worn = False
+    await followed.live(5)
+    assert followed.state_of(request) is State.DONE
+    history = [line.what for line in followed.house.now(request).history]
+    assert history.count(Step.RECEIPT) == 1
+
+
+async def test_after_a_restart_it_goes_on_where_it_was(followed: Followed) -> None:
+    await followed.bots_known()
+    await followed.bring("freeze.added")
+    await followed.house.restart()
+    await followed.start()
+    await followed.comment_seen(66, "not ours")
+    await followed.live(60)
+    assert [urgency for urgency, _ in followed.alerts] == ["high", "critical"]
+    assert len(followed.frozen) == 1
+
+
+async def test_a_conflict_and_a_double_are_told_to_a_person(followed: Followed) -> None:
+    double, clash = await followed.ordered_comment(), await followed.ordered_comment()
+    await followed.bring(
+        "action.receipt", digest=double.digest, order=double.order_number, artifact=1, others=[2]
+    )
+    await followed.bring(
+        "action.conflict", digest=clash.digest, order=clash.order_number, reason="another's"
+    )
+    assert followed.state_of(clash) is State.CONFLICT
+    assert [urgency for urgency, _ in followed.alerts] == ["high", "high"]
