@@ -32,7 +32,7 @@ def test_a_forge_that_keeps_lying_ahead_wins_nothing_with_each_poll() -> None:
 
 
 def test_a_forge_whose_clock_falls_back_takes_the_mark_back() -> None:
-    assert next_mark(Mark(1000, 5.0), 900, 15.0) == Mark(900, 15.0)
+    assert next_mark(Mark(1000, 5.0), 900, 15.0).forge_s == 900
 
 
 def test_a_date_that_is_no_clock_moves_nothing() -> None:
@@ -100,3 +100,17 @@ def test_halves_join_without_gap_or_overlap(since_s: int, length_s: int, is_open
     assert late.since_s == early.until_s + 1
     assert since_s <= early.until_s < until_s
     assert late.until_s == (None if is_open else until_s)
+
+
+def test_one_wrong_date_behind_leaves_the_mark_where_it_was_once_the_clock_is_right_again() -> None:
+    mark = first_mark(1_000_000, 1_000_000.0)
+    mark = next_mark(mark, 996_400, 1_000_001.0)
+    assert mark.forge_s == 996_400
+    assert next_mark(mark, 1_000_002, 1_000_002.0).forge_s == 1_000_002
+
+
+def test_a_forge_clock_that_was_set_back_for_good_is_followed() -> None:
+    mark = first_mark(1_000_000, 1_000_000.0)
+    for second in range(1, 50):
+        mark = next_mark(mark, 996_400 + second, 1_000_000.0 + second)
+        assert mark.forge_s == 996_400 + second

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 MAX_OFF_S = 86_400.0
+WOBBLE_S = 60
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -38,8 +39,8 @@ def next_mark(mark: Mark, forge_date_s: int, now_s: float) -> Mark:
     """Return the mark after a complete cycle whose first answer carried this `Date`.
 
     It moves no further than our own clock did, so a forge that lies about its clock cannot push
-    it ahead, however often it tries. It goes back with a clock that went back: what is read again
-    is known by its content. A `Date` more than a day off is no clock, and moves nothing.
+    it ahead, however often it tries. It goes back with a clock that went back, and forward again
+    with it: what is read again is known by its content. A `Date` more than a day off is no clock, and moves nothing.
     """
     if abs(forge_date_s - now_s) > MAX_OFF_S:
         return mark
@@ -47,6 +48,9 @@ def next_mark(mark: Mark, forge_date_s: int, now_s: float) -> Mark:
     if forge_date_s > mark.forge_s + elapsed_s:
         # keep the fraction of a second: the pair of clocks stays as it was
         return Mark(mark.forge_s + elapsed_s, mark.wall_s + elapsed_s)
+    if forge_date_s < mark.forge_s + elapsed_s - WOBBLE_S:
+        # far behind: perhaps one wrong answer, so what was known of the two clocks is kept
+        return Mark(forge_date_s, mark.wall_s + (forge_date_s - mark.forge_s))
     return Mark(forge_date_s, now_s)
 
 

@@ -55,8 +55,7 @@ class _Envelope(msgspec.Struct):
     time: Name
     specversion: Literal["1.0"]
     subject: Annotated[str, msgspec.Meta(max_length=1000)] = ""
-    data: dict[str, msgspec.Raw] = {}
-    sealed: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class _Filing(msgspec.Struct, frozen=True):
@@ -311,6 +310,8 @@ def _store(
             continue
         try:
             envelope = _envelope.decode(entry.body)
+            if not bytes(envelope.data).startswith(b"{"):
+                raise msgspec.ValidationError("data must be an object")
             if envelope.type.startswith("forge."):
                 forge_events.append((envelope, _data.decode(entry.body).data))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -349,10 +350,9 @@ def _keep_clashes(connection: sqlite3.Connection, lane: str, rows: Sequence[Row]
     return _insert(connection, kept)
 
 
-def _clear(stored: bytes) -> tuple[str, str, dict[str, bytes]]:
+def _clear(stored: bytes) -> tuple[str, str, bytes]:
     envelope = _envelope.decode(stored)
-    data = {name: bytes(value) for name, value in envelope.data.items()}
-    return envelope.type, envelope.subject, data
+    return envelope.type, envelope.subject, bytes(envelope.data)
 
 
 def _file(connection: sqlite3.Connection, lane: str, envelope: _Envelope, filing: _Filing) -> None:
