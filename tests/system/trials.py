@@ -27,10 +27,10 @@ LOSS = "nothing is lost"
 
 
 def wanted(trials: int, seed: int, only: str) -> list[Trial]:
-    """Return the trials of one run: every `once` case in turn, and a loss trial for each ten."""
+    """Return the trials of one run: every `once` case in turn, and a loss trial for each four."""
     names = [name for name in CASES if only in name]
     once = [Trial(name, f"{seed}/{n}") for n, name in zip(range(trials), itertools.cycle(names))]
-    loss = range(max(1, trials // 10)) if only in LOSS else range(0)
+    loss = range(max(1, trials // 4)) if only in LOSS else range(0)
     return once + [Trial(LOSS, f"{seed}/{n}") for n in loss]
 
 
