@@ -227,3 +227,20 @@ def test_rubbish_gets_a_reason_and_no_permit(
     assert isinstance(judge(Presented(order, action, approval)), Refusal)
     assert isinstance(judge(shown(close(), action=action)), Refusal)
     assert isinstance(judge(shown(close(), approval=approval)), Refusal)
+
+
+def test_the_shortest_order_and_an_approval_at_the_edge_of_the_future_still_count() -> None:
+    brief = shown(close(), order=order_for(close(), ttl_s=1))
+    permit = judge(brief, boot_s=100.5)
+    assert isinstance(permit, Permit)
+    assert permit.until_boot_s == 101.0
+    edge = shown(close(), approval=approval_for(close(), iat=1_000_300, exp=1_000_400))
+    assert isinstance(judge(edge), Permit)
+    past = shown(close(), approval=approval_for(close(), iat=1_000_301, exp=1_000_400))
+    assert refused(judge(past), "approval_from_the_future")
+
+
+def test_a_permit_under_a_lease_names_its_action_too() -> None:
+    permit = judge_leased(seen_action(), LEASE, situation())
+    assert isinstance(permit, Permit)
+    assert permit.digest == action_digest(action_bytes(seen_action()))
