@@ -22,6 +22,7 @@ from allegro.core.actions import (
 from allegro.core.approvals import (
     TYPES,
     Approval,
+    C,
     Order,
     StandingOrder,
     Verify,
@@ -106,8 +107,10 @@ class Permit:
         self.until_boot_s = until_boot_s
 
 
-StillOpen = Callable[[float], Refusal | None]
-"""(seconds the next write may take) -> None when it may start now, else why not."""
+def read_sovereign(token: str, expect: type[C], trust: Trust, verify: Verify) -> C | Refusal:
+    """Read a token that must be signed by the newest sovereign key this lane knows."""
+    kid = sovereign_kid(trust.sovereign_number)
+    return read_token(token, expect, kid=kid, key=trust.sovereign, aud=trust.fleet, verify=verify)
 
 
 def judge_order(
@@ -217,14 +220,7 @@ def _check_approval(
         return Refusal("no_approval", "this act needs the sovereign's approval")
     if token_type(token) == TYPES[StandingOrder]:
         return Refusal("standing_orders_off", "standing orders are not accepted yet")
-    approval = read_token(
-        token,
-        Approval,
-        kid=sovereign_kid(trust.sovereign_number),
-        key=trust.sovereign,
-        aud=trust.fleet,
-        verify=verify,
-    )
+    approval = read_sovereign(token, Approval, trust, verify)
     if isinstance(approval, Refusal):
         return approval
     if approval.digest != order.digest:

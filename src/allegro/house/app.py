@@ -18,7 +18,7 @@ from allegro.adapters.signatures import verify
 from allegro.adapters.sqlite.archive import open_archive
 from allegro.adapters.sqlite.ledger import open_ledger
 from allegro.config import read_secret
-from allegro.core.approvals import Thaw, read_token, sovereign_kid
+from allegro.core.approvals import Thaw
 from allegro.core.errors import ConfigError, EdgeError, Refusal
 from allegro.core.events import Event
 from allegro.core.freeze import Freeze, FreezeSet, add, thaw
@@ -238,14 +238,7 @@ class _House:
 
     async def _thaw(self, token: str) -> Refusal | None:
         fleet = self._fleet
-        claims = read_token(
-            token,
-            Thaw,
-            kid=sovereign_kid(fleet.sovereign_number),
-            key=fleet.sovereign,
-            aud=fleet.id,
-            verify=verify,
-        )
+        claims = fleet.read(token, Thaw, verify)
         if isinstance(claims, Refusal):
             return claims
         if not self._clock.now_s() < claims.exp:

@@ -17,17 +17,20 @@ from allegro.adapters.signatures import (
 )
 from allegro.adapters.sqlite.ledger import make_ledger
 from allegro.core.approvals import (
+    C,
     HouseCertificate,
     Revocation,
     Rotation,
     Seat,
+    Verify,
     b64url,
     fingerprint,
     issue_token,
+    read_token,
     sovereign_kid,
     unb64url,
 )
-from allegro.core.errors import ConfigError
+from allegro.core.errors import ConfigError, Refusal
 from allegro.core.settings import HouseSettings
 
 FIRST_ACCEPTANCE_S = 30 * 86_400
@@ -68,6 +71,11 @@ class Fleet(msgspec.Struct, frozen=True):
     rotations: tuple[str, ...] = ()
     revocations: tuple[str, ...] = ()
     lanes: tuple[KnownLane, ...] = ()
+
+    def read(self, token: str, expect: type[C], verify: Verify) -> C | Refusal:
+        """Read a token that must be signed by the sovereign key of now."""
+        kid = sovereign_kid(self.sovereign_number)
+        return read_token(token, expect, kid=kid, key=self.sovereign, aud=self.id, verify=verify)
 
 
 class HouseFiles(msgspec.Struct, frozen=True):

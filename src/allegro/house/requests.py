@@ -20,7 +20,7 @@ from allegro.core.actions import (
     kind_of,
     parse_action,
 )
-from allegro.core.approvals import Approval, Verify, read_token, sovereign_kid
+from allegro.core.approvals import Approval, Verify
 from allegro.core.documents import Option, RequestDocument
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.issues import issue_subject, repository_subject
@@ -128,14 +128,7 @@ class Requests:
         if isinstance(request, Refusal):
             return request
         fleet = self._fleet()
-        claims = read_token(
-            token,
-            Approval,
-            kid=sovereign_kid(fleet.sovereign_number),
-            key=fleet.sovereign,
-            aud=fleet.id,
-            verify=self._verify,
-        )
+        claims = fleet.read(token, Approval, self._verify)
         if isinstance(claims, Refusal):
             return claims
         if claims.digest != request.digest:

@@ -19,12 +19,11 @@ from allegro.core.approvals import (
     Verify,
     b64url,
     read_token,
-    sovereign_kid,
     token_type,
 )
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.freeze import Freeze
-from allegro.core.gate import Presented, judge_order
+from allegro.core.gate import Presented, judge_order, read_sovereign
 from allegro.core.messages import (
     MAX_LANE_FRAME,
     Bring,
@@ -296,14 +295,7 @@ class Desk:
 
     def _thaw(self, token: str) -> bool:
         trust = self._state.held.trust
-        claims = read_token(
-            token,
-            Thaw,
-            kid=sovereign_kid(trust.sovereign_number),
-            key=trust.sovereign,
-            aud=trust.fleet,
-            verify=self._verify,
-        )
+        claims = read_sovereign(token, Thaw, trust, self._verify)
         if isinstance(claims, Refusal):
             _log.warning("thaw.refused", reason=claims.reason)
             return False

@@ -26,13 +26,12 @@ from allegro.core.approvals import (
     fingerprint,
     issue_token,
     read_token,
-    sovereign_kid,
     token_kid,
     token_type,
     unb64url,
 )
 from allegro.core.errors import Refusal
-from allegro.core.gate import LaneTrust, Trust
+from allegro.core.gate import LaneTrust, Trust, read_sovereign
 from allegro.core.messages import PROTOCOL, Greet, Hello, LogIn
 
 MAX_CERTIFICATES = 256
@@ -159,14 +158,7 @@ def _take_rotation(
         token, Rotation, kid="recovery", key=trust.recovery, aud=trust.fleet, verify=verify
     )
     if isinstance(claims, Refusal):
-        claims = read_token(
-            token,
-            Rotation,
-            kid=sovereign_kid(trust.sovereign_number),
-            key=trust.sovereign,
-            aud=trust.fleet,
-            verify=verify,
-        )
+        claims = read_sovereign(token, Rotation, trust, verify)
         if isinstance(claims, Refusal):
             return claims
         if claims.number != trust.sovereign_number + 1:
@@ -194,14 +186,7 @@ def _take_certificate(
     held: LaneTrust, token: str, now_s: float, verify: Verify
 ) -> LaneTrust | Refusal:
     trust = held.trust
-    claims = read_token(
-        token,
-        HouseCertificate,
-        kid=sovereign_kid(trust.sovereign_number),
-        key=trust.sovereign,
-        aud=trust.fleet,
-        verify=verify,
-    )
+    claims = read_sovereign(token, HouseCertificate, trust, verify)
     if isinstance(claims, Refusal):
         return claims
     key = _key(claims.house)
@@ -221,14 +206,7 @@ def _take_certificate(
 def _take_seat(held: LaneTrust, token: str, now_s: float, verify: Verify) -> LaneTrust | Refusal:
     del now_s
     trust = held.trust
-    claims = read_token(
-        token,
-        Seat,
-        kid=sovereign_kid(trust.sovereign_number),
-        key=trust.sovereign,
-        aud=trust.fleet,
-        verify=verify,
-    )
+    claims = read_sovereign(token, Seat, trust, verify)
     if isinstance(claims, Refusal):
         return claims
     if claims.number < trust.seat:
@@ -245,14 +223,7 @@ def _take_revocation(
     trust = held.trust
     if _is_past(token, trust):
         return held
-    claims = read_token(
-        token,
-        Revocation,
-        kid=sovereign_kid(trust.sovereign_number),
-        key=trust.sovereign,
-        aud=trust.fleet,
-        verify=verify,
-    )
+    claims = read_sovereign(token, Revocation, trust, verify)
     if isinstance(claims, Refusal):
         return claims
     held = msgspec.structs.replace(held, revoked=held.revoked | {claims.key})
