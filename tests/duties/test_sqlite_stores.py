@@ -210,3 +210,22 @@ async def test_what_vanished_stays_so_whatever_version_the_lane_last_knew(tmp_pa
     assert newest is not None
     assert decode_event(newest).type == "forge.vanished"
     await archive.close()
+
+
+async def test_within_one_second_the_later_telling_wins_be_it_a_repeat(tmp_path: Path) -> None:
+    archive = open_archive(tmp_path / "a.db", quota_bytes=10**6)
+
+    def told(id_: str) -> Kept:
+        data = {"repository": 1, "updated_s": 100}
+        event = Event(id_, "forge.snapshot.comment", "lane:a", TIME, subject="c", data=data)
+        return Kept(encode_event(event))
+
+    await archive.take("a", "j1", 1, [told("newer")], 1.0)
+    await archive.take("a", "j2", 1, [told("older")], 2.0)
+    await archive.take("a", "j2", 2, [told("newer")], 3.0)
+
+    newest = await archive.newest("c")
+
+    assert newest is not None
+    assert decode_event(newest).id == "newer"
+    await archive.close()

@@ -89,7 +89,36 @@ def recovery_stop(config: Path) -> None:
 
 @click.group()
 def revoke() -> None:
-    """Take a lane out of the fleet."""
+    """Take a lane, the house key or a token out of the fleet."""
+
+
+@revoke.command("house")
+@_CONFIG
+def revoke_house(config: Path) -> None:
+    """Revoke the house key; this house goes on with a new one."""
+    settings = load_house(config)
+    files = files_of(settings)
+    before = load_fleet(files)
+    fleet = rotate_house(files, load_sovereign_key(files, passphrase), now_s())
+    click.echo(f"house key {before.house_number} is revoked; house key {fleet.house_number} acts")
+    _told(before, "orders and log-in, nothing without an approval")
+    poke(socket_of(settings))
+
+
+@revoke.command("token")
+@_CONFIG
+def revoke_token(config: Path) -> None:
+    """Stop using the change token. The daily token lives on a lane: revoke the lane."""
+    settings = load_house(config)
+    if not settings.forge.change_token_file:
+        raise Failure("house.toml names no change token")
+    path = Path(settings.forge.change_token_file).expanduser()
+    since = rfc3339(path.stat().st_mtime) if path.exists() else "unknown"
+    path.unlink(missing_ok=True)
+    click.echo(f"{path.name} is gone; no order carries a change token from now on")
+    click.echo(f"who had it since {since} could: push branches and open pull requests,")
+    click.echo("never to a protected branch; lanes held it in memory during an order")
+    click.echo("now delete it at the forge, then put a new one in the same file (mode 0600)")
 
 
 @revoke.command("lane")
@@ -119,3 +148,6 @@ def _recovery_key() -> SigningKey:
 
 def _told(before: Fleet, power: str) -> None:
     click.echo(f"who had the old key since {rfc3339(before.began_s)} could: {power}")
+
+
+keys.add_command(revoke)
