@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -255,10 +256,24 @@ class Stage:
             await process.end()
 
 
+_ports = itertools.count()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that nobody holds and that this process gave nobody yet.
+
+    Below the range from which a system hands out ports by itself, so that no connection and no
+    other listener takes it before its owner does.
+    """
+    for n in _ports:
+        port = 10_240 + (os.getpid() * 97 + n) % 20_000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise AssertionError("an endless count ended")
 
 
 def _secret(path: Path, text: str) -> Path:
