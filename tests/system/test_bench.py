@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("nats") is None, reason="the other brokers come with `make bench`"
+)
 def test_a_quick_run_of_one_section_keeps_its_figures(tmp_path: Path) -> None:
     kept = tmp_path / "run.json"
 
