@@ -229,3 +229,23 @@ async def test_within_one_second_the_later_telling_wins_be_it_a_repeat(tmp_path:
     assert newest is not None
     assert decode_event(newest).id == "newer"
     await archive.close()
+
+
+async def test_a_late_commit_told_again_after_a_rollback_is_what_counts(tmp_path: Path) -> None:
+    archive = open_archive(tmp_path / "a.db", quota_bytes=10**6)
+
+    def told(id_: str, updated_s: int, *, backdated: bool) -> Kept:
+        data = {"repository": 1, "updated_s": updated_s, "backdated": backdated}
+        event = Event(id_, "forge.snapshot.issue", "lane:a", TIME, subject="i", data=data)
+        return Kept(encode_event(event))
+
+    await archive.take("a", "j1", 1, [told("seen first", 103, backdated=False)], 1.0)
+    await archive.take("a", "j1", 2, [told("late", 100, backdated=True)], 1.0)
+    await archive.take("a", "j2", 1, [told("seen first", 103, backdated=False)], 2.0)
+    await archive.take("a", "j2", 2, [told("late", 100, backdated=False)], 2.0)
+
+    newest = await archive.newest("i")
+
+    assert newest is not None
+    assert decode_event(newest).id == "late"
+    await archive.close()

@@ -362,16 +362,17 @@ def _file(connection: sqlite3.Connection, lane: str, envelope: _Envelope, filing
             (lane, filing.watch, filing.forge_s, filing.wall_s),
         )
     elif envelope.subject:
-        # within one second of the forge the later telling wins, be it a repeat: a lane whose disk
-        # went back tells an older version first, and then again what is there now
-        # a lane whose disk went back tells of an end with the time of a version before the last
+        # What a lane tells later is newer, whatever time the forge gave it: late commits carry an
+        # older second, and a lane whose disk went back tells old versions before those of now.
+        # Between lanes only the forge's time can tell, so there it decides.
         anyway = filing.backdated or envelope.type == "forge.vanished"
         connection.execute(
             "INSERT INTO object SELECT ?, row, ?, ? FROM event WHERE id = ?"
             " ON CONFLICT (subject) DO UPDATE SET row = excluded.row,"
             " updated_s = excluded.updated_s, repository = excluded.repository"
-            " WHERE ? OR excluded.updated_s >= object.updated_s",
-            (envelope.subject, filing.updated_s, filing.repository, envelope.id, anyway),
+            " WHERE ? OR excluded.updated_s >= object.updated_s"
+            " OR (SELECT lane FROM event WHERE event.row = object.row) = ?",
+            (envelope.subject, filing.updated_s, filing.repository, envelope.id, anyway, lane),
         )
 
 
