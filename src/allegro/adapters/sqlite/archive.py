@@ -5,14 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from allegro.adapters.sqlite.connection import Worker, open_database
+from allegro.adapters.sqlite.gaps import name_gaps
 from allegro.core.errors import Refusal
 from allegro.core.marks import Mark
-from allegro.core.sequence import Entry, Kept, Position, ShedEntry, follow, start
+from allegro.core.sequence import Entry, Kept, Position, follow, start
 from allegro.core.stores import Archived, GapRow, Taken
 
 SCHEMA = """
@@ -117,7 +118,7 @@ class SqliteArchive:
             if used + size > self._quota_bytes:
                 return Refusal("over_quota", f"{lane} fills its {self._quota_bytes} bytes")
             fresh, rejected, stored = _store(connection, lane, entries, at_s)
-            stored += GAP_BYTES * _name_gaps(connection, lane, journal, first_seq, entries, at_s)
+            stored += GAP_BYTES * name_gaps(connection, lane, journal, first_seq, entries, at_s)
             connection.execute(
                 "INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)",
                 (lane, journal, moved.seq, moved.chain, at_s),
@@ -164,7 +165,8 @@ class SqliteArchive:
         self, after_row: int, limit: int, *, prefix: str = "", subject: str | None = None
     ) -> list[Archived]:
         """Return events behind `after_row` in order of arrival; `prefix` narrows by type."""
-        where, params = ["row > ?"], [after_row]  # type: tuple[list[str], list[Any]]
+        where: list[str] = ["row > ?"]
+        params: list[str | int] = [after_row]
         if prefix:
             where.append("type >= ? AND type < ?")
             params += [prefix, prefix + "\uffff"]
@@ -374,29 +376,3 @@ def _file(connection: sqlite3.Connection, lane: str, envelope: _Envelope, filing
             " OR (SELECT lane FROM event WHERE event.row = object.row) = ?",
             (envelope.subject, filing.updated_s, filing.repository, envelope.id, anyway, lane),
         )
-
-
-def _name_gaps(
-    connection: sqlite3.Connection,
-    lane: str,
-    journal: str,
-    first_seq: int,
-    entries: Sequence[Entry],
-    at_s: float,
-) -> int:
-    runs: list[list[Any]] = []
-    for seq, entry in enumerate(entries, first_seq):
-        if not isinstance(entry, ShedEntry):
-            continue
-        if runs and runs[-1][1] == seq - 1 and runs[-1][2:] == [entry.shed, entry.reason]:
-            runs[-1][1] = seq
-        else:
-            runs.append([seq, seq, entry.shed, entry.reason])
-    connection.executemany(
-        "INSERT INTO gap VALUES (?,?,?,?,?,?,?,?)",
-        [
-            (lane, journal, first, last, last - first + 1, shed, reason[:200], at_s)
-            for first, last, shed, reason in runs
-        ],
-    )
-    return len(runs)
