@@ -110,6 +110,9 @@ def house_dies(kind: str, point: str) -> Case:
         await asyncio.sleep(dice.choice((0.0, 0.5)))
         await theatre.stage.house.end()
         await theatre.stage.start_house()
+        await theatre.stage.linked()
+        if kind != "comment" and (await theatre.request(want.request))["state"] == "proposed":
+            await approve(theatre, want)  # it died before the approval was written down
         return await done(theatre, want)
 
     return case
