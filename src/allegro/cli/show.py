@@ -29,6 +29,8 @@ from allegro.core.actions import (
 from allegro.core.canonical import sha256_hex
 from allegro.core.errors import Refusal, ToldError
 from allegro.core.render import visible
+from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
+from allegro.core.sessions import asked_of, prompt_of, question_digest
 from allegro.core.timestamps import rfc3339
 
 MAX_DIFF_LINES = 400
@@ -67,11 +69,15 @@ def draw(told: dict[str, Any], console: Console) -> None:
 
 def _head(told: dict[str, Any], action: Action) -> list[tuple[str, str]]:
     document = told["document"]
-    rows = [
-        ("act", kind_of(action)),
-        ("where", f"{action.repository.name} (id {action.repository.id}) on {action.forge}"),
-    ]
+    rows = [("act", kind_of(action)), ("where", _where(action))]
     match action:
+        case RunSession():
+            rows += [
+                ("model", action.model or "the lane's default"),
+                ("tools", "the lane's" if action.tools is None else ", ".join(action.tools)),
+            ]
+        case AnswerOnce():
+            rows.append(("question", f"{action.number} of run {action.run}"))
         case ProposeChange():
             rows += [
                 ("branch", f"{action.branch}-… → {action.base} at {action.base_commit[:12]}"),
@@ -95,6 +101,16 @@ def _head(told: dict[str, Any], action: Action) -> list[tuple[str, str]]:
     return rows
 
 
+def _where(action: Action) -> str:
+    match action:
+        case RunSession() | LendModel():
+            return f"session {action.id}, on whichever lane is free"
+        case AnswerOnce():
+            return f"session {action.session} on lane {action.lane}"
+        case _:
+            return f"{action.repository.name} (id {action.repository.id}) on {action.forge}"
+
+
 def _warnings(action: Action, told: dict[str, Any]) -> list[str]:
     found = []
     if touched := ci_paths(action):
@@ -111,6 +127,8 @@ def _warnings(action: Action, told: dict[str, Any]) -> list[str]:
         found.append(f"hidden characters in {' and '.join(hidden)}; shown as ⟨U+…⟩")
     if isinstance(action, CloseIssue):
         found += _close_warnings(action, told)
+    if isinstance(action, AnswerOnce) and not _question_stands(action, told):
+        found.append("the command shown below is not the question that is signed")
     return found
 
 
@@ -119,6 +137,12 @@ def _close_warnings(action: CloseIssue, told: dict[str, Any]) -> list[str]:
     if sha256_hex(notes.get("body", "").encode()) != action.body_sha256:
         return ["the text shown below is not the text that is signed"]
     return []
+
+
+def _question_stands(action: AnswerOnce, told: dict[str, Any]) -> bool:
+    asked = asked_of(told.get("notes", {}))
+    digest = question_digest(action.session, action.run, action.number, asked)
+    return digest == action.question
 
 
 def _content(action: Action, told: dict[str, Any]) -> list[Any]:
@@ -130,6 +154,12 @@ def _content(action: Action, told: dict[str, Any]) -> list[Any]:
         case CloseIssue():
             notes = told.get("notes", {})
             return [Text(action.title, style="bold"), Text(visible(notes.get("body", "")))]
+        case AnswerOnce():
+            asked = asked_of(told.get("notes", {}))
+            command = Text(visible(asked.command), style="bold")
+            return [command, Text(visible(asked.description), style="dim")]
+        case RunSession():
+            return [Text(visible(prompt_of(action)))]
         case _:
             return [Text(visible(getattr(action, "body", "")))]
 

@@ -12,6 +12,13 @@ import msgspec
 from allegro.core.canonical import canonical, is_canonical
 from allegro.core.errors import Refusal
 from allegro.core.issues import STATUSES
+from allegro.core.session_actions import (
+    AnswerOnce,
+    LendModel,
+    RunSession,
+    SessionAction,
+    session_faults,
+)
 
 MAX_TITLE = 255
 MAX_BODY_BYTES = 60_000
@@ -119,7 +126,7 @@ class MarkSeen(_Pinned, frozen=True, tag_field="kind", tag="mark_seen"):
     status: str | None
 
 
-Action = (
+ForgeAction = (
     ProposeChange
     | CreatePullRequest
     | CloseIssue
@@ -128,11 +135,19 @@ Action = (
     | MirrorRequest
     | MarkSeen
 )
+Action = ForgeAction | SessionAction
 _decoder = msgspec.json.Decoder(Action)
 
 
 def kind_of(action: Action) -> str:
     return str(action.__struct_config__.tag)
+
+
+def of_forge(action: Action) -> ForgeAction:
+    """Return an action that is done on a forge. Raises TypeError for one that is not."""
+    if isinstance(action, RunSession | AnswerOnce | LendModel):
+        raise TypeError(f"{kind_of(action)} is not done on a forge")
+    return action
 
 
 def action_bytes(action: Action) -> bytes:
@@ -200,7 +215,10 @@ def git_blob_id(raw: bytes, *, like: str) -> str:
 
 def action_faults(action: Action) -> tuple[str, ...]:
     """Return every reason why this action can never be carried out, as sentences."""
-    faults = list(_pin_faults(action))
+    faults = [] if _ID.fullmatch(action.id) else ["id must be 16 to 64 characters of 0-9 a-z"]
+    if isinstance(action, RunSession | AnswerOnce | LendModel):
+        return (*faults, *session_faults(action))
+    faults += _pin_faults(action)
     if isinstance(action, ProposeChange):
         faults += _change_faults(action)
     elif isinstance(action, CreatePullRequest):
@@ -215,10 +233,8 @@ def action_faults(action: Action) -> tuple[str, ...]:
     return tuple(faults)
 
 
-def _pin_faults(action: Action) -> list[str]:
+def _pin_faults(action: ForgeAction) -> list[str]:
     faults = []
-    if not _ID.fullmatch(action.id):
-        faults.append("id must be 16 to 64 characters of 0-9 a-z")
     if not action.forge or len(action.forge) > 200:
         faults.append("forge must name the forge")
     if action.repository.id <= 0 or not _NAME.fullmatch(action.repository.name):

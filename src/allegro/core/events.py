@@ -29,6 +29,7 @@ _PREFIXES: tuple[tuple[str, Shed], ...] = (
     ("freeze.", Shed.RESERVED),
     ("journal.", Shed.RESERVED),
     ("session.end", Shed.RESERVED),
+    ("session.question", Shed.RESERVED),
     ("session.delta", Shed.TEXT_DELTA),
     ("session.tool", Shed.TOOL_CONTENT),
     ("lane.metric", Shed.METRIC),

@@ -34,6 +34,7 @@ from allegro.core.errors import Refusal
 from allegro.core.freeze import FreezeSet
 from allegro.core.lease import Lease
 from allegro.core.policy import Needs, allowed_while_frozen, needs_of
+from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
 
 MAX_TTL_S = 60
 MAX_IAT_AHEAD_S = 300
@@ -172,6 +173,8 @@ def check_situation(action: Action, situation: Situation) -> Refusal | None:
         return Refusal("safe_mode", "this lane restarted in safe mode and does not act")
     if not situation.room:
         return Refusal("no_room", "journal or disk is full; no intent on disk, no effect")
+    if isinstance(action, RunSession | AnswerOnce | LendModel):
+        return None
     if action.forge != situation.forge:
         return Refusal("wrong_forge", f"this lane serves {situation.forge}")
     against = situation.refused_repositories.get(action.repository.id)

@@ -100,6 +100,14 @@ class HouseBeat(_Message, frozen=True, tag="beat"):
 # --- the lane says -------------------------------------------------------------------------
 
 
+class Serves(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a lane is for: a forge or none, how many sessions at once, beside the house or not."""
+
+    forge: bool = True
+    sessions: int = 0
+    local: bool = False
+
+
 class Greet(_Message, frozen=True, tag="greet"):
     """`token` is a Greeting, signed by the lane key pinned at pairing."""
 
@@ -109,11 +117,13 @@ class Greet(_Message, frozen=True, tag="greet"):
 
 
 class Welcome(_Message, frozen=True, tag="welcome"):
-    """The log-in holds. The journal goes on behind `after`; `freezes` are the lane's own."""
+    """The log-in holds. The journal goes on behind `after`; `freezes` are the lane's own;
+    `serves` is what orders it can take."""
 
     after: Position
     head: int
     freezes: tuple[Freeze, ...]
+    serves: Serves = Serves()
 
 
 class Refused(_Message, frozen=True, tag="refused"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -23,6 +23,9 @@ from allegro.core.lease import Lease
 from allegro.core.look import WriteStep
 from allegro.core.marks import Mark, Window
 from allegro.core.sequence import Entry, Position
+from allegro.core.session_actions import Turn
+from allegro.core.sessions import AgentEvent
+from allegro.core.settings import Rung
 
 
 class Clock(Protocol):
@@ -183,3 +186,60 @@ class Sealer(Protocol):
     """Turns words into bytes that only the house can read."""
 
     def seal(self, event_id: str, words: bytes) -> bytes: ...
+
+
+class GatewaySpec(msgspec.Struct, frozen=True):
+    """What a gateway is started with. `token` opens the model proxy for its one session."""
+
+    token: str
+    tools: tuple[str, ...]
+    models: tuple[str, ...]
+    network: bool
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One run to begin: the whole prompt, with the conversation the house remembers."""
+
+    session: str
+    prompt: str
+    instructions: str
+    history: tuple[Turn, ...]
+    model: str
+
+
+class AgentGateway(Protocol):
+    """One agent process that serves one session. All raise EdgeError."""
+
+    @property
+    def version(self) -> str: ...
+    async def begin(self, run: Run) -> str: ...
+    def events(self, run: str) -> AsyncIterator[AgentEvent]: ...
+    async def answer(self, run: str, choice: str) -> None: ...
+    async def stop(self, run: str) -> None: ...
+    async def close(self, session: str) -> None: ...
+
+
+class AgentHost(Protocol):
+    """Starts gateways. `sandbox_trouble` is empty where tools can be let in."""
+
+    @property
+    def sandbox_trouble(self) -> str: ...
+    async def start(self, spec: GatewaySpec) -> AgentGateway: ...
+
+
+class Upstream(Protocol):
+    """A provider's answer that has begun: status, headers, and its bytes as they come."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    async def read(self) -> bytes: ...
+    async def close(self) -> None: ...
+
+
+class Providers(Protocol):
+    """Calls model providers. Raises EdgeError; kind `stalled` for silence."""
+
+    async def call(self, rung: Rung, body: bytes) -> Upstream: ...
+    async def probe(self, rung: Rung) -> tuple[int, str]: ...

@@ -23,19 +23,25 @@ class LaneIdentity(msgspec.Struct, frozen=True):
     failure_domain: Annotated[
         str, _about("what would take this lane down with others, such as a provider and region")
     ] = ""
+    local: Annotated[
+        bool,
+        _about("this lane runs beside the house: used for sessions when no other is reachable"),
+    ] = False
 
 
 class ForgeSettings(msgspec.Struct, frozen=True):
     """The Gitea or Forgejo this lane watches."""
 
     url: Annotated[
-        str, _about("address of the forge, with sub-path if any"), Meta(pattern="^https?://")
-    ]
-    token_file: Annotated[str, _about("file with the daily token; mode 0600")]
-    watch: Annotated[tuple[str, ...], _about('what to watch: "owner/name" or "org:name"')]
+        str,
+        _about("address of the forge, with sub-path if any; empty: this lane serves no forge"),
+        Meta(pattern="^(https?://.+)?$"),
+    ] = ""
+    token_file: Annotated[str, _about("file with the daily token; mode 0600")] = ""
+    watch: Annotated[tuple[str, ...], _about('what to watch: "owner/name" or "org:name"')] = ()
     bots: Annotated[
         tuple[str, ...], _about("logins of the fleet's own users, daily and change token")
-    ]
+    ] = ()
     forbidden_users: Annotated[
         tuple[str, ...], _about("logins whose token must never be used here, such as your own")
     ] = ()
@@ -126,15 +132,111 @@ class StatusSettings(msgspec.Struct, frozen=True):
     listen: Annotated[str, _about("host:port on loopback; empty is off")] = ""
 
 
+class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One provider of one model. The same `model` again is the next rung of its ladder.
+
+    Prices are US dollars for a million tokens; without them the cost is unknown and only tokens
+    are counted. `local` is free and needs no key.
+    """
+
+    model: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.:/+-]{0,127}$")]
+    provider: Annotated[str, Meta(pattern="^[a-z0-9-]{1,32}$")]
+    base_url: Annotated[str, Meta(pattern="^https?://[^ ]+$")]
+    upstream: str = ""
+    key_file: str = ""
+    input_usd: Annotated[float, Meta(ge=0, le=100_000)] | None = None
+    output_usd: Annotated[float, Meta(ge=0, le=100_000)] | None = None
+    local: bool = False
+
+
+class ModelSettings(msgspec.Struct, frozen=True):
+    """The model proxy: the only place that holds provider keys."""
+
+    rungs: Annotated[
+        tuple[Rung, ...],
+        _about(
+            "as [[models.rungs]]: model, provider, base_url (OpenAI-compatible), upstream, "
+            "key_file, input_usd, output_usd, local; tried in this order"
+        ),
+    ] = ()
+    default: Annotated[str, _about("model when a session names none; empty: the first")] = ""
+    last: Annotated[str, _about("model tried when every rung of another failed; local")] = ""
+    stall_s: Annotated[
+        float, _about("seconds a provider may be silent before it is given up", ge=1, le=3600)
+    ] = 120.0
+    connect_s: Annotated[
+        float, _about("seconds a connection to a provider may take", ge=0.5, le=60)
+    ] = 10.0
+    usd_per_day: Annotated[float, _about("spend cap of a day (UTC)", ge=0, le=1e6)] = 10.0
+    usd_per_session: Annotated[float, _about("spend cap of a session", ge=0, le=1e6)] = 2.0
+    tokens_per_day: Annotated[
+        int, _about("tokens of a day, whatever they cost", ge=0, le=10**12)
+    ] = 20_000_000
+    tokens_per_session: Annotated[
+        int, _about("tokens of a session, whatever they cost", ge=0, le=10**12)
+    ] = 2_000_000
+    max_tokens: Annotated[int, _about("tokens one answer may have", ge=16, le=1_000_000)] = 8_192
+
+
+class HermesSettings(msgspec.Struct, frozen=True):
+    """Hermes gateways of this lane. Off unless `gateways` is set."""
+
+    gateways: Annotated[int, _about("sessions at once; 0 is off", ge=0, le=2)] = 0
+    folder: Annotated[
+        str, _about("virtual environment with hermes-agent; default: hermes in state_dir")
+    ] = ""
+    tools: Annotated[
+        tuple[str, ...],
+        _about('toolsets switched on, in words, such as "terminal", "file"; needs a sandbox'),
+    ] = ()
+    destinations: Annotated[
+        tuple[str, ...],
+        _about('"host:port" that tools may reach over TLS; nothing else is reachable'),
+    ] = ()
+    sandbox: Annotated[
+        str,
+        _about("auto, bubblewrap, or none (then every tool stays off)"),
+        Meta(pattern="^(auto|bubblewrap|none)$"),
+    ] = "auto"
+    user_id: Annotated[
+        int, _about("own user id of the sandbox where the lane runs as root", ge=1000, le=2**31)
+    ] = 64_200
+    question_timeout_s: Annotated[
+        int, _about("seconds a dangerous tool call waits for an answer", ge=60, le=3600)
+    ] = 600
+    session_s: Annotated[int, _about("seconds a session may last", ge=10, le=86_400)] = 3600
+    start_s: Annotated[float, _about("seconds a gateway may take to start", ge=1, le=600)] = 60.0
+    context_tokens: Annotated[
+        int,
+        _about("context length told to Hermes; it refuses less than 64000", ge=64_000, le=10**8),
+    ] = 128_000
+    memory_mb: Annotated[
+        int, _about("megabytes all processes of a gateway may use", ge=256, le=1_000_000)
+    ] = 2048
+    processes: Annotated[int, _about("processes and threads of a gateway", ge=32, le=65_536)] = 256
+    disk_mb: Annotated[int, _about("megabytes of its memory file system", ge=16, le=100_000)] = 512
+    url: Annotated[str, _about("a Hermes that runs already: its API; tools are its own affair")] = (
+        ""
+    )
+    key_file: Annotated[str, _about("file with that Hermes' API key; mode 0600")] = ""
+
+
 class LaneSettings(msgspec.Struct, frozen=True):
     """lane.toml"""
 
     lane: LaneIdentity
-    forge: ForgeSettings
+    forge: ForgeSettings = ForgeSettings()
+    hermes: HermesSettings = HermesSettings()
+    models: ModelSettings = ModelSettings()
     journal: JournalSettings = JournalSettings()
     link: LinkSettings = LinkSettings()
     webhook: WebhookSettings = WebhookSettings()
     status: StatusSettings = StatusSettings()
+
+    @property
+    def serves_sessions(self) -> bool:
+        """Whether this lane runs agent sessions."""
+        return self.hermes.gateways > 0
 
     @property
     def forge_name(self) -> str:

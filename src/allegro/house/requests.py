@@ -29,6 +29,8 @@ from allegro.core.matching import Receipt
 from allegro.core.policy import Needs, needs_of
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Line, Request, step
+from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
+from allegro.core.sessions import session_subject
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import Ledger
 from allegro.house.files import Fleet
@@ -325,6 +327,10 @@ class Requests:
 
 def target_of(action: Action) -> str:
     """Name what an action is done to, as events name it."""
+    if isinstance(action, RunSession | LendModel):
+        return session_subject(action.id)
+    if isinstance(action, AnswerOnce):
+        return session_subject(action.session)
     number = getattr(action, "issue", 0)
     if number:
         return issue_subject(action.forge, action.repository.id, number)
@@ -333,6 +339,8 @@ def target_of(action: Action) -> str:
 
 def proposal_of(action: Action, document: RequestDocument) -> Proposal | None:
     """Return the proposal an approved action came from, to pin it anew; None where it is moot."""
+    if isinstance(action, RunSession | AnswerOnce | LendModel):
+        return None
     common: dict[str, Any] = {
         "repository": action.repository.name,
         "urgency": document.urgency,

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import signal
 import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
@@ -29,6 +30,7 @@ from allegro.core.errors import ConfigError, EdgeError, ToldError
 from allegro.core.events import Event
 from allegro.core.freeze import UNKNOWN, FreezeSet
 from allegro.core.gate import LaneTrust
+from allegro.core.messages import Serves
 from allegro.core.pairing import Paired
 from allegro.core.ports import Clock, Dice
 from allegro.core.settings import LaneSettings
@@ -49,6 +51,9 @@ from allegro.lane.triage import Triage
 from allegro.lane.webhook import Webhook
 from allegro.link.listen import LinkListener
 
+if TYPE_CHECKING:
+    from allegro.lane.app_sessions import SessionsApp
+
 _log = structlog.get_logger()
 BEAT_S = 15.0
 DISK_S = 5.0
@@ -67,7 +72,8 @@ async def run(
     files = LaneFiles(Path(settings.lane.state_dir))
     key = load_signing_key(files.key)
     held, paired = load_pairing(files)
-    read_secret(Path(settings.forge.token_file))
+    if settings.forge.url:
+        read_secret(Path(settings.forge.token_file))
     clock, dice = SystemClock(), SystemDice()
     crashes = read_state(files.crashes, list[float]) or []
     if leave_safe_mode:
@@ -120,6 +126,7 @@ class _Lane:
         self._sqlite: SqliteJournal | None = None
         self._stopping = asyncio.Event()
         self._duty: ForgeDuty | None = None
+        self._sessions: SessionsApp | None = None
 
     async def start(self) -> None:
         """Open the journal and the listeners; the forge is reached in the background."""
@@ -173,14 +180,55 @@ class _Lane:
         self.desk = Desk(
             self.state, self.recorder, None, None, ports.clock, ports.dice,
             sign=self._key.sign, verify=verify,
-            own_facts={"status": self.status.status, "doctor": self.status.doctor},
+            own_facts=self._own_facts(), serves=Serves(
+                bool(settings.forge.url), settings.hermes.gateways, settings.lane.local
+            ),
         )  # fmt: skip
         await self._listen()
-        self._background(self._forge(), "forge")
+        if settings.forge.url:
+            self._background(self._forge(), "forge")
+        if settings.serves_sessions:
+            await self._start_sessions()
         self._background(self._beats(), "beats")
         self._background(self._housekeeping(), "housekeeping")
         notify("READY=1\nSTATUS=running" + (" in safe mode" if self._safe_mode else ""))
         _log.info("lane.ready", lane=settings.lane.name, safe_mode=self._safe_mode)
+
+    async def _start_sessions(self) -> None:
+        from allegro.lane.app_sessions import SessionsApp  # noqa: PLC0415 (a lane without pays nothing)
+
+        self._sessions = sessions = SessionsApp(
+            self._settings, self._files, self._clock, self._dice, self.recorder, self.state,
+            self.ports.agents,
+        )  # fmt: skip
+        self.status.sessions = sessions.status
+        self.desk.sessions = sessions.sessions
+        self.desk.models = sessions.proxy
+        for number, duty in enumerate(await sessions.start()):
+            self._background(duty, f"sessions {number}")
+
+    def _own_facts(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
+        """Return what the house may ask of the lane itself, whatever forge or agent do."""
+        return {
+            "status": lambda _: self.status.status(),
+            "doctor": lambda _: self.status.doctor(),
+            "sessions": self._open_sessions,
+            "deny": self._deny,
+            "stop_session": self._stop_session,
+        }
+
+    async def _open_sessions(self, _: dict[str, Any]) -> list[str]:
+        return list(self._sessions.sessions.live) if self._sessions else []
+
+    async def _deny(self, params: dict[str, Any]) -> bool:
+        if self._sessions is None:
+            return False
+        return await self._sessions.sessions.deny(str(params["session"]), int(params["number"]))
+
+    async def _stop_session(self, params: dict[str, Any]) -> bool:
+        if self._sessions is None:
+            return False
+        return await self._sessions.sessions.stop(str(params["session"]), "stopped by the house")
 
     async def wait(self) -> None:
         """Return at a signal. Raises what a duty died of."""
@@ -208,6 +256,8 @@ class _Lane:
         if hasattr(self, "desk"):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.desk.settle(), STOP_S)
+        if self._sessions is not None:
+            await self._sessions.stop()
         if self._listener is not None:
             await self._listener.stop()
         for runner in self._runners:

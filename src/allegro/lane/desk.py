@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -23,7 +23,7 @@ from allegro.core.approvals import (
 )
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.freeze import Freeze
-from allegro.core.gate import Presented, judge_order, read_sovereign
+from allegro.core.gate import Permit, Presented, judge_order, read_sovereign
 from allegro.core.messages import (
     MAX_LANE_FRAME,
     Bring,
@@ -41,10 +41,12 @@ from allegro.core.messages import (
     Query,
     Refused,
     Reply,
+    Serves,
     Stop,
     Welcome,
 )
 from allegro.core.ports import Clock, Dice, Dress
+from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
 from allegro.core.sequence import Continue, HouseBehind, Restart, resume
 from allegro.lane.executor import Executor
 from allegro.lane.queries import Queries
@@ -52,6 +54,10 @@ from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
 from allegro.link.frames import encode
 from allegro.link.handshake import check_login, greet, take_token
+
+if TYPE_CHECKING:
+    from allegro.lane.models import ModelProxy
+    from allegro.lane.sessions import Sessions
 
 _log = structlog.get_logger()
 CHALLENGE_LIFE_S = 60.0
@@ -96,7 +102,8 @@ class Desk:
         *,
         sign: Sign,
         verify: Verify,
-        own_facts: dict[str, Callable[[], Awaitable[Any]]],
+        own_facts: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]],
+        serves: Serves,
     ) -> None:
         self.journal = recorder.journal
         self.grew = recorder.grew
@@ -109,6 +116,9 @@ class Desk:
         self._sign = sign
         self._verify = verify
         self._own_facts = own_facts
+        self._serves = serves
+        self.sessions: Sessions | None = None
+        self.models: ModelProxy | None = None
         self._challenges = Challenges(clock, dice)
         self.effects: set[asyncio.Task[None]] = set()
 
@@ -210,7 +220,7 @@ class Desk:
                 await journal.acknowledge(after)
             except EdgeError as error:  # a full disk keeps what was acknowledged a little longer
                 _log.warning("journal.not_acknowledged", error=str(error))
-        return Welcome(after, journal.head.seq, self._state.freezes.active)
+        return Welcome(after, journal.head.seq, self._state.freezes.active, self._serves)
 
     async def _query(self, query: Query) -> Reply:
         reply = await self._reply(query)
@@ -222,7 +232,7 @@ class Desk:
         try:
             own = self._own_facts.get(query.method)
             if own is not None:
-                return Reply(query.id, await own())
+                return Reply(query.id, await own(query.params))
             if self.queries is None:
                 raise EdgeError(
                     self._state.forge_trouble or "the forge is not reachable yet", transient=True
@@ -243,6 +253,10 @@ class Desk:
         )
         if isinstance(permit, Refusal):
             return await self._refuse(given, permit)
+        if isinstance(permit.action, RunSession | AnswerOnce | LendModel):
+            if self.sessions is None:
+                return await self._refuse(given, Refusal("no_sessions", "hermes.gateways is 0"))
+            return self._under_way(given, permit, self.sessions.carry_out(permit))
         if not _MARKER.fullmatch(given.marker):
             return await self._refuse(given, Refusal("bad_marker", "32 hex digits"))
         if not _is_branch_of(permit.action, given.branch):
@@ -252,7 +266,12 @@ class Desk:
                 given, Refusal("forge_unreachable", self._state.forge_trouble)
             )
         dress = Dress(given.branch, given.marker, given.change_token)
-        task = asyncio.create_task(self.executor.carry_out(permit, dress))
+        return self._under_way(given, permit, self.executor.carry_out(permit, dress))
+
+    def _under_way(
+        self, given: GiveOrder, permit: Permit, effect: Coroutine[Any, Any, None]
+    ) -> OrderAnswer:
+        task = asyncio.create_task(effect)
         self.effects.add(task)
         task.add_done_callback(self._effect_ended)
         self._state.did(f"took order {permit.order_number}")

@@ -16,6 +16,7 @@ from allegro.core.actions import (
     CreatePullRequest,
     ProposeChange,
     kind_of,
+    of_forge,
 )
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.gate import Permit, Situation, may_write
@@ -88,7 +89,7 @@ class Executor:
 
     async def _carry_out(self, permit: Permit, dress: Dress) -> Outcome:
         try:
-            repo = await self._reader.repository_by_id(permit.action.repository.id)
+            repo = await self._reader.repository_by_id(of_forge(permit.action).repository.id)
         except EdgeError as error:
             return "action.void", {"reason": "cannot_look"}, str(error)
         if repo is None:
@@ -100,7 +101,7 @@ class Executor:
         wrote = False
         for _ in range(MAX_STEPS):
             try:
-                finding = await self._looking.look(repo, permit.action, dress)
+                finding = await self._looking.look(repo, of_forge(permit.action), dress)
             except EdgeError as error:
                 return self._cannot_look(error, wrote)
             if not isinstance(finding, Absent):
@@ -194,7 +195,7 @@ class Executor:
         until_s = self._clock.boot_s() + show_s
         while True:
             try:
-                finding = await self._looking.look(repo, permit.action, dress)
+                finding = await self._looking.look(repo, of_forge(permit.action), dress)
                 if not (isinstance(finding, Absent) and finding.step is absent.step):
                     return True
             except EdgeError as error:
@@ -227,7 +228,7 @@ class Executor:
 
     async def _tell(self, permit: Permit, outcome: Outcome) -> None:
         type_, data, words = outcome
-        action = permit.action
+        action = of_forge(permit.action)
         number = getattr(action, "issue", 0)
         repository = action.repository.id
         subject = (

@@ -38,6 +38,14 @@ class LaneFiles(msgspec.Struct, frozen=True):
         return self.folder / "journal.db"
 
     @property
+    def sessions(self) -> Path:
+        return self.folder / "sessions.json"
+
+    @property
+    def spend(self) -> Path:
+        return self.folder / "spend.json"
+
+    @property
     def crashes(self) -> Path:
         return self.folder / "crashes.json"
 

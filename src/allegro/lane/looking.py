@@ -5,10 +5,10 @@ from __future__ import annotations
 import posixpath
 
 from allegro.core.actions import (
-    Action,
     CloseIssue,
     CommentOnIssue,
     CreatePullRequest,
+    ForgeAction,
     MarkSeen,
     MirrorRequest,
     ProposeChange,
@@ -48,7 +48,7 @@ class Looking:
         self._reader = reader
         self._bots = bots
 
-    async def look(self, repo: Repository, action: Action, dress: Dress) -> Finding:
+    async def look(self, repo: Repository, action: ForgeAction, dress: Dress) -> Finding:
         """Return what is there now. Raises EdgeError when it cannot be seen."""
         match action:
             case ProposeChange():

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from allegro.core.ports import Clock, Council, Dice, ForgeReader, ForgeWriter, Journal, Sealer
+from allegro.core.ports import (
+    AgentHost,
+    Clock,
+    Council,
+    Dice,
+    ForgeReader,
+    ForgeWriter,
+    Journal,
+    Sealer,
+)
 
 
 class Ports:
@@ -13,6 +22,7 @@ class Ports:
     def __init__(
         self, *, clock: Clock, dice: Dice, journal: Journal, sealer: Sealer,
         reader: ForgeReader, writer: ForgeWriter, council: Council,
+        agents: Callable[[AgentHost], AgentHost] = lambda host: host,
     ) -> None:  # fmt: skip
         self.clock = clock
         self.dice = dice
@@ -21,6 +31,7 @@ class Ports:
         self.reader = reader
         self.writer = writer
         self.council = council
+        self.agents = agents
 
 
 Wrap = Callable[[Ports], Ports]

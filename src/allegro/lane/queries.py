@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from allegro.core.actions import parse_action
+from allegro.core.actions import of_forge, parse_action
 from allegro.core.canonical import sha256_hex
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.issues import Comment, Issue, PullRequest, Repository, TreeEntry
@@ -169,6 +169,7 @@ class Queries:
         action = parse_action(bytes(params["action"]))
         if isinstance(action, Refusal):
             raise EdgeError(str(action), transient=False)
+        action = of_forge(action)
         repo = await self._reader.repository_by_id(action.repository.id)
         if repo is None:
             return {"finding": "Stale", "reason": "the repository is gone"}

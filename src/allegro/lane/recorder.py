@@ -71,6 +71,10 @@ class Recorder:
         """Return the id that every lane gives this version of a forge object."""
         return content_id(self._secret, subject, version.hash, version.turn)
 
+    def end_id(self, session: str) -> str:
+        """Return the id of a session's one end: told twice, it is archived once."""
+        return keyed_hex(self._secret, "session end", session)[:40]
+
     def content(self, text: str) -> str:
         """Name words without telling them: the same words give the same name in this fleet."""
         return keyed_hex(self._secret, "content", text.replace("\r\n", "\n").strip())[:40]

@@ -63,6 +63,7 @@ class LaneState:
         self.relist = False
         self.reconcile = False
         self.stopping = asyncio.Event()
+        self._freeze_listeners: list[Callable[[], None]] = []
 
     @property
     def clock_trusted(self) -> bool:
@@ -101,9 +102,19 @@ class LaneState:
             self._save_trust(held)
             self.held = held
 
+    def on_freeze(self, listener: Callable[[], None]) -> None:
+        """Tell when acts stop: at each freeze, wherever it came from."""
+        self._freeze_listeners.append(listener)
+
+    def _tell_freeze(self) -> None:
+        if not self.freezes.is_thawed:
+            for listener in self._freeze_listeners:
+                listener()
+
     def freeze(self, freeze: Freeze) -> None:
         """Freeze at once; a disk that refuses does not stop a freeze."""
         self.freezes = add(self.freezes, freeze)
+        self._tell_freeze()
         self._save_freezes(self.freezes)
 
     def told_freezes(self, freezes: tuple[Freeze, ...]) -> None:
@@ -111,6 +122,7 @@ class LaneState:
         told = merge(self.freezes, FreezeSet(freezes))
         if told != self.freezes:
             self.freezes = told
+            self._tell_freeze()
             self._save_freezes(told)
 
     def thaw(self, freeze_ids: tuple[str, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -41,6 +41,7 @@ class Status:
         self.journal_bytes: Callable[[], int] = lambda: 0
         self.journal_lag: Callable[[], int] = lambda: 0
         self.is_linked: Callable[[], bool] = lambda: False
+        self.sessions: Callable[[], Awaitable[dict[str, Any]]] | None = None
         self._registry = CollectorRegistry()
         self._gauges = {
             name: Gauge(f"allegro_lane_{name}", text, registry=self._registry)
@@ -79,6 +80,7 @@ class Status:
             "journal_waiting": self.journal_lag(),
             "clock_trusted": state.clock_trusted,
             "failure_domain": self._settings.lane.failure_domain,
+            "sessions": await self.sessions() if self.sessions else None,
         }
 
     async def doctor(self) -> list[dict[str, Any]]:
@@ -92,7 +94,7 @@ class Status:
             self._clock_fact(),
             self._disk_fact(),
             self._freeze_fact(),
-            await self._forge_fact(),
+            *([await self._forge_fact()] if self._settings.forge.url else []),
             *self._identity_facts(now_s),
             *self._protection_facts(now_s),
         ]

@@ -15,6 +15,7 @@ from allegro.core.actions import (
     MirrorRequest,
     ProposeChange,
     UpdateStatus,
+    of_forge,
 )
 from allegro.core.errors import EdgeError
 from allegro.core.gate import Permit
@@ -45,7 +46,7 @@ class GiteaWriter:
         Raises EdgeError; `sent` is false only when surely nothing left us. An answer that says
         "it exists already" is `conflict` or `validation`: what is there is judged by looking.
         """
-        action = permit.action
+        action = of_forge(permit.action)
         repo = await self._where(action.repository.id)
         match action, step:
             case ProposeChange(), WriteStep.BRANCH:

@@ -1,0 +1,1 @@
+"""Hermes Agent: its gateways, the sandbox around them, its API, its telemetry."""

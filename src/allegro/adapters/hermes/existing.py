@@ -1,0 +1,78 @@
+"""A Hermes that somebody else runs, used by its URL and key: no sandbox and no home of ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from allegro.adapters.hermes.wire import HermesWire
+from allegro.core.errors import EdgeError
+from allegro.core.ports import GatewaySpec, Run
+from allegro.core.sessions import AgentEvent
+from allegro.core.settings import HermesSettings
+
+
+class ExistingHermes:
+    """Every gateway is the same Hermes; ending one deletes its session there."""
+
+    def __init__(self, settings: HermesSettings, read_key: Callable[[], str]) -> None:
+        self._settings = settings
+        self._read_key = read_key
+
+    @property
+    def sandbox_trouble(self) -> str:
+        return "hermes.url is a Hermes of its own: allegro cannot put a sandbox around it"
+
+    async def start(self, spec: GatewaySpec) -> ExistingGateway:
+        """Reach it. Raises EdgeError when it does not answer or refuses the key."""
+        wire = HermesWire(self._settings.url, self._read_key())
+        try:
+            if not await wire.is_up():
+                raise EdgeError(f"no Hermes answers at {self._settings.url}", transient=True)
+            await wire.learn()
+            known = await wire.models()
+        except BaseException:
+            await wire.close()
+            raise
+        return ExistingGateway(wire, known)
+
+
+class ExistingGateway:
+    """One session's use of it."""
+
+    def __init__(self, wire: HermesWire, models: list[str]) -> None:
+        self._wire = wire
+        self._models = models
+
+    @property
+    def version(self) -> str:
+        return self._wire.capabilities.version
+
+    async def begin(self, run: Run) -> str:
+        """Begin a run; a model that this Hermes has no route for is refused, never replaced."""
+        if run.model and run.model not in self._models:
+            raise EdgeError(
+                f"that Hermes has no route for the model {run.model}; known: "
+                f"{', '.join(self._models)}", transient=False, sent=False, kind="unknown_model",
+            )  # fmt: skip
+        body = {"input": run.prompt, "session_id": run.session, "model": run.model}
+        if run.instructions:
+            body["instructions"] = run.instructions
+        history = [{"role": turn.role, "content": turn.text} for turn in run.history]
+        return await self._wire.begin({**body, "conversation_history": history}, run.session)
+
+    def events(self, run: str) -> AsyncIterator[AgentEvent]:
+        return self._wire.events(run)
+
+    async def answer(self, run: str, choice: str) -> None:
+        await self._wire.answer(run, choice)
+
+    async def stop(self, run: str) -> None:
+        await self._wire.stop(run)
+
+    async def close(self, session: str) -> None:
+        """Delete the session there, so that it keeps no memory for us."""
+        if session:
+            with contextlib.suppress(EdgeError):
+                await self._wire.forget(session)
+        await self._wire.close()

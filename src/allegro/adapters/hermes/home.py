@@ -1,0 +1,83 @@
+"""The one template of HERMES_HOME: every default of Hermes that breaks our rules is set here."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+
+import msgspec
+
+from allegro.adapters.hermes.sandbox import HERMES_HOME, Handed
+
+MODEL_PORT = 8000
+CONNECT_PORT = 3128
+API_PORT = 8642
+PLUGIN_YAML = b'name: allegro\nversion: "1"\ndescription: telemetry for the lane\n'
+
+
+class Template(msgspec.Struct, frozen=True):
+    """What differs between gateways. `token` is for the model proxy, good for one session."""
+
+    token: str
+    tools: tuple[str, ...]
+    models: tuple[str, ...]
+    question_timeout_s: int
+    context_tokens: int
+    max_tokens: int
+    model_port: int = MODEL_PORT
+
+
+def config(template: Template) -> bytes:
+    """Return config.yaml (JSON is YAML), with what must not happen switched off in words."""
+    base_url = f"http://127.0.0.1:{template.model_port}/v1"
+    first = template.models[0] if template.models else "none"
+    model = {
+        "default": first, "provider": "custom", "base_url": base_url, "api_key": template.token,
+        "context_length": template.context_tokens, "max_tokens": template.max_tokens,
+    }  # fmt: skip
+    routes = {
+        name: {"model": name, "provider": "custom", "base_url": base_url,
+               "api_key": template.token}
+        for name in template.models
+    }  # fmt: skip
+    told = {
+        "model": model,
+        "fallback_providers": [],
+        "memory": {"memory_enabled": False, "user_profile_enabled": False, "nudge_interval": 0},
+        "skills": {"creation_nudge_interval": 0},
+        "platform_toolsets": {"api_server": list(template.tools)},
+        "approvals": {
+            "mode": "manual", "timeout": template.question_timeout_s, "cron_mode": "deny",
+        },
+        "logging": {"level": "WARNING"},
+        "agent": {"max_turns": 100, "restart_drain_timeout": 0},
+        "gateway": {"api_server": {"max_concurrent_runs": 1}},
+        "platforms": {"api_server": {"enabled": True, "extra": {"model_routes": routes}}},
+        "kanban": {"dispatch_in_gateway": False},
+        "curator": {"enabled": False},
+        "sessions": {"auto_prune": True, "retention_days": 1},
+        "plugins": {"enabled": ["allegro"]},
+    }  # fmt: skip
+    return json.dumps(told, indent=1).encode()
+
+
+def home_files(template: Template) -> tuple[Handed, ...]:
+    """Return the files of a fresh HERMES_HOME; all of them read-only to the agent."""
+    return (
+        Handed("config.yaml", config(template)),
+        Handed("plugins/allegro/plugin.yaml", PLUGIN_YAML),
+        Handed("plugins/allegro/__init__.py", _own("plugin.py")),
+    )
+
+
+def inside_script() -> bytes:
+    """Return the program that runs first inside."""
+    return _own("inside.py")
+
+
+def in_home(path: str) -> str:
+    return f"{HERMES_HOME}/{path}"
+
+
+def _own(name: str) -> bytes:
+    return resources.files("allegro.adapters.hermes").joinpath(name).read_bytes()

@@ -1,0 +1,140 @@
+"""The boundary around Hermes and its tools (H11): which one this host offers, and its command.
+
+Inside there is one user, one memory file system of limited size, an own loopback with nothing on
+it but Hermes, and no file of the lane. What is handed in is read-only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+HOME = "/home/agent"
+HERMES_HOME = HOME + "/.hermes"
+DOORS = "/doors"
+INSIDE = "/inside.py"
+PROBE_S = 10.0
+_SYSTEM = ("/usr", "/etc/ssl", "/etc/ca-certificates", "/etc/localtime", "/etc/alternatives")
+_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_PASSWD = "agent:x:{id}:{id}::/home/agent:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
+_UNSHARE = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts",
+            "--unshare-cgroup-try")  # fmt: skip
+
+
+class Handed(msgspec.Struct, frozen=True):
+    """A file given to the sandbox through a descriptor: content at a path, read-only."""
+
+    path: str
+    content: bytes
+
+
+class Sandbox(msgspec.Struct, frozen=True):
+    """What this host can do. `kind` is bubblewrap or none; `reason` says why none."""
+
+    kind: str
+    reason: str = ""
+    own_user: bool = False
+
+    @property
+    def holds(self) -> bool:
+        return self.kind != "none"
+
+
+def find_sandbox(wanted: str) -> Sandbox:
+    """Try what is wanted for real, once, and say what this host offers."""
+    if wanted == "none":
+        return Sandbox("none", "hermes.sandbox is none")
+    if sys.platform != "linux":
+        return Sandbox("none", "bubblewrap is for Linux")
+    program = shutil.which("bwrap")
+    if program is None:
+        return Sandbox("none", "bubblewrap is not installed: apt install bubblewrap")
+    as_root = os.geteuid() == 0
+    argv = command([program], (), (), "/usr/bin/true", (), disk_bytes=1 << 20, user_id=64_200)
+    try:
+        done = subprocess.run(  # noqa: S603 (our own arguments)
+            argv, capture_output=True, timeout=PROBE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Sandbox("none", f"bubblewrap cannot be run: {error}")
+    if done.returncode:
+        told = done.stderr.decode("utf-8", "replace").strip()[-300:]
+        return Sandbox("none", f"bubblewrap makes no sandbox here: {told}")
+    return Sandbox("bubblewrap", own_user=as_root)
+
+
+def command(
+    program: Sequence[str],
+    handed: Sequence[tuple[int, str]],
+    shown: Sequence[tuple[str, str]],
+    run: str,
+    arguments: Sequence[str],
+    *,
+    disk_bytes: int,
+    user_id: int,
+) -> list[str]:
+    """Return the bubblewrap command line.
+
+    `handed` are (descriptor, path) of files given read-only, `shown` are (source, path) of folders
+    and sockets shown read-only. As root the agent gets the user id `user_id` of its own; as
+    another user it is that user in a namespace where it is nobody.
+    """
+    argv = [*program, *_UNSHARE, "--die-with-parent", "--new-session", "--clearenv"]
+    as_root = os.geteuid() == 0
+    if not as_root:
+        argv += ["--unshare-user", "--uid", str(user_id), "--gid", str(user_id)]
+    argv += ["--perms", "0755", "--dir", "/etc"]
+    for folder in _SYSTEM:
+        argv += ["--ro-bind-try", folder, folder]
+    for name in _LINKS:
+        link = Path("/") / name
+        if link.is_symlink():
+            argv += ["--symlink", str(link.readlink()), f"/{name}"]
+        elif link.is_dir():
+            argv += ["--ro-bind", f"/{name}", f"/{name}"]
+    argv += ["--proc", "/proc", "--dev", "/dev"]
+    argv += ["--perms", "1777", "--size", str(disk_bytes), "--tmpfs", "/tmp"]  # noqa: S108
+    argv += ["--perms", "0777", "--size", str(disk_bytes), "--tmpfs", "/home"]
+    for folder in (HOME, HERMES_HOME):
+        argv += ["--perms", "0777", "--dir", folder]
+    argv += ["--perms", "0755", "--dir", DOORS]
+    for folder in sorted({str(p) for source, path in shown for p in Path(path).parents} - {"/"}):
+        if not folder.startswith(("/usr", "/home", DOORS)):
+            argv += ["--perms", "0755", "--dir", folder]
+    for source, path in shown:
+        argv += ["--ro-bind", source, path]
+    for descriptor, path in handed:
+        argv += ["--perms", "0444", "--ro-bind-data", str(descriptor), path]
+    for name, value in (("HOME", HOME), ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+                        ("LANG", "C.UTF-8"), ("HERMES_HOME", HERMES_HOME)):  # fmt: skip
+        argv += ["--setenv", name, value]
+    argv += ["--chdir", HOME, "--cap-drop", "ALL"]
+    if as_root:
+        argv += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "setpriv",
+                 "--reuid", str(user_id), "--regid", str(user_id), "--clear-groups",
+                 "--inh-caps=-all", "--no-new-privs"]  # fmt: skip
+    return [*argv, run, *arguments]
+
+
+def passwd(user_id: int) -> bytes:
+    """Return the user list of a sandbox."""
+    return _PASSWD.format(id=user_id).encode()
+
+
+def python_roots(python: Path) -> tuple[str, ...]:
+    """Return the folders that an interpreter needs: its environment and its installation.
+
+    The installation is found by following the interpreter's link.
+    """
+    environment = python.parent.parent
+    real = python.resolve().parent.parent
+    roots = {str(environment)}
+    if not str(real).startswith("/usr"):
+        roots.add(str(real))
+    return tuple(sorted(roots))

@@ -1,0 +1,169 @@
+"""Wires what runs agent sessions: sandbox, gateways, model proxy, providers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from allegro.adapters.connect import ConnectProxy
+from allegro.adapters.files import read_state, write_state
+from allegro.adapters.hermes.existing import ExistingHermes
+from allegro.adapters.hermes.gateway import Doors, HermesHost
+from allegro.adapters.hermes.install import python_of
+from allegro.adapters.hermes.sandbox import find_sandbox
+from allegro.adapters.providers import HttpProviders
+from allegro.config import read_secret
+from allegro.core.errors import EdgeError
+from allegro.core.models import Spend
+from allegro.core.ports import AgentHost, Clock, Dice
+from allegro.core.settings import LaneSettings
+from allegro.core.timestamps import rfc3339
+from allegro.lane.files import LaneFiles
+from allegro.lane.gateways import Gateways
+from allegro.lane.models import ModelProxy
+from allegro.lane.recorder import Recorder
+from allegro.lane.sessions import OpenSession, Sessions
+from allegro.lane.state import LaneState
+
+_log = structlog.get_logger()
+FORGET_S = 30.0
+
+
+class DaySpend(msgspec.Struct, frozen=True):
+    """What a day (UTC) has used so far."""
+
+    day: str = ""
+    spend: Spend = Spend()
+
+
+class SessionsApp:
+    """Everything of a lane that has to do with agent sessions."""
+
+    def __init__(
+        self, settings: LaneSettings, files: LaneFiles, clock: Clock, dice: Dice,
+        recorder: Recorder, state: LaneState, wrap: Callable[[AgentHost], AgentHost],
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._files = files
+        self._clock = clock
+        self._runtime = make_runtime()
+        self._day = read_state(files.spend, DaySpend) or DaySpend()
+        self._dirty = asyncio.Event()
+        self._providers = HttpProviders(
+            settings.models, lambda name: read_secret(Path(name).expanduser())
+        )
+        self._connect = ConnectProxy(settings.hermes.destinations)
+        self._runner: web.AppRunner | None = None
+        self.proxy = ModelProxy(
+            settings.models, self._providers, clock, self._record, self._today, self._spent
+        )
+        host = wrap(self._host(dice))
+        self.gateways = Gateways(host, self.proxy, clock, dice, settings.hermes)
+        self.sessions = Sessions(
+            self.gateways, self.proxy, recorder, clock, dice, settings.hermes, state.situation,
+            lane=settings.lane.name, local=settings.lane.local,
+            known=read_state(files.sessions, dict[str, OpenSession]) or {},
+            save=lambda known: write_state(files.sessions, known),
+        )  # fmt: skip
+        state.on_freeze(self.sessions.freeze)
+
+    def _host(self, dice: Dice) -> AgentHost:
+        settings = self._settings.hermes
+        if settings.url:
+            return ExistingHermes(
+                settings, lambda: read_secret(Path(settings.key_file).expanduser())
+            )
+        connect = self._runtime / "connect" if settings.destinations else None
+        return HermesHost(
+            settings, python_of(settings, self._files.folder), self._runtime,
+            Doors(self._runtime / "models", connect), find_sandbox(settings.sandbox),
+            lambda: dice.token(32).hex(), max_tokens=self._settings.models.max_tokens,
+        )  # fmt: skip
+
+    async def start(self) -> list[Coroutine[Any, Any, None]]:
+        """Open the proxy's socket, tell of lost sessions; return the duties to run."""
+        self._runner = web.AppRunner(
+            self.proxy.routes(), access_log=None, shutdown_timeout=0.5, handler_cancellation=True
+        )
+        await self._runner.setup()
+        socket = self._runtime / "models"
+        await web.UnixSite(self._runner, str(socket)).start()
+        socket.chmod(0o666)
+        if self._settings.hermes.destinations:
+            await self._connect.start(self._runtime / "connect")
+        await self.sessions.recover()
+        return [self.gateways.run(), self._housekeeping()]
+
+    async def stop(self) -> None:
+        """End sessions while the journal is open."""
+        await self.sessions.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self._connect.stop()
+        await self._providers.close()
+        with contextlib.suppress(EdgeError):
+            write_state(self._files.spend, self._day)
+        shutil.rmtree(self._runtime, ignore_errors=True)
+
+    def _today(self) -> Spend:
+        day = rfc3339(self._clock.now_s())[:10]
+        if self._day.day != day:
+            self._day = DaySpend(day)
+        return self._day.spend
+
+    def _spent(self, tokens: int, usd: float | None) -> None:
+        spend = self._today().plus(tokens, usd)
+        self._day = DaySpend(self._day.day, spend)
+        self._dirty.set()
+
+    async def _record(self, holder: str, type_: str, data: dict[str, Any], words: Any) -> None:
+        await self.sessions.record(holder, type_, data, words)
+
+    async def _housekeeping(self) -> None:
+        """Write the day's spend down soon after it changed; drop loans that ran out."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._dirty.wait(), FORGET_S)
+            if self._dirty.is_set():
+                self._dirty.clear()
+                try:
+                    await asyncio.to_thread(write_state, self._files.spend, self._day)
+                except EdgeError as error:
+                    _log.error("spend.unwritten", error=str(error))
+                    self._dirty.set()
+                await asyncio.sleep(1.0)
+            self.proxy.forget_old()
+
+    async def status(self) -> dict[str, Any]:
+        """Return what `allegro status` shows of sessions."""
+        gateways = self.gateways
+        return {
+            "gateways": gateways.size, "ready": gateways.ready, "version": gateways.version,
+            "trouble": gateways.trouble, "sandbox": gateways.sandbox_trouble or "bubblewrap",
+            "tools": list(gateways.tools()), "models": list(self.proxy.ladder.models()),
+            "local": self._settings.lane.local, "running": self.sessions.describe(),
+            "cooling": [
+                {"provider": provider, "model": model, "trouble": cooling.trouble.value,
+                 "for_s": round(max(0.0, cooling.until_s - self._clock.boot_s()), 1)}
+                for (provider, model), cooling in self.proxy.ladder.cooling.items()
+            ],
+            "spent_today": msgspec.to_builtins(self._today()),
+        }  # fmt: skip
+
+
+def make_runtime() -> Path:
+    """Return a new folder for sockets, on a memory file system where there is one."""
+    for base in (os.environ.get("RUNTIME_DIRECTORY", ""), "/run/allegro", "/dev/shm"):  # noqa: S108
+        if base and os.access(base, os.W_OK):
+            return Path(tempfile.mkdtemp(prefix="lane-", dir=base))
+    return Path(tempfile.mkdtemp(prefix="allegro-"))

@@ -1,0 +1,255 @@
+"""One attempt of a model call on one rung: record, send, pass on, record (H6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from allegro.core.errors import EdgeError
+from allegro.core.models import (
+    Ladder,
+    Spend,
+    Trouble,
+    cost_usd,
+    estimated_tokens,
+    retry_after_s,
+    usage_of,
+)
+from allegro.core.ports import Clock, Providers, Upstream
+from allegro.core.settings import Rung
+
+_log = structlog.get_logger()
+MAX_ANSWER = 32 * 1024 * 1024
+TOLD = 2_000
+_STARTS = (b"data:", b":", b"event:", b"id:", b"retry:", b"\n", b"\r")
+
+Record = Callable[[str, str, dict[str, Any], Any], Awaitable[None]]
+"""(holder, event type, clear data, words) -> when it is on disk. Raises EdgeError."""
+
+
+class Grant(msgspec.Struct):
+    """What one token may do. `holder` is a session's or loan's id; a canary costs nothing."""
+
+    holder: str
+    model: str
+    until_boot_s: float
+    own_tokens: int
+    is_canary: bool = False
+    spend: Spend = Spend()
+    reserved: int = 0
+    calls: int = 0
+    measured: bool = True
+    tasks: set[asyncio.Task[Any]] = msgspec.field(default_factory=set)
+
+
+class Usage(msgspec.Struct):
+    """What one answer is seen to use while it passes."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    told: bool = False
+    text_bytes: int = 0
+    finished: bool = False
+
+
+class Proxy(Protocol):
+    """What a call needs of the proxy it belongs to."""
+
+    ladder: Ladder
+    providers: Providers
+    clock: Clock
+    record: Record
+    spent: Callable[[int, float | None], None]
+
+    async def told_apart(self, rung: Rung, status: int, told: str) -> Trouble: ...
+
+
+class Call:
+    """One attempt on one rung: record, send, pass on, record."""
+
+    def __init__(
+        self, proxy: Proxy, grant: Grant, rung: Rung, began_s: float,
+        tried: list[tuple[Rung, Trouble]], size: int,
+    ) -> None:  # fmt: skip
+        self._proxy = proxy
+        self._grant = grant
+        self._rung = rung
+        self._began_s = began_s
+        self._first_s: float | None = None
+        self._tried = tried
+        self._size = size
+        self._number = grant.calls
+
+    def _data(self) -> dict[str, Any]:
+        return {
+            "call": self._number, "provider": self._rung.provider, "asked": self._grant.model,
+            "used": self._rung.upstream or self._rung.model, "rung": len(self._tried) + 1,
+            "source": "measured",
+        }  # fmt: skip
+
+    async def begin(self) -> None:
+        """Write down that a call is about to be made. Raises EdgeError: then it is not made."""
+        await self._proxy.record(self._grant.holder, "model.call", self._data(), None)
+
+    async def carry(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
+        """Send the call and pass its answer on. None when the next rung is to be tried."""
+        proxy, rung = self._proxy, self._rung
+        sent = msgspec.json.encode({**body, "model": rung.upstream or rung.model})
+        try:
+            upstream = await proxy.providers.call(rung, sent)
+        except EdgeError as error:
+            stalled = error.kind == "stalled"
+            return await self._next_rung(Trouble.STALLED if stalled else Trouble.UNREACHABLE)
+        try:
+            if upstream.status != 200:
+                return await self._refused(upstream)
+            if body.get("stream"):
+                return await self._stream(request, upstream)
+            return await self._whole(upstream)
+        finally:
+            await upstream.close()
+
+    async def _refused(self, upstream: Upstream) -> web.StreamResponse | None:
+        raw = await _read_some(upstream, TOLD)
+        told = raw.decode("utf-8", "replace")
+        trouble = await self._proxy.told_apart(self._rung, upstream.status, told)
+        if trouble is Trouble.BAD_REQUEST:
+            await self.done(trouble.value, Usage())
+            return web.Response(body=raw, status=upstream.status, content_type="application/json")
+        after_s = retry_after_s(upstream.headers, self._proxy.clock.now_s())
+        return await self._next_rung(trouble, after_s)
+
+    async def _next_rung(
+        self, trouble: Trouble, after_s: float | None = None
+    ) -> web.StreamResponse | None:
+        proxy = self._proxy
+        proxy.ladder.failed(self._rung, trouble, proxy.clock.boot_s(), after_s)
+        await self.done(trouble.value, Usage(), reset_s=after_s)
+        self._tried.append((self._rung, trouble))
+        return None
+
+    async def _whole(self, upstream: Upstream) -> web.StreamResponse | None:
+        try:
+            raw = await _read_some(upstream, MAX_ANSWER)
+            told = msgspec.json.decode(raw, type=dict[str, Any])
+        except (EdgeError, msgspec.DecodeError) as error:
+            stalled = isinstance(error, EdgeError) and error.kind == "stalled"
+            return await self._next_rung(Trouble.STALLED if stalled else Trouble.BROKEN)
+        self._first_s = self._proxy.clock.boot_s()
+        usage = Usage(text_bytes=len(raw), finished=True)
+        _note_usage(usage, told)
+        self._proxy.ladder.worked(self._rung)
+        await self.done("ok", usage)
+        return web.json_response(told)
+
+    async def _stream(self, request: web.Request, upstream: Upstream) -> web.StreamResponse | None:
+        try:
+            first = await upstream.read()
+        except EdgeError as error:
+            stalled = error.kind == "stalled"
+            return await self._next_rung(Trouble.STALLED if stalled else Trouble.BROKEN)
+        if not first.startswith(_STARTS):
+            return await self._next_rung(Trouble.BROKEN)
+        self._first_s = self._proxy.clock.boot_s()
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        usage, reason = Usage(), ""
+        try:
+            reason = await self._pass_on(response, upstream, first, usage)
+        except ConnectionError:
+            reason = "reader_gone"
+        if reason == "ok":
+            self._proxy.ladder.worked(self._rung)
+            await self.done("ok", usage)
+            await response.write_eof()
+        else:
+            await self.done(reason, usage)
+            if request.transport is not None:
+                request.transport.abort()  # half an answer must not look like a whole one
+        return response
+
+    async def _pass_on(
+        self, response: web.StreamResponse, upstream: Upstream, first: bytes, usage: Usage
+    ) -> str:
+        rest, chunk = b"", first
+        while chunk:
+            await response.write(chunk)
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                _note_line(usage, line)
+            try:
+                chunk = await upstream.read()
+            except EdgeError as error:
+                return "stalled" if error.kind == "stalled" else "broken"
+        _note_line(usage, rest)
+        return "ok" if usage.finished else "half"
+
+    async def done(self, result: str, usage: Usage, reset_s: float | None = None) -> None:
+        """Write down what came of the call and what it cost."""
+        proxy, grant = self._proxy, self._grant
+        if not usage.told and (usage.text_bytes or result in {"ok", "half", "broken", "stalled"}):
+            usage.tokens_in = estimated_tokens(self._size)
+            usage.tokens_out = estimated_tokens(usage.text_bytes)
+        tokens = usage.tokens_in + usage.tokens_out
+        cost = cost_usd(self._rung, usage.tokens_in, usage.tokens_out) if usage.told else None
+        cost = 0.0 if self._rung.local or not tokens else cost
+        grant.spend = grant.spend.plus(tokens, cost)
+        grant.measured = grant.measured and (usage.told or not tokens)
+        proxy.spent(tokens, cost)
+        now_s = proxy.clock.boot_s()
+        data = {
+            **self._data(), "result": result, "tokens_in": usage.tokens_in,
+            "tokens_out": usage.tokens_out, "tokens": "told" if usage.told else "estimated",
+            "cost_usd": "unknown" if cost is None else round(cost, 8),
+            "latency_ms": round((now_s - self._began_s) * 1000, 3),
+            "first_ms": None if self._first_s is None
+            else round((self._first_s - self._began_s) * 1000, 3),
+        }  # fmt: skip
+        if reset_s is not None:
+            data["reset_s"] = reset_s
+        try:
+            await proxy.record(grant.holder, "model.result", data, None)
+        except EdgeError as error:
+            _log.error("model.unrecorded", error=str(error))
+
+
+async def _read_some(upstream: Upstream, limit: int) -> bytes:
+    raw = b""
+    while len(raw) < limit:
+        chunk = await upstream.read()
+        if not chunk:
+            break
+        raw += chunk
+    return raw[:limit]
+
+
+def _note_line(usage: Usage, line: bytes) -> None:
+    """Learn from one line of a stream what it says of use and end."""
+    line = line.strip()
+    if not line.startswith(b"data:"):
+        return
+    payload = line[5:].strip()
+    if payload == b"[DONE]":
+        usage.finished = True
+        return
+    try:
+        told = msgspec.json.decode(payload, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return
+    _note_usage(usage, told)
+    for choice in told.get("choices") or ():
+        if isinstance(choice, dict):
+            usage.text_bytes += len(str(choice.get("delta") or ""))
+            usage.finished = usage.finished or bool(choice.get("finish_reason"))
+
+
+def _note_usage(usage: Usage, told: dict[str, Any]) -> None:
+    counts = usage_of(told.get("usage"))
+    if counts is not None:
+        usage.tokens_in, usage.tokens_out = counts
+        usage.told = True

@@ -1,0 +1,211 @@
+"""The model proxy: the only provider an agent knows; meters, caps, falls back, records (H6, H9, H10).
+
+Keys stay here. An agent, or a program of Timmy's, has a token that is good for one session or
+loan, ends with it, and can be taken back at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from allegro.core.errors import EdgeError
+from allegro.core.models import (
+    PROBED,
+    Ladder,
+    Spend,
+    Trouble,
+    classify,
+    estimated_tokens,
+    ladder_words,
+    within_caps,
+)
+from allegro.core.ports import Clock, Providers
+from allegro.core.settings import ModelSettings, Rung
+from allegro.lane.canary import canary_answer
+from allegro.lane.model_call import Call, Grant, Record, Usage
+
+_log = structlog.get_logger()
+MAX_BODY = 32 * 1024 * 1024
+
+
+class ModelProxy:
+    """`record` journals; `day_spend` and `spent` keep the day's sum across restarts."""
+
+    def __init__(
+        self, settings: ModelSettings, providers: Providers, clock: Clock, record: Record,
+        day_spend: Callable[[], Spend], spent: Callable[[int, float | None], None],
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self.providers = providers
+        self.clock = clock
+        self.record = record
+        self._day_spend = day_spend
+        self.spent = spent
+        self.ladder = Ladder(settings)
+        self._grants: dict[str, Grant] = {}
+
+    def routes(self) -> web.Application:
+        app = web.Application(client_max_size=MAX_BODY)
+        app.add_routes(
+            [
+                web.post("/v1/chat/completions", self._complete),
+                web.get("/v1/models", self._models),
+            ]
+        )
+        return app
+
+    def grant(self, token: str, grant: Grant) -> None:
+        """Let a token in. What it held before is taken back."""
+        self.revoke(token)
+        self._grants[token] = grant
+
+    def revoke(self, token: str) -> Grant | None:
+        """Take a token back and break off its calls; return what it had used."""
+        grant = self._grants.pop(token, None)
+        if grant is not None:
+            for task in grant.tasks:
+                task.cancel()
+        return grant
+
+    def revoke_all(self) -> int:
+        """Take back every token, as a freeze does."""
+        tokens = list(self._grants)
+        for token in tokens:
+            self.revoke(token)
+        return len(tokens)
+
+    def forget_old(self) -> None:
+        """Drop loans whose time is over."""
+        now_s = self.clock.boot_s()
+        for token, grant in list(self._grants.items()):
+            if not now_s < grant.until_boot_s:
+                self.revoke(token)
+
+    def find(self, authorization: str) -> Grant | None:
+        """Return the grant of an Authorization header, None when there is none or it ran out."""
+        shown = authorization.removeprefix("Bearer ").encode()
+        for token, grant in self._grants.items():
+            if hmac.compare_digest(token.encode(), shown):
+                return grant if self.clock.boot_s() < grant.until_boot_s else None
+        return None
+
+    async def _models(self, request: web.Request) -> web.Response:
+        grant = self.find(request.headers.get("Authorization", ""))
+        if grant is None:
+            return _error(401, "invalid_api_key", "no such token")
+        return web.json_response({"object": "list", "data": [{"id": grant.model}]})
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        grant = self.find(request.headers.get("Authorization", ""))
+        if grant is None:
+            return _error(401, "invalid_api_key", "no such token")
+        raw = await request.read()
+        try:
+            body = msgspec.json.decode(raw, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return _error(400, "bad_request", "the body is not a JSON object")
+        if grant.is_canary:
+            return await canary_answer(request, body)
+        task = asyncio.current_task()
+        assert task is not None
+        grant.tasks.add(task)
+        try:
+            return await self._answer(request, grant, body, len(raw))
+        finally:
+            grant.tasks.discard(task)
+
+    async def _answer(
+        self, request: web.Request, grant: Grant, body: dict[str, Any], size: int
+    ) -> web.StreamResponse:
+        wanted = body.get("model")
+        if wanted not in {grant.model, "", None}:
+            return _error(404, "model_not_found", f"this token is for {grant.model}")
+        body["max_tokens"] = self._bounded(body.pop("max_completion_tokens", None)
+                                           or body.get("max_tokens"))  # fmt: skip
+        if body.get("stream"):
+            body["stream_options"] = {"include_usage": True}
+        reserve = estimated_tokens(size) + body["max_tokens"]
+        session = Spend(
+            grant.spend.usd, grant.spend.tokens + grant.reserved, grant.spend.unpriced_tokens
+        )
+        refusal = within_caps(self._day_spend(), session, reserve, self._settings, grant.own_tokens)
+        if refusal is not None:
+            with contextlib.suppress(EdgeError):
+                await self.record(grant.holder, "model.refused", {"reason": refusal.reason}, None)
+            return _error(402, refusal.reason, refusal.detail)
+        grant.reserved += reserve
+        try:
+            return await self._climb(request, grant, body, size)
+        finally:
+            grant.reserved -= reserve
+
+    def _bounded(self, told: Any) -> int:
+        wanted = told if isinstance(told, int) and not isinstance(told, bool) else None
+        most = self._settings.max_tokens
+        return most if wanted is None or wanted < 1 else min(wanted, most)
+
+    async def _climb(
+        self, request: web.Request, grant: Grant, body: dict[str, Any], size: int
+    ) -> web.StreamResponse:
+        """Try the rungs in order; the first that begins to answer is used to its end."""
+        tried: list[tuple[Rung, Trouble]] = []
+        for rung in self.ladder.rungs(grant.model, self.clock.boot_s()):
+            if not await self._is_worth_it(rung):
+                tried.append(
+                    (rung, self.ladder.cooling[rung.provider, rung.upstream or rung.model].trouble)
+                )
+                continue
+            grant.calls += 1
+            call = Call(self, grant, rung, self.clock.boot_s(), tried, size)
+            try:
+                await call.begin()
+            except EdgeError as error:
+                return _error(503, "no_record", f"no record, no call: {error}")
+            try:
+                answer = await call.carry(request, body)
+            except asyncio.CancelledError:
+                await call.done("revoked", Usage())
+                raise
+            if answer is not None:
+                return answer
+        detail = ladder_words(tried)
+        _log.warning("model.exhausted", model=grant.model, tried=detail)
+        return _error(503, "no_provider", f"no provider answers for {grant.model}: {detail}")
+
+    async def _is_worth_it(self, rung: Rung) -> bool:
+        """Probe a rung that refused for good reasons before it is used again."""
+        cooling = self.ladder.cooling.get((rung.provider, rung.upstream or rung.model))
+        if cooling is None or cooling.trouble not in PROBED:
+            return True
+        try:
+            status, _ = await self.providers.probe(rung)
+        except EdgeError:
+            self.ladder.failed(rung, Trouble.UNREACHABLE, self.clock.boot_s())
+            return False
+        if status in {401, 403}:
+            self.ladder.failed(rung, Trouble.DEAD_KEY, self.clock.boot_s())
+            return False
+        return True
+
+    async def told_apart(self, rung: Rung, status: int, told: str) -> Trouble:
+        """Say what a refusal means; where that is not clear from it alone, by a probe."""
+        trouble = classify(status, told)
+        if status == 403 and trouble is Trouble.DEAD_KEY:
+            with contextlib.suppress(EdgeError):
+                probed, _ = await self.providers.probe(rung)
+                if probed == 200:
+                    return Trouble.UNKNOWN_MODEL
+        return trouble
+
+
+def _error(status: int, code: str, message: str) -> web.Response:
+    told = {"error": {"message": message, "type": "allegro", "param": None, "code": code}}
+    return web.json_response(told, status=status)

@@ -1,0 +1,531 @@
+"""Runs agent sessions for the house: begins once, tells all, forgets (H1, H2, H5, H7, H8).
+
+A session that may have begun is never begun again here: it ends as lost, and the sovereign
+decides. A question of the agent is answered with `once` only by his signature for exactly that
+question while it is pending, and with `deny` in every other case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from allegro.core.errors import EdgeError, Refusal
+from allegro.core.events import Event
+from allegro.core.gate import Permit, Situation, may_write
+from allegro.core.ports import Clock, Dice, Run
+from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
+from allegro.core.sessions import (
+    ANSWER_MARGIN_S,
+    AgentEvent,
+    Answered,
+    Asked,
+    End,
+    Ended,
+    Gap,
+    TextDelta,
+    ToolBegan,
+    ToolEnded,
+    UsageClaimed,
+    asked_notes,
+    has_network,
+    joined,
+    may_answer,
+    prompt_of,
+    question_digest,
+    session_subject,
+    tools_of,
+)
+from allegro.core.settings import HermesSettings
+from allegro.lane.gateways import Gateways, Ready
+from allegro.lane.model_call import Grant
+from allegro.lane.models import ModelProxy
+from allegro.lane.recorder import Recorder
+
+_log = structlog.get_logger()
+BEGIN_S = 3.0
+ANSWER_S = 6.0
+KEEP_TRYING_S = 0.5
+GIVE_UP_TRIES = 20
+KNOWN_S = 8 * 86_400
+
+
+class OpenSession(msgspec.Struct, frozen=True):
+    """What is on the lane's disk of a session: no word of it."""
+
+    began_s: float
+    digest: str
+    order: int
+    ended_s: float = 0.0
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """The question that waits. `deadline_s` is boot time; Hermes gives up then."""
+
+    number: int
+    digest: str
+    deadline_s: float
+
+
+class Live:
+    """One running session."""
+
+    def __init__(self, action: RunSession, model: str, ready: Ready, now_s: float) -> None:
+        self.action = action
+        self.model = model
+        self.ready = ready
+        self.grant: Grant | None = None
+        self.began_s = now_s
+        self.run = ""
+        self.pending: Pending | None = None
+        self.questions = 0
+        self.told_questions = 0
+        self.tools = 0
+        self.waited_s = 0.0
+        self.asked_s = 0.0
+        self.why_stopped = ""
+        self.answered = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+
+class Sessions:
+    """`load` and `save` keep the open sessions on disk; `situation` is asked before each act."""
+
+    def __init__(
+        self, gateways: Gateways, proxy: ModelProxy, recorder: Recorder, clock: Clock, dice: Dice,
+        settings: HermesSettings, situation: Callable[[], Situation], *, lane: str, local: bool,
+        known: dict[str, OpenSession], save: Callable[[dict[str, OpenSession]], None],
+    ) -> None:  # fmt: skip
+        self.gateways = gateways
+        self._proxy = proxy
+        self._recorder = recorder
+        self._clock = clock
+        self._dice = dice
+        self._settings = settings
+        self._situation = situation
+        self._lane = lane
+        self._local = local
+        self._known = known
+        self._save = save
+        self.live: dict[str, Live] = {}
+
+    async def recover(self) -> None:
+        """Tell of sessions that were open when this lane last ended: they are lost."""
+        for session, held in self._known.items():
+            if not held.ended_s:
+                await self._tell_end(
+                    session, End.LOST, "the lane ended while it ran; not begun again", {}, None
+                )
+        self._forget_known()
+
+    async def carry_out(self, permit: Permit) -> None:
+        """See a permit to its end and journal what came of it. Raises EdgeError of the journal."""
+        match permit.action:
+            case RunSession() as action:
+                outcome = await self._begin(permit, action)
+            case AnswerOnce() as action:
+                outcome = await self._answer_once(permit, action)
+            case LendModel() as action:
+                outcome = await self._lend(permit, action)
+            case _:
+                raise TypeError("not an act of a session")
+        if outcome is not None:
+            await self._outcome(permit, *outcome)
+
+    # --- beginning -------------------------------------------------------------------------
+
+    async def _begin(
+        self, permit: Permit, action: RunSession
+    ) -> tuple[str, dict[str, Any], Any] | None:
+        if action.id in self._known:
+            return "action.receipt", {"reason": "begun before"}, None
+        model = self._proxy.ladder.resolve(action.model)
+        if isinstance(model, Refusal):
+            return "action.failed", {"reason": model.reason}, model.detail
+        tools = tools_of(action, self.gateways.tools())
+        if isinstance(tools, str):
+            why = self.gateways.sandbox_trouble or "not in hermes.tools of this lane"
+            return "action.failed", {"reason": "tool_off"}, f"{tools}: off here ({why})"
+        within_s = permit.until_boot_s - self._clock.boot_s() - BEGIN_S
+        network = has_network(action, bool(self._settings.destinations))
+        ready = await self.gateways.take(tools, network, within_s)
+        if ready is None:
+            return "action.void", {"reason": "busy"}, self.gateways.trouble or "no gateway is free"
+        live = Live(action, model, ready, self._clock.boot_s())
+        self.live[action.id] = live
+        try:
+            return await self._post(permit, live)
+        finally:
+            if live.task is None:
+                self.live.pop(action.id, None)
+                await self.gateways.done(ready, action.id)
+
+    async def _post(self, permit: Permit, live: Live) -> tuple[str, dict[str, Any], Any] | None:
+        action = live.action
+        refusal = may_write(permit, self._situation(), needs_s=BEGIN_S)
+        if refusal is not None:
+            return "action.void", {"reason": refusal.reason}, refusal.detail
+        self._remember(action.id, permit)
+        accepted = {
+            "model": live.model, "tools": list(live.ready.tools), "network": live.ready.network,
+            "quotes": len(action.quotes), "agent": f"hermes-agent {self.gateways.version}",
+            "limit_s": min(action.limit_s, self._settings.session_s),
+        }  # fmt: skip
+        await self._recorder.append([
+            self._action_event(permit, "action.intent", {"step": "run"}, None),
+            self._event(action.id, "session.accepted", accepted),
+        ])  # fmt: skip
+        refusal = may_write(permit, self._situation(), needs_s=BEGIN_S)
+        if refusal is not None:
+            self._forget(action.id)
+            return "action.void", {"reason": refusal.reason}, refusal.detail
+        live.grant = Grant(
+            action.id, live.model, self._clock.boot_s() + 2 * self._settings.session_s,
+            10**12,
+        )  # fmt: skip
+        self._proxy.grant(live.ready.token, live.grant)
+        run = Run(action.id, prompt_of(action), action.instructions, action.history, live.model)
+        try:
+            live.run = await live.ready.gateway.begin(run)
+        except EdgeError as error:
+            return await self._not_begun(live, error)
+        await self._recorder.append([
+            self._action_event(permit, "action.receipt", {"artifact": 0}, None),
+            self._event(action.id, "session.started", {"run": live.run}),
+        ])  # fmt: skip
+        live.task = asyncio.create_task(self._follow(live), name=f"session {action.id}")
+        return None
+
+    async def _not_begun(self, live: Live, error: EdgeError) -> tuple[str, dict[str, Any], Any]:
+        """Hermes gave no clear answer: where a run may have begun, its gateway ends with it."""
+        if not error.sent:
+            self._forget(live.action.id)
+            if error.transient:
+                return "action.void", {"reason": "not_sent"}, str(error)
+            return "action.failed", {"reason": "refused"}, str(error)
+        await self._end(live, End.LOST, "no answer after the prompt was sent", {}, str(error))
+        return "action.failed", {"reason": "answer_lost"}, "may have begun; not begun again"
+
+    # --- following -------------------------------------------------------------------------
+
+    async def _follow(self, live: Live) -> None:
+        """Tell everything a session says, in order, to its one end."""
+        queue: asyncio.Queue[AgentEvent] = asyncio.Queue()
+        reader = asyncio.create_task(self._read(live, queue))
+        ended: Ended | None = None
+        tries = 0
+        waiting: list[AgentEvent] = []
+        try:
+            while ended is None:
+                if not waiting:
+                    waiting = [await self._next(live, queue)]
+                while not queue.empty():
+                    waiting.append(queue.get_nowait())
+                waiting = joined(waiting)
+                ended = next((one for one in waiting if isinstance(one, Ended)), None)
+                told = [one for one in waiting if not isinstance(one, Ended)]
+                try:
+                    if told:
+                        await self._recorder.append([self._told(live, one) for one in told])
+                    waiting, tries = [], 0
+                except EdgeError as error:
+                    ended, tries = None, tries + 1
+                    _log.warning("session.untold", session=live.action.id, error=str(error))
+                    if tries >= GIVE_UP_TRIES:
+                        await self.stop(live.action.id, "its journal has no room")
+                        waiting, ended = [], Ended(End.STOPPED, "", live.why_stopped, {})
+                    await asyncio.sleep(KEEP_TRYING_S)
+        finally:
+            reader.cancel()
+            if ended is not None:
+                await self._finish(live, ended)
+
+    async def _read(self, live: Live, queue: asyncio.Queue[AgentEvent]) -> None:
+        try:
+            async for event in live.ready.gateway.events(live.run):
+                self._notice(live, event)
+                queue.put_nowait(event)
+        except EdgeError as error:
+            queue.put_nowait(Ended(End.LOST, "", str(error), {}))
+
+    async def _next(self, live: Live, queue: asyncio.Queue[AgentEvent]) -> AgentEvent:
+        """Return the next event; when the session's time is over, end it."""
+        limit_s = min(live.action.limit_s, self._settings.session_s)
+        while True:
+            asked_s = self._clock.boot_s() - live.asked_s if live.pending else 0.0
+            used_s = self._clock.boot_s() - live.began_s - live.waited_s - asked_s
+            try:
+                return await asyncio.wait_for(queue.get(), max(0.05, limit_s - used_s))
+            except TimeoutError:
+                if live.pending is None and limit_s <= used_s + 0.1:
+                    await self.stop(live.action.id, f"its {limit_s} s were over")
+                    return Ended(End.STOPPED, "", live.why_stopped, {})
+                await asyncio.sleep(0)
+
+    def _notice(self, live: Live, event: AgentEvent) -> None:
+        """Keep what counts: questions and tools. Runs before the event is journalled."""
+        now_s = self._clock.boot_s()
+        if isinstance(event, ToolBegan):
+            live.tools += 1
+        elif isinstance(event, Asked):
+            live.questions += 1
+            if live.pending is not None:  # two at once: an answer could meet the wrong one
+                asyncio.get_running_loop().call_soon(self._deny_soon, live)
+            digest = question_digest(live.action.id, live.run, live.questions, event)
+            live.asked_s = now_s if live.pending is None else live.asked_s
+            deadline_s = now_s + self._settings.question_timeout_s
+            live.pending = Pending(live.questions, digest, deadline_s)
+            live.answered.clear()
+            asyncio.get_running_loop().call_later(
+                self._settings.question_timeout_s - ANSWER_MARGIN_S,
+                self._deny_late, live, live.questions,
+            )  # fmt: skip
+        elif isinstance(event, Answered):
+            if live.pending is not None:
+                live.waited_s += now_s - live.asked_s
+            live.pending = None
+            live.answered.set()
+
+    def _told(self, live: Live, event: AgentEvent) -> Event:
+        """Return the journal's event of what an agent said; its words are sealed."""
+        session = live.action.id
+        data: dict[str, Any]
+        match event:
+            case TextDelta():
+                return self._event(session, "session.delta", {}, {"text": event.text})
+            case ToolBegan():
+                data = {"tool": event.tool, "call": event.call}
+                return self._event(session, "session.tool_began", data, event.words)
+            case ToolEnded():
+                data = {
+                    "tool": event.tool, "call": event.call, "ok": event.ok,
+                    "claimed_ms": event.duration_ms,
+                }  # fmt: skip
+                return self._event(session, "session.tool_ended", data, event.words)
+            case UsageClaimed():
+                data = {
+                    "model": event.model, "tokens_in": event.tokens_in,
+                    "tokens_out": event.tokens_out, "source": "claimed",
+                }  # fmt: skip
+                return self._event(session, "session.usage", data)
+            case Asked():
+                live.told_questions += 1
+                number = live.told_questions
+                digest = question_digest(session, live.run, number, event)
+                left_s = self._settings.question_timeout_s - ANSWER_MARGIN_S
+                data = {
+                    "number": number, "run": live.run, "question": digest,
+                    "until_s": round(self._clock.now_s() + left_s, 3),
+                }  # fmt: skip
+                return self._event(session, "session.question", data, asked_notes(event))
+            case Answered():
+                return self._event(session, "session.answered", {"choice": event.choice})
+            case Gap():
+                return self._event(session, "telemetry.gap", {}, {"reason": event.reason})
+            case Ended():
+                raise AssertionError("an end is told on its own")
+
+    async def _finish(self, live: Live, ended: Ended) -> None:
+        end, why = ended.end, ended.error
+        if live.why_stopped:
+            end, why = End.STOPPED, live.why_stopped
+        self.live.pop(live.action.id, None)
+        await self._end(live, end, why, ended.usage, ended.output)
+        await self.gateways.done(live.ready, live.action.id)
+
+    async def _end(
+        self, live: Live, end: End, why: str, claimed: dict[str, int], output: str
+    ) -> None:
+        grant = self._proxy.revoke(live.ready.token) or live.grant
+        spend = grant.spend if grant else None
+        unpriced = bool(spend and spend.unpriced_tokens)
+        data = {
+            "model": live.model, "duration_s": round(self._clock.boot_s() - live.began_s, 3),
+            "tools": live.tools, "questions": live.questions,
+            "calls": grant.calls if grant else 0, "tokens": spend.tokens if spend else 0,
+            "cost_usd": "unknown" if unpriced or spend is None else round(spend.usd, 8),
+            "claimed": claimed,
+        }  # fmt: skip
+        await self._tell_end(live.action.id, end, why, data, output)
+
+    async def _tell_end(
+        self, session: str, end: End, why: str, data: dict[str, Any], output: str | None
+    ) -> None:
+        """Journal the one end of a session, however long the disk takes."""
+        event = self._event(
+            session, "session.end", {"state": end.value, **data},
+            {"output": output, "why": why}, id_=self._recorder.end_id(session),
+        )  # fmt: skip
+        while True:
+            try:
+                await self._recorder.append([event])
+                break
+            except EdgeError as error:
+                _log.error("session.end_untold", session=session, error=str(error))
+                await asyncio.sleep(2 * KEEP_TRYING_S)
+        held = self._known.get(session)
+        if held is not None:
+            self._known[session] = msgspec.structs.replace(held, ended_s=self._clock.now_s())
+            with contextlib.suppress(EdgeError):  # told twice is archived once
+                self._save(self._known)
+
+    # --- answering, stopping, lending ----------------------------------------------------------
+
+    async def _answer_once(
+        self, permit: Permit, action: AnswerOnce
+    ) -> tuple[str, dict[str, Any], Any]:
+        live = self.live.get(action.session)
+        refusal = self._against(live, action)
+        if live is None or refusal:
+            return "action.stale", {"reason": "not_pending"}, refusal
+        no = may_write(permit, self._situation(), needs_s=ANSWER_S)
+        if no is not None:
+            return "action.void", {"reason": no.reason}, no.detail
+        await self._outcome(permit, "action.intent", {"step": "answer"}, None)
+        no = may_write(permit, self._situation(), needs_s=ANSWER_S)
+        if no is not None:
+            return "action.void", {"reason": no.reason}, no.detail
+        if refusal := self._against(live, action):
+            return "action.stale", {"reason": "not_pending"}, refusal
+        try:
+            await live.ready.gateway.answer(live.run, "once")
+            await asyncio.wait_for(live.answered.wait(), ANSWER_S)
+        except EdgeError as error:
+            if error.status == 409:
+                return "action.stale", {"reason": "not_pending"}, str(error)
+            return "action.failed", {"reason": "no_clear_answer"}, str(error)
+        except TimeoutError:
+            return "action.failed", {"reason": "no_clear_answer"}, "Hermes did not confirm it"
+        return "action.receipt", {"artifact": action.number}, None
+
+    def _against(self, live: Live | None, action: AnswerOnce) -> str:
+        """Return why an approval does not meet the pending question; empty when it does."""
+        if live is None:
+            return "this session does not run here any more"
+        pending = live.pending
+        if pending is None or action.lane != self._lane or action.run != live.run:
+            return "no such question is pending"
+        if pending.number != action.number or pending.digest != action.question:
+            return "another question is pending"
+        if not may_answer(self._clock.boot_s(), pending.deadline_s):
+            return "too close to the agent's own deadline"
+        return ""
+
+    async def deny(self, session: str, number: int) -> bool:
+        """Say no to a pending question. Needs nothing; False when it is not pending."""
+        live = self.live.get(session)
+        if live is None or live.pending is None or live.pending.number != number:
+            return False
+        await live.ready.gateway.answer(live.run, "deny")
+        return True
+
+    def _deny_late(self, live: Live, number: int) -> None:
+        if live.pending is not None and live.pending.number == number:
+            self._deny_soon(live)
+
+    def _deny_soon(self, live: Live) -> None:
+        async def deny() -> None:
+            with contextlib.suppress(EdgeError):
+                await live.ready.gateway.answer(live.run, "deny")
+
+        task = asyncio.ensure_future(deny())
+        task.add_done_callback(lambda _: None)
+
+    async def stop(self, session: str, why: str) -> bool:
+        """Stop a session at once: its token, its process, all it started. Needs nothing."""
+        live = self.live.get(session)
+        if live is None:
+            return False
+        live.why_stopped = live.why_stopped or why
+        self._proxy.revoke(live.ready.token)
+        await live.ready.gateway.close(session)
+        return True
+
+    def freeze(self) -> None:
+        """Stop every session and take every token back."""
+        self._proxy.revoke_all()
+        for session in list(self.live):
+            task = asyncio.ensure_future(self.stop(session, "frozen"))
+            task.add_done_callback(lambda _: None)
+
+    async def close(self) -> None:
+        """End what runs, and tell it, before the journal closes."""
+        tasks = [live.task for live in self.live.values() if live.task]
+        for session in list(self.live):
+            await self.stop(session, "the lane was stopped")
+        if tasks:
+            await asyncio.wait(tasks, timeout=4.0)
+
+    async def _lend(self, permit: Permit, action: LendModel) -> tuple[str, dict[str, Any], Any]:
+        model = self._proxy.ladder.resolve(action.model)
+        if isinstance(model, Refusal):
+            return "action.failed", {"reason": model.reason}, model.detail
+        await self._outcome(permit, "action.intent", {"step": "lend"}, None)
+        no = may_write(permit, self._situation(), needs_s=1.0)
+        if no is not None:
+            return "action.void", {"reason": no.reason}, no.detail
+        token = self._dice.token(24).hex()
+        until_s = self._clock.boot_s() + action.lives_s
+        self._proxy.grant(token, Grant(action.id, model, until_s, action.max_tokens))
+        words = {"token": token, "model": model, "expires_s": self._clock.now_s() + action.lives_s}
+        return "action.receipt", {"artifact": 0}, words
+
+    # --- telling -----------------------------------------------------------------------------
+
+    async def record(self, holder: str, type_: str, data: dict[str, Any], words: Any) -> None:
+        """Journal one fact about a session or loan. Raises EdgeError when it is not on disk."""
+        await self._recorder.append([self._event(holder, type_, data, words)])
+
+    def _event(
+        self, session: str, type_: str, data: dict[str, Any], words: Any = None, id_: str = ""
+    ) -> Event:
+        told = {**data, "session": session, **({"local": True} if self._local else {})}
+        return self._recorder.event(
+            type_, subject=session_subject(session), data=told, words=words, id_=id_
+        )
+
+    def _action_event(self, permit: Permit, type_: str, data: dict[str, Any], words: Any) -> Event:
+        action = permit.action
+        session = action.session if isinstance(action, AnswerOnce) else action.id
+        clear = {
+            "digest": permit.digest, "order": permit.order_number,
+            "kind": type(action).__struct_config__.tag, **data,
+        }  # fmt: skip
+        return self._event(session, type_, clear, words)
+
+    async def _outcome(self, permit: Permit, type_: str, data: dict[str, Any], words: Any) -> None:
+        await self._recorder.append([self._action_event(permit, type_, data, words)])
+
+    def _remember(self, session: str, permit: Permit) -> None:
+        """Write down that a session may begin. Raises EdgeError: then it does not."""
+        held = OpenSession(self._clock.now_s(), permit.digest, permit.order_number or 0)
+        self._save({**self._known, session: held})
+        self._known[session] = held
+
+    def _forget(self, session: str) -> None:
+        self._known.pop(session, None)
+        with contextlib.suppress(EdgeError):
+            self._save(self._known)
+
+    def _forget_known(self) -> None:
+        """Drop sessions that ended so long ago that no order for them can come."""
+        before_s = self._clock.now_s() - KNOWN_S
+        for session in [s for s, held in self._known.items() if 0 < held.ended_s < before_s]:
+            del self._known[session]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what runs, in plain values and without a word of it."""
+        now_s = self._clock.boot_s()
+        return [
+            {
+                "session": session, "model": live.model, "run": live.run,
+                "runs_s": round(now_s - live.began_s, 1), "tools": live.tools,
+                "waits_for_answer": live.pending.number if live.pending else 0,
+            }
+            for session, live in self.live.items()
+        ]  # fmt: skip
