@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from allegro.client.gitea_bridge import GiteaBridge as GiteaBridge
+    from allegro.client.hermes_bridge import HermesBridge as HermesBridge
 
 __version__ = "0.1.0"
-__all__ = ["GiteaBridge", "__version__"]
+__all__ = ["GiteaBridge", "HermesBridge", "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -17,4 +18,8 @@ def __getattr__(name: str) -> object:
         from allegro.client.gitea_bridge import GiteaBridge  # noqa: PLC0415
 
         return GiteaBridge
+    if name == "HermesBridge":
+        from allegro.client.hermes_bridge import HermesBridge  # noqa: PLC0415
+
+        return HermesBridge
     raise AttributeError(f"module 'allegro' has no attribute {name!r}")

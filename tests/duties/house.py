@@ -143,6 +143,12 @@ class House:
     def linked(self) -> list[tuple[str, str, LaneLink]]:
         return [(LANE, PRINT, cast(LaneLink, self.lane))] if self.is_linked else []
 
+    def serving_forge(self) -> list[tuple[str, str, LaneLink]]:
+        return self.linked()
+
+    def serving_sessions(self, busy: Callable[[str], int]) -> list[tuple[str, str, LaneLink]]:
+        return self.linked()
+
     async def ask(self, method: str, params: dict[str, Any]) -> Any:
         if not self.is_linked:
             raise NOT_LINKED

@@ -38,6 +38,11 @@ class HouseClient:
         self._socket = socket or default_socket()
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def socket(self) -> Path:
+        """The house's Unix socket."""
+        return self._socket
+
     async def __aenter__(self) -> HouseClient:
         return self
 

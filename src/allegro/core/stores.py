@@ -36,6 +36,39 @@ class Taken(msgspec.Struct, frozen=True):
     last_row: int
 
 
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the house knows of one session.
+
+    `state` is accepted, running, waiting or ended; `end` empty until it ended. `tokens` and
+    `cost_usd` are measured by the lane's proxy, None where the price is unknown. Times are Unix
+    seconds of the house.
+    """
+
+    id: str
+    lane: str
+    began_s: float
+    issue: str = ""
+    state: str = ""
+    end: str = ""
+    why: str = ""
+    output: str = ""
+    model: str = ""
+    provider: str = ""
+    agent: str = ""
+    run: str = ""
+    local: bool = False
+    tools_on: tuple[str, ...] = ()
+    tools: int = 0
+    calls: int = 0
+    questions: int = 0
+    asked: int = 0
+    denied: int = 0
+    tokens: int = 0
+    cost_usd: float | None = None
+    duration_s: float | None = None
+    ended_s: float = 0.0
+
+
 class Archive(Protocol):
     """Every lane's events, once each, in order, gaps named. Durable when a method returns."""
 
@@ -78,3 +111,5 @@ class Ledger(Protocol):
     async def set_strings(self, name: str, values: tuple[str, ...]) -> None: ...
     async def freezes(self) -> FreezeSet: ...
     async def save_freezes(self, freezes: FreezeSet) -> None: ...
+    async def save_session(self, record: SessionRecord) -> None: ...
+    async def sessions(self, limit: int = 2_000) -> list[SessionRecord]: ...

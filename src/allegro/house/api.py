@@ -14,6 +14,7 @@ from aiohttp import web
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event
 from allegro.core.stores import Archive, Archived
+from allegro.house.answers import MAX_WAIT_S, answer_json, decode_body, refused
 from allegro.house.facts import Facts
 from allegro.house.lanes import Lanes
 from allegro.house.proposals import Proposal
@@ -21,7 +22,6 @@ from allegro.house.requests import Requests
 from allegro.house.views import brief, whole
 
 MAX_BODY = 16 * 1024 * 1024
-MAX_WAIT_S = 55.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -40,7 +40,8 @@ class Api:
 
     def __init__(
         self, requests: Requests, archive: Archive, lanes: Lanes, facts: Facts,
-        hooks: Hooks, open_words: Callable[[Event], Any], *, acting: bool,
+        hooks: Hooks, open_words: Callable[[Event], Any], more: list[web.RouteDef], *,
+        acting: bool,
     ) -> None:  # fmt: skip
         self._acting = acting
         self._requests = requests
@@ -49,6 +50,7 @@ class Api:
         self._facts = facts
         self._hooks = hooks
         self._open_words = open_words
+        self._more = more
         self._grew = asyncio.Condition()
         self._runner: web.AppRunner | None = None
         self._wakes: set[asyncio.Task[None]] = set()
@@ -76,6 +78,7 @@ class Api:
                 web.get("/v1/gaps", self._gaps),
                 web.get("/v1/issues", self._issues),
                 web.post("/v1/ask", self._ask),
+                *self._more,
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -99,10 +102,10 @@ class Api:
             self._grew.notify_all()
 
     async def _status(self, _: web.Request) -> web.Response:
-        return _json(await self._facts.status())
+        return answer_json(await self._facts.status())
 
     async def _doctor(self, _: web.Request) -> web.Response:
-        return _json(await self._facts.doctor())
+        return answer_json(await self._facts.doctor())
 
     async def _list(self, request: web.Request) -> web.Response:
         state, internal = request.query.get("state"), request.query.get("internal") == "1"
@@ -111,11 +114,11 @@ class Api:
             for one in self._requests.all()
             if (internal or not one.internal) and (state is None or one.state.value == state)
         ]
-        return _json({"schema": "allegro.requests/1", "requests": found[-500:]})
+        return answer_json({"schema": "allegro.requests/1", "requests": found[-500:]})
 
     async def _propose(self, request: web.Request) -> web.Response:
-        proposal = _decode(await request.read(), Proposal)
-        return _json(whole(await self._requests.propose(proposal)), 201)
+        proposal = decode_body(await request.read(), Proposal)
+        return answer_json(whole(await self._requests.propose(proposal)), 201)
 
     async def _show(self, request: web.Request) -> web.Response:
         return _answer(await self._requests.look_up(request.match_info["id"]))
@@ -128,13 +131,13 @@ class Api:
         return _answer(await self._requests.wait(request.match_info["id"], timeout_s))
 
     async def _approve(self, request: web.Request) -> web.Response:
-        body = _decode(await request.read(), dict[str, str])
+        body = decode_body(await request.read(), dict[str, str])
         return _answer(
             await self._requests.approve(request.match_info["id"], body.get("token", ""))
         )
 
     async def _reject(self, request: web.Request) -> web.Response:
-        body = _decode(await request.read(), dict[str, str])
+        body = decode_body(await request.read(), dict[str, str])
         return _answer(
             await self._requests.reject(request.match_info["id"], body.get("reason", ""))
         )
@@ -143,29 +146,29 @@ class Api:
         return _answer(await self._requests.withdraw(request.match_info["id"]))
 
     async def _stop(self, request: web.Request) -> web.Response:
-        body = _decode(await request.read(), dict[str, str])
-        return _json(await self._hooks.stop(body.get("reason", ""), body.get("by", "socket")))
+        body = decode_body(await request.read(), dict[str, str])
+        return answer_json(await self._hooks.stop(body.get("reason", ""), body.get("by", "socket")))
 
     async def _thaw(self, request: web.Request) -> web.Response:
-        body = _decode(await request.read(), dict[str, str])
+        body = decode_body(await request.read(), dict[str, str])
         refusal = await self._hooks.thaw(body.get("token", ""))
-        return _json({"thawed": True}) if refusal is None else _refused(refusal)
+        return answer_json({"thawed": True}) if refusal is None else refused(refusal)
 
     async def _bring(self, request: web.Request) -> web.Response:
-        body = _decode(await request.read(), dict[str, str])
-        return _json({"told": await self._hooks.bring(body.get("token", ""))})
+        body = decode_body(await request.read(), dict[str, str])
+        return answer_json({"told": await self._hooks.bring(body.get("token", ""))})
 
     async def _reload(self, _: web.Request) -> web.Response:
-        return _json(await self._hooks.reload())
+        return answer_json(await self._hooks.reload())
 
     async def _ask(self, request: web.Request) -> web.Response:
-        body = _decode(await request.read(), dict[str, Any])
-        return _json(await self._lanes.ask(str(body["method"]), dict(body.get("params", {}))))
+        body = decode_body(await request.read(), dict[str, Any])
+        return answer_json(await self._lanes.ask(str(body["method"]), dict(body.get("params", {}))))
 
     async def _gaps(self, _: web.Request) -> web.Response:
         names = ("lane", "journal", "first", "last", "count", "class", "reason", "at_s")
         gaps = [dict(zip(names, gap, strict=True)) for gap in await self._archive.gaps()]
-        return _json({"schema": "allegro.gaps/1", "gaps": gaps})
+        return answer_json({"schema": "allegro.gaps/1", "gaps": gaps})
 
     async def _issues(self, request: web.Request) -> web.Response:
         """The newest version of each issue of a repository, as archived."""
@@ -173,7 +176,7 @@ class Api:
         repository = await self._repository_id(name)
         stored = await self._archive.objects(repository, since_s, "forge.snapshot.issue")
         issues = [self._open_words(decode_event(raw)) for raw in stored]
-        return _json({"issues": [issue for issue in issues if issue is not None]})
+        return answer_json({"issues": [issue for issue in issues if issue is not None]})
 
     async def _repository_id(self, name: str) -> int:
         for raw in await self._archive.newest_of_type("forge.snapshot.repository"):
@@ -193,11 +196,14 @@ class Api:
         if "last" in request.query:
             after = max(0, await self._archive.last_row() - int(request.query["last"]))
         prefix, follow = request.query.get("prefix", ""), request.query.get("follow") == "1"
+        subject = request.query.get("subject")
         limit = int(request.query.get("limit", "1000000000"))
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         while limit > 0:
-            batch = await self._archive.events(after, min(500, limit), prefix=prefix)
+            batch = await self._archive.events(
+                after, min(500, limit), prefix=prefix, subject=subject
+            )
             for archived in batch:
                 after = archived.row
                 try:
@@ -231,7 +237,7 @@ async def _read_only(request: web.Request, handler: Handler) -> web.StreamRespon
         refusal = Refusal(
             "not_acting", "this house follows read-only: set house.acting = true, then take-seat"
         )
-        return _refused(refusal)
+        return refused(refusal)
     return await handler(request)
 
 
@@ -241,27 +247,12 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except EdgeError as error:
         status = 503 if error.transient else 422
-        return _json(
+        return answer_json(
             {"error": str(error), "kind": error.kind, "transient": error.transient}, status
         )
     except (msgspec.DecodeError, KeyError, ValueError) as error:
-        return _json({"error": f"bad request: {error}", "kind": "bad_request"}, 400)
-
-
-def _decode(raw: bytes, type_: Any) -> Any:
-    return msgspec.json.decode(raw or b"{}", type=type_)
+        return answer_json({"error": f"bad request: {error}", "kind": "bad_request"}, 400)
 
 
 def _answer(found: Any) -> web.Response:
-    return _refused(found) if isinstance(found, Refusal) else _json(whole(found))
-
-
-def _refused(refusal: Refusal) -> web.Response:
-    status = 404 if refusal.reason == "not_found" else 409
-    return _json({"error": str(refusal), "kind": refusal.reason}, status)
-
-
-def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(value), status=status, content_type="application/json"
-    )
+    return refused(found) if isinstance(found, Refusal) else answer_json(whole(found))

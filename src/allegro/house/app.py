@@ -36,7 +36,10 @@ from allegro.house.follow import Follow
 from allegro.house.lanes import House, Lanes
 from allegro.house.mirror import Mirror
 from allegro.house.orders import Orders
+from allegro.house.progress import Progress
 from allegro.house.requests import Requests
+from allegro.house.session_api import SessionApi
+from allegro.house.sessions import Sessions
 
 _log = structlog.get_logger()
 MAX_ALERTS = 200
@@ -106,6 +109,16 @@ class _House:
             is_linked=lambda: bool(self._lanes.linked()), journals_home=self._lanes.all_home,
             ask=self._lanes.ask, freeze=self._freeze, alert=self._alert,
         )  # fmt: skip
+        self._sessions = Sessions(
+            self._archive, self._ledger, self._requests, self._clock, self._lanes.ask,
+            self._lanes.ask_lane, self._open_words, self._alert, self._lanes.is_home,
+            self._orders.kick,
+        )  # fmt: skip
+        self._orders.sessions = self._sessions
+        session_api = SessionApi(self._sessions, self._requests, self._lanes.ask)
+        progress = Progress(
+            self._sessions, self._requests, self._lanes.ask, self._clock, self._orders.kick
+        )
         facts = Facts(
             settings, self._files, self._archive, self._ledger, self._lanes, self._orders,
             self._clock, fleet=lambda: self._fleet, freezes=lambda: self._freezes,
@@ -118,6 +131,7 @@ class _House:
             facts,
             Hooks(self._stop_everything, self._thaw, self._reload, self._lanes.bring_all),
             self._open_words,
+            session_api.routes(),
             acting=settings.house.acting,
         )
         mirror = Mirror(
@@ -131,6 +145,8 @@ class _House:
             self._background(self._follow.run(), "follow")
             self._background(self._orders.run(), "orders")
             self._background(mirror.run(), "mirror")
+            self._background(self._sessions.run(), "sessions")
+            self._background(progress.run(), "progress")
         self._background(self._alive(), "alive")
         notify("READY=1\nSTATUS=running")
         _log.info("house.ready", house=settings.house.name, seat=self._fleet.seat)
@@ -202,6 +218,7 @@ class _House:
 
     def _archived(self) -> None:
         self._follow.kick()
+        self._sessions.kick()
         self._api.archived()
 
     def _alert(self, urgency: str, told: str) -> None:

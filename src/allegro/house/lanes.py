@@ -23,6 +23,7 @@ from allegro.core.messages import (
     HouseBeat,
     LaneBeat,
     LogIn,
+    Serves,
     Stop,
     Welcome,
 )
@@ -73,6 +74,7 @@ class LaneEndpoint:
         self.home = 0
         self.journal = ""
         self.done = ""
+        self.serves = Serves()
         self.heard_s = 0.0
 
     @property
@@ -130,6 +132,7 @@ class LaneEndpoint:
                 house.clock.now_s(),
             )
         self.journal, self.head = welcome.after.journal, welcome.head
+        self.serves = welcome.serves
         self.home = max(welcome.after.seq, held.seq if held else 0)
         self.heard_s = house.clock.now_s()
 
@@ -204,13 +207,36 @@ class Lanes:
             if link.is_up
         ]
 
+    def serving_forge(self) -> list[tuple[str, str, LaneLink]]:
+        """Return the linked lanes that serve a forge."""
+        return [one for one in self.linked() if self._ends[one[0]][0].serves.forge]
+
+    def serving_sessions(self, busy: Callable[[str], int]) -> list[tuple[str, str, LaneLink]]:
+        """Return the linked lanes with room for a session; one beside the house comes last."""
+        found = [
+            one for one in self.linked() if busy(one[0]) < self._ends[one[0]][0].serves.sessions
+        ]
+        return sorted(found, key=lambda one: self._ends[one[0]][0].serves.local)
+
+    def is_home(self, lane: str) -> bool:
+        """Whether this lane is linked and all it has told is archived."""
+        held = self._ends.get(lane)
+        return held is not None and held[1].is_up and held[0].is_home
+
+    async def ask_lane(self, lane: str, method: str, params: dict[str, Any]) -> Any:
+        """Ask this very lane. Raises EdgeError; transient when it is not linked."""
+        held = self._ends.get(lane)
+        if held is None or not held[1].is_up:
+            raise EdgeError(f"{lane} is not linked", transient=True, kind="not_linked")
+        return await held[1].ask(method, params)
+
     def all_home(self) -> bool:
         """Whether every lane's journal is archived to its end."""
         return all(link.is_up and end.is_home for end, link, _ in self._ends.values())
 
     async def ask(self, method: str, params: dict[str, Any]) -> Any:
-        """Ask the first linked lane. Raises EdgeError; transient when none is linked."""
-        linked = self.linked()
+        """Ask the first linked lane with a forge. Raises EdgeError; transient when there is none."""
+        linked = self.serving_forge()
         if not linked:
             raise EdgeError("no lane is linked", transient=True, kind="not_linked")
         return await linked[0][2].ask(method, params)

@@ -20,6 +20,7 @@ from allegro.core.matching import Receipt
 from allegro.core.messages import GiveOrder
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Request, parsed
+from allegro.core.session_actions import AnswerOnce
 from allegro.core.settings import OrderSettings
 from allegro.core.stores import Ledger
 from allegro.house.files import Fleet
@@ -37,6 +38,7 @@ FINAL_REFUSALS = {
     "wrong_key": Step.UNSEAT,
 }
 TROUBLE_S = 5.0
+SESSION_KINDS = frozenset({"run_session", "answer_once", "lend_model"})
 _OUT = frozenset({State.ORDERED, State.SENT})
 _RECEIPT_KIND = {
     "comment": "comment",
@@ -51,6 +53,15 @@ class Lanes(Protocol):
     """The lanes that are linked now, in the order of preference: (name, fingerprint, link)."""
 
     def linked(self) -> list[tuple[str, str, LaneLink]]: ...
+    def serving_forge(self) -> list[tuple[str, str, LaneLink]]: ...
+    def serving_sessions(self, busy: Callable[[str], int]) -> list[tuple[str, str, LaneLink]]: ...
+
+
+class SessionDesk(Protocol):
+    """What the arbiter needs to know of sessions: how many run where, and how to settle one."""
+
+    def busy(self, lane: str) -> int: ...
+    async def settle(self, request: Request) -> None: ...
 
 
 class Orders:
@@ -71,6 +82,7 @@ class Orders:
         self._freezes = freezes
         self._sign = sign
         self._change_token = change_token
+        self.sessions: SessionDesk | None = None
         self._kicked = asyncio.Event()
         self._silent_from: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
@@ -179,8 +191,8 @@ class Orders:
             self.blocked = "frozen"
             if not self._has_run_out(request) and request.state is not State.UNKNOWN:
                 return
-        if not self._lanes.linked():
-            self.blocked = "no lane is linked"
+        if not self._able(request):
+            self.blocked = "no lane is linked that can do it"
             if not (self._has_run_out(request) and request.state is State.APPROVED):
                 return
         task = asyncio.create_task(self._carry(request))
@@ -213,7 +225,25 @@ class Orders:
         """Whether the approval was given under an earlier seat."""
         return request.needs_approval and request.approval is None
 
+    def _able(self, request: Request) -> list[tuple[str, str, LaneLink]]:
+        """Return the linked lanes that can take this order, best first."""
+        if request.kind not in SESSION_KINDS:
+            return self._lanes.serving_forge()
+        action = parsed(request)
+        if isinstance(action, AnswerOnce):
+            return [one for one in self._lanes.linked() if one[0] == action.lane]
+        if request.state is State.UNKNOWN:
+            return self._lanes.linked()
+        assert self.sessions is not None
+        busy = self.sessions.busy if request.kind == "run_session" else lambda _: 0
+        return self._lanes.serving_sessions(busy)
+
     async def _carry(self, request: Request) -> None:
+        if request.kind in SESSION_KINDS and request.state is State.UNKNOWN:
+            assert self.sessions is not None
+            await self.sessions.settle(request)
+            self._postpone(request.id)
+            return
         if self._has_run_out(request) or self._is_void(request):
             await self._run_out(request)
             return
@@ -221,7 +251,10 @@ class Orders:
             await self._settle_by_look(request, None, "")
             self._postpone(request.id)
             return
-        name, lane, link = self._lanes.linked()[0]
+        able = self._able(request)
+        if not able:
+            return
+        name, lane, link = able[0]
         challenge = await link.challenge()
         number = await self._ledger.next_number("order")
         moved = await self._requests.take_step(
@@ -274,11 +307,18 @@ class Orders:
                 request, Step.EXPIRE, "ran out before an order was given"
             )
             return
+        if request.kind in SESSION_KINDS:
+            await self._requests.take_step(request, Step.EXPIRE, "ran out after an order")
+            return
         await self._settle_by_look(request, Step.EXPIRE, "ran out; looked: not there")
 
     async def _settle_by_look(self, request: Request, otherwise: Step | None, told: str) -> None:
         """Settle by what is on the forge; where nothing is there, take the step `otherwise`."""
-        linked = self._lanes.linked()
+        if request.kind in SESSION_KINDS:
+            if otherwise is not None:
+                await self._requests.take_step(request, otherwise, told)
+            return
+        linked = self._lanes.serving_forge()
         if not linked:
             raise EdgeError("no lane is linked to look", transient=True)
         branch, marker = dress_of(request, self._fleet().marker)

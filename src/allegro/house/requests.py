@@ -29,7 +29,7 @@ from allegro.core.matching import Receipt
 from allegro.core.policy import Needs, needs_of
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Line, Request, step
-from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
+from allegro.core.session_actions import AnswerOnce, LendModel, RunSession, SessionAction
 from allegro.core.sessions import session_subject
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import Ledger
@@ -120,6 +120,35 @@ class Requests:
             expires_s=now_s + self._settings.requests.expiry_s,
         )  # fmt: skip
         return await self._add(Pinned(action, repository, False), document, internal=True)
+
+    async def propose_session(
+        self, action: SessionAction, question: str, *, kind: str, expires_s: float, context: str,
+        asked_by: str = "the house", key: str = "", notes: dict[str, str] | None = None,
+    ) -> Request:  # fmt: skip
+        """Keep an act of a session: `kind` is the document's type. Asked twice, it is one request.
+
+        Raises EdgeError with a sentence when it is malformed.
+        """
+        async with self._proposing:
+            for request in self.all():
+                if key and request.key == key:
+                    return request
+            now_s = self._clock.now_s()
+            document = RequestDocument(
+                id=action.id, type=kind, urgency="high" if kind == "decision" else "medium",
+                context=context, question=question, options=(
+                    Option("approve", ("it is done once, exactly as shown",), ()),
+                    Option("reject", (), ("the agent is told no and goes on",)),
+                ) if kind == "decision" else (), recommendation="none",
+                time_constraint="answer before it expires" if kind == "decision" else "",
+                created_s=now_s, expires_s=expires_s,
+            )  # fmt: skip
+            pinned = Pinned(action, "", True, notes=notes or {})
+            return await self._add(pinned, document, asked_by=asked_by, key=key)
+
+    def find_exact(self, id_: str) -> Request | None:
+        """Return the request of this very id, None when it is none in memory."""
+        return self._ledger.requests.get(id_)
 
     def new_id(self) -> str:
         return self._dice.token(10).hex()

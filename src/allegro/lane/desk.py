@@ -46,8 +46,8 @@ from allegro.core.messages import (
     Welcome,
 )
 from allegro.core.ports import Clock, Dice, Dress
-from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
 from allegro.core.sequence import Continue, HouseBehind, Restart, resume
+from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
 from allegro.lane.executor import Executor
 from allegro.lane.queries import Queries
 from allegro.lane.recorder import Recorder

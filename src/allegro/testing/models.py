@@ -116,6 +116,7 @@ class ModelStub:
             chunk = {**common, "object": "chat.completion.chunk", "choices": choices, **extra}
             await response.write(b"data: " + msgspec.json.encode(chunk) + b"\n\n")
 
+        delta: dict[str, Any]
         for number, piece in enumerate(_pieces(step)):
             if number:
                 await asyncio.sleep(float(step.get("gap_ms", 0)) / 1000)

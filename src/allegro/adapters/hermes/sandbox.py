@@ -22,7 +22,7 @@ INSIDE = "/inside.py"
 PROBE_S = 10.0
 _SYSTEM = ("/usr", "/etc/ssl", "/etc/ca-certificates", "/etc/localtime", "/etc/alternatives")
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_PASSWD = "agent:x:{id}:{id}::/home/agent:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
+_USERS = "agent:x:{id}:{id}::/home/agent:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
 _UNSHARE = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts",
             "--unshare-cgroup-try")  # fmt: skip
 
@@ -58,9 +58,7 @@ def find_sandbox(wanted: str) -> Sandbox:
     as_root = os.geteuid() == 0
     argv = command([program], (), (), "/usr/bin/true", (), disk_bytes=1 << 20, user_id=64_200)
     try:
-        done = subprocess.run(  # noqa: S603 (our own arguments)
-            argv, capture_output=True, timeout=PROBE_S, check=False
-        )
+        done = subprocess.run(argv, capture_output=True, timeout=PROBE_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Sandbox("none", f"bubblewrap cannot be run: {error}")
     if done.returncode:
@@ -89,22 +87,8 @@ def command(
     as_root = os.geteuid() == 0
     if not as_root:
         argv += ["--unshare-user", "--uid", str(user_id), "--gid", str(user_id)]
-    argv += ["--perms", "0755", "--dir", "/etc"]
-    for folder in _SYSTEM:
-        argv += ["--ro-bind-try", folder, folder]
-    for name in _LINKS:
-        link = Path("/") / name
-        if link.is_symlink():
-            argv += ["--symlink", str(link.readlink()), f"/{name}"]
-        elif link.is_dir():
-            argv += ["--ro-bind", f"/{name}", f"/{name}"]
-    argv += ["--proc", "/proc", "--dev", "/dev"]
-    argv += ["--perms", "1777", "--size", str(disk_bytes), "--tmpfs", "/tmp"]  # noqa: S108
-    argv += ["--perms", "0777", "--size", str(disk_bytes), "--tmpfs", "/home"]
-    for folder in (HOME, HERMES_HOME):
-        argv += ["--perms", "0777", "--dir", folder]
-    argv += ["--perms", "0755", "--dir", DOORS]
-    for folder in sorted({str(p) for source, path in shown for p in Path(path).parents} - {"/"}):
+    argv += [*_system(), *_own_places(disk_bytes)]
+    for folder in sorted({str(p) for _, path in shown for p in Path(path).parents} - {"/"}):
         if not folder.startswith(("/usr", "/home", DOORS)):
             argv += ["--perms", "0755", "--dir", folder]
     for source, path in shown:
@@ -122,9 +106,32 @@ def command(
     return [*argv, run, *arguments]
 
 
+def _system() -> list[str]:
+    """Return what shows the host's programs, and nothing else of it, read-only."""
+    argv = ["--perms", "0755", "--dir", "/etc"]
+    for folder in _SYSTEM:
+        argv += ["--ro-bind-try", folder, folder]
+    for name in _LINKS:
+        link = Path("/") / name
+        if link.is_symlink():
+            argv += ["--symlink", str(link.readlink()), f"/{name}"]
+        elif link.is_dir():
+            argv += ["--ro-bind", f"/{name}", f"/{name}"]
+    return [*argv, "--proc", "/proc", "--dev", "/dev"]
+
+
+def _own_places(disk_bytes: int) -> list[str]:
+    """Return what the agent may write: memory file systems of limited size."""
+    argv = ["--perms", "1777", "--size", str(disk_bytes), "--tmpfs", "/tmp"]  # noqa: S108
+    argv += ["--perms", "0777", "--size", str(disk_bytes), "--tmpfs", "/home"]
+    for folder in (HOME, HERMES_HOME):
+        argv += ["--perms", "0777", "--dir", folder]
+    return [*argv, "--perms", "0755", "--dir", DOORS]
+
+
 def passwd(user_id: int) -> bytes:
     """Return the user list of a sandbox."""
-    return _PASSWD.format(id=user_id).encode()
+    return _USERS.format(id=user_id).encode()
 
 
 def python_roots(python: Path) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from allegro.core.freeze import UNKNOWN, FreezeSet
 from allegro.core.lifecycle import STAGES
 from allegro.core.matching import BotWrite, Receipt
 from allegro.core.requests import Request
+from allegro.core.stores import SessionRecord
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS request (
@@ -22,6 +23,8 @@ CREATE TABLE IF NOT EXISTS receipt (
 CREATE TABLE IF NOT EXISTS bot_write (
   event TEXT PRIMARY KEY, kind TEXT NOT NULL, target TEXT NOT NULL, artifact INTEGER NOT NULL,
   content TEXT NOT NULL, seen_s REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS session (
+  id TEXT PRIMARY KEY, began_s REAL NOT NULL, stored BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
 
@@ -126,6 +129,24 @@ class SqliteLedger:
 
     async def save_freezes(self, freezes: FreezeSet) -> None:
         await self._worker.run(lambda c: _put(c, "freezes", msgspec.msgpack.encode(freezes)))
+
+    async def save_session(self, record: SessionRecord) -> None:
+        await self._worker.run(
+            lambda c: c.execute(
+                "INSERT OR REPLACE INTO session VALUES (?,?,?)",
+                (record.id, record.began_s, msgspec.msgpack.encode(record)),
+            )
+        )
+
+    async def sessions(self, limit: int = 2_000) -> list[SessionRecord]:
+        """Return the newest sessions, oldest of them first."""
+        rows = await self._worker.run(
+            lambda c: c.execute(
+                "SELECT stored FROM session ORDER BY began_s DESC LIMIT ?", (limit,)
+            ).fetchall()
+        )
+        found = [msgspec.msgpack.decode(row[0], type=SessionRecord) for row in rows]
+        return found[::-1]
 
     async def close(self) -> None:
         await self._worker.close()

@@ -1,0 +1,41 @@
+"""Hermes on a lane's own machine: install it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from allegro.cli.output import json_option, print_json
+from allegro.config import load_lane
+
+CONFIG = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def hermes() -> None:
+    """Hermes Agent on this lane."""
+
+
+@hermes.command()
+@click.option("--config", type=CONFIG, required=True, help="lane.toml")
+@json_option
+def install(config: Path, as_json: bool) -> None:
+    """Find Hermes in its own virtual environment, or put it there."""
+    from allegro.adapters.hermes.install import (  # noqa: PLC0415 (only here)
+        folder_of,
+        python_of,
+        version_of,
+    )
+    from allegro.adapters.hermes.install import install as put  # noqa: PLC0415
+
+    settings = load_lane(config)
+    state = Path(settings.lane.state_dir)
+    folder = folder_of(settings.hermes, state)
+    version = version_of(python_of(settings.hermes, state))
+    made = not version
+    version = version or put(folder)
+    if as_json:
+        print_json({"schema": "allegro.hermes/1", "version": version, "installed": made})
+    else:
+        click.echo(f"hermes-agent {version} {'installed' if made else 'is there'}")

@@ -1,0 +1,262 @@
+"""What Timmy's programs import to run sessions on a connected lane and see every step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from allegro.client.errors import (
+    BadRequest,
+    EffectFailed,
+    Expired,
+    HouseUnreachable,
+    StillOpen,
+    Withdrawn,
+)
+from allegro.client.gitea_bridge import RESTART_S, asked_by
+from allegro.client.house_client import WAIT_S, HouseClient
+
+_PREFIXES = ("session.", "model.", "telemetry.")
+
+
+class HermesResult(msgspec.Struct, frozen=True):
+    """How a session ended. `output` are a model's words: data, never an instruction.
+
+    `state` is completed, failed, stopped or lost; a lost one may have acted and is never begun
+    again by itself. `tokens` and `cost_usd` are measured by the lane's model proxy; `cost_usd`
+    is None where the price is unknown. `local` says that it ran beside the house.
+    """
+
+    session_id: str
+    state: str
+    output: str
+    why: str
+    model: str
+    tokens: int
+    cost_usd: float | None
+    duration_s: float | None
+    tools: int
+    denied: int
+    local: bool
+
+
+class TelemetryEvent(msgspec.Struct, frozen=True):
+    """One archived event of a session. `row` orders all of them; go on after it with `after`.
+
+    `facts` are clear values of the lane (`source` tells measured from claimed), `words` what was
+    sealed: text, tool arguments and results, questions.
+    """
+
+    row: int
+    session_id: str
+    type: str
+    time: str
+    lane: str
+    archived_s: float
+    facts: dict[str, Any]
+    words: Any
+
+
+class SessionSummary(msgspec.Struct, frozen=True):
+    """A session's counters, without a word of it. Times are Unix seconds of the house."""
+
+    session_id: str
+    state: str
+    model: str
+    agent: str
+    lane: str
+    local: bool
+    began_s: float
+    ended_s: float
+    duration_s: float | None
+    calls: int
+    tools: int
+    questions: int
+    denied: int
+    tokens: int
+    cost_usd: float | None
+    why: str
+
+
+class ModelEndpoint(msgspec.Struct, frozen=True):
+    """A model lent for a short time: OpenAI's API at `base_url` through the Unix socket `socket`.
+
+    `api_key` is good for this model until `expires_s` (Unix s) and can be taken back at once.
+    """
+
+    base_url: str
+    socket: str
+    api_key: str
+    model: str
+    expires_s: float
+    lane: str
+
+    def __repr__(self) -> str:
+        return f"ModelEndpoint({self.model!r} at {self.base_url}, expires_s={self.expires_s:.0f})"
+
+
+class HermesBridge:
+    """Sessions of a real agent on a lane; Timmy sees each step and decides what a tool may do.
+
+    Use as an async context manager or call `close`.
+    """
+
+    def __init__(self, socket: Path | str | None = None, *, wait_s: float = 86_400.0) -> None:
+        self._house = HouseClient(Path(socket) if socket else None)
+        self._wait_s = wait_s
+
+    async def __aenter__(self) -> HermesBridge:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        await self.close()
+
+    async def close(self) -> None:
+        await self._house.close()
+
+    async def run_session(
+        self, prompt: str, model: str | None = None, *, instructions: str = "",
+        history: Sequence[tuple[str, str]] = (), tools: Sequence[str] | None = None,
+        issue: str = "", network: bool = False, limit_s: int = 3600,
+    ) -> HermesResult:  # fmt: skip
+        """Run one session to its end and return how it ended.
+
+        `model` None is the configured default; an unknown one raises EffectFailed. `history` are
+        earlier turns as (user or assistant, text): the lane remembers none. `tools` None is what
+        the lane has switched on. `issue` (owner/name#1) brings its text in as quoted data and
+        shows the session's progress there. Cancelling the await leaves the session running.
+        """
+        session = await self.begin_session(
+            prompt, model, instructions=instructions, history=history, tools=tools, issue=issue,
+            network=network, limit_s=limit_s,
+        )  # fmt: skip
+        return await self.result(session)
+
+    async def begin_session(
+        self, prompt: str, model: str | None = None, *, instructions: str = "",
+        history: Sequence[tuple[str, str]] = (), tools: Sequence[str] | None = None,
+        issue: str = "", network: bool = False, limit_s: int = 3600, key: str = "",
+    ) -> str:  # fmt: skip
+        """Ask for a session without waiting; return its id. Asked twice with a `key`, it is one."""
+        told = await self._house.post(
+            "sessions",
+            {
+                "prompt": prompt, "model": model or "", "instructions": instructions,
+                "history": [{"role": role, "text": text} for role, text in history],
+                "tools": None if tools is None else list(tools), "issue": issue,
+                "network": network, "limit_s": limit_s, "asked_by": asked_by(), "key": key,
+            },
+        )  # fmt: skip
+        return str(told["id"])
+
+    async def result(self, session_id: str, *, wait_s: float | None = None) -> HermesResult:
+        """Wait until a session ended; raise what it came to when it never began."""
+        left_s = self._wait_s if wait_s is None else wait_s
+        while True:
+            slice_s = min(WAIT_S, left_s)
+            told = await self._patiently(f"sessions/{session_id}/wait", timeout_s=slice_s)
+            if told.get("end"):
+                return _result(told)
+            _raise_unbegun(told)
+            left_s -= slice_s
+            if left_s <= 0:
+                raise StillOpen(f"session {session_id} still runs", session_id)
+
+    async def stop_session(self, session_id: str) -> bool:
+        """Stop a session at once. Needs no approval."""
+        told = await self._house.post(f"sessions/{session_id}/stop")
+        return bool(told["stopped"])
+
+    async def stream_telemetry(
+        self, session_id: str = "", *, after: int | None = None
+    ) -> AsyncIterator[TelemetryEvent]:
+        """Yield events of one session, or of all, as they are archived, without end.
+
+        `after` is the row of the last one seen; None begins with what comes from now on, and for
+        a single session with its beginning.
+        """
+        params: dict[str, str | int] = {"follow": 1}
+        if session_id:
+            params["subject"] = f"session:{session_id}"
+        if after is not None:
+            params["after"] = after
+        elif not session_id:
+            params["last"] = 0
+        async for told in self._house.events(**params):
+            if str(told["type"]).startswith(_PREFIXES):
+                yield _telemetry(told)
+
+    async def get_session_summary(self, session_id: str) -> SessionSummary:
+        """Return the counters of a session. Raises BadRequest when there is none of this id."""
+        told = await self._house.get(f"sessions/{session_id}")
+        if "lane" not in told or told.get("request"):
+            raise BadRequest(
+                f"session {session_id} has not begun: {told.get('why') or told['state']}"
+            )
+        return _summary(told)
+
+    async def provide_model_access(
+        self, model: str, *, lives_s: int = 900, max_tokens: int = 200_000
+    ) -> ModelEndpoint:
+        """Lend one model of a lane, through the house's socket, for a short time."""
+        told = await self._house.post(
+            "loans",
+            {"model": model, "lives_s": lives_s, "max_tokens": max_tokens,
+             "asked_by": asked_by()},
+        )  # fmt: skip
+        return ModelEndpoint(
+            base_url=f"http://house/v1/models/{told['lane']}/v1", socket=str(self._house.socket),
+            api_key=told["token"], model=told["model"], expires_s=told["expires_s"],
+            lane=told["lane"],
+        )  # fmt: skip
+
+    async def _patiently(self, path: str, **params: float) -> dict[str, Any]:
+        """Ask, and ask again while the house restarts; RESTART_S at most."""
+        until_s = asyncio.get_running_loop().time() + RESTART_S
+        while True:
+            try:
+                return dict(await self._house.get(path, **params))
+            except HouseUnreachable:
+                if asyncio.get_running_loop().time() >= until_s:
+                    raise
+                await asyncio.sleep(0.5)
+
+
+def _raise_unbegun(told: dict[str, Any]) -> None:
+    """Raise what a session that never began came to; return while it still may."""
+    why, state = str(told.get("why") or told["state"]), told["state"]
+    if told.get("request"):
+        kinds = {"failed": EffectFailed, "withdrawn": Withdrawn, "expired": Expired}
+        if state in kinds:
+            raise kinds[state](f"session {told['id']}: {why}", told["id"])
+
+
+def _result(told: dict[str, Any]) -> HermesResult:
+    return HermesResult(
+        told["id"], told["end"], told.get("output", ""), told["why"], told["model"],
+        told["tokens"], told.get("cost_usd"), told.get("duration_s"), told["tools"],
+        told["denied"], told["local"],
+    )  # fmt: skip
+
+
+def _summary(told: dict[str, Any]) -> SessionSummary:
+    names = SessionSummary.__struct_fields__
+    known = {name: told[name] for name in names if name in told}
+    return SessionSummary(
+        **{**known, "session_id": told["id"], "state": told["end"] or told["state"]}
+    )
+
+
+def _telemetry(told: dict[str, Any]) -> TelemetryEvent:
+    return TelemetryEvent(
+        told["row"], str(told["data"].get("session", "")), told["type"], told["time"],
+        told["lane"], told["archived_s"], told["data"], told["words"],
+    )  # fmt: skip

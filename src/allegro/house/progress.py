@@ -1,0 +1,84 @@
+"""One comment on an issue follows a session: mechanical facts only, no word of a model (H8)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from allegro.core.actions import MirrorRequest, RepositoryRef
+from allegro.core.errors import EdgeError
+from allegro.core.issues import Repository
+from allegro.core.ports import Clock
+from allegro.core.stores import SessionRecord
+from allegro.house.proposals import Ask
+from allegro.house.requests import Requests
+from allegro.house.sessions import Sessions
+
+_log = structlog.get_logger()
+RETRY_S = 2.0
+
+
+class Progress:
+    """Keeps the comment of each session that names an issue at its newest state."""
+
+    def __init__(
+        self, sessions: Sessions, requests: Requests, ask: Ask, clock: Clock,
+        kick: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._requests = requests
+        self._ask = ask
+        self._clock = clock
+        self._kick = kick
+        self._shown: dict[str, str] = {}
+        self._queue: asyncio.Queue[SessionRecord] = asyncio.Queue()
+        sessions.on_change(self._changed)
+
+    def _changed(self, record: SessionRecord) -> None:
+        if record.issue and self._shown.get(record.id) != record.state:
+            self._shown[record.id] = record.state
+            self._queue.put_nowait(record)
+
+    async def run(self) -> None:
+        """Show states as they come; a forge that cannot be asked now is asked again."""
+        while True:
+            record = await self._queue.get()
+            try:
+                await self._show(record)
+            except EdgeError as error:
+                _log.info("progress.postponed", session=record.id, error=str(error))
+                if error.transient:
+                    await self._clock.sleep(RETRY_S)
+                    self._queue.put_nowait(record)
+
+    async def _show(self, record: SessionRecord) -> None:
+        place, _, number = record.issue.partition("#")
+        params = {"repository": place, "number": int(number)}
+        world = await self._ask("pin_repository", params)
+        try:
+            repo = msgspec.convert(world["repository"], Repository)
+            forge = msgspec.convert(world["forge"], str)
+        except (KeyError, TypeError, msgspec.ValidationError) as error:
+            raise EdgeError("the lane's answer cannot be read", transient=False) from error
+        action = MirrorRequest(
+            id=self._requests.new_id(), forge=forge, repository=RepositoryRef(repo.id, repo.name),
+            issue=int(number), request=record.id, body=progress_text(record),
+        )  # fmt: skip
+        await self._requests.propose_mirror(action, repo.name)
+        self._kick()
+
+
+def progress_text(record: SessionRecord) -> str:
+    """Return the facts of a session as its comment shows them."""
+    lines = [f"**Session `{record.id}`** · {record.end or record.state}"]
+    facts = [f"model `{record.model}`" if record.model else "", f"on lane `{record.lane}`"]
+    if record.end:
+        if record.duration_s is not None:
+            facts.append(f"{record.duration_s:.0f} s")
+        facts += [f"{record.tokens} tokens", f"{record.tools} tool calls"]
+    lines.append(" · ".join(filter(None, facts)))
+    if record.state == "waiting":
+        lines += ["", "It waits for an answer at the house; a comment here is no answer."]
+    return "\n".join(lines)

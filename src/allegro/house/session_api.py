@@ -1,0 +1,140 @@
+"""The part of the house's API that is about sessions and models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from allegro.core.errors import EdgeError, Refusal
+from allegro.core.lifecycle import State
+from allegro.core.requests import Request
+from allegro.core.session_actions import LendModel, Quote, RunSession, Turn
+from allegro.core.sessions import session_subject
+from allegro.house.answers import MAX_WAIT_S, answer_json, decode_body, refused
+from allegro.house.proposals import Ask
+from allegro.house.requests import Requests
+from allegro.house.sessions import Sessions
+
+MAX_QUOTE = 20_000
+MAX_QUOTES = 50
+LEND_S = 60.0
+
+
+class NewSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A session as a program asks for it. `issue` brings its text in as quoted data."""
+
+    prompt: str
+    model: str = ""
+    instructions: str = ""
+    history: tuple[Turn, ...] = ()
+    quotes: tuple[Quote, ...] = ()
+    tools: tuple[str, ...] | None = None
+    network: bool = False
+    issue: str = ""
+    limit_s: int = 3600
+    asked_by: str = ""
+    key: str = ""
+
+
+class SessionApi:
+    """Routes and nothing else."""
+
+    def __init__(self, sessions: Sessions, requests: Requests, ask: Ask) -> None:
+        self._sessions = sessions
+        self._requests = requests
+        self._ask = ask
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/v1/sessions", self._list),
+            web.post("/v1/sessions", self._begin),
+            web.get("/v1/sessions/{id}", self._show),
+            web.get("/v1/sessions/{id}/wait", self._wait),
+            web.post("/v1/sessions/{id}/stop", self._stop),
+            web.post("/v1/loans", self._lend),
+        ]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        limit = min(500, int(request.query.get("limit", "50")))
+        open_ones = [
+            one for one in self._requests.all()
+            if one.kind == "run_session" and one.id not in self._sessions.records
+            and (not one.is_final or one.state is not State.DONE)
+        ]  # fmt: skip
+        told = [self._sessions.describe(one) for one in self._sessions.records.values()]
+        told += [self._sessions.describe(one) for one in open_ones]
+        told = sorted(told, key=lambda one: float(one["began_s"]))[-limit:]
+        for one in told:
+            one.pop("output", None)
+        return answer_json({"schema": "allegro.sessions/1", "sessions": told})
+
+    async def _begin(self, request: web.Request) -> web.Response:
+        new: NewSession = decode_body(await request.read(), NewSession)
+        quotes = (*new.quotes, *(await self._issue_quotes(new.issue) if new.issue else ()))
+        action = RunSession(
+            id=self._requests.new_id(), prompt=new.prompt, instructions=new.instructions,
+            history=new.history, quotes=quotes, model=new.model, tools=new.tools,
+            network=new.network, issue=new.issue, limit_s=new.limit_s,
+        )  # fmt: skip
+        made = await self._sessions.begin(action, new.asked_by[:200], new.key[:100])
+        return answer_json(self._sessions.describe(made), 201)
+
+    async def _issue_quotes(self, issue: str) -> tuple[Quote, ...]:
+        """Read an issue and its comments through a lane: quoted data, each with its author."""
+        name, _, number = issue.partition("#")
+        if not number.isdigit():
+            raise EdgeError("issue must be like owner/name#12", transient=False)
+        told = await self._ask("issue_details", {"repository": name, "number": int(number)})
+        try:
+            quotes = [Quote(issue, _who(told), f"{told['title']}\n\n{told['body']}"[:MAX_QUOTE])]
+            quotes += [
+                Quote(f"{issue} comment {one['id']}", _who(one), str(one["body"])[:MAX_QUOTE])
+                for one in told["comments"]
+            ]
+        except (KeyError, TypeError) as error:
+            raise EdgeError("the lane's answer cannot be read", transient=False) from error
+        return tuple(quotes[:MAX_QUOTES])
+
+    async def _show(self, request: web.Request) -> web.Response:
+        found = self._sessions.find(request.match_info["id"])
+        return refused(found) if isinstance(found, Refusal) else self._told(found)
+
+    async def _wait(self, request: web.Request) -> web.Response:
+        timeout_s = min(MAX_WAIT_S, float(request.query.get("timeout_s", "30")))
+        found = await self._sessions.wait(request.match_info["id"], timeout_s)
+        return refused(found) if isinstance(found, Refusal) else self._told(found)
+
+    async def _stop(self, request: web.Request) -> web.Response:
+        told = await self._sessions.stop(request.match_info["id"])
+        return refused(told) if isinstance(told, Refusal) else answer_json(told)
+
+    async def _lend(self, request: web.Request) -> web.Response:
+        body: dict[str, Any] = decode_body(await request.read(), dict[str, Any])
+        action = LendModel(
+            id=self._requests.new_id(), model=str(body.get("model", "")),
+            lives_s=int(body.get("lives_s", 900)), max_tokens=int(body.get("max_tokens", 200_000)),
+        )  # fmt: skip
+        made = await self._sessions.lend(action, str(body.get("asked_by", ""))[:200])
+        settled = await self._requests.wait(made.id, LEND_S)
+        if isinstance(settled, Refusal):
+            return refused(settled)
+        if settled.state is not State.DONE:
+            if not settled.is_final:
+                await self._requests.withdraw(settled.id)
+            raise EdgeError(f"no model was lent: {settled.detail or settled.state.value}",
+                            transient=not settled.is_final)  # fmt: skip
+        return answer_json(await self._sessions.loan_of(settled))
+
+    def _told(self, found: Any) -> web.Response:
+        told = self._sessions.describe(found)
+        told["subject"] = session_subject(told["id"])
+        if isinstance(found, Request):
+            told["request"] = found.state.value
+        return answer_json(told)
+
+
+def _who(told: dict[str, Any]) -> str:
+    author = told.get("author")
+    return str(author.get("login", "") if isinstance(author, dict) else author or "unknown")

@@ -1,0 +1,385 @@
+"""The sessions of this house: asked for, followed to their one end, their questions put to Timmy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from allegro.core.actions import kind_of
+from allegro.core.errors import EdgeError, Refusal
+from allegro.core.events import Event, decode_event
+from allegro.core.lifecycle import State, Step
+from allegro.core.ports import Clock
+from allegro.core.requests import Request, parsed
+from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
+from allegro.core.sessions import End, asked_of, question_digest
+from allegro.core.stores import Archive, Archived, Ledger, SessionRecord
+from allegro.house.orders import SESSION_KINDS
+from allegro.house.proposals import Ask
+from allegro.house.requests import Requests
+
+_log = structlog.get_logger()
+SPAN = 20_000
+IDLE_S = 15.0
+MAX_QUESTIONS = 200
+MAX_COMMAND = 20_000
+MAX_TEXT = 2_000
+LOST_AFTER_S = 20.0
+_FOLLOWED = (
+    "session.accepted", "session.started", "session.question", "session.answered", "session.end",
+    "model.result",
+)  # fmt: skip
+_ENDS = {end.value for end in End}
+
+AskLane = Callable[[str, str, dict[str, Any]], Any]
+"""(lane, method, parameters) -> what that very lane answers. Raises EdgeError."""
+
+
+class Sessions:
+    """Keeps a record of every session, from the archive alone; `records` is the newest part."""
+
+    def __init__(
+        self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock, ask: Ask,
+        ask_lane: AskLane, open_words: Callable[[Event], Any], alert: Callable[[str, str], None],
+        lane_home: Callable[[str], bool], kick: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._archive = archive
+        self._ledger = ledger
+        self._requests = requests
+        self._clock = clock
+        self._ask = ask
+        self._ask_lane = ask_lane
+        self._open_words = open_words
+        self._alert = alert
+        self._lane_home = lane_home
+        self._kick = kick
+        self._grew = asyncio.Event()
+        self._listeners: list[Callable[[SessionRecord], None]] = []
+        self._waiting: dict[str, list[asyncio.Event]] = {}
+        self._missing_since: dict[str, float] = {}
+        self._denials: set[asyncio.Task[None]] = set()
+        self.records: dict[str, SessionRecord] = {}
+        requests.on_change(self._request_changed)
+
+    def on_change(self, listener: Callable[[SessionRecord], None]) -> None:
+        self._listeners.append(listener)
+
+    def kick(self) -> None:
+        """Look at the archive now: it grew."""
+        self._grew.set()
+
+    def busy(self, lane: str) -> int:
+        """Return how many sessions of a lane have not ended, as far as the house knows."""
+        running = {r.id for r in self.records.values() if r.lane == lane and not r.end}
+        ordered = {
+            request.id for request in self._requests.all()
+            if request.kind == "run_session" and request.lane == lane
+            and request.state in {State.ORDERED, State.SENT, State.UNKNOWN}
+        }  # fmt: skip
+        return len(running | ordered)
+
+    async def run(self) -> None:
+        """Follow the archive until cancelled."""
+        for record in await self._ledger.sessions():
+            self.records[record.id] = record
+        while True:
+            self._grew.clear()
+            try:
+                await self._read_on()
+                await self._find_lost()
+            except EdgeError as error:
+                _log.error("sessions.blocked", error=str(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._grew.wait(), IDLE_S)
+
+    async def wait(self, id_: str, timeout_s: float) -> SessionRecord | Request | Refusal:
+        """Return a session once it ended, or its request once that ended without one."""
+        until_s = self._clock.boot_s() + timeout_s
+        while True:
+            event = asyncio.Event()
+            self._waiting.setdefault(id_, []).append(event)
+            try:
+                found = self.find(id_)
+                if isinstance(found, Refusal):
+                    return found
+                over = bool(found.end) if isinstance(found, SessionRecord) else found.is_final
+                if over and not (isinstance(found, Request) and found.state is State.DONE):
+                    return found
+                left_s = until_s - self._clock.boot_s()
+                if left_s <= 0:
+                    return found
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(event.wait(), left_s)
+            finally:
+                self._waiting[id_].remove(event)
+                if not self._waiting[id_]:
+                    del self._waiting[id_]
+
+    def find(self, prefix: str) -> SessionRecord | Request | Refusal:
+        """Return the session whose id begins so; before it began, the request for it."""
+        found = [r for id_, r in self.records.items() if prefix and id_.startswith(prefix)]
+        if len(found) == 1:
+            return found[0]
+        if len(found) > 1:
+            return Refusal("ambiguous", f"{len(found)} sessions begin with {prefix!r}")
+        request = self._requests.find(prefix)
+        if isinstance(request, Request) and request.kind == "run_session":
+            return request
+        return Refusal("not_found", f"no session begins with {prefix!r}")
+
+    async def stop(self, prefix: str) -> dict[str, Any] | Refusal:
+        """Stop a session, or withdraw it before it began."""
+        found = self.find(prefix)
+        if isinstance(found, Refusal):
+            return found
+        if isinstance(found, Request):
+            taken = await self._requests.withdraw(found.id)
+            return taken if isinstance(taken, Refusal) else {"id": found.id, "stopped": True}
+        if found.end:
+            return Refusal("wrong_state", f"it ended already: {found.end}")
+        stopped = await self._ask_lane(found.lane, "stop_session", {"session": found.id})
+        return {"id": found.id, "stopped": stopped is True}
+
+    # --- following ---------------------------------------------------------------------------
+
+    async def _read_on(self) -> None:
+        row = await self._ledger.number("sessions followed")
+        while True:
+            found, scanned = await self._archive.scan(row, SPAN, _FOLLOWED)
+            for archived in found:
+                await self._one(archived)
+            if scanned == row:
+                return
+            row = scanned
+            await self._ledger.set_number("sessions followed", row)
+
+    async def _one(self, archived: Archived) -> None:
+        try:
+            event = decode_event(archived.stored)
+        except ValueError:
+            return
+        session = str(event.data.get("session", ""))
+        request = self._requests.find_exact(session)
+        if request is None or request.kind != "run_session" or request.lane != archived.lane:
+            return  # a lane speaks of sessions that were ordered from it, and of no others
+        record = self.records.get(session) or _new(request, archived)
+        if record.end:
+            return
+        changed = self._after(record, event)
+        if event.type == "session.question":
+            changed = await self._ask_sovereign(changed, event, archived.lane)
+        await self._keep(changed)
+        if changed.end:
+            await self._ended(changed)
+
+    def _after(self, record: SessionRecord, event: Event) -> SessionRecord:
+        """Return the record after one event of its lane. Nothing in it is believed unchecked."""
+        data, change = event.data, msgspec.structs.replace
+        match event.type:
+            case "session.accepted":
+                return change(
+                    record, state="accepted", model=_text(data.get("model")),
+                    agent=_text(data.get("agent")), local=data.get("local") is True,
+                    tools_on=_names(data.get("tools")),
+                )  # fmt: skip
+            case "session.started":
+                return change(record, state="running", run=_text(data.get("run")))
+            case "session.question":
+                return change(record, state="waiting")
+            case "session.answered":
+                choice = _text(data.get("choice"))
+                denied = record.denied + (choice == "deny")
+                return change(record, state="running", denied=denied)
+            case "model.result":
+                return change(
+                    record, tokens=record.tokens + _number(data.get("tokens_in"))
+                    + _number(data.get("tokens_out")), calls=record.calls + 1,
+                    provider=_text(data.get("provider")),
+                )  # fmt: skip
+            case _:
+                return self._over(record, event)
+
+    def _over(self, record: SessionRecord, event: Event) -> SessionRecord:
+        data, words = event.data, self._open_words(event)
+        told = words if isinstance(words, dict) else {}
+        state = _text(data.get("state"))
+        cost = data.get("cost_usd")
+        return msgspec.structs.replace(
+            record, state="ended", end=state if state in _ENDS else End.LOST.value,
+            why=_text(told.get("why")), output=str(told.get("output") or ""),
+            ended_s=self._clock.now_s(), duration_s=_float(data.get("duration_s")),
+            tools=_number(data.get("tools")), questions=_number(data.get("questions")),
+            tokens=max(record.tokens, _number(data.get("tokens"))),
+            cost_usd=_float(cost) if isinstance(cost, int | float) else None,
+        )  # fmt: skip
+
+    async def _keep(self, record: SessionRecord) -> None:
+        await self._ledger.save_session(record)
+        self.records[record.id] = record
+        for listener in self._listeners:
+            listener(record)
+        for event in self._waiting.get(record.id, ()):
+            event.set()
+
+    async def _ended(self, record: SessionRecord) -> None:
+        """Withdraw what the session still asked; make room for the next."""
+        for request in self._requests.all():
+            if request.kind != "answer_once" or request.is_final:
+                continue
+            action = parsed(request)
+            if isinstance(action, AnswerOnce) and action.session == record.id:
+                step = Step.WITHDRAW
+                if request.state in {State.ORDERED, State.SENT, State.UNKNOWN}:
+                    step = Step.FAIL
+                await self._requests.take_step(request, step, "the session ended")
+        self._kick()
+
+    async def _ask_sovereign(self, record: SessionRecord, event: Event, lane: str) -> SessionRecord:
+        """Put a question to Timmy: what he would sign is computed from the words, here."""
+        words = self._open_words(event)
+        number, run = _number(event.data.get("number")), _text(event.data.get("run"))
+        if not isinstance(words, dict) or number < 1 or record.asked >= MAX_QUESTIONS:
+            self._alert("high", f"session {record.id}: a question that cannot be read")
+            return record
+        notes = {str(key): str(value)[:MAX_COMMAND] for key, value in list(words.items())[:10]}
+        asked = asked_of(notes)
+        until_s = min(_float(event.data.get("until_s")) or 0.0, self._clock.now_s() + 3600)
+        action = AnswerOnce(
+            id=self._requests.new_id(), lane=lane, session=record.id, run=run, number=number,
+            question=question_digest(record.id, run, number, asked),
+        )  # fmt: skip
+        question = f"Let session {record.id[:10]} do this once: {asked.description or 'a command'}?"
+        await self._requests.propose_session(
+            action, question, kind="decision", expires_s=until_s, notes=notes,
+            key=f"question {record.id} {run} {number}", context=f"session {record.id}",
+        )  # fmt: skip
+        return msgspec.structs.replace(record, asked=record.asked + 1)
+
+    # --- what the requests say ---------------------------------------------------------------
+
+    def _request_changed(self, request: Request) -> None:
+        if request.kind not in SESSION_KINDS:
+            return
+        for event in self._waiting.get(request.id, ()):
+            event.set()
+        no = {State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.STALE}
+        if request.kind == "answer_once" and request.state in no:
+            task = asyncio.ensure_future(self._deny(request))
+            self._denials.add(task)
+            task.add_done_callback(self._denials.discard)
+
+    async def _deny(self, request: Request) -> None:
+        """Tell the lane no; it says no by itself as well when time runs out."""
+        action = parsed(request)
+        if isinstance(action, AnswerOnce):
+            with contextlib.suppress(EdgeError):
+                params = {"session": action.session, "number": action.number}
+                await self._ask_lane(action.lane, "deny", params)
+
+    async def settle(self, request: Request) -> None:
+        """Settle a request whose order brought no word: never by a second order.
+
+        A session may have begun; while its lane is away, or knows it, it waits.
+        """
+        if request.kind == "run_session":
+            record = self.records.get(request.id)
+            if record is not None and record.state not in {"", "accepted"}:
+                await self._requests.take_step(request, Step.RECEIPT, "its telemetry came")
+                return
+            if not self._lane_home(request.lane):
+                return
+            told = await self._ask_lane(request.lane, "sessions", {})
+            if isinstance(told, list) and request.id in told:
+                return
+        told = "no word after the order; it may have begun and is not begun again"
+        await self._requests.take_step(request, Step.FAIL, told)
+
+    async def _find_lost(self) -> None:
+        """End sessions that their lane does not know any more, though all it told is home."""
+        now_s = self._clock.boot_s()
+        for record in [r for r in self.records.values() if not r.end]:
+            if not self._lane_home(record.lane):
+                self._missing_since.pop(record.id, None)
+                continue
+            told = await self._ask_lane(record.lane, "sessions", {})
+            if not isinstance(told, list) or record.id in told:
+                self._missing_since.pop(record.id, None)
+                continue
+            if now_s - self._missing_since.setdefault(record.id, now_s) < LOST_AFTER_S:
+                continue
+            lost = msgspec.structs.replace(
+                record, state="ended", end=End.LOST.value, ended_s=self._clock.now_s(),
+                why="its lane does not know it any more",
+            )  # fmt: skip
+            await self._keep(lost)
+            await self._ended(lost)
+
+    # --- asking ------------------------------------------------------------------------------
+
+    async def begin(self, action: RunSession, asked_by: str, key: str) -> Request:
+        """Ask for a session. Raises EdgeError when it cannot be made as asked."""
+        question = f"Run a session: {action.prompt.splitlines()[0][:80]}"
+        expires_s = self._clock.now_s() + action.limit_s + 3600
+        return await self._requests.propose_session(
+            action, question, kind="review", expires_s=expires_s, asked_by=asked_by, key=key,
+            context=action.issue,
+        )  # fmt: skip
+
+    async def lend(self, action: LendModel, asked_by: str) -> Request:
+        """Ask for a token for a lane's model proxy."""
+        return await self._requests.propose_session(
+            action, f"Lend the model {action.model}", kind="review",
+            expires_s=self._clock.now_s() + 120, asked_by=asked_by, key="", context="",
+        )  # fmt: skip
+
+    async def loan_of(self, request: Request) -> dict[str, Any]:
+        """Return the token that a lane sealed to us for a loan. Raises EdgeError when it is gone."""
+        rows = await self._archive.events(
+            0, 20, prefix="action.receipt", subject=f"session:{request.id}"
+        )
+        for archived in rows:
+            words = self._open_words(decode_event(archived.stored))
+            if archived.lane == request.lane and isinstance(words, dict) and words.get("token"):
+                return {**words, "lane": request.lane}
+        raise EdgeError("the lane's token did not come", transient=True)
+
+    def describe(self, record: SessionRecord | Request) -> dict[str, Any]:
+        """Return a session in plain values, for the API."""
+        if isinstance(record, SessionRecord):
+            return {"schema": "allegro.session/1", **msgspec.to_builtins(record)}
+        return {
+            "schema": "allegro.session/1", "id": record.id, "state": record.state.value, "end": "",
+            "lane": record.lane, "why": record.detail, "began_s": record.created_s,
+            "kind": kind_of(parsed(record)),
+        }  # fmt: skip
+
+
+def _new(request: Request, archived: Archived) -> SessionRecord:
+    action = parsed(request)
+    issue = action.issue if isinstance(action, RunSession) else ""
+    return SessionRecord(id=request.id, lane=archived.lane, began_s=request.created_s, issue=issue)
+
+
+def _text(value: object) -> str:
+    return value[:MAX_TEXT] if isinstance(value, str) else ""
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(_text(one)[:64] for one in value[:64]) if isinstance(value, list) else ()
+
+
+def _number(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53:
+        return value
+    return 0
+
+
+def _float(value: object) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
+        return float(value)
+    return None
