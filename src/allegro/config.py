@@ -86,9 +86,9 @@ def commented(settings: type[msgspec.Struct], values: dict[str, Any]) -> str:
         lines.append(f"# {key.about}")
         dotted = f"{key.section}.{key.name}"
         if dotted in values:
-            lines.append(f"{key.name} = {_toml(values[dotted])}")
+            lines.append(f"{key.name} = {toml_value(values[dotted])}")
         else:
-            lines.append(f"#{key.name} = {_toml('' if key.required else key.default)}")
+            lines.append(f"#{key.name} = {toml_value('' if key.required else key.default)}")
     return "\n".join(lines).lstrip() + "\n"
 
 
@@ -100,7 +100,7 @@ def reference(settings: type[msgspec.Struct]) -> str:
         if key.section != section:
             section = key.section
             lines += ["", f"### `[{section}]`", "", "| key | default | meaning |", "|---|---|---|"]
-        default = "required" if key.required else f"`{_toml(key.default)}`"
+        default = "required" if key.required else f"`{toml_value(key.default)}`"
         lines.append(f"| `{key.name}` | {default} | {key.about.replace('|', '/')} |")
     return "\n".join(lines).lstrip() + "\n"
 
@@ -205,18 +205,21 @@ def _about(annotation: Any, default: Any) -> str:
     if low is not None or high is not None:
         parts += f", {low:g} to {high:g}" if high is not None else f", at least {low:g}"
     if default is not msgspec.NODEFAULT:
-        parts += f", default {_toml(default)}"
+        parts += f", default {toml_value(default)}"
     return parts
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Return a value as TOML writes it, on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {toml_value(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return f"{value:g}" if isinstance(value, float) and value != int(value) else str(value)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -82,29 +84,35 @@ def init_house(
 @click.option("--config", type=_PATH, required=True, help="lane.toml to write")
 @click.option("--name", required=True, help="Name of the lane: a-z 0-9 -")
 @click.option("--state-dir", type=_PATH, default=Path("/var/lib/allegro"), help="Its state folder.")
-@click.option("--forge", required=True, help="Address of Gitea or Forgejo.")
-@click.option("--token-file", required=True, help="File with the daily token.")
-@click.option("--watch", multiple=True, required=True, help='"owner/name" or "org:name"; repeat.')
-@click.option("--bot", multiple=True, required=True, help="Login of a fleet user; repeat.")
+@click.option("--forge", default="", help="Address of Gitea or Forgejo; none: sessions only.")
+@click.option("--token-file", default="", help="File with the daily token.")
+@click.option("--watch", multiple=True, help='"owner/name" or "org:name"; repeat.')
+@click.option("--bot", multiple=True, help="Login of a fleet user; repeat.")
+@click.option("--sessions", type=click.IntRange(0, 2), default=0, help="Agent sessions at once.")
+@click.option("--model", default="", help="Name of the first model for sessions.")
+@click.option("--model-url", default="", help="Its provider: an OpenAI-compatible base address.")
+@click.option("--model-key-file", default="", help="File with the provider's key; none: local.")
+@click.option("--local", is_flag=True, help="This lane runs beside the house.")
 @click.option("--listen", default="0.0.0.0:7420", help="Where the house dials in.")
 @click.option("--public-url", default="", help="How the house reaches it, wss://host:port.")
 @click.option("--tls", default="self-signed", type=click.Choice(["self-signed", "files", "none"]))
 def init_lane(
-    config: Path, name: str, state_dir: Path, forge: str, token_file: str, watch: tuple[str, ...],
-    bot: tuple[str, ...], listen: str, public_url: str, tls: str,
+    config: Path, name: str, state_dir: Path, listen: str, public_url: str, tls: str,
+    **told: Any,
 ) -> None:  # fmt: skip
     """Make a lane: its key, its certificate, and lane.toml."""
     from allegro.lane.files import LaneFiles  # noqa: PLC0415
 
     _absent(config)
+    if faults := init_faults(told):
+        raise ConfigError(faults)
     files = LaneFiles(state_dir.absolute())
     files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if files.key.exists():
         raise ConfigError((f"{files.folder} holds a lane already; nothing was changed",))
     values = {
-        "lane.name": name, "lane.state_dir": str(files.folder), "forge.url": forge,
-        "forge.token_file": token_file, "forge.watch": watch, "forge.bots": bot,
-        "link.listen": listen, "link.tls": tls,
+        "lane.name": name, "lane.state_dir": str(files.folder), "link.listen": listen,
+        "link.tls": tls, **_forge_values(told), **_session_values(told),
     }  # fmt: skip
     if public_url:
         values["link.public_url"] = public_url
@@ -114,6 +122,37 @@ def init_lane(
     _write_config(config, commented(LaneSettings, values))
     click.echo(f"wrote {config} and the keys in {files.folder}")
     click.echo(f"next: allegro pair --config {config}")
+
+
+def init_faults(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is missing for a lane that does something, as sentences."""
+    faults = []
+    if not told["forge"] and not told["sessions"]:
+        faults.append("a lane needs --forge, or --sessions, or both")
+    if told["forge"] and not (told["token_file"] and told["watch"] and told["bot"]):
+        faults.append("--forge needs --token-file, --watch and --bot")
+    if told["sessions"] and not (told["model"] and told["model_url"]):
+        faults.append("--sessions needs --model and --model-url")
+    return tuple(faults)
+
+
+def _forge_values(told: Mapping[str, Any]) -> dict[str, Any]:
+    if not told["forge"]:
+        return {}
+    return {
+        "forge.url": told["forge"], "forge.token_file": told["token_file"],
+        "forge.watch": told["watch"], "forge.bots": told["bot"],
+    }  # fmt: skip
+
+
+def _session_values(told: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {"lane.local": True} if told["local"] else {}
+    if not told["sessions"]:
+        return values
+    key = told["model_key_file"]
+    rung = {"model": told["model"], "provider": "first" if key else "local",
+            "base_url": told["model_url"], **({"key_file": key} if key else {"local": True})}  # fmt: skip
+    return {**values, "hermes.gateways": told["sessions"], "models.rungs": [rung]}
 
 
 @click.command()

@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 
 from allegro.client.house_client import HouseClient
+from allegro.config import toml_value
 from allegro.core.errors import EdgeError, ToldError
 
 READY_S = 20.0
@@ -291,7 +292,7 @@ def _override(config: Path, values: dict[str, Any]) -> None:
         end = next((n for n in range(at + 1, len(lines)) if lines[n].startswith("[")), len(lines))
         for n in range(at + 1, end):
             if lines[n].lstrip("#").startswith(f"{name} ="):
-                lines[n] = f"{name} = {json.dumps(value)}"
+                lines[n] = f"{name} = {toml_value(value)}"
                 break
         else:
             raise ToldError(f"{config.name} has no {dotted}")

@@ -213,6 +213,7 @@ class Sessions:
             record, state="ended", end=state if state in _ENDS else End.LOST.value,
             why=_text(told.get("why")), output=str(told.get("output") or ""),
             ended_s=self._clock.now_s(), duration_s=_float(data.get("duration_s")),
+            calls=max(record.calls, _number(data.get("calls"))),
             tools=_number(data.get("tools")), questions=_number(data.get("questions")),
             tokens=max(record.tokens, _number(data.get("tokens"))),
             cost_usd=_float(cost) if isinstance(cost, int | float) else None,

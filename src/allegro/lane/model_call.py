@@ -84,6 +84,7 @@ class Call:
         self._tried = tried
         self._size = size
         self._number = grant.calls
+        self._is_done = False
 
     def _data(self) -> dict[str, Any]:
         return {
@@ -190,7 +191,10 @@ class Call:
         return "ok" if usage.finished else "half"
 
     async def done(self, result: str, usage: Usage, reset_s: float | None = None) -> None:
-        """Write down what came of the call and what it cost."""
+        """Write down what came of the call and what it cost, once."""
+        if self._is_done:
+            return
+        self._is_done = True
         proxy, grant = self._proxy, self._grant
         if not usage.told and (usage.text_bytes or result in {"ok", "half", "broken", "stalled"}):
             usage.tokens_in = estimated_tokens(self._size)
