@@ -13,6 +13,7 @@ from allegro.core.actions import (
     CommentOnIssue,
     CreatePullRequest,
     FileChange,
+    ForgeAction,
     MarkSeen,
     MirrorRequest,
     ProposeChange,
@@ -27,6 +28,7 @@ from allegro.core.errors import Refusal
 from allegro.core.freeze import FreezeSet
 from allegro.core.gate import Permit, Presented, Situation, Trust, judge_order
 from allegro.core.issues import Comment, Issue, PullRequest, Repository
+from allegro.core.session_actions import AnswerOnce, LendModel, RunSession, SessionAction
 
 FORGE = "forge.example.org"
 PIN: dict[str, Any] = {
@@ -101,10 +103,28 @@ def seen_action(**changes: Any) -> MarkSeen:
     return MarkSeen(**{**PIN, "issue": 3, "label": "triage/seen", "status": "pending", **changes})
 
 
-EVERY_ACTION: tuple[Action, ...] = (
+def run_session(**changes: Any) -> RunSession:
+    return RunSession(**{"id": PIN["id"], "prompt": "Water the roses", **changes})
+
+
+def answer_once(**changes: Any) -> AnswerOnce:
+    values: dict[str, Any] = {
+        "id": PIN["id"], "lane": TRUST.lane, "session": "s" * 16, "run": "run_1", "number": 1,
+        "question": "c" * 64,
+    }  # fmt: skip
+    return AnswerOnce(**{**values, **changes})
+
+
+def lend_model(**changes: Any) -> LendModel:
+    return LendModel(**{"id": PIN["id"], "model": "gpt-5", **changes})
+
+
+EVERY_FORGE_ACTION: tuple[ForgeAction, ...] = (
     change(), pull_action(), close(), comment_action(), status_action(), mirror_action(),
     seen_action(),
 )  # fmt: skip
+EVERY_SESSION_ACTION: tuple[SessionAction, ...] = (run_session(), answer_once(), lend_model())
+EVERY_ACTION: tuple[Action, ...] = (*EVERY_FORGE_ACTION, *EVERY_SESSION_ACTION)
 
 
 def situation(**changes: Any) -> Situation:

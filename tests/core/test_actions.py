@@ -21,11 +21,14 @@ from allegro.core.actions import (
     is_branch_name,
     is_ci_path,
     kind_of,
+    of_forge,
     parse_action,
 )
 
 from .builders import (
     EVERY_ACTION,
+    EVERY_FORGE_ACTION,
+    EVERY_SESSION_ACTION,
     change,
     close,
     comment_action,
@@ -191,6 +194,14 @@ def test_no_field_of_an_action_may_be_added_or_left_out() -> None:
         raw = action_bytes(action)
         more: Any = raw.replace(b'{"', b'{"aaa":1,"', 1)
         assert refused(parse_action(more), "malformed_action")
+
+
+def test_what_is_done_on_a_forge_is_told_from_what_is_not() -> None:
+    assert tuple(map(of_forge, EVERY_FORGE_ACTION)) == EVERY_FORGE_ACTION
+    for action in EVERY_SESSION_ACTION:
+        with pytest.raises(TypeError, match=kind_of(action)):
+            of_forge(action)
+        assert ci_paths(action) == ()
 
 
 def test_content_is_base64_of_the_file() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allegro.core.backoff import FORGE, LINK, ORDER, Backoff
+from allegro.core.backoff import FORGE, GATEWAY, LINK, ORDER, Backoff
 
 
 def test_delays_double_until_the_cap() -> None:
@@ -21,6 +21,6 @@ def test_a_link_is_dialled_again_within_a_second_however_often_it_failed() -> No
 
 @given(st.integers(0, 10**9), st.floats(0, 1))
 def test_a_delay_is_never_zero_and_never_beyond_the_cap(failures: int, dice: float) -> None:
-    for backoff in (LINK, FORGE, ORDER):
+    for backoff in (LINK, FORGE, GATEWAY, ORDER):
         delay_s = backoff.delay_s(failures, lambda: dice)
         assert backoff.first_s / 2 <= delay_s <= backoff.cap_s

@@ -26,6 +26,7 @@ def event() -> Event:
 
 @pytest.mark.parametrize("kind", [
     "action.intent", "action.receipt", "request.made", "freeze.added", "journal.gap", "session.end",
+    "session.question",
 ])  # fmt: skip
 def test_what_proves_an_effect_is_never_shed(kind: str) -> None:
     assert shed_class(kind) is Shed.RESERVED

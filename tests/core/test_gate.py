@@ -24,17 +24,22 @@ from allegro.core.lease import Lease
 
 from .builders import (
     EVERY_ACTION,
+    EVERY_FORGE_ACTION,
+    EVERY_SESSION_ACTION,
     HOUSE,
     PIN,
     SOVEREIGN,
     TRUST,
+    answer_once,
     approval_for,
     change,
     close,
     comment_action,
     judged,
+    lend_model,
     order_for,
     refused,
+    run_session,
     seen_action,
     situation,
 )
@@ -146,17 +151,59 @@ def test_a_clock_nobody_vouches_for_lets_no_approval_pass() -> None:
     assert refused(judge(shown(close()), clock_trusted=False), "clock_untrusted")
 
 
-SITUATIONS = [
+STOPPED = [
     ({"freezes": FROZEN}, "frozen"), ({"freezes": UNKNOWN}, "frozen"),
     ({"safe_mode": True}, "safe_mode"), ({"room": False}, "no_room"),
-    ({"forge": "other.example.org"}, "wrong_forge"),
 ]  # fmt: skip
+SITUATIONS = [*STOPPED, ({"forge": "other.example.org"}, "wrong_forge")]
 
 
-@pytest.mark.parametrize(("changes", "reason"), SITUATIONS)
+@pytest.mark.parametrize(("changes", "reason"), STOPPED)
 @pytest.mark.parametrize("action", EVERY_ACTION, ids=kind_of)
 def test_a_lane_that_must_not_act_does_not(action: Action, changes: Any, reason: str) -> None:
     assert refused(check_situation(action, situation(**changes)), reason)
+
+
+@pytest.mark.parametrize("action", EVERY_FORGE_ACTION, ids=kind_of)
+def test_a_lane_writes_to_its_own_forge_alone(action: Action) -> None:
+    elsewhere = situation(forge="other.example.org")
+    assert refused(check_situation(action, elsewhere), "wrong_forge")
+
+
+@pytest.mark.parametrize("action", EVERY_SESSION_ACTION, ids=kind_of)
+def test_a_session_asks_for_no_forge_and_no_repository(action: Action) -> None:
+    at = situation(forge="", refused_repositories={7: "not protected"})
+    assert isinstance(judged(action, at=at), Permit)
+
+
+@pytest.mark.parametrize("action", [run_session(), lend_model()], ids=kind_of)
+def test_a_session_and_a_loan_need_no_approval_and_no_wall_clock(action: Action) -> None:
+    ordered = shown(action, approval=None)
+    assert isinstance(judge(ordered, clock_trusted=False, now_s=0.0), Permit)
+
+
+def test_an_order_alone_lets_no_question_pass() -> None:
+    assert refused(judge(shown(answer_once(), approval=None)), "no_approval")
+
+
+@pytest.mark.parametrize("changes", [
+    {"question": "d" * 64}, {"number": 2}, {"run": "run_2"}, {"session": "z" * 16}, {"lane": "b"},
+    {"id": "z" * 16},
+])  # fmt: skip
+def test_an_approval_lets_no_other_question_pass(changes: dict[str, Any]) -> None:
+    other = approval_for(answer_once(**changes))
+    assert refused(judge(shown(answer_once(), approval=other)), "changed_content")
+
+
+@pytest.mark.parametrize("action", EVERY_SESSION_ACTION, ids=kind_of)
+@pytest.mark.parametrize(("changes", "reason"), STOPPED)
+def test_an_order_for_a_session_given_before_a_stop_begins_nothing_after_it(
+    action: Action, changes: Any, reason: str
+) -> None:
+    permit = judged(action)
+    assert isinstance(permit, Permit)
+    assert may_write(permit, situation(), needs_s=1.0) is None
+    assert refused(may_write(permit, situation(**changes), needs_s=1.0), reason)
 
 
 @pytest.mark.parametrize(("changes", "reason"), SITUATIONS)

@@ -12,6 +12,7 @@ from .builders import EVERY_ACTION
     ("mark_seen", Needs.LEASE), ("comment", Needs.ORDER), ("update_status", Needs.ORDER),
     ("mirror_request", Needs.ORDER), ("propose_change", Needs.APPROVAL),
     ("create_pr", Needs.APPROVAL), ("close_issue", Needs.APPROVAL),
+    ("run_session", Needs.ORDER), ("lend_model", Needs.ORDER), ("answer_once", Needs.APPROVAL),
 ])  # fmt: skip
 def test_each_kind_of_action_needs_what_the_rules_say(kind: str, needs: Needs) -> None:
     assert needs_of(kind) is needs
@@ -42,6 +43,12 @@ def test_stopping_needs_nothing_and_thawing_needs_the_sovereign() -> None:
     assert rows["deny, stop, freeze"].needs is Needs.NOTHING
     assert rows["deny, stop, freeze"].while_frozen
     assert rows["thaw"].needs is Needs.SOVEREIGN
+
+
+def test_killing_a_session_needs_nothing_even_while_frozen() -> None:
+    rows = {row.act: row for row in TABLE}
+    assert rows["release a lease, revoke a token, stop or kill a session"].needs is Needs.NOTHING
+    assert rows["release a lease, revoke a token, stop or kill a session"].while_frozen
 
 
 def test_the_page_shows_every_row() -> None:

@@ -49,7 +49,8 @@ from allegro.lane.recorder import Recorder
 
 _log = structlog.get_logger()
 BEGIN_S = 3.0
-ANSWER_S = 6.0
+ANSWER_S = 2.0
+CONFIRM_S = 3.0
 KEEP_TRYING_S = 0.5
 GIVE_UP_TRIES = 20
 KNOWN_S = 8 * 86_400
@@ -394,7 +395,7 @@ class Sessions:
             return "action.stale", {"reason": "not_pending"}, refusal
         try:
             await live.ready.gateway.answer(live.run, "once")
-            await asyncio.wait_for(live.answered.wait(), ANSWER_S)
+            await asyncio.wait_for(live.answered.wait(), CONFIRM_S)
         except EdgeError as error:
             if error.status == 409:
                 return "action.stale", {"reason": "not_pending"}, str(error)

@@ -63,7 +63,6 @@ class HermesHost:
     def __init__(
         self, settings: HermesSettings, python: Path, runtime: Path, doors: Doors,
         sandbox: Sandbox, new_key: Callable[[], str], *, max_tokens: int,
-        stub: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         self._settings = settings
         self._python = python
@@ -72,7 +71,6 @@ class HermesHost:
         self._sandbox = sandbox
         self._new_key = new_key
         self._max_tokens = max_tokens
-        self._stub = stub
 
     @property
     def sandbox_trouble(self) -> str:
@@ -144,8 +142,6 @@ class HermesHost:
             "argv": ["hermes", "gateway", "run"], "api_fd": api_fd, "api_port": ports[0],
             "doors": doors, "environment": environment, "limits": self._limits(),
         }  # fmt: skip
-        if self._stub:
-            told["stub"] = list(self._stub)
         if held:
             return told, *self._sandboxed(template, folder, connect)
         return told, self._bare(template, folder, environment), []
@@ -164,8 +160,6 @@ class HermesHost:
         ]
         if connect is not None:
             shown.append((str(connect), f"{DOORS}/connect"))
-        if self._stub:
-            shown += [(path, path) for path in _stub_roots()]
         argv = command(
             ["bwrap"], files, shown, str(self._python), ["-I", INSIDE],
             disk_bytes=self._settings.disk_mb * 1_000_000, user_id=user_id,
@@ -363,8 +357,3 @@ def _free_ports() -> tuple[int, int, int]:
     for one in sockets:
         one.close()
     return first, second, third
-
-
-def _stub_roots() -> tuple[str, ...]:
-    """Return what a stand-in for Hermes written with our own packages needs to be seen."""
-    return tuple(sorted({sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[3])}))

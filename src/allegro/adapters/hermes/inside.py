@@ -7,7 +7,7 @@ the lane reaches Hermes through an inherited listening socket, Hermes reaches th
 
 The first line of standard input is a JSON object: `argv`, `api_fd`, `api_port`, `doors` (pairs of
 loopback port and socket path), `environment` (secrets: they never stand in /proc/*/environ),
-`limits` (name of an rlimit, value), `stub` (a command to run in the place of Hermes).
+`limits` (name of an rlimit, value).
 """
 
 from __future__ import annotations
@@ -57,8 +57,6 @@ def become_agent(told: dict[str, Any]) -> None:
     os.dup2(descriptor, 0)
     os.environ.update(told["environment"])
     sys.argv = told["argv"]
-    if "stub" in told:
-        os.execv(told["stub"][0], told["stub"])  # noqa: S606 (the lane's own words)
     from hermes_cli.main import main as agent  # type: ignore[import-not-found]  # noqa: PLC0415
 
     sys.exit(agent())
