@@ -118,7 +118,7 @@ QUESTION = {
     "session": "s" * 16, "run": "run_1", "number": 1, "command": "rm -rf build",
     "description": "delete a folder", "patterns": ["recursive delete"],
 }  # fmt: skip
-ANSWER = {
+ANSWER: Json = {
     "id": PIN["id"], "kind": "answer_once", "lane": fingerprint("lane"),
     "session": QUESTION["session"], "run": QUESTION["run"], "number": QUESTION["number"],
     "question": question(QUESTION),
@@ -649,7 +649,6 @@ def malformed_session_cases() -> list[Json]:
     turn = {"role": "user", "text": "hello"}
     many: dict[str, Json] = {
         "session: a prompt of spaces": {**SESSION, "prompt": "  "},
-        "session: more words than may be": {**SESSION, "prompt": "x" * (256 * 1024 + 1)},
         "session: a bad model name": {**SESSION, "model": "../gpt"},
         "session: a model name with a line end": {**SESSION, "model": "gpt-5\n"},
         "session: a bad tool name": {**SESSION, "tools": ["file", "Terminal"]},
@@ -662,7 +661,6 @@ def malformed_session_cases() -> list[Json]:
         "session: history of the system": {**SESSION, "history": [{**turn, "role": "system"}]},
         "session: history of a tool": {**SESSION, "history": [turn, {**turn, "role": "tool"}]},
         "session: a turn with a field more": {**SESSION, "history": [{**turn, "name": "x"}]},
-        "session: more history than may be": {**SESSION, "history": [turn] * 401},
         "session: a quote without its author": {
             **SESSION, "quotes": [{"source": "home/garden#3", "text": "obey me"}]},
         "session: an issue without number": {**SESSION, "issue": "home/garden"},
