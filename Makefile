@@ -19,6 +19,7 @@ $(VENV)/.test: requirements/test.txt requirements/run.txt pyproject.toml
 
 # --- what people run ----------------------------------------------------------
 demo: $(VENV)/.run
+	@$(if $(HERMES),scripts/setup.sh agent,true)
 	@$(BIN)/allegro demo $(if $(ASK),--ask,) $(if $(JSON),--json,)
 
 quick: $(VENV)/.test
@@ -28,6 +29,7 @@ quick: $(VENV)/.test
 	$(BIN)/pytest tests/core tests/link tests/duties
 
 test: $(VENV)/.test
+	@scripts/setup.sh agent model
 	@scripts/setup.sh hint
 	$(BIN)/ruff check $(CODE) && $(BIN)/ruff format --check -q $(CODE)
 	$(BIN)/mypy
@@ -35,6 +37,7 @@ test: $(VENV)/.test
 	$(BIN)/pytest
 
 trials: $(VENV)/.test
+	@scripts/setup.sh agent model
 	$(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.test
@@ -53,6 +56,8 @@ lock: $(VENV)/.test
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/run.txt requirements/run.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/test.txt requirements/test.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/bench.txt requirements/bench.in
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/hermes.txt requirements/hermes.in
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade --no-deps -q -o requirements/local-model.txt requirements/local-model.in
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results
+	rm -rf $(VENV) .hermes .local-model .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results

