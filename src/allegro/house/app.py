@@ -34,6 +34,7 @@ from allegro.house.files import (
 )
 from allegro.house.follow import Follow
 from allegro.house.lanes import House, Lanes
+from allegro.house.lent import Lent
 from allegro.house.mirror import Mirror
 from allegro.house.orders import Orders
 from allegro.house.progress import Progress
@@ -131,7 +132,7 @@ class _House:
             facts,
             Hooks(self._stop_everything, self._thaw, self._reload, self._lanes.bring_all),
             self._open_words,
-            session_api.routes(),
+            [*session_api.routes(), *Lent(self._lanes.ask_lane).routes()],
             acting=settings.house.acting,
         )
         mirror = Mirror(

@@ -53,6 +53,7 @@ from allegro.link.listen import LinkListener
 
 if TYPE_CHECKING:
     from allegro.lane.app_sessions import SessionsApp
+    from allegro.lane.loans import Loans
 
 _log = structlog.get_logger()
 BEAT_S = 15.0
@@ -215,7 +216,14 @@ class _Lane:
             "sessions": self._open_sessions,
             "deny": self._deny,
             "stop_session": self._stop_session,
+            "model_begin": lambda params: self._lent().begin(params),
+            "model_next": lambda params: self._lent().next(params),
         }
+
+    def _lent(self) -> Loans:
+        if self._sessions is None:
+            raise EdgeError("this lane lends no models", transient=False)
+        return self._sessions.loans
 
     async def _open_sessions(self, _: dict[str, Any]) -> list[str]:
         return list(self._sessions.sessions.live) if self._sessions else []

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from allegro.adapters.hermes.existing import ExistingHermes
 from allegro.adapters.hermes.gateway import Doors, HermesHost
 from allegro.adapters.hermes.install import python_of
 from allegro.adapters.hermes.sandbox import find_sandbox
+from allegro.adapters.local_http import call_local
 from allegro.adapters.providers import HttpProviders
 from allegro.config import read_secret
 from allegro.core.errors import EdgeError
@@ -30,6 +32,7 @@ from allegro.core.settings import LaneSettings
 from allegro.core.timestamps import rfc3339
 from allegro.lane.files import LaneFiles
 from allegro.lane.gateways import Gateways
+from allegro.lane.loans import Loans
 from allegro.lane.models import ModelProxy
 from allegro.lane.recorder import Recorder
 from allegro.lane.sessions import OpenSession, Sessions
@@ -75,6 +78,7 @@ class SessionsApp:
             known=read_state(files.sessions, dict[str, OpenSession]) or {},
             save=lambda known: write_state(files.sessions, known),
         )  # fmt: skip
+        self.loans = Loans(partial(call_local, self._runtime / "models"), clock, dice)
         state.on_freeze(self.sessions.freeze)
 
     def _host(self, dice: Dice) -> AgentHost:
@@ -107,6 +111,7 @@ class SessionsApp:
     async def stop(self) -> None:
         """End sessions while the journal is open."""
         await self.sessions.close()
+        await self.loans.close()
         if self._runner is not None:
             await self._runner.cleanup()
         await self._connect.stop()

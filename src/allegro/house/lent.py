@@ -1,0 +1,61 @@
+"""A lent model at the house: OpenAI's API on the house's socket, carried to its lane (H10)."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from aiohttp import web
+
+from allegro.core.errors import EdgeError
+from allegro.house.sessions import AskLane
+
+MAX_BODY = 16 * 1024 * 1024
+
+
+class Lent:
+    """Routes only: the token is the lane's, and the lane decides what it is good for."""
+
+    def __init__(self, ask_lane: AskLane) -> None:
+        self._ask_lane = ask_lane
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/v1/models/{lane}/v1/models", self._carry),
+            web.post("/v1/models/{lane}/v1/chat/completions", self._carry),
+        ]
+
+    async def _carry(self, request: web.Request) -> web.StreamResponse:
+        lane = request.match_info["lane"]
+        path = request.path.removeprefix(f"/v1/models/{lane}")
+        begun = await self._ask_lane(
+            lane, "model_begin",
+            {"path": path, "authorization": request.headers.get("Authorization", ""),
+             "body": await request.read()},
+        )  # fmt: skip
+        told = begun if isinstance(begun, dict) else {}
+        status = told.get("status")
+        response = web.StreamResponse(
+            status=status if isinstance(status, int) and 200 <= status < 600 else 502,
+            headers={"Content-Type": str(told.get("type", "application/json"))[:100]},
+        )
+        await response.prepare(request)
+        await self._pieces(request, response, lane, str(told.get("call", "")))
+        return response
+
+    async def _pieces(
+        self, request: web.Request, response: web.StreamResponse, lane: str, call: str
+    ) -> None:
+        """Write pieces as they come; an answer that broke off must not look whole."""
+        try:
+            while True:
+                told: Any = await self._ask_lane(lane, "model_next", {"call": call})
+                piece = told.get("piece") if isinstance(told, dict) else None
+                if isinstance(piece, bytes) and piece:
+                    await response.write(piece)
+                if not isinstance(told, dict) or told.get("done") is not False:
+                    break
+            await response.write_eof()
+        except (EdgeError, ConnectionError):
+            with contextlib.suppress(AttributeError):
+                request.transport.abort()  # type: ignore[union-attr]
