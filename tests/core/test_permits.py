@@ -158,12 +158,24 @@ def test_every_way_to_a_write_begins_at_a_method_with_a_permit(path: Path) -> No
     assert {name for name in writing if not name.startswith("_")} == {"perform"}
 
 
+# these speak HTTP to agents and model providers; that they know no forge is tested below
+NO_FORGE = {"adapters/hermes/wire.py", "adapters/providers.py", "lane/loans.py"}
+
+
+@pytest.mark.parametrize("name", sorted(NO_FORGE))
+def test_what_speaks_to_agents_and_models_knows_no_forge(name: str) -> None:
+    path = PACKAGE / name
+    assert not [one for one in imports_of(path) if "gitea" in one]
+    words = {node.value for node in nodes_of(path) if isinstance(node, ast.Constant)}
+    assert not [word for word in words if isinstance(word, str) and "/repos" in word]
+
+
 def test_no_adapter_or_duty_of_a_lane_writes_to_a_forge_beside_the_writers() -> None:
     found = {
         name_of(path)
         for folder in ("adapters", "lane", "link")
         for path in sorted((PACKAGE / folder).rglob("*.py"))
-        if path not in WRITERS
+        if path not in WRITERS and name_of(path) not in NO_FORGE
         for node in nodes_of(path)
         if isinstance(node, ast.Constant) and node.value in WRITING_VERBS
     }

@@ -72,10 +72,15 @@ def _head(told: dict[str, Any], action: Action) -> list[tuple[str, str]]:
     rows = [("act", kind_of(action)), ("where", _where(action))]
     match action:
         case RunSession():
+            tools = "the lane's" if action.tools is None else ", ".join(action.tools) or "none"
             rows += [
-                ("model", action.model or "the lane's default"),
-                ("tools", "the lane's" if action.tools is None else ", ".join(action.tools)),
-            ]
+                ("model", action.model or "the lane's default"), ("tools", tools),
+                ("network", "also beside foreign text" if action.network else "as configured"),
+                ("limit", f"{action.limit_s} s"), ("issue", action.issue or "none"),
+            ]  # fmt: skip
+        case LendModel():
+            told = f"{action.model} for {action.lives_s} s, {action.max_tokens} tokens at most"
+            rows.append(("model", told))
         case AnswerOnce():
             rows.append(("question", f"{action.number} of run {action.run}"))
         case ProposeChange():
@@ -159,7 +164,10 @@ def _content(action: Action, told: dict[str, Any]) -> list[Any]:
             command = Text(visible(asked.command), style="bold")
             return [command, Text(visible(asked.description), style="dim")]
         case RunSession():
-            return [Text(visible(prompt_of(action)))]
+            turns = [Text(visible(f"{turn.role}: {turn.text}"), style="dim")
+                     for turn in action.history]  # fmt: skip
+            rules = [Text(visible(action.instructions), style="dim")] if action.instructions else []
+            return [*rules, *turns, Text(visible(prompt_of(action)))]
         case _:
             return [Text(visible(getattr(action, "body", "")))]
 

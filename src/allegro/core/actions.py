@@ -170,6 +170,8 @@ def parse_action(raw: bytes) -> Action | Refusal:
         action: Action = _decoder.decode(raw)
     except msgspec.ValidationError as error:
         return Refusal("malformed_action", str(error))
+    if action_bytes(action) != raw:
+        return Refusal("not_canonical", "every field must be written out, also where it is empty")
     faults = action_faults(action)
     if faults:
         return Refusal("malformed_action", "; ".join(faults))

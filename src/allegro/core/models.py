@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import enum
 import math
 import re
@@ -14,7 +15,6 @@ from allegro.core.errors import Refusal
 from allegro.core.settings import ModelSettings, Rung
 
 BYTES_PER_TOKEN = 3.0
-MAX_COOL_S = 86_400.0
 
 
 class Trouble(enum.StrEnum):
@@ -40,51 +40,108 @@ _COOL_S = {
     Trouble.STALLED: 10.0,
 }
 PROBED = frozenset({Trouble.DEAD_KEY, Trouble.UNKNOWN_MODEL, Trouble.QUOTA})
-_QUOTA = re.compile(r"quota|credit|billing|balance|spend(ing)? limit", re.IGNORECASE)
-_MODEL = re.compile(
-    r"model[_ ]not[_ ]found|(unknown|no such|invalid) model|not a valid model"
-    r"|model .*(not found|does not exist)",
-    re.IGNORECASE,
+_MAX_TOLD_S = {Trouble.QUOTA: 86_400.0, Trouble.OVERLOAD: 300.0}
+_QUOTA = re.compile(
+    r"\b(quota|credits?|billing|spend(ing)? limit|insufficient balance)\b", re.IGNORECASE
 )
+_NO_MODEL = re.compile(
+    r"not[ _]found|does not exist|unknown|invalid|no such|not a valid", re.IGNORECASE
+)
+_NO_MODEL_CODES = frozenset({"model_not_found", "unknown_model", "invalid_model", "no_such_model"})
+_SECONDS = re.compile(
+    r"\s*(?:([0-9]{1,5})h)?(?:([0-9]{1,7})m(?!s))?(?:([0-9]{1,15}(?:\.[0-9]{1,9})?)s?)?\s*"
+)
+_MILLISECONDS = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)ms\s*")
 
 
-def classify(status: int, told: str) -> Trouble:
-    """Say what a provider's refusal means. `status` is HTTP's, `told` the body's beginning."""
+def classify(status: int, told: str, model: str = "") -> Trouble:
+    """Say what a provider's refusal means. `status` is HTTP's, `told` the body's beginning.
+
+    `model` is the name the provider was asked for: words about some other thing that was not
+    found, such as a file in the prompt, do not bench a model.
+    """
     if status in {401, 403}:
         return Trouble.QUOTA if status == 403 and _QUOTA.search(told) else Trouble.DEAD_KEY
     if status == 402:
         return Trouble.QUOTA
     if status == 429:
-        return Trouble.QUOTA if _QUOTA.search(told) else Trouble.OVERLOAD
-    if status in {400, 404, 422} and _MODEL.search(told):
-        return Trouble.UNKNOWN_MODEL
-    if status in {404, 405, 410}:
+        return Trouble.QUOTA if _QUOTA.search(_code_and_message(told)) else Trouble.OVERLOAD
+    if status in {404, 405, 410} or (status in {400, 422} and _names_no_model(told, model)):
         return Trouble.UNKNOWN_MODEL
     if status in {503, 529}:
         return Trouble.OVERLOAD
-    if status == 408 or status >= 500:
+    if status == 408 or status >= 500 or status < 400:
         return Trouble.BROKEN
     return Trouble.BAD_REQUEST
 
 
-def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
-    """Return the seconds until a quota resets as a provider tells them, None when it does not.
+def _error_of(told: str) -> Mapping[str, Any]:
+    try:
+        body = msgspec.json.decode(told.encode(), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return {}
+    error = body.get("error")
+    return error if isinstance(error, Mapping) else body
 
-    Understands `Retry-After` in seconds and `X-RateLimit-Reset` as seconds, Unix seconds or
-    Unix milliseconds.
+
+def _code_and_message(told: str) -> str:
+    error = _error_of(told)
+    return " ".join(str(error.get(name) or "") for name in ("code", "type", "message")) or told
+
+
+def _names_no_model(told: str, model: str) -> bool:
+    """Whether a refusal is about the model itself: by its code, or in words right at its name."""
+    error = _error_of(told)
+    if {error.get("code"), error.get("type")} & _NO_MODEL_CODES:
+        return True
+    message = str(error.get("message") or told)
+    at = message.find(model) if model else -1
+    if at < 0 or "model" not in message[max(0, at - 24) : at].lower():
+        return False
+    around = message[max(0, at - 48) : at + len(model) + 32]
+    return bool(_NO_MODEL.search(around))
+
+
+def retry_after_s(trouble: Trouble, headers: Mapping[str, str], now_s: float) -> float | None:
+    """Return the seconds until a provider says it may be asked again; None where it says none.
+
+    `Retry-After` counts for a quota and for overload, `X-RateLimit-Reset` for a quota alone: many
+    send it with every answer. Understands seconds, `1m30s`, `120ms`, an HTTP date, Unix seconds
+    and Unix milliseconds; never more than a day, for overload five minutes.
     """
-    for name in ("retry-after", "x-ratelimit-reset", "x-ratelimit-reset-requests"):
+    most_s = _MAX_TOLD_S.get(trouble)
+    if most_s is None:
+        return None
+    names = ["retry-after"]
+    if trouble is Trouble.QUOTA:
+        names += ["x-ratelimit-reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"]
+    for name in names:
         text = next((value for key, value in headers.items() if key.lower() == name), "")
-        match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]+)?)s?\s*", text)
-        if match is None:
-            continue
-        seconds = float(match[1])
-        if seconds > 1e11:
-            seconds /= 1000.0
-        if seconds > 1e9:
-            seconds -= now_s
-        return min(max(0.0, seconds), MAX_COOL_S)
+        seconds = _told_s(text, now_s) if text else None
+        if seconds is not None:
+            return min(max(0.0, seconds), most_s)
     return None
+
+
+def _told_s(text: str, now_s: float) -> float | None:
+    if match := _MILLISECONDS.fullmatch(text):
+        return float(match[1]) / 1000.0
+    match = _SECONDS.fullmatch(text)
+    if match is None or not any(match.groups()):
+        return _date_s(text, now_s)
+    hours, minutes, plain = (float(group or 0) for group in match.groups())
+    if plain > 1e11:
+        plain /= 1000.0
+    if plain > 1e9:
+        plain -= now_s
+    return hours * 3600 + minutes * 60 + plain
+
+
+def _date_s(text: str, now_s: float) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp() - now_s
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 class Cooling(msgspec.Struct, frozen=True):
@@ -99,7 +156,7 @@ class Ladder:
 
     def __init__(self, settings: ModelSettings) -> None:
         self._settings = settings
-        self.cooling: dict[tuple[str, str], Cooling] = {}
+        self.cooling: dict[RungKey, Cooling] = {}
 
     def models(self) -> tuple[str, ...]:
         """Return the models that may be asked for, in the configured order."""
@@ -114,31 +171,62 @@ class Ladder:
         return Refusal("unknown_model", f"no model {wanted!r} here; known: {known}")
 
     def rungs(self, model: str, now_s: float) -> list[Rung]:
-        """Return what to try for a model: its own rungs, then the last one; cooling ones left out."""
+        """Return what to try for a model: its own rungs, then the last one; cooling ones left out.
+
+        When all are cooling, those with a trouble that may be over any moment are tried anyway.
+        """
+        wanted = self._wanted(model)
+        ready = [rung for rung in wanted if self._cooling(rung, now_s) is None]
+        return ready or [
+            rung for rung in wanted
+            if (cooling := self._cooling(rung, now_s)) and cooling.trouble not in PROBED
+        ]  # fmt: skip
+
+    def passed_over(self, model: str, now_s: float) -> list[tuple[Rung, Trouble]]:
+        """Return the rungs of a model that are cooling now, and why."""
+        found = [(rung, self._cooling(rung, now_s)) for rung in self._wanted(model)]
+        return [(rung, cooling.trouble) for rung, cooling in found if cooling is not None]
+
+    def _wanted(self, model: str) -> list[Rung]:
         wanted = [rung for rung in self._settings.rungs if rung.model == model]
         if self._settings.last and self._settings.last != model:
             wanted += [rung for rung in self._settings.rungs if rung.model == self._settings.last]
-        return [rung for rung in wanted if not self._is_cooling(rung, now_s)]
+        return wanted
 
     def failed(
         self, rung: Rung, trouble: Trouble, now_s: float, after_s: float | None = None
     ) -> None:
-        """Pass a rung over for as long as its trouble lasts. A bad request is not its fault."""
+        """Pass a rung over for as long as its trouble lasts. A bad request is not its fault.
+
+        A trouble that lasts longer is not forgotten for one that is over sooner.
+        """
         cool_s = _COOL_S.get(trouble)
         if cool_s is None:
             return
-        self.cooling[rung_key(rung)] = Cooling(trouble, now_s + (after_s or cool_s))
+        until_s = now_s + (cool_s if after_s is None else after_s)
+        held = self._cooling(rung, now_s)
+        if held is None or held.until_s < until_s:
+            self.cooling[rung_key(rung)] = Cooling(trouble, until_s)
 
     def worked(self, rung: Rung) -> None:
         self.cooling.pop(rung_key(rung), None)
 
-    def _is_cooling(self, rung: Rung, now_s: float) -> bool:
+    def last_trouble(self, rung: Rung) -> Trouble | None:
+        """Return why a rung was last passed over, also when that is over; None when it worked."""
+        held = self.cooling.get(rung_key(rung))
+        return None if held is None else held.trouble
+
+    def _cooling(self, rung: Rung, now_s: float) -> Cooling | None:
         cooling = self.cooling.get(rung_key(rung))
-        return cooling is not None and now_s < cooling.until_s
+        return cooling if cooling is not None and now_s < cooling.until_s else None
 
 
-def rung_key(rung: Rung) -> tuple[str, str]:
-    return rung.provider, rung.upstream or rung.model
+RungKey = tuple[str, str, str, str]
+
+
+def rung_key(rung: Rung) -> RungKey:
+    """Name a rung: its provider, address, key and model there."""
+    return rung.provider, rung.base_url, rung.key_file, rung.upstream or rung.model
 
 
 class Spend(msgspec.Struct, frozen=True):
@@ -147,6 +235,20 @@ class Spend(msgspec.Struct, frozen=True):
     usd: float = 0.0
     tokens: int = 0
     unpriced_tokens: int = 0
+
+    def with_more(self, other: Spend) -> Spend:
+        """Return both together."""
+        return Spend(
+            self.usd + other.usd, self.tokens + other.tokens,
+            self.unpriced_tokens + other.unpriced_tokens,
+        )  # fmt: skip
+
+    def without(self, other: Spend) -> Spend:
+        """Return this without a part of it."""
+        return Spend(
+            max(0.0, self.usd - other.usd), max(0, self.tokens - other.tokens),
+            max(0, self.unpriced_tokens - other.unpriced_tokens),
+        )  # fmt: skip
 
     def plus(self, tokens: int, usd: float | None) -> Spend:
         if usd is None:
@@ -164,23 +266,24 @@ def cost_usd(rung: Rung, tokens_in: int, tokens_out: int) -> float | None:
 
 
 def within_caps(
-    day: Spend, session: Spend, more_tokens: int, settings: ModelSettings, own_tokens: int
+    day: Spend, session: Spend, more: Spend, settings: ModelSettings, own_tokens: int
 ) -> Refusal | None:
-    """Return why a call that may use `more_tokens` must not start, None when it may (H6).
+    """Return why a call that may use `more` must not start, None when it may (H6).
 
-    `own_tokens` caps what this session or loan may use at all. Fails closed: a number that is
-    none is a refusal.
+    `day` and `session` hold what was used and what calls under way may still use; `own_tokens`
+    caps what this session or loan may use at all. Fails closed: a number that is none is a
+    refusal.
     """
     checks = (
-        ("usd_per_day", day.usd, settings.usd_per_day),
-        ("usd_per_session", session.usd, settings.usd_per_session),
-        ("tokens_per_day", float(day.tokens + more_tokens), float(settings.tokens_per_day)),
-        ("tokens_per_session", float(session.tokens + more_tokens),
-         float(min(settings.tokens_per_session, own_tokens))),
-    )  # fmt: skip
+        ("models.usd_per_day", day.usd + more.usd, settings.usd_per_day),
+        ("models.usd_per_session", session.usd + more.usd, settings.usd_per_session),
+        ("models.tokens_per_day", day.tokens + more.tokens, settings.tokens_per_day),
+        ("models.tokens_per_session", session.tokens + more.tokens, settings.tokens_per_session),
+        ("the tokens of this loan", session.tokens + more.tokens, own_tokens),
+    )
     for name, used, cap in checks:
-        if not (math.isfinite(used) and used < cap):
-            return Refusal("spend_cap", f"models.{name} reached: {used:g} of {cap:g}")
+        if not (math.isfinite(used) and used <= cap):
+            return Refusal("spend_cap", f"{name}: this call could come to {used} of {cap}")
     return None
 
 

@@ -8,12 +8,15 @@ import msgspec
 
 MAX_PROMPT_BYTES = 256 * 1024
 MAX_HISTORY = 400
+MAX_TOOLS = 64
 MAX_SESSION_S = 86_400
 MAX_LEND_S = 3_600
 ROLES = ("user", "assistant")
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/+-]{0,127}")
 _TOOL = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_ISSUE = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}#[1-9][0-9]{0,9}")
+_ISSUE = re.compile(
+    r"(?!\.{1,2}/)[A-Za-z0-9_.-]{1,100}/(?!\.{1,2}#)[A-Za-z0-9_.-]{1,100}#[1-9][0-9]{0,9}"
+)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -95,7 +98,7 @@ def session_faults(action: SessionAction) -> list[str]:
             return _run_faults(action)
         case AnswerOnce():
             return _answer_faults(action)
-        case LendModel():
+        case _:
             return _lend_faults(action)
 
 
@@ -117,7 +120,9 @@ def _run_faults(action: RunSession) -> list[str]:
     if action.model and not MODEL_NAME.fullmatch(action.model):
         faults.append(f"not a model's name: {action.model!r}")
     bad = [tool for tool in action.tools or () if not _TOOL.fullmatch(tool)]
-    if bad:
+    if len(action.tools or ()) > MAX_TOOLS:
+        faults.append(f"tools must not be more than {MAX_TOOLS}")
+    elif bad:
         faults.append(f"not a tool's name: {', '.join(map(repr, bad))}")
     if action.issue and not _ISSUE.fullmatch(action.issue):
         faults.append("issue must be like owner/name#12")

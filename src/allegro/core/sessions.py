@@ -106,13 +106,16 @@ def asked_notes(asked: Asked) -> dict[str, str]:
     """Return a question as the notes of its request."""
     return {
         "command": asked.command, "description": asked.description,
-        "patterns": "\n".join(asked.patterns),
+        "patterns": msgspec.json.encode(asked.patterns).decode(),
     }  # fmt: skip
 
 
 def asked_of(notes: Mapping[str, str]) -> Asked:
     """Return the question that `asked_notes` wrote down."""
-    patterns = tuple(filter(None, notes.get("patterns", "").split("\n")))
+    try:
+        patterns = msgspec.json.decode(notes.get("patterns", "[]"), type=tuple[str, ...])
+    except msgspec.DecodeError:
+        patterns = ()
     return Asked(notes.get("command", ""), notes.get("description", ""), patterns)
 
 
@@ -124,13 +127,16 @@ def may_answer(now_s: float, deadline_s: float) -> bool:
 def joined(events: list[AgentEvent]) -> list[AgentEvent]:
     """Return the events with neighbouring pieces of text made one; order stays."""
     out: list[AgentEvent] = []
+    pieces: list[str] = []
     for event in events:
-        last = out[-1] if out else None
-        if isinstance(event, TextDelta) and isinstance(last, TextDelta):
-            out[-1] = TextDelta(last.text + event.text)
-        else:
-            out.append(event)
-    return out
+        if isinstance(event, TextDelta):
+            pieces.append(event.text)
+            continue
+        if pieces:
+            out.append(TextDelta("".join(pieces)))
+            pieces = []
+        out.append(event)
+    return [*out, TextDelta("".join(pieces))] if pieces else out
 
 
 def prompt_of(action: RunSession) -> str:
@@ -147,13 +153,14 @@ def prompt_of(action: RunSession) -> str:
 
 
 def _quoted(number: int, quote: Quote) -> str:
-    head = f"[quote {number}: from {_one_line(quote.source)}, by {_one_line(quote.author)}]"
+    head = f"[quote {number} | from {_one_line(quote.source)} | by {_one_line(quote.author)}]"
     body = "\n".join("> " + line for line in quote.text.splitlines() or [""])
     return f"{head}\n{body}\n[end of quote {number}]"
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200].replace("[", "(").replace("]", ")")
+    plain = " ".join(text.split())[:200]
+    return plain.replace("[", "(").replace("]", ")").replace("|", "/")
 
 
 def has_network(action: RunSession, configured: bool) -> bool:
@@ -164,7 +171,7 @@ def has_network(action: RunSession, configured: bool) -> bool:
 def tools_of(action: RunSession, configured: tuple[str, ...]) -> tuple[str, ...] | str:
     """Return the tools a session gets, sorted, or which of the wanted ones the lane has off."""
     if action.tools is None:
-        return tuple(sorted(configured))
+        return tuple(sorted(set(configured)))
     missing = sorted(set(action.tools) - set(configured))
     if missing:
         return ", ".join(missing)

@@ -132,6 +132,9 @@ class StatusSettings(msgspec.Struct, frozen=True):
     listen: Annotated[str, _about("host:port on loopback; empty is off")] = ""
 
 
+_Price = Annotated[float, Meta(ge=0, le=100_000)]
+
+
 class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One provider of one model. The same `model` again is the next rung of its ladder.
 
@@ -139,14 +142,18 @@ class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     are counted. `local` is free and needs no key.
     """
 
-    model: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.:/+-]{0,127}$")]
-    provider: Annotated[str, Meta(pattern="^[a-z0-9-]{1,32}$")]
-    base_url: Annotated[str, Meta(pattern="^https?://[^ ]+$")]
-    upstream: str = ""
-    key_file: str = ""
-    input_usd: Annotated[float, Meta(ge=0, le=100_000)] | None = None
-    output_usd: Annotated[float, Meta(ge=0, le=100_000)] | None = None
-    local: bool = False
+    model: Annotated[
+        str, _about("the name people use"), Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.:/+-]{0,127}\Z")
+    ]
+    provider: Annotated[str, _about("its name in records"), Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
+    base_url: Annotated[
+        str, _about("OpenAI-compatible address"), Meta(pattern=r"\Ahttps?://[^\s]+\Z")
+    ]
+    upstream: Annotated[str, _about("the provider's own name of the model; default: model")] = ""
+    key_file: Annotated[str, _about("file with its key, mode 0600; empty: none")] = ""
+    input_usd: Annotated[_Price | None, _about("price of a million tokens in")] = None
+    output_usd: Annotated[_Price | None, _about("price of a million tokens out")] = None
+    local: Annotated[bool, _about("free, and no word leaves this machine's network")] = False
 
 
 class ModelSettings(msgspec.Struct, frozen=True):

@@ -160,7 +160,7 @@ class SessionsApp:
             "cooling": [
                 {"provider": provider, "model": model, "trouble": cooling.trouble.value,
                  "for_s": round(max(0.0, cooling.until_s - self._clock.boot_s()), 1)}
-                for (provider, model), cooling in self.proxy.ladder.cooling.items()
+                for (provider, _, _, model), cooling in self.proxy.ladder.cooling.items()
             ],
             "spent_today": msgspec.to_builtins(self._today()),
         }  # fmt: skip

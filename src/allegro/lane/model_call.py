@@ -41,7 +41,7 @@ class Grant(msgspec.Struct):
     own_tokens: int
     is_canary: bool = False
     spend: Spend = Spend()
-    reserved: int = 0
+    reserved: Spend = Spend()
     calls: int = 0
     measured: bool = True
     tasks: set[asyncio.Task[Any]] = msgspec.field(default_factory=set)
@@ -122,7 +122,7 @@ class Call:
         if trouble is Trouble.BAD_REQUEST:
             await self.done(trouble.value, Usage())
             return web.Response(body=raw, status=upstream.status, content_type="application/json")
-        after_s = retry_after_s(upstream.headers, self._proxy.clock.now_s())
+        after_s = retry_after_s(trouble, upstream.headers, self._proxy.clock.now_s())
         return await self._next_rung(trouble, after_s)
 
     async def _next_rung(

@@ -23,6 +23,7 @@ from allegro.core.models import (
     Spend,
     Trouble,
     classify,
+    cost_usd,
     estimated_tokens,
     ladder_words,
     within_caps,
@@ -51,6 +52,7 @@ class ModelProxy:
         self.spent = spent
         self.ladder = Ladder(settings)
         self._grants: dict[str, Grant] = {}
+        self._reserved = Spend()
 
     def routes(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY)
@@ -132,20 +134,27 @@ class ModelProxy:
                                            or body.get("max_tokens"))  # fmt: skip
         if body.get("stream"):
             body["stream_options"] = {"include_usage": True}
-        reserve = estimated_tokens(size) + body["max_tokens"]
-        session = Spend(
-            grant.spend.usd, grant.spend.tokens + grant.reserved, grant.spend.unpriced_tokens
-        )
-        refusal = within_caps(self._day_spend(), session, reserve, self._settings, grant.own_tokens)
+        reserve = self._most(grant.model, estimated_tokens(size), body["max_tokens"])
+        session = grant.spend.with_more(grant.reserved)
+        day = self._day_spend().with_more(self._reserved)
+        refusal = within_caps(day, session, reserve, self._settings, grant.own_tokens)
         if refusal is not None:
             with contextlib.suppress(EdgeError):
                 await self.record(grant.holder, "model.refused", {"reason": refusal.reason}, None)
             return _error(402, refusal.reason, refusal.detail)
-        grant.reserved += reserve
+        grant.reserved = grant.reserved.with_more(reserve)
+        self._reserved = self._reserved.with_more(reserve)
         try:
             return await self._climb(request, grant, body, size)
         finally:
-            grant.reserved -= reserve
+            grant.reserved = grant.reserved.without(reserve)
+            self._reserved = self._reserved.without(reserve)
+
+    def _most(self, model: str, tokens_in: int, tokens_out: int) -> Spend:
+        """Return what a call may cost at most, on the dearest rung it could reach."""
+        rungs = self.ladder.rungs(model, self.clock.boot_s())
+        costs = [cost_usd(rung, tokens_in, tokens_out) or 0.0 for rung in rungs]
+        return Spend(max(costs, default=0.0), tokens_in + tokens_out)
 
     def _bounded(self, told: Any) -> int:
         wanted = told if isinstance(told, int) and not isinstance(told, bool) else None
@@ -157,11 +166,9 @@ class ModelProxy:
     ) -> web.StreamResponse:
         """Try the rungs in order; the first that begins to answer is used to its end."""
         tried: list[tuple[Rung, Trouble]] = []
-        for rung in self.ladder.rungs(grant.model, self.clock.boot_s()):
+        at_s = self.clock.boot_s()
+        for rung in self.ladder.rungs(grant.model, at_s):
             if not await self._is_worth_it(rung):
-                tried.append(
-                    (rung, self.ladder.cooling[rung.provider, rung.upstream or rung.model].trouble)
-                )
                 continue
             grant.calls += 1
             call = Call(self, grant, rung, self.clock.boot_s(), tried, size)
@@ -176,14 +183,13 @@ class ModelProxy:
                 raise
             if answer is not None:
                 return answer
-        detail = ladder_words(tried)
+        detail = ladder_words(self.ladder.passed_over(grant.model, self.clock.boot_s()) or tried)
         _log.warning("model.exhausted", model=grant.model, tried=detail)
         return _error(503, "no_provider", f"no provider answers for {grant.model}: {detail}")
 
     async def _is_worth_it(self, rung: Rung) -> bool:
         """Probe a rung that refused for good reasons before it is used again."""
-        cooling = self.ladder.cooling.get((rung.provider, rung.upstream or rung.model))
-        if cooling is None or cooling.trouble not in PROBED:
+        if self.ladder.last_trouble(rung) not in PROBED:
             return True
         try:
             status, _ = await self.providers.probe(rung)
@@ -197,7 +203,7 @@ class ModelProxy:
 
     async def told_apart(self, rung: Rung, status: int, told: str) -> Trouble:
         """Say what a refusal means; where that is not clear from it alone, by a probe."""
-        trouble = classify(status, told)
+        trouble = classify(status, told, rung.upstream or rung.model)
         if status == 403 and trouble is Trouble.DEAD_KEY:
             with contextlib.suppress(EdgeError):
                 probed, _ = await self.providers.probe(rung)

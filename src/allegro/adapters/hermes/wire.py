@@ -31,6 +31,7 @@ ANSWER_S = 15.0
 SILENCE_S = 95.0  # Hermes sends a keepalive every 30 s
 POLL_S = 0.5
 MAX_OUTPUT = 1_000_000
+MAX_COMMAND = 16_000
 _ENDS = {
     "completed": End.COMPLETED,
     "failed": End.FAILED,
@@ -220,8 +221,9 @@ def event_of(frame: dict[str, Any]) -> AgentEvent | None:
             return TextDelta(_text(frame.get("delta")))
         case "approval.request":
             patterns = frame.get("pattern_keys")
-            keys = tuple(map(str, patterns)) if isinstance(patterns, list) else ()
-            return Asked(_text(frame.get("command")), _text(frame.get("description")), keys)
+            keys = tuple(str(one)[:200] for one in patterns[:20]) if isinstance(patterns, list) else ()
+            command = _text(frame.get("command"))[:MAX_COMMAND]
+            return Asked(command, _text(frame.get("description"))[:MAX_COMMAND], keys)
         case "approval.responded":
             return Answered(_text(frame.get("choice"))[:20])
         case "tool.started":
