@@ -79,8 +79,8 @@ def _head(told: dict[str, Any], action: Action) -> list[tuple[str, str]]:
                 ("limit", f"{action.limit_s} s"), ("issue", action.issue or "none"),
             ]  # fmt: skip
         case LendModel():
-            told = f"{action.model} for {action.lives_s} s, {action.max_tokens} tokens at most"
-            rows.append(("model", told))
+            limits = f"for {action.lives_s} s, {action.max_tokens} tokens at most"
+            rows.append(("model", f"{action.model} {limits}"))
         case AnswerOnce():
             rows.append(("question", f"{action.number} of run {action.run}"))
         case ProposeChange():

@@ -19,9 +19,12 @@ from allegro.core.actions import (
     RepositoryRef,
     UpdateStatus,
     is_ci_path,
+    kind_of,
 )
 from allegro.core.canonical import sha256_hex
+from allegro.core.documents import RequestDocument
 from allegro.core.errors import EdgeError
+from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
@@ -204,3 +207,44 @@ def _common(world: dict[str, Any], id_: str) -> dict[str, Any]:
         "forge": world["forge"],
         "repository": RepositoryRef(repo["id"], repo["name"]),
     }
+
+
+def proposal_of(action: Action, document: RequestDocument) -> Proposal | None:
+    """Return the proposal an approved action came from, to pin it anew; None where it is moot."""
+    if isinstance(action, RunSession | AnswerOnce | LendModel):
+        return None
+    common: dict[str, Any] = {
+        "repository": action.repository.name,
+        "urgency": document.urgency,
+        "question": document.question,
+        "recommendation": document.recommendation,
+        "context": document.context,
+    }
+    match action:
+        case ProposeChange():
+            return Proposal(
+                kind="propose_change", base=action.base, branch=action.branch, title=action.title,
+                body=action.body, allow_ci_paths=action.allow_ci_paths,
+                files={change.path: change.content for change in action.files}, **common,
+            )  # fmt: skip
+        case CreatePullRequest():
+            return Proposal(
+                kind="create_pr", base=action.base, branch=action.head, title=action.title,
+                body=action.body, **common,
+            )  # fmt: skip
+        case CloseIssue():
+            return Proposal(kind="close_issue", issue=action.issue, **common)
+        case _:
+            return None
+
+
+def question_of(action: Action, place: str) -> str:
+    match action:
+        case ProposeChange():
+            return f"Change {len(action.files)} files of {place} and open a pull request to {action.base}?"
+        case CreatePullRequest():
+            return f"Open a pull request from {action.head} to {action.base} in {place}?"
+        case CloseIssue():
+            return f"Close {place}?"
+        case _:
+            return f"{kind_of(action)} on {place}"

@@ -11,10 +11,7 @@ import structlog
 
 from allegro.core.actions import (
     Action,
-    CloseIssue,
-    CreatePullRequest,
     MirrorRequest,
-    ProposeChange,
     action_bytes,
     action_digest,
     kind_of,
@@ -34,7 +31,7 @@ from allegro.core.sessions import session_subject
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import Ledger
 from allegro.house.files import Fleet
-from allegro.house.proposals import Ask, Pinned, Proposal, pin
+from allegro.house.proposals import Ask, Pinned, Proposal, pin, proposal_of, question_of
 
 _log = structlog.get_logger()
 NOT_AGAIN = "nothing"
@@ -335,7 +332,7 @@ class Requests:
             type="approval" if needs_of(proposal.kind) is Needs.APPROVAL else "review",
             urgency=proposal.urgency,
             context=proposal.context or place,
-            question=proposal.question or _question(pinned.action, place),
+            question=proposal.question or question_of(pinned.action, place),
             options=(
                 Option("approve", ("it is done once, exactly as shown",), ()),
                 Option("reject", (), ("nothing happens",)),
@@ -364,44 +361,3 @@ def target_of(action: Action) -> str:
     if number:
         return issue_subject(action.forge, action.repository.id, number)
     return repository_subject(action.forge, action.repository.id)
-
-
-def proposal_of(action: Action, document: RequestDocument) -> Proposal | None:
-    """Return the proposal an approved action came from, to pin it anew; None where it is moot."""
-    if isinstance(action, RunSession | AnswerOnce | LendModel):
-        return None
-    common: dict[str, Any] = {
-        "repository": action.repository.name,
-        "urgency": document.urgency,
-        "question": document.question,
-        "recommendation": document.recommendation,
-        "context": document.context,
-    }
-    match action:
-        case ProposeChange():
-            return Proposal(
-                kind="propose_change", base=action.base, branch=action.branch, title=action.title,
-                body=action.body, allow_ci_paths=action.allow_ci_paths,
-                files={change.path: change.content for change in action.files}, **common,
-            )  # fmt: skip
-        case CreatePullRequest():
-            return Proposal(
-                kind="create_pr", base=action.base, branch=action.head, title=action.title,
-                body=action.body, **common,
-            )  # fmt: skip
-        case CloseIssue():
-            return Proposal(kind="close_issue", issue=action.issue, **common)
-        case _:
-            return None
-
-
-def _question(action: Action, place: str) -> str:
-    match action:
-        case ProposeChange():
-            return f"Change {len(action.files)} files of {place} and open a pull request to {action.base}?"
-        case CreatePullRequest():
-            return f"Open a pull request from {action.head} to {action.base} in {place}?"
-        case CloseIssue():
-            return f"Close {place}?"
-        case _:
-            return f"{kind_of(action)} on {place}"

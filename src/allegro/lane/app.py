@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import signal
 import ssl
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import structlog
 from aiohttp import web
@@ -53,7 +52,6 @@ from allegro.link.listen import LinkListener
 
 if TYPE_CHECKING:
     from allegro.lane.app_sessions import SessionsApp
-    from allegro.lane.loans import Loans
 
 _log = structlog.get_logger()
 BEAT_S = 15.0
@@ -170,18 +168,16 @@ class _Lane:
         )
         self._check_disk()
         self.recorder = Recorder(
-            ports.journal,
-            ports.sealer,
-            ports.clock,
-            ports.dice,
-            lane=settings.lane.name,
+            ports.journal, ports.sealer, ports.clock, ports.dice, lane=settings.lane.name,
             secret=self._paired.secret,
-        )
+        )  # fmt: skip
         self.status = Status(self.state, settings, clock)
         self.desk = Desk(
             self.state, self.recorder, None, None, ports.clock, ports.dice,
             sign=self._key.sign, verify=verify,
-            own_facts=self._own_facts(), serves=Serves(
+            own_facts={
+                "status": lambda _: self.status.status(), "doctor": lambda _: self.status.doctor(),
+            }, serves=Serves(
                 bool(settings.forge.url), settings.hermes.gateways, settings.lane.local
             ),
         )  # fmt: skip
@@ -204,39 +200,9 @@ class _Lane:
         )  # fmt: skip
         self.status.sessions = sessions.status
         self.desk.sessions = sessions.sessions
-        self.desk.models = sessions.proxy
+        self.desk.own_facts |= sessions.answers()
         for number, duty in enumerate(await sessions.start()):
             self._background(duty, f"sessions {number}")
-
-    def _own_facts(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
-        """Return what the house may ask of the lane itself, whatever forge or agent do."""
-        return {
-            "status": lambda _: self.status.status(),
-            "doctor": lambda _: self.status.doctor(),
-            "sessions": self._open_sessions,
-            "deny": self._deny,
-            "stop_session": self._stop_session,
-            "model_begin": lambda params: self._lent().begin(params),
-            "model_next": lambda params: self._lent().next(params),
-        }
-
-    def _lent(self) -> Loans:
-        if self._sessions is None:
-            raise EdgeError("this lane lends no models", transient=False)
-        return self._sessions.loans
-
-    async def _open_sessions(self, _: dict[str, Any]) -> list[str]:
-        return list(self._sessions.sessions.live) if self._sessions else []
-
-    async def _deny(self, params: dict[str, Any]) -> bool:
-        if self._sessions is None:
-            return False
-        return await self._sessions.sessions.deny(str(params["session"]), int(params["number"]))
-
-    async def _stop_session(self, params: dict[str, Any]) -> bool:
-        if self._sessions is None:
-            return False
-        return await self._sessions.sessions.stop(str(params["session"]), "stopped by the house")
 
     async def wait(self) -> None:
         """Return at a signal. Raises what a duty died of."""
@@ -295,12 +261,8 @@ class _Lane:
         if settings.status.listen:
             await self._serve(self.status.routes(), settings.status.listen)
         if settings.webhook.listen:
-            hook = Webhook(
-                read_secret(Path(settings.webhook.secret_file)),
-                self._hint,
-                self._clock.now_s,
-                settings.webhook.per_minute,
-            )
+            secret = read_secret(Path(settings.webhook.secret_file))
+            hook = Webhook(secret, self._hint, self._clock.now_s, settings.webhook.per_minute)
             await self._serve(hook.routes(), settings.webhook.listen)
         assert self._sqlite is not None
         sqlite = self._sqlite
@@ -354,26 +316,13 @@ class _Lane:
         bots = self._auditor.bots
         taking = Taking(self.recorder, self.state.forge, await ports.journal.versions())
         triage = Triage(
-            ports.reader,
-            ports.writer,
-            self.recorder,
-            self.state,
-            settings,
-            ports.clock,
-            ports.dice,
-            bots,
-        )
+            ports.reader, ports.writer, self.recorder, self.state, settings, ports.clock,
+            ports.dice, bots,
+        )  # fmt: skip
         duty = ForgeDuty(
-            ports.reader,
-            self.recorder,
-            taking,
-            triage,
-            self.state,
-            ports.council,
-            settings,
-            ports.clock,
-            ports.dice,
-        )
+            ports.reader, self.recorder, taking, triage, self.state, ports.council, settings,
+            ports.clock, ports.dice,
+        )  # fmt: skip
         executor = Executor(
             ports.reader, ports.writer, self.recorder, ports.clock, self.state.situation,
             bots=bots, forbidden=settings.forbidden_users,
@@ -382,13 +331,9 @@ class _Lane:
         )  # fmt: skip
         self.desk.executor = executor
         self.desk.queries = Queries(
-            ports.reader,
-            executor.looking,
-            bots,
-            self.state.forge,
-            self.recorder.content,
+            ports.reader, executor.looking, bots, self.state.forge, self.recorder.content,
             taking.listing,
-        )
+        )  # fmt: skip
         self.status.reader = ports.reader
         return duty
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,11 @@ from allegro.core.settings import LaneSettings
 from allegro.core.timestamps import rfc3339
 from allegro.lane.files import LaneFiles
 from allegro.lane.gateways import Gateways
+from allegro.lane.live import OpenSession
 from allegro.lane.loans import Loans
 from allegro.lane.models import ModelProxy
 from allegro.lane.recorder import Recorder
-from allegro.lane.sessions import OpenSession, Sessions
+from allegro.lane.sessions import Sessions
 from allegro.lane.state import LaneState
 
 _log = structlog.get_logger()
@@ -148,6 +149,22 @@ class SessionsApp:
                     self._dirty.set()
                 await asyncio.sleep(1.0)
             self.proxy.forget_old()
+
+    def answers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
+        """Return what the house may ask about sessions and lent models."""
+        return {
+            "sessions": self._open, "deny": self._deny, "stop_session": self._stop_session,
+            "model_begin": self.loans.begin, "model_next": self.loans.next,
+        }  # fmt: skip
+
+    async def _open(self, _: dict[str, Any]) -> list[str]:
+        return list(self.sessions.live)
+
+    async def _deny(self, params: dict[str, Any]) -> bool:
+        return await self.sessions.deny(str(params["session"]), int(params["number"]))
+
+    async def _stop_session(self, params: dict[str, Any]) -> bool:
+        return await self.sessions.stop(str(params["session"]), "stopped by the house")
 
     async def status(self) -> dict[str, Any]:
         """Return what `allegro status` shows of sessions."""

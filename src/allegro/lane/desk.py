@@ -56,7 +56,6 @@ from allegro.link.frames import encode
 from allegro.link.handshake import check_login, greet, take_token
 
 if TYPE_CHECKING:
-    from allegro.lane.models import ModelProxy
     from allegro.lane.sessions import Sessions
 
 _log = structlog.get_logger()
@@ -115,10 +114,9 @@ class Desk:
         self._dice = dice
         self._sign = sign
         self._verify = verify
-        self._own_facts = own_facts
+        self.own_facts = own_facts
         self._serves = serves
         self.sessions: Sessions | None = None
-        self.models: ModelProxy | None = None
         self._challenges = Challenges(clock, dice)
         self.effects: set[asyncio.Task[None]] = set()
 
@@ -230,7 +228,7 @@ class Desk:
 
     async def _reply(self, query: Query) -> Reply:
         try:
-            own = self._own_facts.get(query.method)
+            own = self.own_facts.get(query.method)
             if own is not None:
                 return Reply(query.id, await own(query.params))
             if self.queries is None:

@@ -9,43 +9,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
 import structlog
 
 from allegro.core.errors import EdgeError, Refusal
-from allegro.core.events import Event
 from allegro.core.gate import Permit, Situation, may_write
 from allegro.core.ports import Clock, Dice, Run
 from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
 from allegro.core.sessions import (
     ANSWER_MARGIN_S,
     AgentEvent,
-    Answered,
     Asked,
     End,
     Ended,
-    Gap,
-    TextDelta,
-    ToolBegan,
-    ToolEnded,
-    UsageClaimed,
-    asked_notes,
     has_network,
     joined,
-    may_answer,
     prompt_of,
-    question_digest,
-    session_subject,
     tools_of,
 )
 from allegro.core.settings import HermesSettings
-from allegro.lane.gateways import Gateways, Ready
+from allegro.lane.gateways import Gateways
+from allegro.lane.live import Live, OpenSession
 from allegro.lane.model_call import Grant
 from allegro.lane.models import ModelProxy
 from allegro.lane.recorder import Recorder
+from allegro.lane.session_voice import SessionVoice
 
 _log = structlog.get_logger()
 BEGIN_S = 3.0
@@ -54,44 +45,6 @@ CONFIRM_S = 3.0
 KEEP_TRYING_S = 0.5
 GIVE_UP_TRIES = 20
 KNOWN_S = 8 * 86_400
-
-
-class OpenSession(msgspec.Struct, frozen=True):
-    """What is on the lane's disk of a session: no word of it."""
-
-    began_s: float
-    digest: str
-    order: int
-    ended_s: float = 0.0
-
-
-class Pending(msgspec.Struct, frozen=True):
-    """The question that waits. `deadline_s` is boot time; Hermes gives up then."""
-
-    number: int
-    digest: str
-    deadline_s: float
-
-
-class Live:
-    """One running session."""
-
-    def __init__(self, action: RunSession, model: str, ready: Ready, now_s: float) -> None:
-        self.action = action
-        self.model = model
-        self.ready = ready
-        self.grant: Grant | None = None
-        self.began_s = now_s
-        self.run = ""
-        self.pending: Pending | None = None
-        self.questions = 0
-        self.told_questions = 0
-        self.tools = 0
-        self.waited_s = 0.0
-        self.asked_s = 0.0
-        self.why_stopped = ""
-        self.answered = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
 
 
 class Sessions:
@@ -110,10 +63,11 @@ class Sessions:
         self._settings = settings
         self._situation = situation
         self._lane = lane
-        self._local = local
+        self._voice = SessionVoice(recorder, clock, settings.question_timeout_s, local=local)
         self._known = known
         self._save = save
         self.live: dict[str, Live] = {}
+        self._acts: set[asyncio.Task[None]] = set()
 
     async def recover(self) -> None:
         """Tell of sessions that were open when this lane last ended: they are lost."""
@@ -178,8 +132,8 @@ class Sessions:
             "limit_s": min(action.limit_s, self._settings.session_s),
         }  # fmt: skip
         await self._recorder.append([
-            self._action_event(permit, "action.intent", {"step": "run"}, None),
-            self._event(action.id, "session.accepted", accepted),
+            self._voice.action_event(permit, "action.intent", {"step": "run"}, None),
+            self._voice.event(action.id, "session.accepted", accepted),
         ])  # fmt: skip
         refusal = may_write(permit, self._situation(), needs_s=BEGIN_S)
         if refusal is not None:
@@ -196,8 +150,8 @@ class Sessions:
         except EdgeError as error:
             return await self._not_begun(live, error)
         await self._recorder.append([
-            self._action_event(permit, "action.receipt", {"artifact": 0}, None),
-            self._event(action.id, "session.started", {"run": live.run}),
+            self._voice.action_event(permit, "action.receipt", {"artifact": 0}, None),
+            self._voice.event(action.id, "session.started", {"run": live.run}),
         ])  # fmt: skip
         live.task = asyncio.create_task(self._follow(live), name=f"session {action.id}")
         return None
@@ -232,7 +186,7 @@ class Sessions:
                 told = [one for one in waiting if not isinstance(one, Ended)]
                 try:
                     if told:
-                        await self._recorder.append([self._told(live, one) for one in told])
+                        await self._recorder.append([self._voice.told(live, one) for one in told])
                     waiting, tries = [], 0
                 except EdgeError as error:
                     ended, tries = None, tries + 1
@@ -258,8 +212,7 @@ class Sessions:
         """Return the next event; when the session's time is over, end it."""
         limit_s = min(live.action.limit_s, self._settings.session_s)
         while True:
-            asked_s = self._clock.boot_s() - live.asked_s if live.pending else 0.0
-            used_s = self._clock.boot_s() - live.began_s - live.waited_s - asked_s
+            used_s = live.used_s(self._clock.boot_s())
             try:
                 return await asyncio.wait_for(queue.get(), max(0.05, limit_s - used_s))
             except TimeoutError:
@@ -269,67 +222,15 @@ class Sessions:
                 await asyncio.sleep(0)
 
     def _notice(self, live: Live, event: AgentEvent) -> None:
-        """Keep what counts: questions and tools. Runs before the event is journalled."""
-        now_s = self._clock.boot_s()
-        if isinstance(event, ToolBegan):
-            live.tools += 1
-        elif isinstance(event, Asked):
-            live.questions += 1
-            if live.pending is not None:  # two at once: an answer could meet the wrong one
-                asyncio.get_running_loop().call_soon(self._deny_soon, live)
-            digest = question_digest(live.action.id, live.run, live.questions, event)
-            live.asked_s = now_s if live.pending is None else live.asked_s
-            deadline_s = now_s + self._settings.question_timeout_s
-            live.pending = Pending(live.questions, digest, deadline_s)
-            live.answered.clear()
-            asyncio.get_running_loop().call_later(
-                self._settings.question_timeout_s - ANSWER_MARGIN_S,
-                self._deny_late, live, live.questions,
-            )  # fmt: skip
-        elif isinstance(event, Answered):
-            if live.pending is not None:
-                live.waited_s += now_s - live.asked_s
-            live.pending = None
-            live.answered.set()
-
-    def _told(self, live: Live, event: AgentEvent) -> Event:
-        """Return the journal's event of what an agent said; its words are sealed."""
-        session = live.action.id
-        data: dict[str, Any]
-        match event:
-            case TextDelta():
-                return self._event(session, "session.delta", {}, {"text": event.text})
-            case ToolBegan():
-                data = {"tool": event.tool, "call": event.call}
-                return self._event(session, "session.tool_began", data, event.words)
-            case ToolEnded():
-                data = {
-                    "tool": event.tool, "call": event.call, "ok": event.ok,
-                    "claimed_ms": event.duration_ms,
-                }  # fmt: skip
-                return self._event(session, "session.tool_ended", data, event.words)
-            case UsageClaimed():
-                data = {
-                    "model": event.model, "tokens_in": event.tokens_in,
-                    "tokens_out": event.tokens_out, "source": "claimed",
-                }  # fmt: skip
-                return self._event(session, "session.usage", data)
-            case Asked():
-                live.told_questions += 1
-                number = live.told_questions
-                digest = question_digest(session, live.run, number, event)
-                left_s = self._settings.question_timeout_s - ANSWER_MARGIN_S
-                data = {
-                    "number": number, "run": live.run, "question": digest,
-                    "until_s": round(self._clock.now_s() + left_s, 3),
-                }  # fmt: skip
-                return self._event(session, "session.question", data, asked_notes(event))
-            case Answered():
-                return self._event(session, "session.answered", {"choice": event.choice})
-            case Gap():
-                return self._event(session, "telemetry.gap", {}, {"reason": event.reason})
-            case Ended():
-                raise AssertionError("an end is told on its own")
+        """Keep what counts, before the event is journalled; see that questions get their no."""
+        timeout_s = self._settings.question_timeout_s
+        beside = live.notice(event, self._clock.boot_s(), timeout_s)
+        if isinstance(event, Asked):
+            loop = asyncio.get_running_loop()
+            if beside:  # an answer could meet the wrong one
+                loop.call_soon(self._deny_soon, live)
+            wait_s = timeout_s - ANSWER_MARGIN_S
+            loop.call_later(wait_s, self._deny_late, live, live.questions)
 
     async def _finish(self, live: Live, ended: Ended) -> None:
         end, why = ended.end, ended.error
@@ -358,10 +259,7 @@ class Sessions:
         self, session: str, end: End, why: str, data: dict[str, Any], output: str | None
     ) -> None:
         """Journal the one end of a session, however long the disk takes."""
-        event = self._event(
-            session, "session.end", {"state": end.value, **data},
-            {"output": output, "why": why}, id_=self._recorder.end_id(session),
-        )  # fmt: skip
+        event = self._voice.end(session, end, why, data, output)
         while True:
             try:
                 await self._recorder.append([event])
@@ -406,16 +304,9 @@ class Sessions:
 
     def _against(self, live: Live | None, action: AnswerOnce) -> str:
         """Return why an approval does not meet the pending question; empty when it does."""
-        if live is None:
+        if live is None or action.lane != self._lane:
             return "this session does not run here any more"
-        pending = live.pending
-        if pending is None or action.lane != self._lane or action.run != live.run:
-            return "no such question is pending"
-        if pending.number != action.number or pending.digest != action.question:
-            return "another question is pending"
-        if not may_answer(self._clock.boot_s(), pending.deadline_s):
-            return "too close to the agent's own deadline"
-        return ""
+        return live.against(action, self._clock.boot_s())
 
     async def deny(self, session: str, number: int) -> bool:
         """Say no to a pending question. Needs nothing; False when it is not pending."""
@@ -430,12 +321,18 @@ class Sessions:
             self._deny_soon(live)
 
     def _deny_soon(self, live: Live) -> None:
-        async def deny() -> None:
-            with contextlib.suppress(EdgeError):
-                await live.ready.gateway.answer(live.run, "deny")
+        self._soon(live.ready.gateway.answer(live.run, "deny"))
 
-        task = asyncio.ensure_future(deny())
-        task.add_done_callback(lambda _: None)
+    def _soon(self, act: Coroutine[Any, Any, Any]) -> None:
+        """Do something that needs nothing, in the background; an agent that is gone is no bug."""
+
+        async def quietly() -> None:
+            with contextlib.suppress(EdgeError):
+                await act
+
+        task = asyncio.ensure_future(quietly())
+        self._acts.add(task)
+        task.add_done_callback(self._acts.discard)
 
     async def stop(self, session: str, why: str) -> bool:
         """Stop a session at once: its token, its process, all it started. Needs nothing."""
@@ -451,8 +348,7 @@ class Sessions:
         """Stop every session and take every token back."""
         self._proxy.revoke_all()
         for session in list(self.live):
-            task = asyncio.ensure_future(self.stop(session, "frozen"))
-            task.add_done_callback(lambda _: None)
+            self._soon(self.stop(session, "frozen"))
 
     async def close(self) -> None:
         """End what runs, and tell it, before the journal closes."""
@@ -480,27 +376,10 @@ class Sessions:
 
     async def record(self, holder: str, type_: str, data: dict[str, Any], words: Any) -> None:
         """Journal one fact about a session or loan. Raises EdgeError when it is not on disk."""
-        await self._recorder.append([self._event(holder, type_, data, words)])
-
-    def _event(
-        self, session: str, type_: str, data: dict[str, Any], words: Any = None, id_: str = ""
-    ) -> Event:
-        told = {**data, "session": session, **({"local": True} if self._local else {})}
-        return self._recorder.event(
-            type_, subject=session_subject(session), data=told, words=words, id_=id_
-        )
-
-    def _action_event(self, permit: Permit, type_: str, data: dict[str, Any], words: Any) -> Event:
-        action = permit.action
-        session = action.session if isinstance(action, AnswerOnce) else action.id
-        clear = {
-            "digest": permit.digest, "order": permit.order_number,
-            "kind": type(action).__struct_config__.tag, **data,
-        }  # fmt: skip
-        return self._event(session, type_, clear, words)
+        await self._recorder.append([self._voice.event(holder, type_, data, words)])
 
     async def _outcome(self, permit: Permit, type_: str, data: dict[str, Any], words: Any) -> None:
-        await self._recorder.append([self._action_event(permit, type_, data, words)])
+        await self._recorder.append([self._voice.action_event(permit, type_, data, words)])
 
     def _remember(self, session: str, permit: Permit) -> None:
         """Write down that a session may begin. Raises EdgeError: then it does not."""
@@ -521,12 +400,4 @@ class Sessions:
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what runs, in plain values and without a word of it."""
-        now_s = self._clock.boot_s()
-        return [
-            {
-                "session": session, "model": live.model, "run": live.run,
-                "runs_s": round(now_s - live.began_s, 1), "tools": live.tools,
-                "waits_for_answer": live.pending.number if live.pending else 0,
-            }
-            for session, live in self.live.items()
-        ]  # fmt: skip
+        return [live.describe(self._clock.boot_s()) for live in self.live.values()]
