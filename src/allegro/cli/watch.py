@@ -12,6 +12,7 @@ from rich.text import Text
 
 from allegro.cli.output import (
     EXIT_FROZEN,
+    Failure,
     console,
     json_option,
     now_s,
@@ -140,11 +141,14 @@ def event_line(event: dict[str, Any]) -> str:
     "--config", type=click.Path(path_type=Path), default=None,
     help="On a lane: lane.toml. Checks this machine; no running lane is needed.",
 )  # fmt: skip
+@click.option("--attack", is_flag=True, help="On a lane: try to break out of its sandbox.")
 @socket_option
 @json_option
-def doctor(config: Path | None, socket: Path | None, as_json: bool) -> int:
+def doctor(config: Path | None, attack: bool, socket: Path | None, as_json: bool) -> int:
     """Every fact that matters, where it comes from, how old it is, how to mend it."""
-    told = _lane_doctor(config) if config else run_async(get(socket, "doctor"))
+    if attack and config is None:
+        raise Failure("--attack runs on a lane: add --config lane.toml", 2)
+    told = _lane_doctor(config, attack) if config else run_async(get(socket, "doctor"))
     if as_json:
         print_json(told)
         return 0 if told["ok"] else 1
@@ -170,10 +174,13 @@ def _freezes(status: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(held))
 
 
-def _lane_doctor(config: Path) -> dict[str, Any]:
-    from allegro.lane.app import check  # noqa: PLC0415 (the house's doctor loads no lane)
+def _lane_doctor(config: Path, attack: bool) -> dict[str, Any]:
+    from allegro.lane.app_doctor import attack as attacked  # noqa: PLC0415 (the house's doctor
+    from allegro.lane.app_doctor import check  # noqa: PLC0415  loads no lane)
 
-    facts = [msgspec.to_builtins(fact) for fact in run_async(check(load_lane(config)))]
+    settings = load_lane(config)
+    found = attacked(settings) if attack else run_async(check(settings))
+    facts = [msgspec.to_builtins(fact) for fact in found]
     good = all(fact["verdict"] != "bad" for fact in facts)
     return {"schema": "allegro.doctor/1", "ok": good, "facts": facts}
 

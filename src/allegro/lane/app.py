@@ -35,7 +35,6 @@ from allegro.core.ports import Clock, Dice
 from allegro.core.settings import LaneSettings
 from allegro.core.timestamps import rfc3339
 from allegro.lane.auditor import Auditor
-from allegro.lane.checkup import checkup
 from allegro.lane.desk import Desk
 from allegro.lane.executor import Executor
 from allegro.lane.files import LaneFiles, load_pairing
@@ -44,7 +43,7 @@ from allegro.lane.outside import Ports, Wrap
 from allegro.lane.queries import Queries
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
-from allegro.lane.status import Fact, Status
+from allegro.lane.status import Status
 from allegro.lane.taking import Taking
 from allegro.lane.triage import Triage
 from allegro.lane.webhook import Webhook
@@ -192,13 +191,14 @@ class _Lane:
         _log.info("lane.ready", lane=settings.lane.name, safe_mode=self._safe_mode)
 
     async def _start_sessions(self) -> None:
-        from allegro.lane.app_sessions import SessionsApp  # noqa: PLC0415 (a lane without pays nothing)
+        from allegro.lane.app_sessions import SessionsApp  # noqa: PLC0415 (a lane without
+        from allegro.lane.session_facts import running_facts  # noqa: PLC0415  pays nothing)
 
         self._sessions = sessions = SessionsApp(
             self._settings, self._files, self._clock, self._dice, self.recorder, self.state,
             self.ports.agents,
         )  # fmt: skip
-        self.status.sessions = sessions.status
+        self.status.sessions, self.status.session_facts = sessions.status, running_facts
         self.desk.sessions = sessions.sessions
         self.desk.own_facts |= sessions.answers()
         for number, duty in enumerate(await sessions.start()):
@@ -382,16 +382,3 @@ class _Lane:
             time=rfc3339(self._clock.now_s()),
             data={"reason": reason, "class": shed, "count": count, "first": first, "last": last},
         )
-
-
-async def check(settings: LaneSettings) -> list[Fact]:
-    """Return doctor's facts of this machine; needs no running lane."""
-    token = Path(settings.forge.token_file)
-    http = GiteaHttp(
-        settings.forge.url, lambda: read_secret(token), timeout_s=settings.forge.timeout_s
-    )
-    try:
-        files = LaneFiles(Path(settings.lane.state_dir))
-        return await checkup(settings, files, GiteaReader(http), SystemClock())
-    finally:
-        await http.close()

@@ -15,18 +15,18 @@ from allegro.lane.status import Fact
 CLOCK_LIMIT_S = 30.0
 
 
-async def checkup(
-    settings: LaneSettings, files: LaneFiles, reader: ForgeReader, clock: Clock
-) -> list[Fact]:
-    """Return the facts of a lane's machine: files, clock, forge, token, protection."""
-    facts = [_file_fact(files.key, "lane key"), _paired_fact(files)]
+def own_facts(files: LaneFiles) -> list[Fact]:
+    """Return the facts of a lane's own files."""
+    return [_file_fact(files.key, "lane key"), _paired_fact(files)]
+
+
+async def checkup(settings: LaneSettings, reader: ForgeReader, clock: Clock) -> list[Fact]:
+    """Return the facts of a lane's forge: clock, token, protection."""
     try:
-        facts += await _forge_facts(settings, reader, clock)
+        return await _forge_facts(settings, reader, clock)
     except (EdgeError, ConfigError) as error:
-        facts.append(
-            Fact("forge", "bad", str(error), "request", mend="check forge.url and the token")
-        )
-    return facts
+        told = "check forge.url and the token"
+        return [Fact("forge", "bad", str(error), "request", mend=told)]
 
 
 def _file_fact(path: Path, what: str) -> Fact:

@@ -42,6 +42,7 @@ class Status:
         self.journal_lag: Callable[[], int] = lambda: 0
         self.is_linked: Callable[[], bool] = lambda: False
         self.sessions: Callable[[], Awaitable[dict[str, Any]]] | None = None
+        self.session_facts: Callable[[LaneSettings, dict[str, Any]], list[Fact]] = lambda *_: []
         self._registry = CollectorRegistry()
         self._gauges = {
             name: Gauge(f"allegro_lane_{name}", text, registry=self._registry)
@@ -98,6 +99,8 @@ class Status:
             *self._identity_facts(now_s),
             *self._protection_facts(now_s),
         ]
+        if self.sessions is not None:
+            facts += self.session_facts(self._settings, await self.sessions())
         if self._state.safe_mode:
             facts.append(
                 Fact(

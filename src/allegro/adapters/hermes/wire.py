@@ -221,7 +221,9 @@ def event_of(frame: dict[str, Any]) -> AgentEvent | None:
             return TextDelta(_text(frame.get("delta")))
         case "approval.request":
             patterns = frame.get("pattern_keys")
-            keys = tuple(str(one)[:200] for one in patterns[:20]) if isinstance(patterns, list) else ()
+            keys = (
+                tuple(str(one)[:200] for one in patterns[:20]) if isinstance(patterns, list) else ()
+            )
             command = _text(frame.get("command"))[:MAX_COMMAND]
             return Asked(command, _text(frame.get("description"))[:MAX_COMMAND], keys)
         case "approval.responded":
