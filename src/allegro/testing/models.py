@@ -5,7 +5,7 @@
 The newest user message that holds `play: [...]` is the play; its steps are turns of the model, one
 a call. A step is an object with one of:
 
-- `say`: text; `pieces` and `gap_ms` make it a stream of that many pieces
+- `say`: text; `pieces` and `gap_ms` make it a stream of that many pieces; `think` is told before
 - `tool`: a tool's name with `arguments`
 - `status`: refuse with this HTTP status, `times` times (default: always), with `body`, `headers`
 - `hang`: say nothing for so many seconds
@@ -20,10 +20,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -44,6 +46,16 @@ class ModelStub:
 
     async def start(self, port: int = 0) -> int:
         """Listen on loopback; return the port."""
+        runner = await self._open()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        return int(runner.addresses[0][1])
+
+    async def start_unix(self, path: Path) -> None:
+        """Listen on a Unix socket that everybody on this machine may reach."""
+        await web.UnixSite(await self._open(), str(path)).start()
+        path.chmod(0o666)
+
+    async def _open(self) -> web.AppRunner:
         app = web.Application(client_max_size=64 << 20)
         app.add_routes(
             [
@@ -54,9 +66,7 @@ class ModelStub:
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port)
-        await site.start()
-        return int(self._runner.addresses[0][1])
+        return self._runner
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -93,7 +103,9 @@ class ModelStub:
             step = {"say": "late"}
         if "garbage" in step:
             return web.Response(text="<html>it works</html>", content_type="text/html")
-        return await self._answer(request, body, step)
+        with contextlib.suppress(ConnectionResetError):  # the agent was stopped
+            return await self._answer(request, body, step)
+        return web.Response()
 
     async def _answer(
         self, request: web.Request, body: dict[str, Any], step: dict[str, Any]
@@ -117,6 +129,9 @@ class ModelStub:
             await response.write(b"data: " + msgspec.json.encode(chunk) + b"\n\n")
 
         delta: dict[str, Any]
+        if "think" in step:
+            delta = {"role": "assistant", "reasoning_content": step["think"]}
+            await send([{"index": 0, "delta": delta, "finish_reason": None}])
         for number, piece in enumerate(_pieces(step)):
             if number:
                 await asyncio.sleep(float(step.get("gap_ms", 0)) / 1000)
