@@ -20,7 +20,7 @@ $(VENV)/.test: requirements/test.txt requirements/run.txt pyproject.toml
 # --- what people run ----------------------------------------------------------
 demo: $(VENV)/.run
 	@$(if $(HERMES),scripts/setup.sh agent,true)
-	@$(BIN)/allegro demo $(if $(ASK),--ask,) $(if $(JSON),--json,)
+	@$(BIN)/allegro demo $(if $(ASK),--ask,) $(if $(JSON),--json,) $(if $(wildcard .hermes/.ready)$(HERMES),--hermes .hermes,)
 
 quick: $(VENV)/.test
 	$(BIN)/ruff check $(CODE) && $(BIN)/ruff format --check -q $(CODE)

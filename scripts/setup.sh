@@ -87,7 +87,7 @@ hint() {
 }
 
 case "${1:-}" in
-  run) make_venv; command -v git >/dev/null || apt_install git; install requirements/run.txt "$venv/.run" ;;
+  run) make_venv; command -v git >/dev/null || apt_install git; command -v bwrap >/dev/null || apt_install bubblewrap || true; install requirements/run.txt "$venv/.run" ;;
   test) make_venv; install requirements/test.txt "$venv/.test"; touch "$venv/.run" ;;
   agent) agent "${2:-}" ;;
   bench) make_venv; install requirements/bench.txt "$venv/.bench" ;;

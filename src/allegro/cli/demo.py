@@ -20,6 +20,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--owner-token-file", type=_PATH, default=None, help="A person's token: all scopes.")
 @click.option("--daily-token-file", type=_PATH, default=None, help="The lane's daily token.")
 @click.option("--change-token-file", type=_PATH, default=None, help="The house's change token.")
+@click.option("--hermes", type=_PATH, default=None, help="Environment of a real Hermes Agent.")
 @click.option("--remove", is_flag=True, help="Remove what the run kept in --keep made.")
 @json_option
 def demo(
@@ -29,6 +30,7 @@ def demo(
     owner_token_file: Path | None,
     daily_token_file: Path | None,
     change_token_file: Path | None,
+    hermes: Path | None,
     remove: bool,
     as_json: bool,
 ) -> int:
@@ -57,6 +59,7 @@ def demo(
         ask=_press if ask else None,
         quiet=as_json,
         real=real,
+        hermes=hermes,
     )
     told = run_async(play.Play(options).run())
     if as_json:

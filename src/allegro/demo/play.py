@@ -28,6 +28,7 @@ from allegro.demo.attack import Thief
 from allegro.demo.people import People
 from allegro.demo.relay import Relay
 from allegro.demo.screen import Screen
+from allegro.demo.session import Scene
 from allegro.demo.stage import Forge, Stage
 from allegro.house.files import HouseFiles, load_fleet
 
@@ -55,6 +56,7 @@ class Options(msgspec.Struct, frozen=True):
     ask: Callable[[], bool] | None = None
     quiet: bool = False
     real: RealForge | None = None
+    hermes: Path | None = None
 
 
 class Play:
@@ -69,6 +71,7 @@ class Play:
         self.folder = options.folder or Path(tempfile.mkdtemp(prefix="allegro-demo-"))
         self._stage = Stage(self.folder)
         self._relay = Relay(self._stage.link_port)
+        self._scene = Scene(self._stage, self._screen, options.hermes)
         self._lags: list[float] = []
         self._seen: dict[str, int] = {}
         self._comments: set[int] = set()
@@ -83,6 +86,7 @@ class Play:
         finally:
             await self._relay.stop()
             await self._stage.close()
+            await self._scene.stop()
             if not self._options.keep:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -98,6 +102,7 @@ class Play:
             server = await self._server_version(forge)
             number, triage_s = await self._issue(people, forge)
             pull, request, after_s = await self._change(bridge, people, forge, number)
+            session = await self._scene.run(self._step)
             outage = await self._outage(people, forge)
             refused = await self._thief(request, people, forge)
             events = await self._sums()
@@ -115,6 +120,7 @@ class Play:
                 "commit": pull.commit, "after_approval_s": after_s,
             },
             "receipt": {"request": request["id"], "digest": request["digest"]},
+            "session": session,
             "events": events,
             "outage": outage,
             "refused": refused,
@@ -156,10 +162,12 @@ class Play:
             lane={
                 "link.public_url": f"wss://127.0.0.1:{self._relay.port}",
                 "forge.poll_s": 0.5,
+                **self._scene.lane_settings(),
             },
         )
         here, there = self._stage.words
         self._step("pair", f"both screens show: {here}", ok=here == there)
+        await self._scene.start()
         await self._stage.start_lane()
         await self._stage.start_house()
         await self._stage.linked()

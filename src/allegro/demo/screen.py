@@ -8,7 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from allegro.cli.sessions import step_line
 from allegro.cli.show import draw
+from allegro.client.hermes_bridge import TelemetryEvent
+from allegro.core.render import visible
 
 _STEPS = {
     "forge": "a forge with one repository",
@@ -21,16 +24,25 @@ _STEPS = {
     "approve": "Timmy approves exactly that",
     "pull_request": "the pull request is open, with real commits",
     "report": "the report is on the issue",
+    "agent": "an agent is ready on the lane",
+    "question": "it wants something dangerous and waits for Timmy",
+    "denied": "Timmy says no",
+    "session": "the session is over; the lane forgets it",
     "cut": "the link is cut; the world goes on",
     "drain": "the link is back; everything is home, in order",
     "thief": "a thief with the house key tries six bad things",
 }
 
 
+_INDENT = "           "
+LINE = 76
+
+
 class Screen:
     """Prints steps as they happen. Silent for --json."""
 
     def __init__(self, *, quiet: bool) -> None:
+        self._column = 0
         width = None if sys.stdout.isatty() else 96
         self.console = Console(quiet=quiet, highlight=False, width=width)
 
@@ -38,6 +50,7 @@ class Screen:
         self.console.print(Text(text, style="bold"))
 
     def step(self, name: str, at_s: float, took_s: float, told: str) -> None:
+        self._break()
         line = Text()
         line.append(f"{at_s:6.2f} s  ", style="dim")
         line.append("✓ ", style="green")
@@ -49,6 +62,32 @@ class Screen:
 
     def request(self, told: dict[str, Any]) -> None:
         draw(told, self.console)
+
+    def live(self, event: TelemetryEvent) -> None:
+        """Show an agent's text and tools as they come home."""
+        text, _ = step_line(event)
+        if event.type == "session.delta":
+            self._write(text)
+        elif event.type in {"session.tool_began", "session.tool_ended"} and text.strip():
+            self._break()
+            self.console.print(Text(_INDENT + visible(text.strip())[:80], style="dim"))
+        elif event.type in {"session.question", "session.end"}:
+            self._break()
+
+    def _write(self, text: str) -> None:
+        """Write a piece of text where the line is, and begin a new line where it is full."""
+        for word in visible(text).split():
+            if self._column + len(word) > LINE:
+                self._break()
+            if not self._column:
+                self.console.print(Text(_INDENT, style="dim"), end="")
+            self.console.print(Text(word + " ", style="magenta"), end="")
+            self._column += len(word) + 1
+
+    def _break(self) -> None:
+        if self._column:
+            self.console.print()
+        self._column = 0
 
     def refused(self, tried: list[dict[str, Any]]) -> None:
         for one in tried:
@@ -72,7 +111,13 @@ class Screen:
                 f"lag p50 {events['lag_ms']['p50']} ms, p99 {events['lag_ms']['p99']} ms · "
                 f"pull request {pull['after_approval_s']} s after the approval · "
                 f"{told['outage']['backlog']} events drained in {told['outage']['sync_s']} s · "
-                f"{refused} of {len(told['refused'])} bad things refused",
+                f"{refused} of {len(told['refused'])} bad things refused"
+                + _session_words(told["session"]),
                 style="bold green" if told["ok"] else "bold red",
             )
         )
+
+
+def _session_words(told: dict[str, Any]) -> str:
+    lag = told["lag_ms"]
+    return f" · agent session {told['state']}, {told['denied']} tool call denied, lag p99 {lag['p99']} ms"

@@ -5,7 +5,8 @@
 The newest user message that holds `play: [...]` is the play; its steps are turns of the model, one
 a call. A step is an object with one of:
 
-- `say`: text; `pieces` and `gap_ms` make it a stream of that many pieces; `think` is told before
+- `say`: text; `pieces` and `gap_ms` make it a stream of that many pieces, `by_word` of its words;
+  `think` is told before
 - `tool`: a tool's name with `arguments`
 - `status`: refuse with this HTTP status, `times` times (default: always), with `body`, `headers`
 - `hang`: say nothing for so many seconds
@@ -13,7 +14,8 @@ a call. A step is an object with one of:
 - `garbage`: answer 200 with something that is no answer
 
 Without a play the model says `ok`. `{sent}` in a text becomes the time it was sent (monotonic s).
-Requests are kept, whole, for tests: `GET /_sim/requests`.
+Requests are kept, whole, for tests: `GET /_sim/requests`; `GET /_sim/sent` tells each piece of
+text with its time (Unix s).
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ class ModelStub:
         self.models = models
         self.key = key
         self.requests: list[dict[str, Any]] = []
+        self.sent: list[tuple[str, float]] = []
         self._refused: Counter[str] = Counter()
         self._runner: web.AppRunner | None = None
 
@@ -53,7 +56,7 @@ class ModelStub:
     async def start_unix(self, path: Path) -> None:
         """Listen on a Unix socket that everybody on this machine may reach."""
         await web.UnixSite(await self._open(), str(path)).start()
-        path.chmod(0o666)
+        path.chmod(0o666)  # noqa: ASYNC240
 
     async def _open(self) -> web.AppRunner:
         app = web.Application(client_max_size=64 << 20)
@@ -62,6 +65,7 @@ class ModelStub:
                 web.post("/v1/chat/completions", self._complete),
                 web.get("/v1/models", self._models),
                 web.get("/_sim/requests", self._told),
+                web.get("/_sim/sent", self._told_sent),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
@@ -83,6 +87,9 @@ class ModelStub:
 
     async def _told(self, _: web.Request) -> web.Response:
         return web.json_response(self.requests)
+
+    async def _told_sent(self, _: web.Request) -> web.Response:
+        return web.json_response(self.sent)
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = msgspec.json.decode(await request.read())
@@ -136,6 +143,7 @@ class ModelStub:
             if number:
                 await asyncio.sleep(float(step.get("gap_ms", 0)) / 1000)
             delta = {"role": "assistant", "content": piece.replace("{sent}", f"{time.time():.6f}")}  # noqa: TID251 (a stamp)
+            self.sent.append((piece, time.time()))  # noqa: TID251 (a stamp)
             await send([{"index": 0, "delta": delta, "finish_reason": None}])
             if "half" in step:
                 assert request.transport is not None
@@ -184,6 +192,8 @@ def _pieces(step: dict[str, Any]) -> list[str]:
     if "tool" in step and "say" not in step:
         return []
     text, pieces = str(step.get("say", "ok")), int(step.get("pieces", 1))
+    if step.get("by_word"):
+        return [word + " " for word in text.split()]
     return [text] if pieces == 1 else [f"{text}{number} " for number in range(pieces)]
 
 
