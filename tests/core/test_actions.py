@@ -4,6 +4,7 @@ import base64
 import hashlib
 from typing import Any
 
+import msgspec
 import pytest
 
 from allegro.core.actions import (
@@ -24,6 +25,8 @@ from allegro.core.actions import (
     of_forge,
     parse_action,
 )
+from allegro.core.canonical import canonical
+from allegro.core.errors import Refusal
 
 from .builders import (
     EVERY_ACTION,
@@ -36,6 +39,7 @@ from .builders import (
     mirror_action,
     pull_action,
     refused,
+    run_session,
     seen_action,
     status_action,
 )
@@ -189,11 +193,40 @@ def test_a_blob_has_the_id_that_git_gives_it(like: str, blob: str) -> None:
     assert git_blob_id(b"hello\n", like=like) == blob
 
 
-def test_no_field_of_an_action_may_be_added_or_left_out() -> None:
+def test_no_field_of_an_action_may_be_added() -> None:
     for action in EVERY_ACTION:
         raw = action_bytes(action)
         more: Any = raw.replace(b'{"', b'{"aaa":1,"', 1)
         assert refused(parse_action(more), "malformed_action")
+
+
+def test_no_field_of_an_action_may_be_left_out_also_where_it_could_be_filled_in() -> None:
+    reasons = set()
+    for action in EVERY_ACTION:
+        told = msgspec.json.decode(action_bytes(action), type=dict[str, Any])
+        needed = {field.name for field in msgspec.structs.fields(action) if field.required}
+        for name in told:
+            raw = canonical({key: value for key, value in told.items() if key != name})
+            reason = "malformed_action" if name in {"kind", *needed} else "not_canonical"
+            assert refused(parse_action(raw), reason), (kind_of(action), name)
+            reasons.add(reason)
+    assert reasons == {"malformed_action", "not_canonical"}
+
+
+def test_a_refusal_of_a_field_that_is_left_out_says_what_to_do() -> None:
+    raw = action_bytes(run_session()).replace(b'"network":false,', b"")
+    assert parse_action(raw) == Refusal(
+        "not_canonical", "every field must be written out, also where it is empty"
+    )
+
+
+def test_no_field_of_a_file_may_be_added_or_left_out() -> None:
+    raw = action_bytes(change())
+    for short in (b'"before":null,', b'"mode":"100644",'):
+        assert short in raw
+        assert refused(parse_action(raw.replace(short, b"")), "malformed_action")
+    more = raw.replace(b'"before":null,', b'"author":"x","before":null,')
+    assert refused(parse_action(more), "malformed_action")
 
 
 def test_what_is_done_on_a_forge_is_told_from_what_is_not() -> None:

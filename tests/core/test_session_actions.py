@@ -2,16 +2,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from allegro.core.actions import action_bytes, action_faults, kind_of, parse_action
+from allegro.core.canonical import canonical
 from allegro.core.session_actions import (
     MAX_HISTORY,
     MAX_LEND_S,
     MAX_PROMPT_BYTES,
     MAX_SESSION_S,
+    MAX_TOOLS,
     ROLES,
     Quote,
     SessionAction,
@@ -36,6 +39,8 @@ def test_a_good_act_around_a_session_has_no_fault(action: SessionAction) -> None
     run_session(prompt=HALF, instructions=HALF),
     run_session(model=""), run_session(model="openai/gpt-5:nano+x_1.2"), run_session(model="a" * 128),
     run_session(tools=()), run_session(tools=("file", "code_execution", "t" * 32, "a1")),
+    run_session(tools=tuple(f"tool_{n}" for n in range(MAX_TOOLS))),
+    run_session(issue=".../.garden.#1"), run_session(issue=".home/..garden#1"),
     run_session(issue="home/garden.x-y_z#1"), run_session(issue="home/garden#9999999999"),
     run_session(limit_s=1), run_session(limit_s=MAX_SESSION_S),
     answer_once(number=1), answer_once(lane="l" * 200, session="s" * 200, run="r" * 200),
@@ -97,7 +102,14 @@ def test_every_bad_tool_is_named() -> None:
     assert session_faults(run_session(tools=("A", "file", "B"))) == ["not a tool's name: 'A', 'B'"]
 
 
+@pytest.mark.parametrize("tool", ["file", "File"])
+def test_a_session_names_no_more_tools_than_there_could_be(tool: str) -> None:
+    action = run_session(tools=(tool,) * (MAX_TOOLS + 1))
+    assert session_faults(action) == [f"tools must not be more than {MAX_TOOLS}"]
+
+
 @pytest.mark.parametrize("issue", [
+    "../garden#1", "./garden#1", "home/..#1", "home/.#1", "../..#1", "./.#1",
     "garden#1", "home/garden", "home/garden#0", "home/garden#01", "home/garden#-1", "home/garden#1\n",
     "home/garden/x#1", "home/gar den#1", "/garden#1", "home/#1", "home/garden#12345678901", "#1",
     "h" * 101 + "/garden#1", "home/" + "g" * 101 + "#1",
@@ -159,6 +171,27 @@ def test_no_name_with_a_line_end_or_hidden_character_passes(name: str) -> None:
         assert shows
     if name and not session_faults(run_session(issue=name)):
         assert shows
+
+
+DEFAULTED = {
+    "run_session": (
+        "history", "instructions", "issue", "limit_s", "model", "network", "quotes", "tools",
+    ),
+    "lend_model": ("lives_s", "max_tokens"),
+}  # fmt: skip
+
+
+@given(st.data())
+def test_a_session_or_loan_with_any_field_left_out_is_refused_whatever_it_would_mean(
+    data: st.DataObject,
+) -> None:
+    action = data.draw(
+        st.sampled_from(EVERY_SESSION_ACTION).filter(lambda one: kind_of(one) in DEFAULTED)
+    )
+    left_out = data.draw(st.sets(st.sampled_from(DEFAULTED[kind_of(action)]), min_size=1))
+    told = msgspec.json.decode(action_bytes(action), type=dict[str, Any])
+    short = canonical({name: value for name, value in told.items() if name not in left_out})
+    assert refused(parse_action(short), "not_canonical")
 
 
 @pytest.mark.parametrize("change", [

@@ -641,7 +641,7 @@ def session_cases() -> list[Json]:
         for what, action, approval in acts
         for name, reason, situation in STOPPED
     ]
-    return found + malformed_session_cases()
+    return found + malformed_session_cases() + left_out_cases()
 
 
 def malformed_session_cases() -> list[Json]:
@@ -666,6 +666,8 @@ def malformed_session_cases() -> list[Json]:
         "session: an issue without number": {**SESSION, "issue": "home/garden"},
         "session: network as a number": {**SESSION, "network": 1},
         "session: a field that unlocks all": {**SESSION, "sandbox": "none"},
+        "session: an issue of a repository that climbs": {**SESSION, "issue": "home/..#1"},
+        "session: a tool more than there may be": {**SESSION, "tools": ["t"] * 65},
         "session: an id in capitals": {**SESSION, "id": "ABCDEFGH12345678"},
         "session: without a prompt": without(SESSION, "prompt"),
         "answer once: number 0": {**ANSWER, "number": 0},
@@ -684,6 +686,20 @@ def malformed_session_cases() -> list[Json]:
         "loan of a model: a key of its own": {**LOAN, "key": "x"},
     }  # fmt: skip
     return [case(name, "malformed_action", action=dump(act)) for name, act in many.items()]
+
+
+def left_out_cases() -> list[Json]:
+    """Fields that a reader could fill in: what is signed says each of them itself."""
+    many: dict[str, Json] = {
+        "session: tools left out": without(SESSION, "tools"),
+        "session: network left out": without(SESSION, "network"),
+        "session: an id and a prompt alone": {
+            name: SESSION[name] for name in ("id", "kind", "prompt")},
+        "loan of a model: its cap left out": without(LOAN, "max_tokens"),
+    }  # fmt: skip
+    return [
+        case(name, "not_canonical", action=dump(act), approval=None) for name, act in many.items()
+    ]
 
 
 TRUST = {
