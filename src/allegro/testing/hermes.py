@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import hmac
 import importlib.metadata
-import importlib.util
 import json
 import os
 import re
@@ -30,56 +28,45 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Json = dict[str, Any]
-MAX_BODY, MAX_OUTPUT = 10 << 20, 50_000
+MAX_BODY, MAX_OUTPUT, TRIES = 10 << 20, 50_000, 3
 KEEPALIVE_S, COMMAND_S, TRY_AGAIN_S, SUBSCRIBE_S = 30.0, 60.0, 0.2, 1.0
-TRIES = 3
 ENDS = {"completed", "failed", "cancelled", "interrupted"}
 CHOICES = ["once", "session", "always", "deny"]
 FORBIDDEN = (
     (r"\brm\s+(-\S*\s+)*/\*?(\s|$)", "recursive delete of root filesystem"),
     (r"\bmkfs\b", "format filesystem (mkfs)"),
-    (r"\bdd\b.*of=/dev/(sd|nvme|vd)", "dd to raw block device"),
     (r":\(\)\s*\{\s*:\s*\|\s*:\s*&\s*\}\s*;\s*:", "fork bomb"),
 )
 DANGEROUS = (
     (r"\brm\s+(-\S*\s+)*/", "delete in root path"),
-    (r"\brm\s+-\S*r", "recursive delete"),
-    (r"\brm\s+--recursive\b", "recursive delete (long flag)"),
+    (r"\brm\s+(-\S*r|--recursive\b)", "recursive delete"),
     (r"\bchmod\s+(-\S*\s+)*(777|666)\b", "world/other-writable permissions"),
     (r"\bdd\s+.*if=", "disk copy"),
 )
 TOOLSETS = {
     "web": ["web_extract", "web_search"], "terminal": ["process", "terminal"],
     "file": ["patch", "read_file", "search_files", "write_file"], "memory": ["memory"],
-    "skills": ["skill_manage", "skill_view", "skills_list"], "cronjob": ["cronjob"],
 }  # fmt: skip
-COMMAND = {"type": "string", "description": "The command to execute"}
 TERMINAL = {
     "name": "terminal", "description": "Execute shell commands.",
-    "parameters": {"type": "object", "properties": {"command": COMMAND}, "required": ["command"]},
+    "parameters": {"type": "object", "properties": {"command": {"type": "string"}},
+                   "required": ["command"]},
 }  # fmt: skip
-TOLD = ("run_submission", "run_status", "run_events_sse", "run_stop", "run_approval_response",
-        "tool_progress_events", "approval_events", "session_resources")  # fmt: skip
+FEATURES = ("run_submission", "run_status", "run_events_sse", "run_stop", "run_approval_response",
+            "tool_progress_events", "approval_events", "session_resources")  # fmt: skip
+GO_ON = (
+    "[System: The previous response was cut off mid-stream. Continue exactly where you left off.]"
+)
 
 
 class RefusedError(Exception):
-    """An answer that is no: HTTP status, OpenAI's error object and headers."""
+    """A no with its HTTP status: ours to the caller, or the model's to us (0: nothing came)."""
 
-    def __init__(
-        self, status: int, message: str, code: str | None = None, *, again: bool = False
-    ) -> None:
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(message)
         kind = "rate_limit_error" if status == 429 else "invalid_request_error"
-        self.status, self.headers = status, {"Retry-After": "1"} if again else {}
-        self.body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-
-
-class ModelError(Exception):
-    """The model did not answer. `status` is 0 where nothing came."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
         self.status = status
+        self.body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 @dataclass
@@ -91,10 +78,9 @@ class Request:
 
     def json(self) -> Json:
         try:
-            told = json.loads(self.body or b"{}")
-        except ValueError as error:
+            return dict(json.loads(self.body or b"{}"))
+        except (ValueError, TypeError) as error:
             raise RefusedError(400, "Invalid JSON") from error
-        return told if isinstance(told, dict) else {}
 
 
 @dataclass
@@ -113,37 +99,28 @@ class Run:
     usage: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     after_tool: bool = False
 
-    def put(self, event: Json | None) -> None:
-        self.events.append(event)
+    def emit(self, name: str, **told: Any) -> None:
+        stamped = {"event": name, "run_id": self.id, "timestamp": time.time(), **told}  # noqa: TID251
+        self.events.append(stamped if name else None)
         self.news.set()
         self.news = asyncio.Event()
 
-    def emit(self, name: str, **told: Any) -> None:
-        self.put({"event": name, "run_id": self.id, "timestamp": time.time(), **told})  # noqa: TID251
-
 
 class Gateway:
-    """Everything behind the port."""
+    """Everything behind the port, and what plugins register with."""
 
     def __init__(self, home: Path) -> None:
         self.home, self.config = home, json.loads((home / "config.yaml").read_text())
-        self.is_new = os.environ.get("HERMES_STAND_IN_WIRE", "0.19") == "new"
-        self.key = os.environ["API_SERVER_KEY"]
+        self.version = importlib.metadata.version("hermes-agent")
+        self.is_new = os.environ.get("HERMES_STAND_IN_WIRE") == "new"
         self.active: dict[str, Run] = {}
         self.streams: dict[str, Run] = {}  # that nobody has read to the end
         self.statuses: dict[str, Json] = {}
-        self.begun: dict[str, list[str]] = {}  # Idempotency-Key: digest of the body, run
+        self.begun: dict[str, list[Any]] = {}  # by Idempotency-Key: the body and the run
         self.sessions: dict[str, Json] = {}
         self.history: dict[str, list[Json]] = {}
         self.allowed: set[str] = set()
         self.hooks: dict[str, list[Callable[..., Any]]] = defaultdict(list)
-        self.state = home / "stand-in.json"
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            self.version = importlib.metadata.version("hermes-agent")
-
-    version = "0.19.0"
-
-    # --- what it is made of ---------------------------------------------------------------------
 
     def option(self, path: str, default: Any) -> Any:
         at: Any = self.config
@@ -155,20 +132,15 @@ class Gateway:
         """Load the plugins and, on the newer wire, what an earlier process left unfinished."""
         for name in self.option("plugins.enabled", []):
             path = self.home / "plugins" / name / "__init__.py"
-            spec = importlib.util.spec_from_file_location(f"hermes_plugins_{name}", path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            module.register(self)
-        if self.is_new and self.state.exists():
-            told = json.loads(self.state.read_text())
-            self.begun, self.statuses = told["begun"], told["statuses"]
+            module: Json = {"__name__": f"hermes_plugins.{name}"}
+            exec(compile(path.read_bytes(), path, "exec"), module)
+            module["register"](self)
+        if self.is_new and (self.home / "stand-in.json").exists():
+            self.begun, self.statuses = json.loads((self.home / "stand-in.json").read_text())
+            why = "The gateway restarted before this run settled."
+            cut = {"status": "interrupted", "last_event": "run.interrupted", "error": why}
             for status in self.statuses.values():
-                if status["status"] not in ENDS:
-                    why = "The gateway restarted before this run settled."
-                    status |= {"status": "interrupted", "last_event": "run.interrupted"}
-                    status["error"] = why
+                status.update(cut if status["status"] not in ENDS else {})
 
     def register_hook(self, name: str, hook: Callable[..., Any]) -> None:
         self.hooks[name].append(hook)
@@ -181,244 +153,210 @@ class Gateway:
     def set_status(self, run: Run, status: str, **told: Any) -> None:
         run.status |= {"status": status, "updated_at": time.time(), **told}  # noqa: TID251
         if self.is_new:
-            kept = {"begun": self.begun, "statuses": self.statuses}
-            self.state.write_text(json.dumps(kept))
+            (self.home / "stand-in.json").write_text(json.dumps([self.begun, self.statuses]))
 
-    # --- HTTP -----------------------------------------------------------------------------------
+    # --- HTTP ---
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection; a stream of events is its last."""
-        with contextlib.suppress(OSError, ValueError, EOFError, asyncio.LimitOverrunError):
+        with contextlib.suppress(OSError, ValueError, EOFError):
             while (request := await read_request(reader)) is not None:
-                extra: dict[str, str] = {}
                 try:
-                    status, told, extra = await self.answer(request)
+                    status, told = await self.answer(request)
                 except RefusedError as refused:
-                    status, told, extra = refused.status, refused.body, refused.headers
+                    status, told = refused.status, refused.body
                 if isinstance(told, Run):
                     await self.stream(told, request, reader, writer)
                     break
                 body = json.dumps(told).encode()
+                extra = {"Retry-After": "1"} if status == 429 else {}
+                extra |= {"Idempotency-Replayed": "true"} if told.get("replayed") else {}
                 extra |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
                 writer.write(head(status, extra) + body)
                 await writer.drain()
         writer.close()
 
-    async def answer(self, request: Request) -> tuple[int, Json | Run, dict[str, str]]:
-        path = request.path.strip("/").split("/")
-        if path in (["health"], ["v1", "health"]):
-            hello = {"status": "ok", "platform": "hermes-agent", "version": self.version}
-            return 200, hello, {}
+    async def answer(self, request: Request) -> tuple[int, Json | Run]:
+        if request.path in {"/health", "/v1/health"}:
+            return 200, {"status": "ok", "platform": "hermes-agent", "version": self.version}
         given = request.headers.get("authorization", "").encode()
-        if not hmac.compare_digest(given, f"Bearer {self.key}".encode()):
+        if not hmac.compare_digest(given, f"Bearer {os.environ['API_SERVER_KEY']}".encode()):
             raise RefusedError(401, "Invalid API key", "invalid_api_key")
-        match path:
+        match request.path.strip("/").split("/"):
             case ["v1", "runs"] if request.method == "POST":
-                return await self.begin(request)
+                return 202, self.begin(request)
             case ["v1", "runs", run, *what]:
-                return await self.of_run(request, run, what[0] if what else "")
+                return 200, await self.of_run(request, run, what[0] if what else "")
             case ["api", "sessions", *name]:
-                return self.of_session(request, name[0] if name else "")
+                return 200, self.of_session(request, name[0] if name else "")
         told = self.discovery().get(request.path) if request.method == "GET" else None
         if told is None:
             raise RefusedError(404, "Not Found")
-        return 200, told, {}
+        return 200, told
 
     def discovery(self) -> dict[str, Json]:
         """Return what Hermes tells about itself."""
         routes = self.option("platforms.api_server.extra.model_routes", {})
-        names = {"hermes-agent": "hermes-agent", **{n: r["model"] for n, r in routes.items()}}
-        models = [{"id": n, "object": "model", "owned_by": "hermes", "root": r}
-                  for n, r in names.items()]  # fmt: skip
+        real = {"hermes-agent": "hermes-agent"} | {n: r["model"] for n, r in routes.items()}
+        models = [{"id": n, "object": "model", "root": root} for n, root in real.items()]
         on = self.option("platform_toolsets.api_server", [])
         toolsets = [{"name": name, "enabled": name in on, "configured": True, "tools": tools}
                     for name, tools in TOOLSETS.items()]  # fmt: skip
-        features: Json = dict.fromkeys(TOLD, True) | {"admin_config_rw": False}
-        if self.is_new:
-            kept = {"supported": True, "durable": True, "retention_seconds": 86_400}
-            features |= {"runs_idempotency": kept, "reasoning_streaming": True}
+        once = {"supported": True, "durable": True, "retention_seconds": 86_400}
+        newer = {"runs_idempotency": once, "reasoning_streaming": True} if self.is_new else {}
+        agent = {"platform": "hermes-agent", "auth": {"type": "bearer", "required": True}}
+        health = {"gateway_state": "running", "active_agents": len(self.active)}
         return {
-            "/v1/capabilities": {
-                "object": "hermes.api_server.capabilities", "platform": "hermes-agent",
-                "model": "hermes-agent", "auth": {"type": "bearer", "required": True},
-                "features": features,
-            },
+            "/v1/capabilities": {**agent, "features": dict.fromkeys(FEATURES, True) | newer},
             "/v1/models": {"object": "list", "data": models},
             "/v1/toolsets": {"object": "list", "platform": "api_server", "data": toolsets},
-            "/health/detailed": {
-                "status": "ok", "platform": "hermes-agent", "version": self.version,
-                "gateway_state": "running", "active_agents": len(self.active),
-                "pid": os.getpid(),
-            },
-        }  # fmt: skip
+            "/health/detailed": {"status": "ok", "version": self.version, **health},
+        }
 
-    async def begin(self, request: Request) -> tuple[int, Json, dict[str, str]]:
+    def begin(self, request: Request) -> Json:
         """Begin a run; on the newer wire a key that was used begins nothing."""
         body = request.json()
         key = request.headers.get("idempotency-key", "") if self.is_new else ""
-        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         if key in self.begun:
             known, name = self.begun[key]
-            if known != digest:
+            if known != body:
                 told = "Idempotency-Key was already used with a different request payload"
                 raise RefusedError(409, told, "idempotency_key_conflict")
-            told_run = {"run_id": name, "status": self.statuses[name]["status"], "replayed": True}
-            return 202, told_run, {"Idempotency-Replayed": "true"}
+            return {"run_id": name, "status": self.statuses[name]["status"], "replayed": True}
         most = int(self.option("gateway.api_server.max_concurrent_runs", 10))
         if most and len(self.active) >= most:
-            told = f"Too many concurrent runs (max {most})"
-            raise RefusedError(429, told, "rate_limit_exceeded", again=True)
-        text = body.get("input")
-        if not text or not isinstance(text, str):
+            raise RefusedError(429, f"Too many concurrent runs (max {most})", "rate_limit_exceeded")
+        if not isinstance(body.get("input"), str) or not body["input"]:
             raise RefusedError(400, "Missing 'input' field")
-        name = f"run_{uuid.uuid4().hex}"
-        now = time.time()  # noqa: TID251
+        name, now = f"run_{uuid.uuid4().hex}", time.time()  # noqa: TID251
         session = str(body.get("session_id") or name)
-        status = {
-            "object": "hermes.run", "run_id": name, "status": "queued", "created_at": now,
-            "updated_at": now, "session_id": session, "model": body.get("model", "hermes-agent"),
+        self.statuses[name] = {
+            "object": "hermes.run", "run_id": name, "created_at": now, "session_id": session,
+            "model": body.get("model", "hermes-agent"),
         }  # fmt: skip
-        run = self.active[name] = self.streams[name] = Run(name, session, status)
-        self.statuses[name] = status
+        run = self.active[name] = self.streams[name] = Run(name, session, self.statuses[name])
         if key:
-            self.begun[key] = [digest, name]
+            self.begun[key] = [body, name]
         self.set_status(run, "running")
-        run.task = asyncio.create_task(self.carry_out(run, body, text))
-        return 202, {"run_id": name, "status": "started"}, {}
+        run.task = asyncio.create_task(self.carry_out(run, body))
+        return {"run_id": name, "status": "started"}
 
-    async def of_run(
-        self, request: Request, name: str, what: str
-    ) -> tuple[int, Json | Run, dict[str, str]]:
+    async def of_run(self, request: Request, name: str, what: str) -> Json | Run:
         status, active = self.statuses.get(name), self.active.get(name)
         unknown = RefusedError(404, f"Run not found: {name}", "run_not_found")
-        if request.method == "GET" and what == "events":
-            if name not in self.streams:
-                await asyncio.sleep(SUBSCRIBE_S)
-                raise unknown
-            return 200, self.streams[name], {}
-        if status is None:
-            raise unknown
-        if request.method == "POST" and what == "approval":
-            return 200, self.approve(name, active, request.json()), {}
-        if request.method == "POST" and what == "stop":
-            if active is None or active.task is None:
-                raise unknown
-            self.set_status(active, "stopping", last_event="run.stopping")
-            active.task.cancel()
-            return 200, {"run_id": name, "status": "stopping"}, {}
-        return 200, status, {}
+        match request.method, what:
+            case "GET", "events":
+                if name not in self.streams:
+                    await asyncio.sleep(SUBSCRIBE_S)
+                    raise unknown
+                return self.streams[name]
+            case "GET", "" if status is not None:
+                return status
+            case "POST", "approval" if status is not None:
+                return self.approve(name, active, request.json())
+            case "POST", "stop" if active is not None and active.task is not None:
+                self.set_status(active, "stopping", last_event="run.stopping")
+                active.task.cancel()
+                return {"run_id": name, "status": "stopping"}
+        raise unknown
 
     def approve(self, name: str, run: Run | None, body: Json) -> Json:
-        choice, which = body.get("choice"), body.get("request_id")
+        choice, which = body.get("choice"), body.get("request_id") if self.is_new else None
         if choice not in CHOICES:
-            told = "Invalid approval choice; expected one of: once, session, always, deny"
-            raise RefusedError(400, told, "invalid_approval_choice")
+            raise RefusedError(400, "Invalid approval choice", "invalid_approval_choice")
         if run is None:
-            told = f"Run has no active approval session: {name}"
-            raise RefusedError(409, told, "approval_not_active")
-        named_other = self.is_new and which is not None and which != run.question_id
-        if run.question is None or run.question.done() or named_other:
-            told = f"Run has no pending approval: {name}"
-            raise RefusedError(409, told, "approval_not_pending")
+            raise RefusedError(409, "Run has no active approval session", "approval_not_active")
+        waits = run.question is not None and not run.question.done()
+        if run.question is None or not waits or which not in {None, run.question_id}:
+            raise RefusedError(409, "Run has no pending approval", "approval_not_pending")
         run.question.set_result(choice)
-        named = {"request_id": which} if self.is_new and which else {}
+        told = {"choice": choice, "resolved": 1} | ({"request_id": which} if which else {})
         self.set_status(run, "running", last_event="approval.responded")
-        run.emit("approval.responded", choice=choice, resolved=1, **named)
-        shape = {"object": "hermes.run.approval_response", "run_id": name, "choice": choice}
-        return {**shape, **named, "resolved": 1}
+        run.emit("approval.responded", **told)
+        return {"object": "hermes.run.approval_response", "run_id": name, **told}
 
-    def of_session(self, request: Request, name: str) -> tuple[int, Json, dict[str, str]]:
+    def of_session(self, request: Request, name: str) -> Json:
         if not name:
-            rows = list(self.sessions.values())
-            page = {"limit": 50, "offset": 0, "has_more": False}
-            return 200, {"object": "list", "data": rows, **page}, {}
+            return {"object": "list", "data": list(self.sessions.values()), "has_more": False}
         if name not in self.sessions:
             raise RefusedError(404, f"Session not found: {name}", "session_not_found")
         if request.method == "DELETE":
-            del self.sessions[name]
-            self.history.pop(name, None)
-            return 200, {"object": "hermes.session.deleted", "id": name, "deleted": True}, {}
+            del self.sessions[name], self.history[name]
+            return {"object": "hermes.session.deleted", "id": name, "deleted": True}
         if request.method == "PATCH":
             reason = request.json().get("end_reason")
             self.sessions[name] |= {"end_reason": reason, "ended_at": time.time()}  # noqa: TID251
-        return 200, {"object": "hermes.session", "session": self.sessions[name]}, {}
+        return {"object": "hermes.session", "session": self.sessions[name]}
 
     async def stream(
         self, run: Run, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Tell a run's events. Each is told to one reader; on the newer wire to every one."""
-        at = int(request.headers.get("last-event-id") or 0)
+        """Tell a run's events, each to one reader only; on the newer wire to every one."""
+        place = int(request.headers.get("last-event-id") or 0)
         sse = {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
         writer.write(head(200, {**sse, "Connection": "close"}))
         gone = asyncio.create_task(reader.read(1))
         try:
             while not gone.done():
-                place = at if self.is_new else run.taken
+                place = place if self.is_new else run.taken
                 if place >= len(run.events):
                     news = asyncio.create_task(run.news.wait())
-                    await asyncio.wait(
+                    done, _ = await asyncio.wait(
                         {gone, news}, timeout=KEEPALIVE_S, return_when="FIRST_COMPLETED"
                     )
                     news.cancel()
-                    if not news.done():
-                        writer.write(chunk(b": keepalive\n\n"))
+                    writer.write(b"" if done else chunk(": keepalive\n\n"))
                     continue
-                event, at, run.taken = run.events[place], place + 1, place + 1
+                event, place = run.events[place], place + 1
+                run.taken = place
                 if event is None:
-                    writer.write(chunk(b": stream closed\n\n") + b"0\r\n\r\n")
+                    writer.write(chunk(": stream closed\n\n") + b"0\r\n\r\n")
                     break
-                number = f"id: {at}\n" if self.is_new else ""
-                writer.write(chunk(f"{number}data: {json.dumps(event)}\n\n".encode()))
+                number = f"id: {place}\n" if self.is_new else ""
+                writer.write(chunk(f"{number}data: {json.dumps(event)}\n\n"))
                 await writer.drain()
         finally:
             gone.cancel()
             if not self.is_new:
                 self.streams.pop(run.id, None)
 
-    # --- the agent ------------------------------------------------------------------------------
+    # --- the agent ---
 
-    async def carry_out(self, run: Run, body: Json, text: str) -> None:
+    async def carry_out(self, run: Run, body: Json) -> None:
         """Do a run from its first word to its end, whatever that is."""
-        session = {"id": run.session, "source": "api_server", "ended_at": None, "end_reason": None}
-        self.sessions[run.session] = {**session, "started_at": run.status["created_at"]}
-        history = list(body.get("conversation_history") or [])
-        if self.is_new and not history:
-            history = self.history.get(run.session, [])
-        system = (
-            [{"role": "system", "content": body["instructions"]}]
-            if body.get("instructions")
-            else []
-        )
-        messages = [*system, *history, {"role": "user", "content": text}]
+        row = {"source": "api_server", "model": body.get("model"), "ended_at": None}
+        self.sessions[run.session] = {"id": run.session, **row, "end_reason": None}
+        before = self.history.get(run.session, []) if self.is_new else []
+        messages = [*(body.get("conversation_history") or before)]
+        messages.append({"role": "user", "content": body["input"]})
+        if body.get("instructions"):
+            messages.insert(0, {"role": "system", "content": body["instructions"]})
         end: Json = {}
         try:
             output = await self.converse(run, messages, str(body.get("model")))
             name, end = "completed", {"output": output, "usage": dict(run.usage)}
-        except ModelError as error:
-            name, end = "failed", {"error": str(error)}
         except asyncio.CancelledError:
             name = "cancelled"
         except Exception as error:  # noqa: BLE001 (the real one tells whatever it was)
-            name, end = "failed", {"error": repr(error)}
-        self.history[run.session] = messages[len(system) :]
+            name, end = "failed", {"error": str(error)}
+        self.history[run.session] = [one for one in messages if one["role"] != "system"]
         del self.active[run.id]
         self.set_status(run, name, last_event=f"run.{name}", **end)
         run.emit(f"run.{name}", **end)
-        run.put(None)
+        run.emit("")
 
     async def converse(self, run: Run, messages: list[Json], model: str) -> str:
         """Ask the model and use the tools it calls, until it calls none; return its answer."""
         for _ in range(int(self.option("agent.max_turns", 90))):
             said = await self.ask(run, messages, model)
             messages.append(said)
-            if not said.get("tool_calls"):
-                text = str(said["content"]).strip()
-                run.emit("reasoning.available", text=text)
-                return text
-            for call in said["tool_calls"]:
+            for call in said.get("tool_calls", []):
                 result = await self.use(run, call)
                 messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
-        raise ModelError("maximum iterations reached")
+            if "tool_calls" not in said:
+                run.emit("reasoning.available", text=said["content"].strip())
+                return str(said["content"]).strip()
+        raise RefusedError(0, "maximum iterations reached")
 
     async def ask(self, run: Run, messages: list[Json], model: str) -> Json:
         """Call the model; what may pass is tried again. Return its message."""
@@ -426,43 +364,44 @@ class Gateway:
         default = self.option("model", {})
         route = {**default, "model": default.get("default"), **routes.get(model, {})}
         body: Json = {"model": route["model"], "messages": messages, "stream": True,
-                      "stream_options": {"include_usage": True}}  # fmt: skip
+                      "stream_options": {"include_usage": True},
+                      "max_tokens": default.get("max_tokens", 4096)}  # fmt: skip
         if "terminal" in self.option("platform_toolsets.api_server", []):
             body["tools"] = [{"type": "function", "function": TERMINAL}]
-        if default.get("max_tokens"):
-            body["max_tokens"] = default["max_tokens"]
-        for attempt in range(TRIES):
+        kept = ""
+        for attempt in range(1, TRIES + 1):
             said: Json = {"role": "assistant", "content": ""}
             try:
                 async for told in completion(route["base_url"], route["api_key"], body):
                     self.hear(run, said, told)
                 if "finish_reason" not in said:
-                    raise ModelError("Connection error.")
-            except ModelError as error:
+                    raise RefusedError(0, "Connection error.")
+            except RefusedError as error:
                 again = error.status in {0, 408, 429} or error.status >= 500
                 self.call_hooks("api_request_error", run, status_code=error.status,
-                                retry_count=attempt, retryable=again, reason=str(error))  # fmt: skip
-                if not again or attempt == TRIES - 1:
+                                retry_count=attempt - 1, retryable=again)  # fmt: skip
+                if not again or attempt == TRIES:
                     raise
+                kept += said["content"].strip()
+                if kept:
+                    cut = {"role": "assistant", "content": kept}
+                    body["messages"] = [*messages, cut, {"role": "user", "content": GO_ON}]
                 await asyncio.sleep(TRY_AGAIN_S)
                 continue
-            usage, finish = said.pop("usage", {}), said.pop("finish_reason")
-            for name, value in usage.items():
+            told = {name: said.pop(name, None) for name in ("usage", "model", "finish_reason")}
+            for name, value in (told["usage"] or {}).items():
                 run.usage[name] += value
-            self.call_hooks("post_api_request", run, model=route["model"], provider="custom",
-                            response_model=said.pop("model", None), finish_reason=finish,
-                            usage=usage)  # fmt: skip
+            self.call_hooks("post_api_request", run, **told, provider="custom")
+            said["content"] = kept + said["content"]
             return said
         raise AssertionError
 
     def hear(self, run: Run, said: Json, told: Json) -> None:
         """Take one piece of the model's stream."""
         said["model"] = told.get("model")
-        if isinstance(usage := told.get("usage"), dict):
-            pairs = (("input", "prompt"), ("output", "completion"), ("total", "total"))
-            said["usage"] = {
-                f"{ours}_tokens": int(usage.get(f"{its}_tokens", 0)) for ours, its in pairs
-            }
+        if usage := told.get("usage"):
+            names = (("input", "prompt"), ("output", "completion"), ("total", "total"))
+            said["usage"] = {f"{n}_tokens": usage.get(f"{its}_tokens", 0) for n, its in names}
         for choice in told.get("choices") or []:
             delta = choice.get("delta") or {}
             if self.is_new and delta.get("reasoning_content"):
@@ -474,8 +413,8 @@ class Gateway:
             for piece in delta.get("tool_calls") or []:
                 calls = said.setdefault("tool_calls", [])
                 if piece["index"] >= len(calls):
-                    new = {"id": piece["id"], "type": "function"}
-                    calls.append({**new, "function": {"name": "", "arguments": ""}})
+                    empty = {"name": "", "arguments": ""}
+                    calls.append({"id": piece["id"], "type": "function", "function": empty})
                 for name, value in piece.get("function", {}).items():
                     calls[piece["index"]]["function"][name] += value
             if choice.get("finish_reason"):
@@ -484,75 +423,66 @@ class Gateway:
     async def use(self, run: Run, call: Json) -> str:
         """Use a tool; return the result as the model reads it."""
         tool, began = call["function"]["name"], time.monotonic()
-        with contextlib.suppress(ValueError):
-            args = json.loads(call["function"]["arguments"])
         if tool != "terminal":
             return f"Tool '{tool}' does not exist. Available tools: terminal"
+        args = json.loads(call["function"]["arguments"])
         command = str(args.get("command", ""))
-        run.emit("tool.started", tool=tool, preview=command[:80])
         named = {"tool_name": tool, "args": args, "tool_call_id": call["id"]}
+        run.emit("tool.started", tool=tool, preview=command[:80])
         self.call_hooks("pre_tool_call", run, **named)
-        result: Json = {"output": "", "exit_code": -1, "error": "interrupted"}
+        result: Json = {"output": "", "exit_code": -1, "error": "BLOCKED", "status": "blocked"}
         try:
-            blocked = await self.question(run, command)
-            if blocked:
-                result |= {"error": blocked, "status": "blocked"}
-            else:
-                result |= await shell(command)
+            result["error"] = await self.blocked(run, command)
+            if not result["error"]:
+                result = {"output": "[Command interrupted]", "exit_code": 130, "error": None}
+                result = await shell(command)
         finally:
-            seconds, failed = time.monotonic() - began, bool(result["error"] or result["exit_code"])
-            text, run.after_tool = json.dumps(result), True
-            self.call_hooks(
-                "post_tool_call", run, **named, result=text, duration_ms=int(seconds * 1000),
-                status="error" if failed else "ok", error_message=result["error"],
-            )  # fmt: skip
+            seconds, why = time.monotonic() - began, result["error"]
+            run.after_tool = True
+            self.call_hooks("post_tool_call", run, **named, duration_ms=int(seconds * 1000),
+                            result=json.dumps(result), status="error" if why else "ok",
+                            error_message=why)  # fmt: skip
+            failed = bool(why or result["exit_code"])
             run.emit("tool.completed", tool=tool, duration=round(seconds, 3), error=failed)
-        return text
+        return json.dumps(result)
 
-    async def question(self, run: Run, command: str) -> str:
-        """Ask where a command is dangerous; return why it is blocked, empty when it is not."""
-        for pattern, name in FORBIDDEN:
-            if re.search(pattern, command, re.DOTALL):
-                return (
-                    f"BLOCKED (hardline): {name}. This command is on the unconditional blocklist."
-                )
+    async def blocked(self, run: Run, command: str) -> str:
+        """Say why a command must not run, empty where it may; ask where it is dangerous."""
+        name = next((n for p, n in FORBIDDEN if re.search(p, command, re.DOTALL)), "")
+        if name:
+            return f"BLOCKED (hardline): {name}. This command is on the unconditional blocklist."
         name = next((n for p, n in DANGEROUS if re.search(p, command, re.DOTALL)), "")
         if not name or name in self.allowed:
             return ""
-        run.question = asyncio.get_running_loop().create_future()
-        run.question_id = uuid.uuid4().hex
+        run.question, run.question_id = asyncio.Future(), uuid.uuid4().hex
         named = {"request_id": run.question_id} if self.is_new else {}
         self.set_status(run, "waiting_for_approval", last_event="approval.request")
         run.emit("approval.request", command=command, description=name, pattern_key=name,
                  pattern_keys=[name], allow_permanent=True, choices=CHOICES, **named)  # fmt: skip
-        why = "denied by user"
+        choice, why = "deny", "denied by user"
         try:
             choice = await asyncio.wait_for(run.question, self.option("approvals.timeout", 60))
         except TimeoutError:
-            choice, why = "deny", "timed out without user response"
+            why = "timed out without user response"
             self.set_status(run, "running")
         if choice in {"session", "always"}:
             self.allowed.add(name)
-        told = f"BLOCKED: Action {why}. The user has NOT consented to this action."
+        told = f"BLOCKED: Command {why}. The user has NOT consented to this action."
         return told if choice == "deny" else ""
-
-
-# --- bytes ---------------------------------------------------------------------------------------
 
 
 async def shell(command: str) -> Json:
     """Run a command in a group of its own, which ends with it or with us."""
-    secret = ("API_SERVER_", "ALLEGRO_")
+    pipe, no = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
-        "/bin/sh", "-c", command, cwd=os.environ.get("HOME", "/"), stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
-        env={n: v for n, v in os.environ.items() if not n.startswith(secret)},
+        "/bin/sh", "-c", command, cwd=os.environ.get("HOME", "/"), start_new_session=True,
+        stdin=no, stdout=pipe, stderr=asyncio.subprocess.STDOUT,
+        env={n: v for n, v in os.environ.items() if not n.startswith("API_SERVER_")},
     )  # fmt: skip
     try:
         output, _ = await asyncio.wait_for(process.communicate(), COMMAND_S)
     except TimeoutError:
-        told = f"Command timed out after {COMMAND_S:g} s"
-        return {"output": "", "exit_code": 124, "error": told}
+        return {"output": "", "exit_code": 124, "error": f"timed out after {COMMAND_S:g} s"}
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -561,53 +491,40 @@ async def shell(command: str) -> Json:
 
 
 async def completion(base: str, key: str, body: Json) -> AsyncIterator[Json]:
-    """Yield the chunks of a streamed chat completion. Raises ModelError."""
-    address, raw = urlsplit(base), json.dumps(body).encode()
-    headers = {"Host": address.netloc, "Authorization": f"Bearer {key}", "Connection": "close",
-               "Content-Type": "application/json", "Content-Length": str(len(raw))}  # fmt: skip
-    fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    writer = None
+    """Yield the chunks of a streamed chat completion. Raises RefusedError."""
+    address, raw, writer = urlsplit(base), json.dumps(body).encode(), None
+    fields = {"Host": address.netloc, "Authorization": f"Bearer {key}", "Connection": "close",
+              "Content-Type": "application/json", "Content-Length": str(len(raw))}  # fmt: skip
     try:
         reader, writer = await asyncio.open_connection(address.hostname, address.port or 80)
-        first = f"POST {address.path}/chat/completions HTTP/1.1\r\n{fields}\r\n"
-        writer.write(first.encode() + raw)
+        writer.write(head(f"POST {address.path}/chat/completions HTTP/1.1", fields) + raw)
         status = int((await reader.readline()).split()[1])
         chunked = "chunked" in (await read_headers(reader)).get("transfer-encoding", "")
         if status != 200:
             told = b"".join([line async for line in lines(reader, chunked=chunked)])
-            raise ModelError(f"HTTP {status}: {words_of(told)}", status)
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                told = json.loads(told)["error"]["message"].encode()
+            raise RefusedError(status, f"HTTP {status}: {told[:300].decode('utf-8', 'replace')}")
         async for line in lines(reader, chunked=chunked):
             if line.startswith(b"data:") and line[5:].strip() != b"[DONE]":
                 yield json.loads(line[5:])
     except (OSError, EOFError, ValueError, IndexError) as error:
-        raise ModelError("Connection error.") from error
+        raise RefusedError(0, "Connection error.") from error
     finally:
         if writer is not None:
             writer.close()
 
 
-def words_of(raw: bytes) -> str:
-    try:
-        return str(json.loads(raw)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return raw.decode("utf-8", "replace")[:300]
-
-
 async def lines(reader: asyncio.StreamReader, *, chunked: bool) -> AsyncIterator[bytes]:
     """Yield the lines of a body that ends with its last chunk, or with the connection."""
-    rest = b""
-    while True:
-        if chunked:
-            size = int(await reader.readline(), 16)
-            piece = (await reader.readexactly(size + 2))[:-2]
-        else:
-            piece = await reader.read(65_536)
+    piece, rest = b"first", b""
+    while piece:
+        size = int(await reader.readline(), 16) + 2 if chunked else 0
+        piece = (await reader.readexactly(size))[:-2] if chunked else await reader.read(65_536)
         *whole, rest = (rest + piece).split(b"\n")
         for line in whole:
             yield line
-        if not piece:
-            yield rest
-            return
+    yield rest
 
 
 async def read_headers(reader: asyncio.StreamReader) -> dict[str, str]:
@@ -624,27 +541,26 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
     if len(first) != 3:
         return None
     headers = await read_headers(reader)
-    size = int(headers.get("content-length", "0"))
-    if size > MAX_BODY:
-        raise ValueError("too large")
+    size = min(int(headers.get("content-length", "0")), MAX_BODY)
     return Request(first[0], first[1].partition("?")[0], headers, await reader.readexactly(size))
 
 
-def head(status: int, headers: dict[str, str]) -> bytes:
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {status} Told\r\n{lines}\r\n".encode()
+def head(first: int | str, headers: dict[str, str]) -> bytes:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    line = first if isinstance(first, str) else f"HTTP/1.1 {first} Told"
+    return f"{line}\r\n{fields}\r\n".encode()
 
 
-def chunk(piece: bytes) -> bytes:
-    return f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
+def chunk(piece: str) -> bytes:
+    raw = piece.encode()
+    return f"{len(raw):x}\r\n".encode() + raw + b"\r\n"
 
 
 async def run_gateway() -> int:
     gateway = Gateway(Path(os.environ["HERMES_HOME"]))
     gateway.load()
-    host = os.environ.get("API_SERVER_HOST", "127.0.0.1")
-    port = int(os.environ.get("API_SERVER_PORT", "8642"))
-    server = await asyncio.start_server(gateway.serve, host, port)
+    host, port = os.environ.get("API_SERVER_HOST"), os.environ.get("API_SERVER_PORT", "8642")
+    server = await asyncio.start_server(gateway.serve, host or "127.0.0.1", int(port))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
@@ -658,10 +574,10 @@ async def run_gateway() -> int:
 
 def main() -> int:
     """`hermes gateway run`, the one command there is."""
-    if sys.argv[1:] != ["gateway", "run"]:
-        sys.stderr.write("this stand-in knows `hermes gateway run` only\n")
-        return 2
-    return asyncio.run(run_gateway())
+    if sys.argv[1:] == ["gateway", "run"]:
+        return asyncio.run(run_gateway())
+    sys.stderr.write("this stand-in knows `hermes gateway run` only\n")
+    return 2
 
 
 if __name__ == "__main__":
