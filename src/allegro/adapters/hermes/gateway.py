@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -47,6 +48,7 @@ from allegro.core.settings import HermesSettings
 WATCH_S = 2.0
 EXIT_S = 5.0
 LAST_WORDS_S = 0.01
+HOLD_S = 0.02
 MAX_STDERR = 4_000
 
 
@@ -196,10 +198,11 @@ class HermesGateway:
         self._folder = folder
         self._settings = settings
         self._queue: asyncio.Queue[AgentEvent] = asyncio.Queue()
+        self._held: list[tuple[AgentEvent, float]] = []
         self._stderr = b""
         self._tasks: list[asyncio.Task[None]] = []
         self._over_memory = False
-        self.telemetry = Telemetry(folder / "telemetry", self._queue.put_nowait)
+        self.telemetry = Telemetry(folder / "telemetry", self._hold)
         self.process: asyncio.subprocess.Process | None = None
         self.wire: HermesWire | None = None
 
@@ -233,6 +236,7 @@ class HermesGateway:
 
     async def begin(self, run: Run) -> str:
         assert self.wire is not None
+        self._release(math.inf)
         while not self._queue.empty():
             self._queue.get_nowait()
         body = {
@@ -254,6 +258,7 @@ class HermesGateway:
                 event = await self._queue.get()
                 if isinstance(event, Ended):
                     await asyncio.sleep(LAST_WORDS_S)  # datagrams sent before the end
+                    self._release(math.inf)
                     while not self._queue.empty():
                         late = self._queue.get_nowait()
                         if not isinstance(late, Ended | Gap):
@@ -271,10 +276,21 @@ class HermesGateway:
 
     async def _stream(self, run: str) -> None:
         assert self.wire is not None
-        async for event in self.wire.events(run):
+        async for event, at_s in self.wire.stamped(run):
+            self.telemetry.read()
+            self._release(at_s)
             told_better = self.telemetry.hello.is_set()
             if not (told_better and isinstance(event, ToolBegan | ToolEnded)):
                 self._queue.put_nowait(event)
+
+    def _hold(self, event: AgentEvent, at_s: float) -> None:
+        """Keep what a datagram told until the stream, which is slower, told what was before."""
+        self._held.append((event, at_s))
+        asyncio.get_running_loop().call_later(HOLD_S, self._release, at_s)
+
+    def _release(self, until_s: float) -> None:
+        while self._held and self._held[0][1] <= until_s:
+            self._queue.put_nowait(self._held.pop(0)[0])
 
     async def answer(self, run: str, choice: str) -> None:
         assert self.wire is not None

@@ -51,9 +51,21 @@ def teller(door: socket.socket, hook: str, fields: tuple[str, ...]) -> Any:
         if task is not None and session is not None and str(task) != str(session):
             return  # an agent within the agent, such as a background review
         fact = {name: short(told.get(name)) for name in fields}
+        if "result" in fields:
+            fact["exit_code"] = exit_code(told.get("result"))
         send(door, {"hook": hook, "session": str(session or ""), "at_s": time.time(), **fact})  # noqa: TID251 (in Hermes)
 
     return tell
+
+
+def exit_code(result: Any) -> int | None:
+    """Return the exit code in a result (Hermes tells a command that failed as ok), None without."""
+    try:
+        told = json.loads(result)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    code = told.get("exit_code") if isinstance(told, dict) else None
+    return code if isinstance(code, int) else None
 
 
 def short(value: Any) -> Any:

@@ -25,9 +25,12 @@ _SCM_CREDENTIALS = getattr(socket, "SCM_CREDENTIALS", 2)
 
 
 class Telemetry:
-    """One gateway's datagram socket. `tell` gets each event; `forged` counts what was dropped."""
+    """One gateway's datagram socket. `forged` counts what was dropped.
 
-    def __init__(self, path: Path, tell: Callable[[AgentEvent], None]) -> None:
+    `tell` gets each event and when the agent told it, by the clock its stream is stamped with.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[AgentEvent, float], None]) -> None:
         self._path = path
         self._tell = tell
         self._sender: int | None = None
@@ -45,7 +48,7 @@ class Telemetry:
         door.bind(str(self._path))
         self._path.chmod(0o666)
         self._door = door
-        asyncio.get_running_loop().add_reader(door.fileno(), self._read)
+        asyncio.get_running_loop().add_reader(door.fileno(), self.read)
 
     def close(self) -> None:
         if self._door is not None:
@@ -54,7 +57,8 @@ class Telemetry:
             self._door = None
         self._path.unlink(missing_ok=True)
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Take all that has come."""
         while self._door is not None:
             try:
                 raw, ancillary, _, _ = self._door.recvmsg(MAX_DATAGRAM, 256)
@@ -84,7 +88,8 @@ class Telemetry:
             self.hello.set()
         event = event_of(fact)
         if event is not None:
-            self._tell(event)
+            at_s = fact.get("at_s")
+            self._tell(event, at_s if isinstance(at_s, int | float) else 0.0)
 
 
 def event_of(fact: dict[str, Any]) -> AgentEvent | None:
@@ -96,7 +101,7 @@ def event_of(fact: dict[str, Any]) -> AgentEvent | None:
         case "post_tool_call":
             ms = fact.get("duration_ms")
             words = {"result": fact.get("result"), "error": fact.get("error_message")}
-            ok = fact.get("status") == "ok"
+            ok = fact.get("status") == "ok" and not fact.get("exit_code")
             return ToolEnded(
                 tool, call, ok, float(ms) if isinstance(ms, int | float) else None, words
             )

@@ -45,7 +45,6 @@ class Capabilities(msgspec.Struct, frozen=True):
 
     version: str
     is_idempotent: bool
-    names_requests: bool
 
 
 class HermesWire:
@@ -57,7 +56,7 @@ class HermesWire:
         self._session = aiohttp.ClientSession(
             connector=connector, headers={"Authorization": f"Bearer {key}"}, read_bufsize=1 << 20
         )
-        self.capabilities = Capabilities("", False, False)
+        self.capabilities = Capabilities("", False)
 
     async def close(self) -> None:
         await self._session.close()
@@ -69,19 +68,16 @@ class HermesWire:
         except EdgeError:
             return False
         version = str(told.get("version", ""))
-        self.capabilities = Capabilities(version[:40], False, False)
+        self.capabilities = Capabilities(version[:40], False)
         return True
 
     async def learn(self) -> Capabilities:
         """Ask which wire this is."""
         told = await self._call("GET", "/v1/capabilities")
         features = told.get("features", {})
-        features = features if isinstance(features, dict) else {}
-        self.capabilities = Capabilities(
-            self.capabilities.version,
-            bool(features.get("run_idempotency") or features.get("runs_idempotency")),
-            bool(features.get("approval_request_id") or features.get("run_approval_request_id")),
-        )
+        once = features.get("runs_idempotency") if isinstance(features, dict) else None
+        is_idempotent = once.get("supported") is True if isinstance(once, dict) else once is True
+        self.capabilities = Capabilities(self.capabilities.version, is_idempotent)
         return self.capabilities
 
     async def toolsets(self) -> list[str]:
@@ -133,18 +129,24 @@ class HermesWire:
 
     async def events(self, run: str) -> AsyncIterator[AgentEvent]:
         """Yield what the stream tells, to its end; where it breaks, a Gap and then the end."""
+        async for event, _ in self.stamped(run):
+            yield event
+
+    async def stamped(self, run: str) -> AsyncIterator[tuple[AgentEvent, float]]:
+        """Yield the same, each with Hermes' own time of it; 0 where Hermes told none."""
         try:
             async for frame in self._frames(run):
                 event = event_of(frame)
                 if event is not None:
-                    yield event
+                    at_s = frame.get("timestamp")
+                    yield event, at_s if isinstance(at_s, int | float) else 0.0
                 if isinstance(event, Ended):
                     return
             reason = "the stream ended without an end"
         except EdgeError as error:
             reason = str(error)
-        yield Gap(reason[:200])
-        yield await self._polled(run)
+        yield Gap(reason[:200]), 0.0
+        yield await self._polled(run), 0.0
 
     async def _polled(self, run: str) -> Ended:
         """Ask until the run is over. A run that is not known any more is lost."""
