@@ -428,8 +428,8 @@ class Gateway:
         args = json.loads(call["function"]["arguments"])
         command = str(args.get("command", ""))
         named = {"tool_name": tool, "args": args, "tool_call_id": call["id"]}
-        run.emit("tool.started", tool=tool, preview=command[:80])
         self.call_hooks("pre_tool_call", run, **named)
+        run.emit("tool.started", tool=tool, preview=command[:80])
         result: Json = {"output": "", "exit_code": -1, "error": "BLOCKED", "status": "blocked"}
         try:
             result["error"] = await self.blocked(run, command)

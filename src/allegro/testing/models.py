@@ -45,7 +45,7 @@ class ModelStub:
         self.requests: list[dict[str, Any]] = []
         self.sent: list[tuple[str, float]] = []
         self._refused: Counter[str] = Counter()
-        self._runner: web.AppRunner | None = None
+        self._runners: list[web.AppRunner] = []
 
     async def start(self, port: int = 0) -> int:
         """Listen on loopback; return the port."""
@@ -68,13 +68,14 @@ class ModelStub:
                 web.get("/_sim/sent", self._told_sent),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-        await self._runner.setup()
-        return self._runner
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        self._runners.append(runner)
+        await runner.setup()
+        return runner
 
     async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        for runner in self._runners:
+            await runner.cleanup()
 
     def _allowed(self, request: web.Request) -> bool:
         return not self.key or request.headers.get("Authorization") == f"Bearer {self.key}"

@@ -1,0 +1,178 @@
+"""Where the contract runs: a stand-in on either wire, or the real Hermes Agent.
+
+Only this module knows which it is. A place has a model provider of its own and starts gateways as
+the lane does, in the sandbox where there is one; where there is none, without tools.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+import msgspec
+
+from allegro.adapters.hermes.existing import ExistingHermes
+from allegro.adapters.hermes.gateway import Doors, HermesGateway, HermesHost
+from allegro.adapters.hermes.home import Template, home_files
+from allegro.adapters.hermes.sandbox import find_sandbox
+from allegro.adapters.hermes.wire import HermesWire
+from allegro.core.errors import EdgeError
+from allegro.core.ports import AgentGateway, GatewaySpec, Run
+from allegro.core.session_actions import Turn
+from allegro.core.sessions import AgentEvent, Ended
+from allegro.core.settings import HermesSettings
+from allegro.testing.agents import make_stand_in
+from allegro.testing.models import ModelStub
+
+STAND_INS = ("0.19", "new")
+MODELS = ("stub", "other")
+TOKEN = "one-session"
+RUN_S = 30.0
+NO_REAL_AGENT = "no real Hermes Agent: make test installs it, or set ALLEGRO_HERMES_PYTHON"
+T = TypeVar("T")
+Told = Callable[[str, AgentEvent], Awaitable[None]]
+
+
+def real_python() -> Path | None:
+    """Return the interpreter of the real Hermes, None where it is not installed."""
+    own = Path(__file__).parents[3] / ".hermes"
+    if (own / ".ready").exists():
+        return own / "bin" / "python"
+    named = os.environ.get("ALLEGRO_HERMES_PYTHON")
+    return Path(named) if named else None
+
+
+class Place:
+    """One Hermes with its model provider."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.folder = folder
+        self.is_real, self.is_new = kind == "real", kind == "new"
+        real = real_python()
+        if self.is_real and real is not None:
+            self.python = real
+        else:
+            self.python = make_stand_in(folder / "hermes", wire=kind)
+        self.sandbox = find_sandbox("auto")
+        self.settings = HermesSettings(gateways=2, question_timeout_s=60, start_s=30.0)
+        self.model = ModelStub(MODELS, TOKEN)
+        self.model_port = 0
+
+    async def open(self) -> None:
+        self.model_port = await self.model.start()
+        await self.model.start_unix(self.folder / "models")
+
+    async def close(self) -> None:
+        await self.model.stop()
+
+    async def start(self) -> HermesGateway:
+        """Start a gateway of its own; with the terminal where a sandbox holds it."""
+        doors = Doors(models=self.folder / "models", connect=None)
+        host = HermesHost(
+            self.settings, self.python, self.folder, doors, self.sandbox,
+            lambda: secrets.token_hex(32), max_tokens=4096,
+        )  # fmt: skip
+        tools = ("terminal",) if self.sandbox.holds else ()
+        return await host.start(GatewaySpec(TOKEN, tools, MODELS, network=False))
+
+    @contextlib.asynccontextmanager
+    async def existing(self, home: Path) -> AsyncIterator[tuple[ExistingHermes, HermesWire]]:
+        """Run a Hermes that is not ours: no sandbox, no tools, an address and a key."""
+        template = Template(TOKEN, (), MODELS, 60, 128_000, 4096, self.model_port)
+        for file in home_files(template):
+            path = home / ".hermes" / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.content)
+        port, key = free_port(), secrets.token_hex(32)
+        begin = (
+            "import sys; sys.argv = ['hermes', 'gateway', 'run']; from hermes_cli.main import main"
+        )
+        process = await asyncio.create_subprocess_exec(
+            str(self.python), "-I", "-c", f"{begin}; sys.exit(main())",
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "HERMES_HOME": f"{home}/.hermes",
+                 "API_SERVER_ENABLED": "true", "API_SERVER_KEY": key,
+                 "API_SERVER_HOST": "127.0.0.1", "API_SERVER_PORT": str(port)},
+        )  # fmt: skip
+        url = f"http://127.0.0.1:{port}"
+        wire = HermesWire(url, key)
+        try:
+            for _ in range(300):
+                if await wire.is_up():
+                    break
+                await asyncio.sleep(0.1)
+            yield ExistingHermes(msgspec.structs.replace(self.settings, url=url), lambda: key), wire
+        finally:
+            await wire.close()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def asked(self, text: str) -> list[dict[str, object]]:
+        """Return the model calls whose messages hold this text."""
+        return [one for one in self.model.requests if text in str(one["messages"])]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def new_run(prompt: str, model: str = "stub", history: tuple[Turn, ...] = ()) -> Run:
+    return Run(secrets.token_hex(8), prompt, "", history, model)
+
+
+async def carry_out(gateway: AgentGateway, run: Run, told: Told | None = None) -> list[AgentEvent]:
+    """Begin a run and return all it tells; `told` hears each event with the run's id."""
+    return await follow(gateway, await gateway.begin(run), told)
+
+
+async def follow(gateway: AgentGateway, run: str, told: Told | None = None) -> list[AgentEvent]:
+    events = []
+    async with asyncio.timeout(RUN_S):
+        async for event in gateway.events(run):
+            events.append(event)
+            if told is not None:
+                await told(run, event)
+    return events
+
+
+def end_of(events: list[AgentEvent]) -> Ended:
+    """Return the end; there is one, and nothing after it."""
+    ends = [event for event in events if isinstance(event, Ended)]
+    assert len(ends) == 1
+    assert events[-1] is ends[0]
+    return ends[0]
+
+
+def all_of(events: list[AgentEvent], kind: type[T]) -> list[T]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+async def steal_stream(gateway: HermesGateway, run: str) -> None:
+    """Read a run's stream up to its first event as another reader would, and go away."""
+    connector = aiohttp.UnixConnector(path=str(gateway._folder / "api.sock"))
+    assert gateway.wire is not None
+    headers = gateway.wire._session.headers
+    async with (
+        aiohttp.ClientSession(connector=connector, headers=headers) as session,
+        session.get(f"http://hermes/v1/runs/{run}/events") as response,
+    ):
+        await response.content.readline()
+
+
+async def refused(call: Awaitable[object]) -> EdgeError:
+    """Return the refusal that a call must end with."""
+    try:
+        await call
+    except EdgeError as error:
+        return error
+    raise AssertionError("it was not refused")
