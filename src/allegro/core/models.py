@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import email.utils
 import enum
 import math
@@ -42,10 +43,8 @@ _COOL_S = {
 PROBED = frozenset({Trouble.DEAD_KEY, Trouble.UNKNOWN_MODEL, Trouble.QUOTA})
 _MAX_TOLD_S = {Trouble.QUOTA: 86_400.0, Trouble.OVERLOAD: 300.0}
 _QUOTA = re.compile(
-    r"\b(quota|credits?|billing|spend(ing)? limit|insufficient balance)\b", re.IGNORECASE
-)
-_NO_MODEL = re.compile(
-    r"not[ _]found|does not exist|unknown|invalid|no such|not a valid", re.IGNORECASE
+    r"(?<![a-z])(quota|credits?|billing|spend(ing)? limit|insufficient[_ ]balance)(?![a-z])",
+    re.IGNORECASE,
 )
 _NO_MODEL_CODES = frozenset({"model_not_found", "unknown_model", "invalid_model", "no_such_model"})
 _SECONDS = re.compile(
@@ -76,30 +75,41 @@ def classify(status: int, told: str, model: str = "") -> Trouble:
 
 
 def _error_of(told: str) -> Mapping[str, Any]:
+    """Return the error object of a refusal; empty where it has none that can be read."""
     try:
-        body = msgspec.json.decode(told.encode(), type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeEncodeError):
+        body = msgspec.json.decode(told.encode("utf-8", "replace"))
+    except (msgspec.DecodeError, RecursionError, ValueError):
         return {}
-    error = body.get("error")
-    return error if isinstance(error, Mapping) else body
+    if isinstance(body, list) and body:
+        body = body[0]
+    error = body.get("error", body) if isinstance(body, Mapping) else {}
+    return error if isinstance(error, Mapping) else {"message": error}
 
 
 def _code_and_message(told: str) -> str:
     error = _error_of(told)
-    return " ".join(str(error.get(name) or "") for name in ("code", "type", "message")) or told
+    parts = [str(error.get(name) or "") for name in ("code", "type", "message")]
+    return " ".join(filter(None, parts)) or told
 
 
 def _names_no_model(told: str, model: str) -> bool:
     """Whether a refusal is about the model itself: by its code, or in words right at its name."""
     error = _error_of(told)
-    if {error.get("code"), error.get("type")} & _NO_MODEL_CODES:
+    codes = {code for code in (error.get("code"), error.get("type")) if isinstance(code, str)}
+    if codes & _NO_MODEL_CODES:
         return True
-    message = str(error.get("message") or told)
-    at = message.find(model) if model else -1
-    if at < 0 or "model" not in message[max(0, at - 24) : at].lower():
+    if not model:
         return False
-    around = message[max(0, at - 48) : at + len(model) + 32]
-    return bool(_NO_MODEL.search(around))
+    message, name, quote = str(error.get("message") or told), re.escape(model), "[`'\": ]{0,4}"
+    says = (
+        rf"(unknown|invalid|no such|unsupported) model{quote}{name}(?![\w.-])",
+        (
+            rf"\bmodel{quote}{name}{quote}(is |was |does |could )?not (be )?"
+            r"(found|exist|valid|available|supported|known|recogni[sz]ed)"
+        ),
+        rf"(?<![\w.-]){name}{quote}is (not an? (valid|known|supported)|an? (unknown|invalid)) model",
+    )
+    return any(re.search(pattern, message, re.IGNORECASE) for pattern in says)
 
 
 def retry_after_s(trouble: Trouble, headers: Mapping[str, str], now_s: float) -> float | None:
@@ -139,7 +149,10 @@ def _told_s(text: str, now_s: float) -> float | None:
 
 def _date_s(text: str, now_s: float) -> float | None:
     try:
-        return email.utils.parsedate_to_datetime(text).timestamp() - now_s
+        date = email.utils.parsedate_to_datetime(text)
+        if date.tzinfo is None:  # HTTP's dates are GMT
+            date = date.replace(tzinfo=datetime.UTC)
+        return date.timestamp() - now_s
     except (ValueError, TypeError, OverflowError):
         return None
 
