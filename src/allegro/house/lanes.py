@@ -212,11 +212,11 @@ class Lanes:
         return [one for one in self.linked() if self._ends[one[0]][0].serves.forge]
 
     def serving_sessions(self, busy: Callable[[str], int]) -> list[tuple[str, str, LaneLink]]:
-        """Return the linked lanes with room for a session; one beside the house comes last."""
-        found = [
-            one for one in self.linked() if busy(one[0]) < self._ends[one[0]][0].serves.sessions
-        ]
-        return sorted(found, key=lambda one: self._ends[one[0]][0].serves.local)
+        """Return the linked lanes with room for a session; the house's own where no other is."""
+        able = [(one, self._ends[one[0]][0].serves) for one in self.linked()]
+        able = [(one, serves) for one, serves in able if serves.sessions > 0]
+        away = [(one, serves) for one, serves in able if not serves.local]
+        return [one for one, serves in away or able if busy(one[0]) < serves.sessions]
 
     def is_home(self, lane: str) -> bool:
         """Whether this lane is linked and all it has told is archived."""

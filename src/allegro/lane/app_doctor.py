@@ -80,9 +80,13 @@ def _hermes(settings: LaneSettings, files: LaneFiles) -> Fact:
                 mend="allegro hermes install --config lane.toml")  # fmt: skip
 
 
+def _secret(name: str) -> str:
+    return read_secret(Path(name).expanduser())
+
+
 async def _existing(settings: LaneSettings) -> list[Fact]:
     try:
-        key = read_secret(Path(settings.hermes.key_file).expanduser())
+        key = _secret(settings.hermes.key_file)
     except ConfigError as error:
         return [Fact("hermes", "bad", str(error), "hermes.key_file")]
     wire = HermesWire(settings.hermes.url, key)
@@ -99,7 +103,7 @@ async def _existing(settings: LaneSettings) -> list[Fact]:
 
 async def _provider(settings: LaneSettings, rung: Rung) -> Fact:
     what = f"model {rung.model} at {rung.provider}"
-    providers = HttpProviders(settings.models, lambda name: read_secret(Path(name).expanduser()))
+    providers = HttpProviders(settings.models, _secret)
     try:
         status, told = await providers.probe(rung)
     except ConfigError as error:
