@@ -1,0 +1,299 @@
+"""What a hostile model orders its tools to do from inside the sandbox comes to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from allegro.demo.stage import free_port
+
+from . import attacks
+from .agency import HERMES, Agency, marker, needs_hermes, open_agency, terminal, types
+from .attacks import PLAIN, Attack, filled, in_python
+
+pytestmark = [pytest.mark.slow, needs_hermes, pytest.mark.asyncio(loop_scope="module")]
+DISK_MB, MEMORY_MB, PROCESSES = 64, 1024, 200
+TOKEN = re.compile(r"[0-9a-f]{48}")
+
+
+class Siege:
+    """An agency under attack. `outputs` are what the plain attacks gave back, by name."""
+
+    def __init__(self, agency: Agency, places: dict[str, str]) -> None:
+        self.agency = agency
+        self.places = places
+        self.outputs: dict[str, str] = {}
+
+    def order(self, command: str) -> dict[str, object]:
+        """Return the turn of the model that orders an attack."""
+        return terminal(filled(Attack("", command), self.places))
+
+    async def yes(self, session: str) -> None:
+        """Approve whatever a session asks: what holds must hold even then."""
+        number = 1
+        while True:
+            question = await self.agency.question(session, number)
+            await self.agency.theatre.approve(question)
+            number += 1
+
+    async def run_plain(self) -> None:
+        """Play every plain attack in one session that gets a yes to every question."""
+        steps = [terminal(filled(attack, self.places)) for attack in PLAIN]
+        session = await self.agency.begin(*steps, {"say": "done"})
+        approver = asyncio.create_task(self.yes(session))
+        try:
+            result = await self.agency.result(session)
+        finally:
+            approver.cancel()
+        assert result.state == "completed", result
+        outputs = await self.agency.output_of_tools(session)
+        assert len(outputs) == len(PLAIN)
+        self.outputs = {one.name: out for one, out in zip(PLAIN, outputs, strict=True)}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def siege(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Siege]:
+    """A fleet with every listener open, after one session of all plain attacks."""
+    folder = tmp_path_factory.mktemp("attack")
+    ports = {"status_port": free_port(), "webhook_port": free_port()}
+    secret = folder / "hook.secret"
+    secret.touch(mode=0o600)
+    secret.write_text("secret of the hook\n")
+    lane = {
+        "hermes.gateways": 2, "hermes.disk_mb": DISK_MB, "hermes.memory_mb": MEMORY_MB,
+        "hermes.processes": PROCESSES, "status.listen": f"127.0.0.1:{ports['status_port']}",
+        "webhook.listen": f"127.0.0.1:{ports['webhook_port']}",
+        "webhook.secret_file": str(secret),
+    }  # fmt: skip
+    async with open_agency(folder, lane=lane) as agency:
+        await agency.ready(2)
+        stage = agency.theatre.stage
+        opened = Siege(agency, {
+            "lane": str(stage.folder / "lane"), "house": str(stage.folder / "house"),
+            "lane_config": str(stage.lane_config), "house_config": str(stage.house_config),
+            "passphrase": str(stage.passphrase_file), "runtime": str(agency.runtime()),
+            "daily_token": str(stage.folder / "daily.token"), "hermes": str(HERMES),
+            "key_file": str(folder / "provider.key"), "repository": str(HERMES.parent),
+            "link_port": str(stage.link_port), "provider_port": str(agency.port),
+            "forge_port": agency.theatre.url.rpartition(":")[2].strip("/"),
+            "disk_bytes": str(DISK_MB * 1_000_000),
+            **{name: str(port) for name, port in ports.items()},
+        })  # fmt: skip
+        assert (await agency.run({"say": "first"})).state == "completed"
+        await opened.run_plain()
+        yield opened
+
+
+@pytest.mark.parametrize("attack", PLAIN, ids=lambda attack: attack.name)
+async def test_a_tool_cannot(siege: Siege, attack: Attack) -> None:
+    assert "WON" not in siege.outputs[attack.name]
+
+
+@pytest.mark.parametrize("attack", [a for a in PLAIN if a.outside], ids=lambda attack: attack.name)
+async def test_outside_the_sandbox_one_can(siege: Siege, attack: Attack) -> None:
+    command = filled(attack, siege.places)
+    if command.startswith("echo "):  # a script: kept where nobody else writes
+        command = command.replace("/tmp/try.py", str(siege.agency.theatre.stage.folder / "try.py"))
+
+    def work() -> str:
+        done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False)
+        return done.stdout.decode("utf-8", "replace")
+
+    try:
+        assert "WON" in await asyncio.to_thread(work)
+    finally:
+        if "/dev/shm/x" in command:
+            Path("/dev/shm/x").unlink(missing_ok=True)
+
+
+async def test_settings_put_in_place_of_the_agents_own_do_not_end_its_questions(
+    siege: Siege,
+) -> None:
+    session = await siege.agency.begin(
+        siege.order(attacks.SWAP_SETTINGS), terminal("rm -rf /tmp/x; echo W''ON"), {"say": "done"}
+    )
+    asked = asyncio.create_task(siege.agency.question(session))
+    result = asyncio.create_task(siege.agency.result(session))
+    await asyncio.wait({asked, result}, return_when=asyncio.FIRST_COMPLETED)
+    if asked.done():
+        await siege.agency.reject(asked.result())
+    else:
+        asked.cancel()
+    await result
+
+    assert "WON" not in str(await siege.agency.output_of_tools(session))
+
+
+async def test_a_tool_cannot_answer_the_question_itself(siege: Siege) -> None:
+    session = await siege.agency.begin(
+        siege.order(attacks.APPROVE_ITSELF), terminal("rm -rf /tmp/x; echo W''ON"),
+        terminal("wc -c < /tmp/tried"), {"say": "done"},
+    )  # fmt: skip
+    question = await siege.agency.question(session)
+    await asyncio.sleep(1.5)
+    assert (await siege.agency.theatre.request(question["id"]))["state"] == "proposed"
+    await siege.agency.reject(question)
+
+    result = await siege.agency.result(session)
+
+    outputs = await siege.agency.output_of_tools(session)
+    assert (result.state, result.denied) == ("completed", 1)
+    assert "WON" not in outputs[1]
+    tried = re.search(r'"output": "(\d+)"', outputs[2])
+    assert tried is not None
+    assert int(tried[1]) > 20
+
+
+async def test_forged_telemetry_is_not_archived(siege: Siege) -> None:
+    word = marker("forged")
+    forge = attacks.FORGE_TELEMETRY.replace("{marker}", word)
+    session = await siege.agency.begin(siege.order(forge), {"say": "done"})
+
+    await siege.agency.result(session)
+
+    told = await siege.agency.told(session)
+    assert "sent" in (await siege.agency.output_of_tools(session))[0]
+    assert word not in str(told)
+    assert "forged" not in str(told)
+    assert len(types(told, "session.tool_ended")) == 1
+
+
+async def test_a_tool_cannot_hide_a_call_by_flooding_telemetry(siege: Siege) -> None:
+    words = [marker("hidden") for _ in range(5)]
+    session = await siege.agency.begin(
+        siege.order(attacks.FLOOD_TELEMETRY), *(terminal(f"echo {word}") for word in words),
+        {"say": "done"},
+    )  # fmt: skip
+
+    result = await siege.agency.result(session)
+
+    told = str(await siege.agency.told(session, "session.tool_"))
+    assert result.state == "completed"
+    assert [word for word in words if word not in told] == []
+
+
+async def test_the_disks_of_a_sandbox_are_bounded_and_the_lanes_does_not_grow(
+    siege: Siege,
+) -> None:
+    def size() -> int:
+        places = (siege.agency.theatre.lane_folder, siege.agency.runtime())
+        files = [one for place in places for one in place.rglob("*")]
+        return sum(one.stat().st_size for one in files if one.is_file())
+
+    before = size()
+    session = await siege.agency.begin(siege.order(attacks.FILL_DISKS), {"say": "done"})
+
+    result = await siege.agency.result(session)
+
+    outputs = str(await siege.agency.output_of_tools(session))
+    assert result.state in {"completed", "failed", "lost"}
+    assert "WON" not in outputs
+    assert size() - before < 5_000_000
+    assert (await siege.agency.run({"say": "next"})).output == "next"
+
+
+async def test_a_fork_bomb_stays_in_its_sandbox(siege: Siege) -> None:
+    await siege.agency.ready(1)
+    session = await siege.agency.begin(siege.order(attacks.FORK), {"say": "done"})
+    await siege.agency.theatre.until(lambda: len(siege.agency.processes()) > 60, "it forks")
+    most, slowest = 0, 0.0
+    for _ in range(10):
+        began_s = time.monotonic()
+        (lane,) = (await siege.agency.theatre.stage.status())["lanes"]
+        assert lane["linked"]
+        slowest = max(slowest, time.monotonic() - began_s)
+        most = max(most, len(siege.agency.processes()))
+        await asyncio.sleep(0.1)
+
+    result = await siege.agency.result(session)
+
+    assert result.state in {"completed", "failed", "lost"}
+    assert most <= PROCESSES
+    assert slowest < 2.0
+    await siege.agency.theatre.until(
+        lambda: len(siege.agency.processes()) < 20, "its processes are gone", 10
+    )
+    assert (await siege.agency.run({"say": "next"})).output == "next"
+
+
+async def test_a_fork_bomb_does_not_starve_the_session_beside_it(siege: Siege) -> None:
+    await siege.agency.ready(2)
+    bomb = await siege.agency.begin(siege.order(attacks.FORK), {"say": "done"})
+    await siege.agency.theatre.until(lambda: len(siege.agency.processes()) > 60, "it forks")
+
+    beside = await siege.agency.run(terminal("echo he''re"), {"say": "beside"})
+
+    assert (await siege.agency.bridge.get_session_summary(bomb)).state != "ended"
+    assert (beside.state, beside.output) == ("completed", "beside")
+    assert "here" in str(await siege.agency.told(beside.session_id, "session.tool_ended"))
+    await siege.agency.result(bomb)
+
+
+@pytest.mark.parametrize("how", ["ALLOCATE", "ALLOCATE_UNSEEN"])
+async def test_memory_beyond_the_limit_ends_the_session(siege: Siege, how: str) -> None:
+    session = await siege.agency.begin(siege.order(getattr(attacks, how)), {"say": "done"})
+
+    result = await siege.agency.result(session)
+
+    assert "WON" not in str(await siege.agency.output_of_tools(session))
+    assert result.state == "lost"
+    assert "memory_mb" in result.why
+
+
+async def test_nothing_of_a_sandbox_outlives_its_session(siege: Siege) -> None:
+    session = await siege.agency.begin(siege.order(attacks.OUTLIVE), terminal("sleep 0.3"))
+
+    def left() -> list[str]:
+        return [told for told in siege.agency.processes() if "86411" in told]
+
+    await siege.agency.theatre.until(left, "the process runs", 20)
+    await siege.agency.result(session)
+
+    await siege.agency.theatre.until(lambda: not left(), "it is gone", 5)
+
+
+async def test_a_model_token_ends_with_its_session(siege: Siege) -> None:
+    gate = siege.agency.runtime() / "models"
+    session = await siege.agency.begin(
+        terminal("grep -o '[0-9a-f]\\{48\\}' ~/.hermes/config.yaml | head -1; sleep 1.5"),
+        terminal("sleep 1"), {"say": "done"},
+    )  # fmt: skip
+
+    async def token_told() -> str:
+        found = TOKEN.search(str(await siege.agency.told(session, "session.tool_ended")))
+        return found[0] if found else ""
+
+    async def status(token: str) -> int:
+        connector = aiohttp.UnixConnector(path=str(gate))
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            aiohttp.ClientSession(connector=connector, headers=headers) as http,
+            http.get("http://lane/v1/models") as answer,
+        ):
+            return answer.status
+
+    token = str(await siege.agency.theatre.until(token_told, "the token is told", 20))
+    assert await status(token) == 200
+    await siege.agency.result(session)
+    assert await status(token) == 401
+    source = (
+        "import urllib.request, urllib.error\n"
+        "ask = urllib.request.Request('http://127.0.0.1:8000/v1/models', None,"
+        f" {{'Authorization': 'Bearer {token}'}})\n"
+        "print('W' 'ON', urllib.request.urlopen(ask, timeout=2).status)"
+    )
+    other = await siege.agency.run(terminal(in_python(source)), {"say": "done"})
+    outputs = await siege.agency.output_of_tools(other.session_id)
+    assert "401" in outputs[0]
+    assert "WON" not in outputs[0]
+    with contextlib.suppress(ProcessLookupError):
+        assert siege.agency.theatre.stage.lane.is_running
