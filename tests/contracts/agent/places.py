@@ -176,3 +176,25 @@ async def refused(call: Awaitable[object]) -> EdgeError:
     except EdgeError as error:
         return error
     raise AssertionError("it was not refused")
+
+
+async def lives(*, group: int = 0, words: str = "") -> bool:
+    """Say whether a process of this group, or with these words, is there and no zombie."""
+    listed = await asyncio.create_subprocess_exec(
+        "ps", "-eo", "stat=,pgid=,args=", stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await listed.communicate()
+    rows = [line.split(maxsplit=2) for line in told.decode().splitlines()]
+    return any(
+        not state.startswith("Z") and (pgid == str(group) if group else words in args)
+        for state, pgid, args in rows
+    )
+
+
+async def is_gone(*, group: int = 0, words: str = "") -> bool:
+    """Say whether it is gone within two seconds."""
+    for _ in range(40):
+        if not await lives(group=group, words=words):
+            return True
+        await asyncio.sleep(0.05)
+    return False

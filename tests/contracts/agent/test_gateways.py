@@ -17,7 +17,7 @@ from allegro.core.ports import GatewaySpec
 from allegro.core.sessions import AgentEvent, End, Gap, TextDelta
 from allegro.testing.models import play
 
-from .places import Place, all_of, carry_out, end_of, follow, new_run, refused
+from .places import Place, all_of, carry_out, end_of, follow, is_gone, new_run, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LONG = {"say": "w", "pieces": 4_000, "gap_ms": 5}
@@ -89,8 +89,7 @@ async def test_a_gateway_that_is_closed_leaves_nothing(place: Place) -> None:
     before = set(place.folder.iterdir()) - {gateway._folder}
     await gateway.close("")
     assert set(place.folder.iterdir()) == before
-    with pytest.raises(ProcessLookupError):
-        os.killpg(gateway.process.pid, 0)
+    assert await is_gone(group=gateway.process.pid)
 
 
 async def test_a_hermes_that_does_not_start_tells_why(place: Place) -> None:

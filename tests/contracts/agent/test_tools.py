@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shlex
-import subprocess
 
 import pytest
 
@@ -22,7 +21,7 @@ from allegro.core.sessions import (
 )
 from allegro.testing.models import play
 
-from .places import Place, all_of, carry_out, end_of, new_run
+from .places import Place, all_of, carry_out, end_of, is_gone, lives, new_run
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("tools")]
 DANGER = "mkdir -p /tmp/old && rm -rf /tmp/old && echo removed"
@@ -206,19 +205,10 @@ async def test_what_a_tool_left_running_ends_with_the_gateway(place: Place) -> N
     gateway = await place.start()
     mark = f"{4_000 + os.getpid() / 1e6:f}"
     try:
-        left = f"setsid sleep {mark} >/dev/null 2>&1 </dev/null & echo left"
+        left = f"eval 'setsid sleep {mark} >/dev/null 2>&1 </dev/null &'; echo left"
         events = await carry_out(gateway, new_run(shell(left)))
-        assert all_of(events, ToolEnded)
+        assert [output_of(one) for one in all_of(events, ToolEnded)] == ["left"]
+        assert await lives(words=f"sleep {mark}")
     finally:
         await gateway.close("")
-    for _ in range(40):
-        if not running(mark):
-            break
-        await asyncio.sleep(0.05)
-    assert not running(mark)
-
-
-def running(mark: str) -> bool:
-    """Say whether a process of this machine has the mark on its command line."""
-    told = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return any(line.startswith("sleep") and mark in line for line in told.splitlines())
+    assert await is_gone(words=f"sleep {mark}")
