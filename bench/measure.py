@@ -23,6 +23,11 @@ def lag_ms(lags_ns: Sequence[int]) -> Lag:
     return {"p50": at(0.5), "p95": at(0.95), "p99": at(0.99), "max": ordered[-1] / 1e6}
 
 
+def lag_of(lags: Sequence[float]) -> Lag:
+    """Return the same of lags that are in milliseconds already; zeros where there are none."""
+    return lag_ms([int(lag * 1e6) for lag in lags] or [0])
+
+
 def median_of(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return the median of each figure over several rounds."""
     return {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}

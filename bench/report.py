@@ -43,6 +43,26 @@ def targets(found: Found) -> list[Target]:
         out.append(Target("backlog of 1 M home", 10, "s", found["catchup"]["large"]["took_s"]))
     if "programs" in found:
         out += _program_targets(found["programs"])
+    if "sessions" in found:
+        out += _session_targets(found["sessions"])
+    return out
+
+
+def _session_targets(told: Found) -> list[Target]:
+    out = [
+        Target(f"agent {what} to archive, p99, alone", 25, "ms", told["alone"][what]["p99"])
+        for what in ("text", "tools")
+    ]
+    out.append(
+        Target("agent text to archive, p99, another starts", 60, "ms",
+               told["starting"]["text"]["p99"])
+    )  # fmt: skip
+    out.append(Target("model proxy, median added", 2, "ms", told["proxy_ms"]["overhead"]))
+    if "hundred" in told:
+        done = told["hundred"]["completed"]
+        out.append(Target("sessions whole of 100", 100, "", done, at_least=True))
+        grown = told["hundred"]["rss_mb_after"] - told["hundred"]["rss_mb_before"]
+        out.append(Target("lane memory grown by 100 sessions", 10, "MB", grown))
     return out
 
 
@@ -69,6 +89,7 @@ def show(found: Found, console: Console) -> None:
     _lag(found, table)
     _flow(found, table)
     _programs(found, table)
+    _sessions(found, table)
     table.add_section()
     for target in found["targets"]:
         sign = "≥" if target["at_least"] else "≤"
@@ -142,3 +163,26 @@ def _spread(one: dict[str, float]) -> str:
 def _figure(value: float, unit: str) -> str:
     number = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
     return f"{number} {unit}".strip()
+
+
+def _sessions(found: Found, table: Table) -> None:
+    told = found.get("sessions")
+    if told is None:
+        return
+    table.add_section()
+    bare = told["bare"]["text"]
+    for name, what in (("alone", "text"), ("alone", "tools"), ("two", "text"), ("two", "tools"),
+                       ("starting", "text")):  # fmt: skip
+        lag = told[name][what]
+        beside = ""
+        if what == "text" and bare["p50"]:
+            beside = f"bare SSE client p50 {bare['p50']:.2f}, x{lag['p50'] / bare['p50']:.1f}"
+        shown = f"{lag['p50']:.1f} / {lag['p95']:.1f} / {lag['p99']:.1f} ms"
+        table.add_row(
+            f"session {name}, {what}: p50/p95/p99 ({told['agent']})", shown, beside, "", ""
+        )
+    proxy = told["proxy_ms"]
+    beside = f"straight {proxy['straight']:.2f} ms"
+    table.add_row("model call through the proxy", f"{proxy['proxy']:.2f} ms", beside, "", "")
+    if "hundred" in told:
+        table.add_row("100 sessions, two at a time", f"{told['hundred']['took_s']} s", "", "", "")

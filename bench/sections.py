@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import daemons, floors
+from bench import sessions as agent_sessions
 from bench.child import Child
 from bench.measure import Lag, median_of
 from bench.nats_pair import NatsPair, nats_pair
@@ -123,7 +124,14 @@ async def programs(folder: Path, size: Size) -> dict[str, Any]:
     return told
 
 
-SECTIONS = {"lag": lag, "ingest": ingest, "catchup": catchup, "programs": programs}
+async def sessions(folder: Path, size: Size) -> dict[str, Any]:
+    """Measure agent sessions: model to archive, alone and beside others, and a bare client."""
+    return await agent_sessions.sessions(folder, quick=size.quick)
+
+
+SECTIONS = {
+    "lag": lag, "ingest": ingest, "catchup": catchup, "programs": programs, "sessions": sessions,
+}  # fmt: skip
 
 
 @contextlib.asynccontextmanager

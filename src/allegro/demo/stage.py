@@ -144,8 +144,8 @@ class Stage:
             "--watch", forge.repository, "--bot", forge.bots[0], "--bot", forge.bots[1],
             "--listen", f"127.0.0.1:{self.link_port}",
         )  # fmt: skip
-        _override(self.lane_config, {"forge.poll_s": 1.0, "forge.sweep_s": 5.0, **(lane or {})})
-        _override(self.house_config, house or {})
+        override(self.lane_config, {"forge.poll_s": 1.0, "forge.sweep_s": 5.0, **(lane or {})})
+        override(self.house_config, house or {})
         offer = json.loads(await self.command("pair", "--config", str(self.lane_config), "--json"))
         answer = json.loads(
             await self.command("pair", "--config", str(self.house_config), offer["line"], "--json")
@@ -283,7 +283,7 @@ def _secret(path: Path, text: str) -> Path:
     return path
 
 
-def _override(config: Path, values: dict[str, Any]) -> None:
+def override(config: Path, values: dict[str, Any]) -> None:
     """Set keys in a written configuration, as a person would in an editor."""
     lines = config.read_text("utf-8").splitlines()
     for dotted, value in values.items():

@@ -44,6 +44,8 @@ class ModelStub:
         self.key = key
         self.requests: list[dict[str, Any]] = []
         self.sent: list[tuple[str, float]] = []
+        self.called: list[tuple[str, float]] = []
+        self.port = 0
         self._refused: Counter[str] = Counter()
         self._runners: list[web.AppRunner] = []
 
@@ -51,7 +53,8 @@ class ModelStub:
         """Listen on loopback; return the port."""
         runner = await self._open()
         await web.TCPSite(runner, "127.0.0.1", port).start()
-        return int(runner.addresses[0][1])
+        self.port = int(runner.addresses[0][1])
+        return self.port
 
     async def start_unix(self, path: Path) -> None:
         """Listen on a Unix socket that everybody on this machine may reach."""
@@ -151,6 +154,8 @@ class ModelStub:
                 request.transport.abort()
                 return response
         if "tool" in step:
+            tag = _tag(body.get("messages") or [])
+            self.called.append((tag, time.time()))  # noqa: TID251 (a stamp)
             delta = {"role": "assistant", "tool_calls": [{"index": 0, **_call(step)}]}
             await send([{"index": 0, "delta": delta, "finish_reason": None}])
         await send([{"index": 0, "delta": {}, "finish_reason": finish}])
@@ -171,6 +176,13 @@ def next_step(messages: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
             step = steps[turn] if turn < len(steps) else {"say": "ok"}
             return step, f"{turn} of {text}"
     return {"say": "ok"}, ""
+
+
+def _tag(messages: list[dict[str, Any]]) -> str:
+    """Return the words before the newest play."""
+    texts = [_content(one) for one in messages if one.get("role") == "user"]
+    found = next((text for text in reversed(texts) if "play: [" in text), "")
+    return found.partition("play: [")[0].strip()
 
 
 def play(*steps: dict[str, Any], tag: str = "") -> str:
