@@ -191,9 +191,13 @@ def children(parent: int) -> list[int]:
 
 @contextlib.asynccontextmanager
 async def open_agency(
-    folder: Path, *, lane: dict[str, Any] | None = None, house: dict[str, Any] | None = None
-) -> AsyncIterator[Agency]:
-    """Yield a running fleet with one gateway and a terminal, unless `lane` says otherwise."""
+    folder: Path, *, lane: dict[str, Any] | None = None,
+    house: dict[str, Any] | None = None, base_urls: dict[str, str] | None = None,
+) -> AsyncIterator[Agency]:  # fmt: skip
+    """Yield a running fleet with one gateway and a terminal, unless `lane` says otherwise.
+
+    `base_urls` names providers of the test's own, by model.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     stub = ModelStub(key=PROVIDER_KEY)
     port = await stub.start()
@@ -208,7 +212,11 @@ async def open_agency(
     agent = {
         "hermes.gateways": 1, "hermes.folder": str(HERMES), "hermes.tools": ["terminal"],
         "hermes.user_id": user_id, "models.stall_s": 2.0,
-        "models.rungs": [{"model": name, "provider": f"stub-{name}", **rung} for name in names],
+        "models.rungs": [
+            *({**rung, "model": name, "provider": f"stub-{name}"} for name in names),
+            *({**rung, "model": name, "provider": name, "base_url": url}
+              for name, url in (base_urls or {}).items()),
+        ],
     }  # fmt: skip
     try:
         async with open_theatre(
