@@ -48,7 +48,7 @@ from allegro.core.settings import HermesSettings
 WATCH_S = 2.0
 EXIT_S = 5.0
 LAST_WORDS_S = 0.01
-HOLD_S = 0.02
+HOLD_S = 0.2
 MAX_STDERR = 4_000
 
 
