@@ -205,7 +205,7 @@ async def test_what_a_tool_left_running_ends_with_the_gateway(place: Place) -> N
     gateway = await place.start()
     mark = f"{4_000 + os.getpid() / 1e6:f}"
     try:
-        left = f"eval 'setsid sleep {mark} >/dev/null 2>&1 </dev/null &'; echo left"
+        left = f"eval 'setsid sleep {mark} >/dev/null 2>&1 </dev/null &'; sleep 0.5; echo left"
         events = await carry_out(gateway, new_run(shell(left)))
         assert [output_of(one) for one in all_of(events, ToolEnded)] == ["left"]
         assert await lives(words=f"sleep {mark}")
