@@ -1,0 +1,29 @@
+"""Whatever fails beneath a session, it ends in exactly one way and is begun once at most."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from .agency import needs_hermes
+from .session_trials import KINDS, Pool, wanted
+
+pytestmark = [pytest.mark.slow, needs_hermes, pytest.mark.asyncio(loop_scope="module")]
+WORKERS = 4
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pool]:
+    """One trial of each kind under way side by side; each test waits for its own."""
+    opened = Pool(tmp_path_factory.mktemp("trials"), wanted(len(KINDS), 7), WORKERS)
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_session_ends_once_though(pool: Pool, kind: str) -> None:
+    outcome = await pool.outcomes[list(KINDS).index(kind)]
+
+    assert outcome.faults == ()
