@@ -47,6 +47,23 @@ def status(socket: Path | None, as_json: bool) -> int:
     return 0 if all(lane["linked"] for lane in told["lanes"]) and told["lanes"] else 1
 
 
+def _session_lines(sessions: dict[str, Any] | None) -> list[str]:
+    """Return what a lane's agent does, and which of its gateways waits for an answer."""
+    if sessions is None:
+        return []
+    place = " beside the house" if sessions["local"] else ""
+    lines = [
+        f"  agent{place}: {sessions['ready']} of {sessions['gateways']} gateways ready, "
+        f"{len(sessions['running'])} sessions run"
+        + (f"; {sessions['trouble']}" if sessions["trouble"] else "")
+    ]
+    for one in sessions["running"]:
+        waits = one["waits_for_answer"]
+        state = f"WAITS for an answer to question {waits}" if waits else "runs"
+        lines.append(f"    session {one['session'][:10]} {state}, {span(one['runs_s'])} old")
+    return lines
+
+
 def status_lines(told: dict[str, Any], now_s: float) -> list[str]:
     """Return the lines of `status`."""
     state = "FROZEN" if told["frozen"] else "acting" if told["acting"] else "following"
@@ -66,6 +83,7 @@ def status_lines(told: dict[str, Any], now_s: float) -> list[str]:
             f"{max(0, lane['head'] - lane['home'])} events on the way, {trouble}; "
             f"last: {detail.get('done', '?')}"
         )
+        lines += _session_lines(detail.get("sessions"))
     if not told["lanes"]:
         lines.append("no lane is paired: run `allegro pair` on both sides")
     waiting = told["waiting_for_sovereign"]
