@@ -258,6 +258,8 @@ class Gateway:
                 self.set_status(active, "stopping", last_event="run.stopping")
                 active.task.cancel()
                 return {"run_id": name, "status": "stopping"}
+            case "POST", "stop" if self.is_new and status is not None:
+                return status
         raise unknown
 
     def approve(self, name: str, run: Run | None, body: Json) -> Json:
@@ -281,7 +283,8 @@ class Gateway:
         if name not in self.sessions:
             raise RefusedError(404, f"Session not found: {name}", "session_not_found")
         if request.method == "DELETE":
-            del self.sessions[name], self.history[name]
+            del self.sessions[name]
+            self.history.pop(name, None)
             return {"object": "hermes.session.deleted", "id": name, "deleted": True}
         if request.method == "PATCH":
             reason = request.json().get("end_reason")
