@@ -18,7 +18,7 @@ from allegro.adapters.gitea import differences
 from allegro.adapters.sqlite import archive
 from allegro.cli.main import cli
 from allegro.core import actions, approvals, backoff, gate, lifecycle, messages, policy
-from allegro.core.settings import HouseSettings, LaneSettings
+from allegro.core.settings import HouseSettings, LaneSettings, Rung
 from allegro.lane import desk
 from allegro.link import dial, handshake, timing
 
@@ -79,6 +79,18 @@ def limits() -> str:
     return "\n".join(["| what | limit |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]) + "\n"
 
 
+def rungs() -> str:
+    """Return the table of what one `[[models.rungs]]` may say, from its type."""
+    lines = ["| key | default | meaning |", "|---|---|---|"]
+    hints = typing.get_type_hints(Rung, include_extras=True)
+    for field in msgspec.structs.fields(Rung):
+        metas = [one for one in hints[field.name].__metadata__ if one.description]
+        default = "none" if field.default is None else f"`{config.toml_value(field.default)}`"
+        default = "required" if field.required else default
+        lines.append(f"| `{field.name}` | {default} | {metas[0].description} |")
+    return "\n".join(lines) + "\n"
+
+
 def commands() -> str:
     """Return the table of all commands with their options, from the command line itself."""
     lines = ["| command | options | does |", "|---|---|---|"]
@@ -112,6 +124,7 @@ def walk(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "lane settings": lambda: config.reference(LaneSettings),
+    "rungs": rungs,
     "house settings": lambda: config.reference(HouseSettings),
     "policy": policy.render_table,
     "lifecycle": lifecycle.render_table,

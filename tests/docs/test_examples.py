@@ -14,7 +14,7 @@ import click
 import pytest
 
 import allegro.client.errors
-from allegro import GiteaBridge, config
+from allegro import GiteaBridge, HermesBridge, config
 from allegro.cli.main import cli
 from tests.docs import pages, render
 
@@ -30,11 +30,12 @@ def test_configuration_examples_load(example: pages.Example, tmp_path: Path) -> 
 @pytest.mark.parametrize("example", pages.examples("python"), ids=lambda e: e.place)
 def test_python_examples_call_what_there_is(example: pages.Example) -> None:
     tree = ast.parse(example.text)
+    bridges = {"bridge": GiteaBridge, "hermes": HermesBridge}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = node.func.value
-            if isinstance(owner, ast.Name) and owner.id == "bridge":
-                _bind(getattr(GiteaBridge, node.func.attr), node)
+            if isinstance(owner, ast.Name) and owner.id in bridges:
+                _bind(getattr(bridges[owner.id], node.func.attr), node)
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("allegro"):
             module = __import__(str(node.module), fromlist=["x"])
             assert all(hasattr(module, alias.name) for alias in node.names)
@@ -84,6 +85,13 @@ def _parse(command: click.Command, words: list[str]) -> None:
     _parse(found, words[words.index(name) + 1 :])
 
 
+@pytest.mark.parametrize(
+    "path", sorted((render.ROOT / "examples").glob("*.toml")), ids=lambda p: p.name
+)
+def test_example_files_load(path: Path) -> None:
+    (config.load_lane if "[lane]" in path.read_text("utf-8") else config.load_house)(path)
+
+
 def test_make_targets_that_pages_name_exist() -> None:
     makefile = (render.ROOT / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
@@ -99,7 +107,7 @@ def test_the_launchd_sample_is_a_property_list() -> None:
     assert told["ProgramArguments"][1] == "house"
 
 
-@pytest.mark.parametrize("unit", ["lane", "house"])
+@pytest.mark.parametrize("unit", ["lane", "lane-sessions", "house"])
 def test_the_units_are_as_closed_as_the_runbook_says(unit: str) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:

@@ -21,6 +21,7 @@ class Walk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.line = ""
+        self.lanes = 0
         secret = folder / "passphrase"
         secret.write_text("correct horse battery staple\n")
         self._runner = CliRunner(
@@ -28,15 +29,19 @@ class Walk:
         )
 
     def follow(self, words: str) -> str:
-        """Run one command with its paths moved below the folder; keep the line it prints."""
+        """Run one command with its paths moved below the folder; keep the line it prints.
+
+        Each lane that is made is another machine.
+        """
+        self.lanes += words.startswith("init lane")
         home = words.replace("~/.config/allegro", str(self.folder / "home"))
-        moved = home.replace("/etc/allegro", str(self.folder / "etc"))
+        moved = home.replace("/etc/allegro", str(self.folder / f"etc{self.lanes}"))
         given = [
             self.line if word.startswith(("allegro-lane:", "allegro-house:")) else word
             for word in pages.words(moved)
         ]
         if given[:2] == ["init", "lane"]:
-            given += ["--state-dir", str(self.folder / "lane")]
+            given += ["--state-dir", str(self.folder / f"lane{self.lanes}")]
         result = self._runner.invoke(cli, given)
         assert result.exit_code == 0, (words, result.output, result.exception)
         printed = re.search(r"^allegro-(?:lane|house):\S+$", result.output, re.MULTILINE)
@@ -62,7 +67,9 @@ def test_following_the_readme_ends_with_the_same_six_words_on_both_screens(told:
 
 @pytest.mark.usefixtures("told")
 def test_following_the_readme_writes_configurations_that_load(tmp_path: Path) -> None:
-    lane = config.load_lane(tmp_path / "etc" / "lane.toml")
+    lane = config.load_lane(tmp_path / "etc1" / "lane.toml")
+    agent = config.load_lane(tmp_path / "etc2" / "lane.toml")
     house = config.load_house(tmp_path / "home" / "house.toml")
+    assert agent.serves_sessions
     assert lane.forge.watch == ("timmy/house", "org:workshop")
     assert house.requests.home == "timmy/house#1"

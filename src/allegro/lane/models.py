@@ -77,6 +77,13 @@ class ModelProxy:
                 task.cancel()
         return grant
 
+    def revoke_holder(self, holder: str) -> bool:
+        """Take back the token of a session or loan; False when it has none."""
+        tokens = [token for token, grant in self._grants.items() if grant.holder == holder]
+        for token in tokens:
+            self.revoke(token)
+        return bool(tokens)
+
     def revoke_all(self) -> int:
         """Take back every token, as a freeze does."""
         tokens = list(self._grants)
@@ -127,9 +134,10 @@ class ModelProxy:
     async def _answer(
         self, request: web.Request, grant: Grant, body: dict[str, Any], size: int
     ) -> web.StreamResponse:
-        wanted = body.get("model")
-        if wanted not in {grant.model, "", None}:
-            return _error(404, "model_not_found", f"this token is for {grant.model}")
+        named = body.get("model") or grant.model
+        if named != grant.model and named not in self.ladder.models():
+            return _error(404, "model_not_found", f"no model {named!r} here")
+        # an agent's own side calls name its default: the model of its session answers them too
         body["max_tokens"] = self._bounded(body.pop("max_completion_tokens", None)
                                            or body.get("max_tokens"))  # fmt: skip
         if body.get("stream"):
