@@ -95,6 +95,7 @@ class ModelEndpoint(msgspec.Struct, frozen=True):
     model: str
     expires_s: float
     lane: str
+    loan_id: str
 
     def __repr__(self) -> str:
         return f"ModelEndpoint({self.model!r} at {self.base_url}, expires_s={self.expires_s:.0f})"
@@ -215,8 +216,13 @@ class HermesBridge:
         return ModelEndpoint(
             base_url=f"http://house/v1/models/{told['lane']}/v1", socket=str(self._house.socket),
             api_key=told["token"], model=told["model"], expires_s=told["expires_s"],
-            lane=told["lane"],
+            lane=told["lane"], loan_id=told["id"],
         )  # fmt: skip
+
+    async def revoke_model_access(self, endpoint: ModelEndpoint) -> bool:
+        """Take a lent model back at once; False when it had ended. Needs no approval."""
+        told = await self._house.post(f"loans/{endpoint.loan_id}/revoke")
+        return bool(told["revoked"])
 
     async def _patiently(self, path: str, **params: float) -> dict[str, Any]:
         """Ask, and ask again while the house restarts; RESTART_S at most."""

@@ -220,10 +220,15 @@ class AgentGateway(Protocol):
 
 
 class AgentHost(Protocol):
-    """Starts gateways. `sandbox_trouble` is empty where tools can be let in."""
+    """Starts gateways. `sandbox_trouble` is empty where tools can be let in.
+
+    `is_ours` says that its gateways call our model proxy, so that a canary can be played.
+    """
 
     @property
     def sandbox_trouble(self) -> str: ...
+    @property
+    def is_ours(self) -> bool: ...
     async def start(self, spec: GatewaySpec) -> AgentGateway: ...
 
 

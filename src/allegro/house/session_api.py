@@ -54,6 +54,7 @@ class SessionApi:
             web.get("/v1/sessions/{id}/wait", self._wait),
             web.post("/v1/sessions/{id}/stop", self._stop),
             web.post("/v1/loans", self._lend),
+            web.post("/v1/loans/{id}/revoke", self._revoke),
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -125,7 +126,10 @@ class SessionApi:
                 await self._requests.withdraw(settled.id)
             raise EdgeError(f"no model was lent: {settled.detail or settled.state.value}",
                             transient=not settled.is_final)  # fmt: skip
-        return answer_json(await self._sessions.loan_of(settled))
+        return answer_json({**await self._sessions.loan_of(settled), "id": settled.id})
+
+    async def _revoke(self, request: web.Request) -> web.Response:
+        return answer_json({"revoked": await self._sessions.revoke(request.match_info["id"])})
 
     def _told(self, found: Any) -> web.Response:
         told = self._sessions.describe(found)

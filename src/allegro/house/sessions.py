@@ -338,6 +338,13 @@ class Sessions:
             expires_s=self._clock.now_s() + 120, asked_by=asked_by, key="", context="",
         )  # fmt: skip
 
+    async def revoke(self, id_: str) -> bool:
+        """Take a lent model back. Raises EdgeError when its lane cannot be reached."""
+        request = self._requests.find_exact(id_)
+        if request is None or request.kind != "lend_model":
+            raise EdgeError(f"no loan {id_}", transient=False, kind="not_found")
+        return await self._ask_lane(request.lane, "revoke_loan", {"loan": id_}) is True
+
     async def loan_of(self, request: Request) -> dict[str, Any]:
         """Return the token that a lane sealed to us for a loan. Raises EdgeError when it is gone."""
         rows = await self._archive.events(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -60,7 +61,7 @@ class SessionsApp:
         self._settings = settings
         self._files = files
         self._clock = clock
-        self._runtime = make_runtime()
+        self._runtime = make_runtime(files.folder)
         self._day = read_state(files.spend, DaySpend) or DaySpend()
         self._dirty = asyncio.Event()
         self._providers = HttpProviders(
@@ -155,7 +156,11 @@ class SessionsApp:
         return {
             "sessions": self._open, "deny": self._deny, "stop_session": self._stop_session,
             "model_begin": self.loans.begin, "model_next": self.loans.next,
+            "revoke_loan": self._revoke_loan,
         }  # fmt: skip
+
+    async def _revoke_loan(self, params: dict[str, Any]) -> bool:
+        return self.proxy.revoke_holder(str(params["loan"]))
 
     async def _open(self, _: dict[str, Any]) -> list[str]:
         return list(self.sessions.live)
@@ -183,9 +188,15 @@ class SessionsApp:
         }  # fmt: skip
 
 
-def make_runtime() -> Path:
-    """Return a new folder for sockets, on a memory file system where there is one."""
-    for base in (os.environ.get("RUNTIME_DIRECTORY", ""), "/run/allegro", "/dev/shm"):  # noqa: S108
-        if base and os.access(base, os.W_OK):
-            return Path(tempfile.mkdtemp(prefix="lane-", dir=base))
-    return Path(tempfile.mkdtemp(prefix="allegro-"))
+def make_runtime(state: Path) -> Path:
+    """Return a new folder for sockets, on a memory file system where there is one.
+
+    It is named after the state folder, which one lane holds: what an earlier run left is removed.
+    """
+    name = "lane-" + hashlib.sha256(str(state.absolute()).encode()).hexdigest()[:12]
+    bases = (os.environ.get("RUNTIME_DIRECTORY", ""), "/run/allegro", "/dev/shm")  # noqa: S108
+    base = next((base for base in bases if base and os.access(base, os.W_OK)), "")
+    folder = Path(base or tempfile.gettempdir()) / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder

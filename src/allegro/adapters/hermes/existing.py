@@ -20,6 +20,10 @@ class ExistingHermes:
         self._read_key = read_key
 
     @property
+    def is_ours(self) -> bool:
+        return False
+
+    @property
     def sandbox_trouble(self) -> str:
         return "hermes.url is a Hermes of its own: allegro cannot put a sandbox around it"
 

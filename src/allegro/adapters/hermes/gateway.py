@@ -75,6 +75,10 @@ class HermesHost:
         self._max_tokens = max_tokens
 
     @property
+    def is_ours(self) -> bool:
+        return True
+
+    @property
     def sandbox_trouble(self) -> str:
         return "" if self._sandbox.holds else self._sandbox.reason
 
