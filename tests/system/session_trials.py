@@ -32,6 +32,12 @@ PER_FLEET = 8
 UNBEGUN = "unbegun"
 SLOW = {"say": "slow", "pieces": 60, "gap_ms": 50}
 
+POINTS = {
+    "before:order": {"completed"}, "after:order": {"completed", UNBEGUN},
+    "before:intent": {"lost", "completed", UNBEGUN}, "after:intent": {"lost"},
+    "before:receipt": {"lost"}, "after:receipt": {"lost"},
+}  # fmt: skip
+
 Fault = Callable[["Play"], Awaitable[None]]
 
 
@@ -114,9 +120,21 @@ async def lane_killed(play: Play) -> None:
 
 async def lane_killed_at_any_time(play: Play) -> None:
     await play.begin(SLOW)
-    await asyncio.sleep(play.dice.uniform(0.0, 0.6))
+    await asyncio.sleep(play.dice.uniform(0.0, play.dice.choice((0.1, 0.6))))
     play.ends = {"lost", "completed", UNBEGUN}
     await play.agency.theatre.restart_lane(how=signal.SIGKILL)
+
+
+async def lane_dies_at_a_point(play: Play) -> None:
+    """Die around the order, before and after what is written down, and around the begin itself."""
+    theatre = play.agency.theatre
+    point = play.dice.choice(list(POINTS))
+    await theatre.restart_lane("--die", point)
+    await play.agency.ready()
+    await play.begin(SLOW)
+    await theatre.dead("lane")
+    play.ends = POINTS[point]
+    await theatre.start_lane()
 
 
 async def house_killed(play: Play) -> None:
@@ -137,6 +155,7 @@ KINDS: dict[str, Fault] = {
     "upstream hangs": hangs, "upstream breaks off": half, "upstream sends garbage": garbage,
     "the gateway is killed": gateway_killed, "the lane is killed": lane_killed,
     "the lane is killed at any time": lane_killed_at_any_time,
+    "the lane dies at a point": lane_dies_at_a_point,
     "the house is killed": house_killed, "the link is cut": link_cut,
 }  # fmt: skip
 
@@ -155,7 +174,8 @@ async def faulted(agency: Agency, trial: Trial, tag: str) -> list[str]:
     await agency.theatre.stage.linked()
     await agency.theatre.home()
     await asyncio.sleep(0.3)
-    found = _wrong(play, end, await agency.told(play.session))
+    begun = agency.beginnings(tag)
+    found = wrong(play.ends, end, await agency.told(play.session), begun, retries=play.retries)
     if len(agency.calls(tag)) != calls:
         found.append("the model was called after the end")
     if any(one["session"] == play.session for one in (await agency.lane_sessions())["running"]):
@@ -163,20 +183,26 @@ async def faulted(agency: Agency, trial: Trial, tag: str) -> list[str]:
     return found
 
 
-def _wrong(play: Play, end: str, told: list[dict[str, Any]]) -> list[str]:
-    found = [] if end in play.ends else [f"ended {end}, not {sorted(play.ends)}"]
+def wrong(
+    allowed: set[str], end: str, told: list[dict[str, Any]], begun: int, *, retries: bool
+) -> list[str]:
+    """Return what is wrong with a session that ended so and told this.
+
+    `begun` is how often the model saw its first turn; with `retries` the agent may ask again, and
+    each call is told.
+    """
+    found = [] if end in allowed else [f"ended {end}, not {sorted(allowed)}"]
     ends = types(told, "session.end")
     starts = types(told, "session.started")
     intents = [one for one in told if one["type"] == "action.intent"]
     asked = [one for one in told if one["type"] == "model.call"]
-    begun = play.agency.beginnings(play.tag)
     if len(ends) != (end != UNBEGUN):
         found.append(f"{len(ends)} ends in the archive, and {end} at the house")
     if len(starts) > 1 or len(intents) > 1:
         found.append(f"{len(starts)} starts, {len(intents)} intents")
     if end == UNBEGUN and (begun or starts):
         found.append("it began and has no end")
-    if begun > (len(asked) if play.retries else 1):
+    if begun > (len(asked) if retries else 1):
         found.append(f"the prompt was begun {begun} times, with {len(asked)} calls told")
     if ends and "session.end" in types(told)[:-1]:
         after = types(told)[types(told).index("session.end") + 1 :]

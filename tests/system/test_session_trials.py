@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from .agency import needs_hermes
-from .session_trials import KINDS, Pool, wanted
+from .session_trials import KINDS, Pool, wanted, wrong
 
 pytestmark = [pytest.mark.slow, needs_hermes, pytest.mark.asyncio(loop_scope="module")]
 WORKERS = 4
@@ -27,3 +27,20 @@ async def test_a_session_ends_once_though(pool: Pool, kind: str) -> None:
     outcome = await pool.outcomes[list(KINDS).index(kind)]
 
     assert outcome.faults == ()
+
+
+async def test_the_checker_sees_a_second_begin_a_second_end_and_none() -> None:
+    def told(*kinds: str) -> list[dict[str, str]]:
+        return [{"type": kind} for kind in kinds]
+
+    once = ("action.intent", "session.started", "model.call", "session.end")
+    assert wrong({"lost"}, "lost", told(*once), 1, retries=False) == []
+    assert wrong({"lost"}, "completed", told(*once), 1, retries=False)
+    assert wrong({"lost"}, "lost", told(*once), 2, retries=False)
+    assert wrong({"lost"}, "lost", told(*once), 2, retries=True)
+    assert wrong({"lost"}, "lost", told(*once[:-1]), 1, retries=False)
+    assert wrong({"lost"}, "lost", told(*once, "session.end"), 1, retries=False)
+    assert wrong({"lost"}, "lost", told(*once, "session.delta"), 1, retries=False)
+    assert wrong({"lost"}, "lost", told("session.started", *once), 1, retries=False)
+    assert wrong({"unbegun"}, "unbegun", told(), 0, retries=False) == []
+    assert wrong({"unbegun"}, "unbegun", told(), 1, retries=False)
