@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import datetime
-import os
-import sys
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from allegro.client.bridge import Bridge, asked_by
 from allegro.client.errors import (
     Conflict,
     EffectFailed,
     Expired,
     Frozen,
-    HouseUnreachable,
     Rejected,
     Stale,
     StillOpen,
     Withdrawn,
 )
-from allegro.client.house_client import WAIT_S, HouseClient
+from allegro.client.house_client import WAIT_S
 from allegro.core.issues import Issue
 
-RESTART_S = 15.0
 _ENDS = {
     "rejected": Rejected,
     "withdrawn": Withdrawn,
@@ -58,29 +52,13 @@ class Asked(msgspec.Struct, frozen=True):
     state: str
 
 
-class GiteaBridge:
+class GiteaBridge(Bridge):
     """The forge, with Timmy between asking and acting.
 
     Acts that need approval wait for the receipt, `wait_s` seconds at most (default 24 h), and
     raise what they ended in. Cancelling the await leaves the request standing. Use as an async
     context manager or call `close`.
     """
-
-    def __init__(self, socket: Path | str | None = None, *, wait_s: float = 86_400.0) -> None:
-        self._house = HouseClient(Path(socket) if socket else None)
-        self._wait_s = wait_s
-
-    async def __aenter__(self) -> GiteaBridge:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        await self.close()
-
-    async def close(self) -> None:
-        await self._house.close()
 
     async def poll_issues(
         self, repo: str, since: datetime.datetime | float | None = None
@@ -182,17 +160,6 @@ class GiteaBridge:
             if left_s <= 0:
                 raise await self._unsettled(told)
 
-    async def _riding_over(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """Ask, and ask again while the house restarts; RESTART_S at most."""
-        until_s = asyncio.get_running_loop().time() + RESTART_S
-        while True:
-            try:
-                return await ask()
-            except HouseUnreachable:
-                if asyncio.get_running_loop().time() >= until_s:
-                    raise
-                await asyncio.sleep(0.5)
-
     async def _settled(self, action: dict[str, Any]) -> dict[str, Any]:
         asked = await self.request(action)
         return await self.outcome(asked.id)
@@ -211,11 +178,6 @@ def encoded(files: Mapping[str, str | bytes | None]) -> dict[str, str | None]:
         else base64.b64encode(content.encode() if isinstance(content, str) else content).decode()
         for path, content in files.items()
     }
-
-
-def asked_by() -> str:
-    """Name the program that asks, for `explain`."""
-    return f"{Path(sys.argv[0]).name or 'python'} (pid {os.getpid()})"
 
 
 def _why(told: dict[str, Any]) -> str:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
 
+from allegro.client.bridge import Bridge, asked_by
 from allegro.client.errors import (
     BadRequest,
     EffectFailed,
     Expired,
-    HouseUnreachable,
     StillOpen,
     Withdrawn,
 )
-from allegro.client.gitea_bridge import RESTART_S, asked_by
-from allegro.client.house_client import WAIT_S, HouseClient
+from allegro.client.house_client import WAIT_S
 
 _PREFIXES = ("session.", "model.", "telemetry.")
 
@@ -101,27 +97,11 @@ class ModelEndpoint(msgspec.Struct, frozen=True):
         return f"ModelEndpoint({self.model!r} at {self.base_url}, expires_s={self.expires_s:.0f})"
 
 
-class HermesBridge:
+class HermesBridge(Bridge):
     """Sessions of a real agent on a lane; Timmy sees each step and decides what a tool may do.
 
     Use as an async context manager or call `close`.
     """
-
-    def __init__(self, socket: Path | str | None = None, *, wait_s: float = 86_400.0) -> None:
-        self._house = HouseClient(Path(socket) if socket else None)
-        self._wait_s = wait_s
-
-    async def __aenter__(self) -> HermesBridge:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        await self.close()
-
-    async def close(self) -> None:
-        await self._house.close()
 
     async def run_session(
         self, prompt: str, model: str | None = None, *, instructions: str = "",
@@ -163,7 +143,9 @@ class HermesBridge:
         left_s = self._wait_s if wait_s is None else wait_s
         while True:
             slice_s = min(WAIT_S, left_s)
-            told = await self._patiently(f"sessions/{session_id}/wait", timeout_s=slice_s)
+            told = await self._riding_over(
+                lambda: self._house.get(f"sessions/{session_id}/wait", timeout_s=slice_s)  # noqa: B023
+            )
             if told.get("end"):
                 return _result(told)
             _raise_unbegun(told)
@@ -223,17 +205,6 @@ class HermesBridge:
         """Take a lent model back at once; False when it had ended. Needs no approval."""
         told = await self._house.post(f"loans/{endpoint.loan_id}/revoke")
         return bool(told["revoked"])
-
-    async def _patiently(self, path: str, **params: float) -> dict[str, Any]:
-        """Ask, and ask again while the house restarts; RESTART_S at most."""
-        until_s = asyncio.get_running_loop().time() + RESTART_S
-        while True:
-            try:
-                return dict(await self._house.get(path, **params))
-            except HouseUnreachable:
-                if asyncio.get_running_loop().time() >= until_s:
-                    raise
-                await asyncio.sleep(0.5)
 
 
 def _raise_unbegun(told: dict[str, Any]) -> None:

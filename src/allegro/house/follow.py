@@ -20,10 +20,10 @@ from allegro.core.stores import Archive, Archived, Ledger
 from allegro.core.timestamps import rfc3339
 from allegro.house.orders import ordered, receipts_of
 from allegro.house.proposals import Ask
+from allegro.house.reading import read_on
 from allegro.house.requests import Requests
 
 _log = structlog.get_logger()
-SPAN = 20_000
 RECHECK_S = 5.0
 IDLE_S = 60.0
 TROUBLE_S = 5.0
@@ -93,7 +93,7 @@ class Follow:
     async def step(self) -> float:
         """Read on, match, renew and compare once; return the seconds to wait."""
         try:
-            await self._read_on()
+            await read_on(self._archive, self._ledger, "followed", _FOLLOWED, self._one)
             await self._match()
             await self._renew_stale()
             await self._compare()
@@ -101,17 +101,6 @@ class Follow:
         except EdgeError as error:  # a disk that refuses: the cursor stands, nothing is lost
             _log.error("follow.blocked", error=str(error))
             return TROUBLE_S
-
-    async def _read_on(self) -> None:
-        row = await self._ledger.number("followed")
-        while True:
-            found, scanned = await self._archive.scan(row, SPAN, _FOLLOWED)
-            for archived in found:
-                await self._one(archived)
-            if scanned == row:
-                return
-            row = scanned
-            await self._ledger.set_number("followed", row)
 
     async def _compare(self) -> None:
         """After a reconcile: what the archive holds to exist and the lane does not has vanished.

@@ -69,12 +69,7 @@ class Mirror:
         if home is None:
             return
         place, number = home
-        world = await self._ask("pin_repository", {"repository": place, "number": number})
-        try:
-            repo = msgspec.convert(world["repository"], Repository)
-            forge = msgspec.convert(world["forge"], str)
-        except (KeyError, TypeError, msgspec.ValidationError) as error:
-            raise EdgeError("the lane's answer cannot be read", transient=False) from error
+        repo, forge = await where(self._ask, place, number)
         action = MirrorRequest(
             id=self._requests.new_id(),
             forge=forge,
@@ -106,6 +101,16 @@ class Mirror:
             return name, int(number)
         name, _, number = self._settings.home.partition("#")
         return (name, int(number)) if number.isdigit() else None
+
+
+async def where(ask: Ask, place: str, number: int) -> tuple[Repository, str]:
+    """Ask a lane which repository and forge an issue is on. Raises EdgeError."""
+    world = await ask("pin_repository", {"repository": place, "number": number})
+    try:
+        repo = msgspec.convert(world["repository"], Repository)
+        return repo, msgspec.convert(world["forge"], str)
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise EdgeError("the lane's answer cannot be read", transient=False) from error
 
 
 def _mirrors(older: Request, request: Request) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import msgspec
 import structlog
 
 from allegro.core.actions import MirrorRequest, RepositoryRef
 from allegro.core.errors import EdgeError
-from allegro.core.issues import Repository
 from allegro.core.ports import Clock
 from allegro.core.stores import SessionRecord
+from allegro.house.mirror import where
 from allegro.house.proposals import Ask
 from allegro.house.requests import Requests
 from allegro.house.sessions import Sessions
@@ -55,13 +54,7 @@ class Progress:
 
     async def _show(self, record: SessionRecord) -> None:
         place, _, number = record.issue.partition("#")
-        params = {"repository": place, "number": int(number)}
-        world = await self._ask("pin_repository", params)
-        try:
-            repo = msgspec.convert(world["repository"], Repository)
-            forge = msgspec.convert(world["forge"], str)
-        except (KeyError, TypeError, msgspec.ValidationError) as error:
-            raise EdgeError("the lane's answer cannot be read", transient=False) from error
+        repo, forge = await where(self._ask, place, int(number))
         action = MirrorRequest(
             id=self._requests.new_id(), forge=forge, repository=RepositoryRef(repo.id, repo.name),
             issue=int(number), request=record.id, body=progress_text(record),

@@ -21,10 +21,10 @@ from allegro.core.sessions import End, asked_of, question_digest
 from allegro.core.stores import Archive, Archived, Ledger, SessionRecord
 from allegro.house.orders import SESSION_KINDS
 from allegro.house.proposals import Ask
+from allegro.house.reading import read_on
 from allegro.house.requests import Requests
 
 _log = structlog.get_logger()
-SPAN = 20_000
 IDLE_S = 15.0
 MAX_QUESTIONS = 200
 MAX_COMMAND = 20_000
@@ -90,7 +90,9 @@ class Sessions:
         while True:
             self._grew.clear()
             try:
-                await self._read_on()
+                await read_on(
+                    self._archive, self._ledger, "sessions followed", _FOLLOWED, self._one
+                )
                 await self._find_lost()
             except EdgeError as error:
                 _log.error("sessions.blocked", error=str(error))
@@ -146,17 +148,6 @@ class Sessions:
         return {"id": found.id, "stopped": stopped is True}
 
     # --- following ---------------------------------------------------------------------------
-
-    async def _read_on(self) -> None:
-        row = await self._ledger.number("sessions followed")
-        while True:
-            found, scanned = await self._archive.scan(row, SPAN, _FOLLOWED)
-            for archived in found:
-                await self._one(archived)
-            if scanned == row:
-                return
-            row = scanned
-            await self._ledger.set_number("sessions followed", row)
 
     async def _one(self, archived: Archived) -> None:
         try:
