@@ -192,7 +192,7 @@ class Orders:
             if not self._has_run_out(request) and request.state is not State.UNKNOWN:
                 return
         if not self._able(request):
-            self.blocked = "no lane is linked that can do it"
+            self.blocked = "no lane is linked"
             if not (self._has_run_out(request) and request.state is State.APPROVED):
                 return
         task = asyncio.create_task(self._carry(request))
