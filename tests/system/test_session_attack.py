@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import resource
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -297,3 +298,44 @@ async def test_a_model_token_ends_with_its_session(siege: Siege) -> None:
     assert "WON" not in outputs[0]
     with contextlib.suppress(ProcessLookupError):
         assert siege.agency.theatre.stage.lane.is_running
+
+
+async def test_requests_that_a_tool_never_ends_do_not_fill_the_lanes_memory(siege: Siege) -> None:
+    await siege.agency.ready(1)
+    status = Path(f"/proc/{siege.agency.theatre.stage.lane.pid}/status")
+
+    def megabytes() -> int:
+        line = next(one for one in status.read_text().splitlines() if one.startswith("VmRSS"))
+        return int(line.split()[1]) // 1000
+
+    before, most = megabytes(), 0
+    session = await siege.agency.begin(siege.order(attacks.FILL_DOORS), {"say": "done"})
+    waiting = asyncio.create_task(siege.agency.result(session))
+    while not waiting.done():
+        most = max(most, megabytes())
+        await asyncio.sleep(0.1)
+
+    assert "held" in str(await siege.agency.output_of_tools(session))
+    assert most - before < 200
+    assert waiting.result().state == "completed"
+
+
+async def test_connections_that_a_tool_holds_do_not_take_the_lanes_own(siege: Siege) -> None:
+    await siege.agency.ready(2)
+    stage = siege.agency.theatre.stage
+    before = resource.prlimit(stage.lane.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(stage.lane.pid, resource.RLIMIT_NOFILE, (1024, before[1]))  # as services have
+    try:
+        session = await siege.agency.begin(siege.order(attacks.HOLD_DOORS), {"say": "done"})
+        await siege.agency.running(session)
+        await asyncio.sleep(2.0)
+        siege.agency.theatre.path.cut()
+        await asyncio.sleep(0.3)
+        siege.agency.theatre.path.mend()
+        await stage.linked(3)
+        beside = await siege.agency.run({"say": "beside"})
+        assert (beside.state, beside.output) == ("completed", "beside")
+        await siege.agency.result(session)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(stage.lane.pid, resource.RLIMIT_NOFILE, before)
