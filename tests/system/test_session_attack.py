@@ -18,7 +18,7 @@ import pytest_asyncio
 from allegro.demo.stage import free_port
 
 from . import attacks
-from .agency import HERMES, Agency, marker, needs_hermes, open_agency, terminal, types
+from .agency import HERMES, MODEL, Agency, marker, needs_hermes, open_agency, terminal, types
 from .attacks import PLAIN, Attack, filled, in_python
 
 pytestmark = [pytest.mark.slow, needs_hermes, pytest.mark.asyncio(loop_scope="module")]
@@ -298,6 +298,17 @@ async def test_a_model_token_ends_with_its_session(siege: Siege) -> None:
     assert "WON" not in outputs[0]
     with contextlib.suppress(ProcessLookupError):
         assert siege.agency.theatre.stage.lane.is_running
+
+
+async def test_a_tool_that_asks_for_another_model_does_not_get_it(siege: Siege) -> None:
+    ask = siege.order(attacks.ASK_ANOTHER_MODEL)
+    session = await siege.agency.begin(ask, {"say": "done"}, model=MODEL)
+
+    await siege.agency.result(session)
+
+    calls = [one["data"] for one in await siege.agency.told(session, "model.call")]
+    assert len(calls) >= 2
+    assert {(call["asked"], call["provider"]) for call in calls} == {(MODEL, f"stub-{MODEL}")}
 
 
 async def test_requests_that_a_tool_never_ends_do_not_fill_the_lanes_memory(siege: Siege) -> None:
