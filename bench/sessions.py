@@ -9,7 +9,8 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aiohttp import web
 
 from allegro import HermesBridge
 from allegro.adapters.clock import SystemClock, SystemDice
+from allegro.adapters.door import open_door
 from allegro.adapters.hermes.gateway import Doors, HermesGateway, HermesHost
 from allegro.adapters.hermes.sandbox import find_sandbox
 from allegro.adapters.providers import HttpProviders
@@ -168,6 +170,10 @@ async def bare(folder: Path, stub: ModelStub, port: int, pieces: int) -> list[fl
     return lags
 
 
+async def _door(proxy: ModelProxy, path: Path) -> Callable[[], Awaitable[None]]:
+    return await open_door(proxy.routes(), path, most=24, mode=0o666)
+
+
 @contextlib.asynccontextmanager
 async def gateway(
     folder: Path, settings: ModelSettings, tools: tuple[str, ...]
@@ -181,14 +187,10 @@ async def gateway(
     providers = HttpProviders(settings, lambda _: "")
     proxy = ModelProxy(settings, providers, clock, record, Spend, lambda *_: None)
     runtime = Path(tempfile.mkdtemp(prefix="allegro-bench-"))
-    runner = web.AppRunner(proxy.routes(), access_log=None)
-    await runner.setup()
-    await web.UnixSite(runner, str(runtime / "models")).start()
-    (runtime / "models").chmod(0o666)
     environment, _ = hermes(folder)
     host = HermesHost(
         HermesSettings(gateways=1, tools=tools), environment / "bin" / "python", runtime,
-        Doors(runtime / "models", None), find_sandbox("auto"), lambda: dice.token(32).hex(),
+        Doors(partial(_door, proxy), None), find_sandbox("auto"), lambda: dice.token(32).hex(),
         max_tokens=4096,
     )  # fmt: skip
     token = dice.token(24).hex()
@@ -197,7 +199,6 @@ async def gateway(
         yield one, proxy, token
     finally:
         await one.close("bench")
-        await runner.cleanup()
         await providers.close()
 
 

@@ -12,6 +12,7 @@ CHUNK = 65_536
 HEAD_S = 10.0
 DIAL_S = 10.0
 MAX_HEAD = 8_192
+MAX_OPEN = 64
 
 
 class ConnectProxy:
@@ -20,6 +21,7 @@ class ConnectProxy:
     def __init__(self, allowed: tuple[str, ...]) -> None:
         self._allowed = {entry.lower() for entry in allowed}
         self._server: asyncio.Server | None = None
+        self._open = 0
         self.refused = 0
 
     async def start(self, path: Path) -> None:
@@ -31,6 +33,10 @@ class ConnectProxy:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._open >= MAX_OPEN:
+            writer.transport.abort()
+            return
+        self._open += 1
         try:
             place = await asyncio.wait_for(self._asked(reader), HEAD_S)
             far = await self._dial(place) if place else None
@@ -45,6 +51,7 @@ class ConnectProxy:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
+            self._open -= 1
             writer.close()
 
     async def _asked(self, reader: asyncio.StreamReader) -> tuple[str, int] | None:

@@ -30,7 +30,7 @@ def install(config: Path, as_json: bool) -> None:
     from allegro.adapters.hermes.install import install as put  # noqa: PLC0415
 
     settings = load_lane(config)
-    state = Path(settings.lane.state_dir)
+    state = Path(settings.lane.state_dir).expanduser()
     folder = folder_of(settings.hermes, state)
     version = version_of(python_of(settings.hermes, state))
     made = not version

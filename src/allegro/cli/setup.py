@@ -189,7 +189,7 @@ def _lane_offer(config: Path) -> dict[str, str]:
 def _offer(settings: LaneSettings) -> LaneOffer:
     from allegro.lane.files import LaneFiles  # noqa: PLC0415
 
-    files, link = LaneFiles(Path(settings.lane.state_dir)), settings.link
+    files, link = LaneFiles(Path(settings.lane.state_dir).expanduser()), settings.link
     if not link.listen:
         raise ConfigError(("lane.toml  link.listen  is off; the house could not dial in",))
     key = load_signing_key(files.key)
@@ -265,7 +265,7 @@ def _lane_answer(config: Path, line: str) -> dict[str, str]:
     from allegro.lane.files import LaneFiles  # noqa: PLC0415
 
     settings = load_lane(config)
-    files, offer = LaneFiles(Path(settings.lane.state_dir)), _offer(settings)
+    files, offer = LaneFiles(Path(settings.lane.state_dir).expanduser()), _offer(settings)
     if files.trust.exists():
         raise Failure(
             f"this lane is paired already; to pair it anew, remove {files.trust.name} and "

@@ -21,5 +21,6 @@ class Backoff(msgspec.Struct, frozen=True):
 
 LINK = Backoff(first_s=0.1, cap_s=0.9)
 FORGE = Backoff(first_s=1.0, cap_s=60.0)
+SESSION = Backoff(first_s=0.5, cap_s=2.0)
 GATEWAY = Backoff(first_s=1.0, cap_s=60.0)
 ORDER = Backoff(first_s=0.5, cap_s=15.0)

@@ -58,7 +58,10 @@ class Ack(_Message, frozen=True, tag="ack"):
 
 
 class Query(_Message, frozen=True, tag="query"):
-    """Asks for something read from forge or lane. Needs nothing; changes nothing."""
+    """Asks for something read from forge or lane, or for an act that needs nothing.
+
+    Such an act only makes a lane do less: deny, stop a session, take a loan back.
+    """
 
     id: int
     method: str

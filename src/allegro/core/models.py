@@ -32,10 +32,10 @@ class Trouble(enum.StrEnum):
 
 
 _COOL_S = {
-    Trouble.DEAD_KEY: 600.0,
+    Trouble.DEAD_KEY: 60.0,
     Trouble.QUOTA: 300.0,
     Trouble.OVERLOAD: 5.0,
-    Trouble.UNKNOWN_MODEL: 600.0,
+    Trouble.UNKNOWN_MODEL: 60.0,
     Trouble.UNREACHABLE: 10.0,
     Trouble.BROKEN: 5.0,
     Trouble.STALLED: 10.0,

@@ -208,10 +208,15 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class AgentGateway(Protocol):
-    """One agent process that serves one session. All raise EdgeError."""
+    """One agent process that serves one session. All raise EdgeError.
+
+    `forged` counts facts that somebody else sent in its name; none of them was believed.
+    """
 
     @property
     def version(self) -> str: ...
+    @property
+    def forged(self) -> int: ...
     async def begin(self, run: Run) -> str: ...
     def events(self, run: str) -> AsyncIterator[AgentEvent]: ...
     async def answer(self, run: str, choice: str) -> None: ...

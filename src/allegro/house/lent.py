@@ -10,8 +10,6 @@ from aiohttp import web
 from allegro.core.errors import EdgeError
 from allegro.house.sessions import AskLane
 
-MAX_BODY = 16 * 1024 * 1024
-
 
 class Lent:
     """Routes only: the token is the lane's, and the lane decides what it is good for."""

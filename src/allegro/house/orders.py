@@ -11,7 +11,7 @@ import structlog
 
 from allegro.core.actions import CreatePullRequest, MirrorRequest, ProposeChange
 from allegro.core.approvals import Order, issue_token
-from allegro.core.backoff import ORDER
+from allegro.core.backoff import ORDER, SESSION
 from allegro.core.canonical import keyed_hex
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.freeze import FreezeSet
@@ -213,7 +213,9 @@ class Orders:
     def _postpone(self, id_: str) -> None:
         count = self._refusals.get(id_, 0)
         self._refusals[id_] = count + 1
-        delay_s = ORDER.delay_s(count, self._dice.fraction)
+        request = self._requests.find_exact(id_)
+        soon = request is not None and request.kind in SESSION_KINDS
+        delay_s = (SESSION if soon else ORDER).delay_s(count, self._dice.fraction)
         self._not_before[id_] = self._clock.boot_s() + delay_s
 
     def _has_run_out(self, request: Request) -> bool:

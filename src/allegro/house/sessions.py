@@ -162,6 +162,11 @@ class Sessions:
         if record.end:
             return
         changed = self._after(record, event)
+        if forged := _number(event.data.get("forged")):
+            told = (
+                f"session {session}: {forged} facts were forged inside its sandbox, none believed"
+            )
+            self._alert("high", told)
         if event.type == "session.question":
             changed = await self._ask_sovereign(changed, event, archived.lane)
         await self._keep(changed)

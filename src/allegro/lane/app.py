@@ -67,7 +67,7 @@ async def run(
 
     Raises ConfigError before anything is started when key, pairing or secrets are missing.
     """
-    files = LaneFiles(Path(settings.lane.state_dir))
+    files = LaneFiles(Path(settings.lane.state_dir).expanduser())  # noqa: ASYNC240
     key = load_signing_key(files.key)
     held, paired = load_pairing(files)
     if settings.forge.url:
@@ -250,7 +250,10 @@ class _Lane:
         self._tasks.append(asyncio.create_task(duty, name=name))  # type: ignore[arg-type]
 
     def _daily_token(self) -> str:
-        return read_secret(Path(self._settings.forge.token_file))
+        try:
+            return read_secret(Path(self._settings.forge.token_file).expanduser())
+        except ConfigError as error:  # it was there at the start: wait for it, end nothing
+            raise EdgeError(str(error), transient=True, kind="secret", sent=False) from error
 
     async def _listen(self) -> None:
         settings = self._settings

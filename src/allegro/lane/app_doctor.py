@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ from allegro.lane.status import Fact
 
 async def check(settings: LaneSettings) -> list[Fact]:
     """Return doctor's facts of this machine; needs no running lane."""
-    files = LaneFiles(Path(settings.lane.state_dir))
+    files = LaneFiles(Path(settings.lane.state_dir).expanduser())  # noqa: ASYNC240
     facts = own_facts(files)
     if settings.forge.url:
         token = Path(settings.forge.token_file)
@@ -133,7 +134,7 @@ def attack(settings: LaneSettings) -> Iterator[Fact]:
 
 def _targets(settings: LaneSettings) -> Targets:
     """Return what this lane has that nobody may have."""
-    state = LaneFiles(Path(settings.lane.state_dir))
+    state = LaneFiles(Path(settings.lane.state_dir).expanduser())
     secrets = [settings.forge.token_file, settings.webhook.secret_file, settings.link.key_file]
     secrets += [rung.key_file for rung in settings.models.rungs]
     own = [state.key, state.trust, state.paired, state.journal, state.sessions]
@@ -148,7 +149,7 @@ def _targets(settings: LaneSettings) -> Targets:
     return Targets(
         existing([*map(str, own), *secrets]),
         existing([settings.lane.state_dir, os.environ.get("HOME", "")]),
-        tuple(dict.fromkeys(places)),
+        tuple(place for place in dict.fromkeys(places) if _answers(place)),
     )
 
 
@@ -156,3 +157,12 @@ def _place(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     return ("127.0.0.1" if host in {"0.0.0.0", "::", ""} else host), int(port)  # noqa: S104
+
+
+def _answers(place: tuple[str, int]) -> bool:
+    """Whether something listens there, seen from outside: else a refusal proves nothing."""
+    try:
+        with socket.create_connection(place, 0.5):
+            return True
+    except OSError:
+        return False

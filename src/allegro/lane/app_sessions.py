@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 import structlog
-from aiohttp import web
 
 from allegro.adapters.connect import ConnectProxy
+from allegro.adapters.door import open_door
 from allegro.adapters.files import read_state, write_state
 from allegro.adapters.hermes.existing import ExistingHermes
 from allegro.adapters.hermes.gateway import Doors, HermesHost
@@ -26,7 +26,7 @@ from allegro.adapters.hermes.sandbox import find_sandbox
 from allegro.adapters.local_http import call_local
 from allegro.adapters.providers import HttpProviders
 from allegro.config import read_secret
-from allegro.core.errors import EdgeError
+from allegro.core.errors import ConfigError, EdgeError
 from allegro.core.models import Spend
 from allegro.core.ports import AgentHost, Clock, Dice
 from allegro.core.settings import LaneSettings
@@ -42,6 +42,8 @@ from allegro.lane.state import LaneState
 
 _log = structlog.get_logger()
 FORGET_S = 30.0
+AGENT_CALLS = 24
+OWN_CALLS = 64
 
 
 class DaySpend(msgspec.Struct, frozen=True):
@@ -64,11 +66,9 @@ class SessionsApp:
         self._runtime = make_runtime(files.folder)
         self._day = read_state(files.spend, DaySpend) or DaySpend()
         self._dirty = asyncio.Event()
-        self._providers = HttpProviders(
-            settings.models, lambda name: read_secret(Path(name).expanduser())
-        )
+        self._providers = HttpProviders(settings.models, secret_now)
         self._connect = ConnectProxy(settings.hermes.destinations)
-        self._runner: web.AppRunner | None = None
+        self._close_door: Callable[[], Awaitable[None]] | None = None
         self.proxy = ModelProxy(
             settings.models, self._providers, clock, self._record, self._today, self._spent
         )
@@ -86,25 +86,21 @@ class SessionsApp:
     def _host(self, dice: Dice) -> AgentHost:
         settings = self._settings.hermes
         if settings.url:
-            return ExistingHermes(
-                settings, lambda: read_secret(Path(settings.key_file).expanduser())
-            )
+            return ExistingHermes(settings, lambda: secret_now(settings.key_file))
         connect = self._runtime / "connect" if settings.destinations else None
         return HermesHost(
             settings, python_of(settings, self._files.folder), self._runtime,
-            Doors(self._runtime / "models", connect), find_sandbox(settings.sandbox),
+            Doors(self._models_door, connect), find_sandbox(settings.sandbox),
             lambda: dice.token(32).hex(), max_tokens=self._settings.models.max_tokens,
         )  # fmt: skip
 
+    async def _models_door(self, path: Path) -> Callable[[], Awaitable[None]]:
+        return await open_door(self.proxy.routes(), path, most=AGENT_CALLS, mode=0o666)
+
     async def start(self) -> list[Coroutine[Any, Any, None]]:
         """Open the proxy's socket, tell of lost sessions; return the duties to run."""
-        self._runner = web.AppRunner(
-            self.proxy.routes(), access_log=None, shutdown_timeout=0.5, handler_cancellation=True
-        )
-        await self._runner.setup()
-        socket = self._runtime / "models"
-        await web.UnixSite(self._runner, str(socket)).start()
-        socket.chmod(0o666)
+        own = self._runtime / "models"
+        self._close_door = await open_door(self.proxy.routes(), own, most=OWN_CALLS, mode=0o600)
         if self._settings.hermes.destinations:
             await self._connect.start(self._runtime / "connect")
         await self.sessions.recover()
@@ -114,8 +110,8 @@ class SessionsApp:
         """End sessions while the journal is open."""
         await self.sessions.close()
         await self.loans.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._close_door is not None:
+            await self._close_door()
         await self._connect.stop()
         await self._providers.close()
         with contextlib.suppress(EdgeError):
@@ -185,7 +181,16 @@ class SessionsApp:
                 for (provider, _, _, model), cooling in self.proxy.ladder.cooling.items()
             ],
             "spent_today": msgspec.to_builtins(self._today()),
+            "refused_destinations": self._connect.refused,
         }  # fmt: skip
+
+
+def secret_now(name: str) -> str:
+    """Return a secret at run time. Raises EdgeError: a file that cannot be read ends no lane."""
+    try:
+        return read_secret(Path(name).expanduser())
+    except ConfigError as error:
+        raise EdgeError(str(error), transient=True, kind="secret") from error
 
 
 def make_runtime(state: Path) -> Path:
@@ -198,5 +203,8 @@ def make_runtime(state: Path) -> Path:
     base = next((base for base in bases if base and os.access(base, os.W_OK)), "")
     folder = Path(base or tempfile.gettempdir()) / name
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:  # somebody else's, in a folder that all may write
+        return Path(tempfile.mkdtemp(prefix="lane-", dir=folder.parent))
     return folder

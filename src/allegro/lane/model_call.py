@@ -158,9 +158,9 @@ class Call:
             return await self._next_rung(Trouble.BROKEN)
         self._first_s = self._proxy.clock.boot_s()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
         usage, reason = Usage(), ""
         try:
+            await response.prepare(request)
             reason = await self._pass_on(response, upstream, first, usage)
         except ConnectionError:
             reason = "reader_gone"

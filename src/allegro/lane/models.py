@@ -34,7 +34,8 @@ from allegro.lane.canary import canary_answer
 from allegro.lane.model_call import Call, Grant, Record, Usage
 
 _log = structlog.get_logger()
-MAX_BODY = 32 * 1024 * 1024
+MAX_BODY = 16 * 1024 * 1024
+MAX_AT_ONCE = 4
 
 
 class ModelProxy:
@@ -116,6 +117,17 @@ class ModelProxy:
         grant = self.find(request.headers.get("Authorization", ""))
         if grant is None:
             return _error(401, "invalid_api_key", "no such token")
+        if len(grant.tasks) >= MAX_AT_ONCE:
+            return _error(429, "too_many_calls", f"at most {MAX_AT_ONCE} calls at once")
+        task = asyncio.current_task()
+        assert task is not None
+        grant.tasks.add(task)
+        try:
+            return await self._read(request, grant)
+        finally:
+            grant.tasks.discard(task)
+
+    async def _read(self, request: web.Request, grant: Grant) -> web.StreamResponse:
         raw = await request.read()
         try:
             body = msgspec.json.decode(raw, type=dict[str, Any])
@@ -123,13 +135,7 @@ class ModelProxy:
             return _error(400, "bad_request", "the body is not a JSON object")
         if grant.is_canary:
             return await canary_answer(request, body)
-        task = asyncio.current_task()
-        assert task is not None
-        grant.tasks.add(task)
-        try:
-            return await self._answer(request, grant, body, len(raw))
-        finally:
-            grant.tasks.discard(task)
+        return await self._answer(request, grant, body, len(raw))
 
     async def _answer(
         self, request: web.Request, grant: Grant, body: dict[str, Any], size: int

@@ -249,6 +249,7 @@ class Sessions:
         data = {
             "model": live.model, "duration_s": round(self._clock.boot_s() - live.began_s, 3),
             "tools": live.tools, "questions": live.questions,
+            "forged": live.ready.gateway.forged,
             "calls": grant.calls if grant else 0, "tokens": spend.tokens if spend else 0,
             "cost_usd": "unknown" if unpriced or spend is None else round(spend.usd, 8),
             "claimed": claimed,

@@ -67,14 +67,21 @@ class Place:
 
     async def open(self) -> None:
         self.model_port = await self.model.start()
-        await self.model.start_unix(self.folder / "models")
 
     async def close(self) -> None:
         await self.model.stop()
 
+    async def _door(self, path: Path) -> Callable[[], Awaitable[None]]:
+        await self.model.start_unix(path)
+
+        async def close() -> None:
+            """The stub is ended with the place."""
+
+        return close
+
     async def start(self) -> HermesGateway:
         """Start a gateway of its own; with the terminal where a sandbox holds it."""
-        doors = Doors(models=self.folder / "models", connect=None)
+        doors = Doors(models=self._door, connect=None)
         host = HermesHost(
             self.settings, self.python, self.folder, doors, self.sandbox,
             lambda: secrets.token_hex(32), max_tokens=4096,

@@ -52,6 +52,10 @@ class ExistingGateway:
     def version(self) -> str:
         return self._wire.capabilities.version
 
+    @property
+    def forged(self) -> int:
+        return 0
+
     async def begin(self, run: Run) -> str:
         """Begin a run; a model that this Hermes has no route for is refused, never replaced."""
         if run.model and run.model not in self._models:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -16,7 +17,9 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -38,6 +41,7 @@ from allegro.adapters.hermes.sandbox import (
     passwd,
     python_roots,
 )
+from allegro.adapters.hermes.seccomp import program
 from allegro.adapters.hermes.telemetry import Telemetry
 from allegro.adapters.hermes.wire import HermesWire
 from allegro.core.errors import EdgeError
@@ -50,12 +54,18 @@ EXIT_S = 5.0
 LAST_WORDS_S = 0.01
 HOLD_S = 0.2
 MAX_STDERR = 4_000
+MAX_FILES = 1_024
+
+
+OpenDoor = Callable[[Path], Awaitable[Callable[[], Awaitable[None]]]]
+"""Serves something at a socket's path until the function it gives is called."""
 
 
 class Doors(msgspec.Struct, frozen=True):
-    """The lane's Unix sockets that a sandbox may reach. `connect` None: no way out at all."""
+    """What a sandbox may reach. Each gateway gets a door to the models of its own, so that what
+    one does to it harms no other. `connect` None: no way out at all."""
 
-    models: Path
+    models: OpenDoor
     connect: Path | None
 
 
@@ -73,6 +83,7 @@ class HermesHost:
         self._sandbox = sandbox
         self._new_key = new_key
         self._max_tokens = max_tokens
+        self._users: set[int] = set()
 
     @property
     def is_ours(self) -> bool:
@@ -87,22 +98,27 @@ class HermesHost:
         if spec.tools and not self._sandbox.holds:
             raise EdgeError(f"no tools without a sandbox: {self._sandbox.reason}", transient=False)
         folder = Path(tempfile.mkdtemp(prefix="gateway-", dir=self._runtime))
-        gateway = HermesGateway(folder, self._settings)
+        user_id = next(n for n in itertools.count(self._settings.user_id) if n not in self._users)
+        self._users.add(user_id)
+        gateway = HermesGateway(folder, self._settings, lambda: self._users.discard(user_id))
         try:
-            await self._start(gateway, spec, folder)
+            await self._start(gateway, spec, folder, user_id)
         except BaseException:
             await gateway.close("")
             raise
         return gateway
 
-    async def _start(self, gateway: HermesGateway, spec: GatewaySpec, folder: Path) -> None:
+    async def _start(
+        self, gateway: HermesGateway, spec: GatewaySpec, folder: Path, user_id: int
+    ) -> None:
         key = self._new_key()
         gateway.telemetry.open()
+        gateway.close_door = await self._doors.models(folder / "models")
         api = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             api.bind(str(folder / "api.sock"))
             api.listen(32)
-            told, argv, files = self._plan(spec, folder, api.fileno(), key)
+            told, argv, files = self._plan(spec, folder, user_id, api.fileno(), key)
             try:
                 gateway.process = await asyncio.create_subprocess_exec(
                     *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
@@ -122,7 +138,7 @@ class HermesHost:
         await gateway.ready(self._settings.start_s)
 
     def _plan(
-        self, spec: GatewaySpec, folder: Path, api_fd: int, key: str
+        self, spec: GatewaySpec, folder: Path, user_id: int, api_fd: int, key: str
     ) -> tuple[dict[str, object], list[str], list[int]]:
         """Return what `inside.py` is told, the command, and the descriptors it needs."""
         ports = (API_PORT, MODEL_PORT, CONNECT_PORT) if self._sandbox.holds else _free_ports()
@@ -139,7 +155,7 @@ class HermesHost:
             "API_SERVER_PORT": str(ports[0]),
             "ALLEGRO_TELEMETRY": f"{DOORS}/telemetry" if held else str(folder / "telemetry"),
         }  # fmt: skip
-        doors = [(ports[1], f"{DOORS}/models" if held else str(self._doors.models))]
+        doors = [(ports[1], f"{DOORS}/models" if held else str(folder / "models"))]
         if connect is not None:
             doors.append((ports[2], f"{DOORS}/connect" if held else str(connect)))
             proxy = f"http://127.0.0.1:{ports[2]}"
@@ -149,28 +165,30 @@ class HermesHost:
             "doors": doors, "environment": environment, "limits": self._limits(),
         }  # fmt: skip
         if held:
-            return told, *self._sandboxed(template, folder, connect)
+            return told, *self._sandboxed(template, folder, user_id, connect)
         return told, self._bare(template, folder, environment), []
 
     def _sandboxed(
-        self, template: Template, folder: Path, connect: Path | None
+        self, template: Template, folder: Path, user_id: int, connect: Path | None
     ) -> tuple[list[str], list[int]]:
-        user_id = self._settings.user_id
         files = [(_memory_file(f.content), in_home(f.path)) for f in home_files(template)]
         files.append((_memory_file(inside_script()), INSIDE))
         files.append((_memory_file(passwd(user_id)), "/etc/passwd"))
         shown = [(root, root) for root in python_roots(self._python)]
         shown += [
-            (str(self._doors.models), f"{DOORS}/models"),
+            (str(folder / "models"), f"{DOORS}/models"),
             (str(folder / "telemetry"), f"{DOORS}/telemetry"),
         ]
         if connect is not None:
             shown.append((str(connect), f"{DOORS}/connect"))
+        refused = program()
+        filter_fd = _memory_file(refused) if refused else None
         argv = command(
             ["bwrap"], files, shown, str(self._python), ["-I", INSIDE],
-            disk_bytes=self._settings.disk_mb * 1_000_000, user_id=user_id,
+            disk_bytes=self._settings.disk_mb * 1_000_000, user_id=user_id, filter_fd=filter_fd,
         )  # fmt: skip
-        return argv, [descriptor for descriptor, _ in files]
+        held = [descriptor for descriptor, _ in files]
+        return argv, held if filter_fd is None else [*held, filter_fd]
 
     def _bare(self, template: Template, folder: Path, environment: dict[str, str]) -> list[str]:
         """Return the command where there is no sandbox: no tools, and a home that is removed."""
@@ -190,6 +208,7 @@ class HermesHost:
             ("RLIMIT_NPROC", settings.processes),
             ("RLIMIT_FSIZE", settings.disk_mb * 1_000_000),
             ("RLIMIT_CORE", 0),
+            ("RLIMIT_NOFILE", MAX_FILES),
             ("RLIMIT_CPU", settings.session_s),
             ("RLIMIT_AS", max(8 * settings.memory_mb, 8192) * 1_000_000),
         ]
@@ -198,14 +217,18 @@ class HermesHost:
 class HermesGateway:
     """One running gateway. `close` ends it and leaves nothing."""
 
-    def __init__(self, folder: Path, settings: HermesSettings) -> None:
+    def __init__(self, folder: Path, settings: HermesSettings, gone: Callable[[], None]) -> None:
         self._folder = folder
+        self._gone = gone
+        self.close_door: Callable[[], Awaitable[None]] | None = None
         self._settings = settings
         self._queue: asyncio.Queue[AgentEvent] = asyncio.Queue()
         self._held: list[tuple[AgentEvent, float]] = []
         self._stderr = b""
         self._tasks: list[asyncio.Task[None]] = []
         self._over_memory = False
+        self._streamed: Counter[tuple[str, str]] = Counter()
+        self._datagrams: Counter[tuple[str, str]] = Counter()
         self.telemetry = Telemetry(folder / "telemetry", self._hold)
         self.process: asyncio.subprocess.Process | None = None
         self.wire: HermesWire | None = None
@@ -213,6 +236,10 @@ class HermesGateway:
     @property
     def version(self) -> str:
         return self.wire.capabilities.version if self.wire else ""
+
+    @property
+    def forged(self) -> int:
+        return self.telemetry.forged
 
     def open(self, key: str) -> None:
         """Begin to speak to the process that was started."""
@@ -243,6 +270,7 @@ class HermesGateway:
         self._release(math.inf)
         while not self._queue.empty():
             self._queue.get_nowait()
+        self._streamed, self._datagrams = Counter(), Counter()  # of this run alone
         body = {
             "input": run.prompt, "session_id": run.session, "model": run.model,
             **({"instructions": run.instructions} if run.instructions else {}),
@@ -261,7 +289,9 @@ class HermesGateway:
             while True:
                 event = await self._queue.get()
                 if isinstance(event, Ended):
-                    await asyncio.sleep(LAST_WORDS_S)  # datagrams sent before the end
+                    missing = self._streamed.total() > self._datagrams.total()
+                    # datagrams sent before the end
+                    await asyncio.sleep(2.5 * HOLD_S if missing else LAST_WORDS_S)
                     self._release(math.inf)
                     while not self._queue.empty():
                         late = self._queue.get_nowait()
@@ -283,12 +313,30 @@ class HermesGateway:
         async for event, at_s in self.wire.stamped(run):
             self.telemetry.read()
             self._release(at_s)
-            told_better = self.telemetry.hello.is_set()
-            if not (told_better and isinstance(event, ToolBegan | ToolEnded)):
+            if self.telemetry.hello.is_set() and isinstance(event, ToolBegan | ToolEnded):
+                self._await_datagram(event)
+            else:
                 self._queue.put_nowait(event)
+
+    def _await_datagram(self, event: ToolBegan | ToolEnded) -> None:
+        """Let the plugin tell a tool call better; tell it from the stream where it does not."""
+        key = type(event).__name__, event.tool
+        self._streamed[key] += 1
+        fill_in = partial(self._fill_in, event, self._streamed[key], self._datagrams)
+        asyncio.get_running_loop().call_later(2 * HOLD_S, fill_in)
+
+    def _fill_in(
+        self, event: ToolBegan | ToolEnded, number: int, told: Counter[tuple[str, str]]
+    ) -> None:
+        key = type(event).__name__, event.tool
+        if told is self._datagrams and told[key] < number:
+            told[key] += 1
+            self._queue.put_nowait(event)
 
     def _hold(self, event: AgentEvent, at_s: float) -> None:
         """Keep what a datagram told until the stream, which is slower, told what was before."""
+        if isinstance(event, ToolBegan | ToolEnded):
+            self._datagrams[type(event).__name__, event.tool] += 1
         self._held.append((event, at_s))
         asyncio.get_running_loop().call_later(HOLD_S, self._release, at_s)
 
@@ -315,8 +363,12 @@ class HermesGateway:
                 await asyncio.wait_for(self.process.wait(), EXIT_S)
         if self.wire is not None:
             await self.wire.close()
+        if self.close_door is not None:
+            await self.close_door()
+            self.close_door = None
         self.telemetry.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._gone()
 
     async def _read_stderr(self) -> None:
         assert self.process is not None

@@ -17,9 +17,11 @@ import msgspec
 
 HOME = "/home/agent"
 HERMES_HOME = HOME + "/.hermes"
+PLUGINS = HERMES_HOME + "/plugins"
 DOORS = "/doors"
 INSIDE = "/inside.py"
 PROBE_S = 10.0
+PLUGINS_BYTES = 1 << 20
 _SYSTEM = ("/usr", "/etc/ssl", "/etc/ca-certificates", "/etc/localtime", "/etc/alternatives")
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _USERS = "agent:x:{id}:{id}::/home/agent:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
@@ -76,11 +78,12 @@ def command(
     *,
     disk_bytes: int,
     user_id: int,
+    filter_fd: int | None = None,
 ) -> list[str]:
     """Return the bubblewrap command line.
 
     `handed` are (descriptor, path) of files given read-only, `shown` are (source, path) of folders
-    and sockets shown read-only. As root the agent gets the user id `user_id` of its own; as
+    and sockets shown read-only, `filter_fd` holds a seccomp program. As root the agent gets the user id `user_id` of its own; as
     another user it is that user in a namespace where it is nobody.
     """
     argv = [*program, *_UNSHARE, "--die-with-parent", "--new-session", "--clearenv"]
@@ -95,6 +98,9 @@ def command(
         argv += ["--ro-bind", source, path]
     for descriptor, path in handed:
         argv += ["--perms", "0444", "--ro-bind-data", str(descriptor), path]
+    argv += ["--remount-ro", PLUGINS, "--remount-ro", "/"]
+    if filter_fd is not None:
+        argv += ["--seccomp", str(filter_fd)]
     for name, value in (("HOME", HOME), ("PATH", "/usr/local/bin:/usr/bin:/bin"),
                         ("LANG", "C.UTF-8"), ("HERMES_HOME", HERMES_HOME)):  # fmt: skip
         argv += ["--setenv", name, value]
@@ -121,11 +127,16 @@ def _system() -> list[str]:
 
 
 def _own_places(disk_bytes: int) -> list[str]:
-    """Return what the agent may write: memory file systems of limited size."""
-    argv = ["--perms", "1777", "--size", str(disk_bytes), "--tmpfs", "/tmp"]  # noqa: S108
-    argv += ["--perms", "0777", "--size", str(disk_bytes), "--tmpfs", "/home"]
-    for folder in (HOME, HERMES_HOME):
-        argv += ["--perms", "0777", "--dir", folder]
+    """Return what the agent may write: memory file systems of limited size, each a mount.
+
+    A mount cannot be renamed. Were these plain folders, a tool could move the one that holds the
+    agent's settings away and put its own in its place.
+    """
+    argv = []
+    for mode, folder in (("1777", "/tmp"), ("1777", "/dev/shm"), ("1777", HOME),  # noqa: S108
+                         ("1777", HERMES_HOME)):  # fmt: skip
+        argv += ["--perms", mode, "--size", str(disk_bytes), "--tmpfs", folder]
+    argv += ["--perms", "0755", "--size", str(PLUGINS_BYTES), "--tmpfs", PLUGINS]
     return [*argv, "--perms", "0755", "--dir", DOORS]
 
 

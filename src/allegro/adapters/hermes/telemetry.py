@@ -19,6 +19,7 @@ from allegro.core.models import usage_of
 from allegro.core.sessions import AgentEvent, ToolBegan, ToolEnded, UsageClaimed
 
 MAX_DATAGRAM = 1 << 18
+AT_ONCE = 128
 _CREDENTIALS = struct.Struct("iII")
 _SO_PASSCRED = getattr(socket, "SO_PASSCRED", None)
 _SCM_CREDENTIALS = getattr(socket, "SCM_CREDENTIALS", 2)
@@ -58,8 +59,10 @@ class Telemetry:
         self._path.unlink(missing_ok=True)
 
     def read(self) -> None:
-        """Take all that has come."""
-        while self._door is not None:
+        """Take what has come; a flood is taken in parts, so that it holds nobody up."""
+        for _ in range(AT_ONCE):
+            if self._door is None:
+                return
             try:
                 raw, ancillary, _, _ = self._door.recvmsg(MAX_DATAGRAM, 256)
             except (BlockingIOError, InterruptedError):
