@@ -1,0 +1,328 @@
+"""A lane's session duty on hurried time: real rules, gateways that tell what they are told to.
+
+Time passes only where everything waits for it, so that ten minutes take a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import wraps
+from typing import Any, cast
+
+import msgspec
+
+from allegro.adapters.signatures import verify
+from allegro.core.actions import Action, action_bytes
+from allegro.core.errors import EdgeError
+from allegro.core.events import Event
+from allegro.core.freeze import Freeze, FreezeSet
+from allegro.core.gate import Permit, Presented, Situation, judge_order
+from allegro.core.marks import Mark
+from allegro.core.models import Spend
+from allegro.core.ports import GatewaySpec, Journal, Run, Version
+from allegro.core.sequence import Position
+from allegro.core.session_actions import AnswerOnce
+from allegro.core.sessions import AgentEvent, Answered, Asked, End, Ended
+from allegro.core.settings import HermesSettings, ModelSettings
+from allegro.lane.gateways import Gateways
+from allegro.lane.live import OpenSession
+from allegro.lane.models import ModelProxy
+from allegro.lane.recorder import Recorder
+from allegro.lane.sessions import Sessions
+from allegro.testing.virtual import PlainSealer, SeededDice
+from tests.core.builders import TRUST, approval_for, order_for, run_session, situation
+
+from .providers import LADDER, ScriptedProviders
+
+LANE, S1, S2 = "a", "session1session1", "session2session2"
+ASKED = Asked("rm -rf roses", "delete in a recursive way", ("rm",))
+DONE = Ended(End.COMPLETED, "the roses are watered", "", {"input_tokens": 5})
+GONE = Ended(End.LOST, "", "the gateway died", {})
+NO_ROOM = EdgeError("the journal is full", transient=True, kind="journal_full")
+FROZEN = FreezeSet((Freeze("f1", 1.0, "a person", "stop"),))
+
+
+DUTY = "gateways"
+A_MOMENT_S = 1e-6  # what is shorter would let no time pass at all
+
+
+class _Hurry(selectors.DefaultSelector):
+    """Finds what is there, and lets the time pass that would have been waited."""
+
+    passed_s = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        found = super().select(0)
+        if not found:
+            if timeout is None:
+                raise RuntimeError("everybody waits for nothing")
+            self.passed_s += max(A_MOMENT_S, timeout)
+        return found
+
+
+class HurriedLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._hurry = _Hurry()
+        super().__init__(self._hurry)
+
+    def time(self) -> float:
+        return self._hurry.passed_s
+
+
+def hurried(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run a test on hurried time."""
+
+    @wraps(test)
+    def run(*values: Any, **named: Any) -> None:
+        async def whole() -> None:
+            try:
+                await test(*values, **named)
+            finally:
+                await settled()
+                duties = [one for one in asyncio.all_tasks() if one.get_name() == DUTY]
+                for duty in duties:
+                    duty.cancel()
+                    await asyncio.wait({duty})
+
+        with asyncio.Runner(loop_factory=HurriedLoop) as runner:
+            runner.run(whole())
+
+    return run
+
+
+class LoopClock:
+    """The Clock port on the loop's own time."""
+
+    def now_s(self) -> float:
+        return 1_000_000.0 + self.boot_s()
+
+    def boot_s(self) -> float:
+        return 100.0 + asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class Page:
+    """A journal in memory. `faults` are raised by the next appends; `held` delays commits."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.fault: EdgeError | None = None
+        self.faults: list[EdgeError | None] = []
+        self.held: asyncio.Event | None = None
+
+    async def append(
+        self, events: Sequence[Event], mark: tuple[str, Mark] | None = None,
+        versions: Sequence[Version] = (),
+    ) -> Position:  # fmt: skip
+        del mark, versions
+        await asyncio.sleep(0)
+        if self.held is not None:
+            await self.held.wait()
+        fault = self.fault or (self.faults.pop(0) if self.faults else None)
+        if fault is not None:
+            raise fault
+        self.events += events
+        return Position("j1", len(self.events), b"")
+
+
+class FakeGateway:
+    """The AgentGateway port: tells what the test tells it, keeps what it is told.
+
+    `deaf`: it takes answers and does not say so. `begin_fault` is raised by `begin`.
+    """
+
+    version = "0.19.0"
+    forged = 0
+
+    def __init__(self, spec: GatewaySpec, *, asks: bool) -> None:
+        self.spec = spec
+        self._asks = asks
+        self.runs: list[Run] = []
+        self.answers: list[str] = []
+        self.closed: list[str] = []
+        self.deaf = False
+        self.begin_fault: EdgeError | None = None
+        self.pending = 0
+        self._queue: asyncio.Queue[AgentEvent] = asyncio.Queue()
+
+    def tell(self, *events: AgentEvent) -> None:
+        for event in events:
+            self.pending += isinstance(event, Asked)
+            self._queue.put_nowait(event)
+
+    async def begin(self, run: Run) -> str:
+        await asyncio.sleep(0)
+        if run.session.startswith("canary-"):
+            dangerous = self._asks and "terminal" in self.spec.tools
+            self.tell(ASKED if dangerous else DONE)
+            return "canary"
+        if self.begin_fault is not None:
+            raise self.begin_fault
+        self.runs.append(run)
+        self.answers.clear()
+        return "run_1"
+
+    async def events(self, run: str) -> AsyncIterator[AgentEvent]:
+        del run
+        while True:
+            event = await self._queue.get()
+            yield event
+            if isinstance(event, Ended):
+                return
+
+    async def answer(self, run: str, choice: str) -> None:
+        await asyncio.sleep(0)
+        if not self.pending:
+            raise EdgeError("no pending approval", transient=False, status=409, sent=False)
+        self.answers.append(choice)
+        if not self.deaf:
+            self.pending -= 1
+            self.tell(Answered(choice))
+        if run == "canary":
+            self.tell(DONE)
+
+    async def stop(self, run: str) -> None:
+        del run
+
+    async def close(self, session: str) -> None:
+        self.closed.append(session)
+        self.tell(GONE)
+
+
+class FakeHost:
+    """The AgentHost port. `started` are all gateways it made."""
+
+    def __init__(self) -> None:
+        self.sandbox_trouble = ""
+        self.is_ours = True
+        self.asks = True
+        self.started: list[FakeGateway] = []
+
+    async def start(self, spec: GatewaySpec) -> FakeGateway:
+        await asyncio.sleep(3.0)
+        if spec.tools and self.sandbox_trouble:
+            raise EdgeError("no tools without a sandbox", transient=False)
+        gateway = FakeGateway(spec, asks=self.asks)
+        self.started.append(gateway)
+        return gateway
+
+
+class Stage:
+    """A lane's sessions. `known` is what is on its disk of them."""
+
+    def __init__(self, **changes: Any) -> None:
+        values: dict[str, Any] = {"gateways": 1, "tools": ("file", "terminal")}
+        self.settings = HermesSettings(**{**values, **changes})
+        self.clock, self.dice = LoopClock(), SeededDice(5)
+        self.host, self.page = FakeHost(), Page()
+        self.freezes = FreezeSet()
+        self.known: dict[str, OpenSession] = {}
+        self.disk_fault: EdgeError | None = None
+        self.day = Spend()
+        self._task: asyncio.Task[None] | None = None
+        self._make()
+
+    def _make(self) -> None:
+        self.proxy = ModelProxy(
+            ModelSettings(rungs=LADDER), ScriptedProviders(), self.clock,
+            self._record, lambda: self.day, lambda *_: None,
+        )  # fmt: skip
+        self.gateways = Gateways(self.host, self.proxy, self.clock, self.dice, self.settings)
+        recorder = Recorder(
+            cast(Journal, self.page), PlainSealer(), self.clock, self.dice, lane=LANE, secret=b"s"
+        )
+        self.sessions = Sessions(
+            self.gateways, self.proxy, recorder, self.clock, self.dice, self.settings,
+            self.situation, lane=LANE, local=False, known=dict(self.known), save=self._save,
+        )  # fmt: skip
+
+    async def _record(self, holder: str, type_: str, data: dict[str, Any], told: Any) -> None:
+        await self.sessions.record(holder, type_, data, told)
+
+    def _save(self, known: dict[str, OpenSession]) -> None:
+        if self.disk_fault is not None:
+            raise self.disk_fault
+        self.known = dict(known)
+
+    async def start(self) -> None:
+        """Recover, and wait until every gateway is ready."""
+        await self.sessions.recover()
+        self._task = asyncio.create_task(self.gateways.run(), name=DUTY)
+        await until(lambda: self.gateways.ready == self.gateways.size)
+
+    async def restart(self) -> None:
+        """Start again after a crash: only the disk remembers."""
+        self._make()
+        await self.sessions.recover()
+
+    @property
+    def gateway(self) -> FakeGateway:
+        """The gateway that runs or ran a session last, else the one that is ready."""
+        used = [one for one in self.host.started if one.runs]
+        return (used or self.host.started)[-1]
+
+    def situation(self) -> Situation:
+        return situation(
+            boot_s=self.clock.boot_s(), now_s=self.clock.now_s(), freezes=self.freezes
+        )  # fmt: skip
+
+    def permit(self, action: Action) -> Permit:
+        now_s = int(self.clock.now_s())
+        approval = approval_for(action, exp=now_s + 600, iat=now_s - 1)
+        shown = Presented(order_for(action), action_bytes(action), approval)
+        made_s = self.clock.boot_s()
+        permit = judge_order(
+            shown, TRUST, self.situation(), take_challenge=lambda _: made_s, verify=verify
+        )
+        assert isinstance(permit, Permit), permit
+        return permit
+
+    async def order(self, action: Action) -> str:
+        """Carry out an order to what came of it; return the last word about the action."""
+        await self.sessions.carry_out(self.permit(action))
+        return next(e.type for e in reversed(self.page.events) if e.type.startswith("action."))
+
+    async def begin(self, id_: str = S1, **changes: Any) -> FakeGateway:
+        assert await self.order(run_session(id=id_, **changes)) == "action.receipt"
+        return self.gateway
+
+    def once(self, **changes: Any) -> AnswerOnce:
+        """Return the answer that the newest question asks for."""
+        asked = self.told("session.question")[-1].data
+        values: dict[str, Any] = {
+            "id": "answer1answer1ab", "lane": LANE, "session": asked["session"],
+            "run": asked["run"], "number": asked["number"], "question": asked["question"],
+        }  # fmt: skip
+        return AnswerOnce(**{**values, **changes})
+
+    def told(self, prefix: str = "") -> list[Event]:
+        return [event for event in self.page.events if event.type.startswith(prefix)]
+
+    def types(self, prefix: str = "") -> list[str]:
+        return [event.type for event in self.told(prefix)]
+
+    def end(self) -> tuple[str, str]:
+        """Return state and reason of the one end."""
+        (event,) = self.told("session.end")
+        return event.data["state"], words(event)["why"]
+
+
+def words(event: Event) -> Any:
+    return msgspec.json.decode(event.sealed)
+
+
+async def settled(seconds: float = 0.2) -> None:
+    """Let everything happen that happens by itself."""
+    await asyncio.sleep(seconds)
+
+
+async def until(condition: Callable[[], bool], within_s: float = 1000.0) -> None:
+    for _ in range(int(within_s / 0.1)):
+        if condition():
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("it never came to that")

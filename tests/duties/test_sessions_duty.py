@@ -1,0 +1,596 @@
+"""A lane's sessions: begun once, told in order, ended once; `once` for exactly one question."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from allegro.adapters.hermes.wire import HermesWire
+from allegro.core.errors import EdgeError
+from allegro.core.sessions import (
+    Answered,
+    Asked,
+    End,
+    Ended,
+    TextDelta,
+    ToolBegan,
+    ToolEnded,
+    UsageClaimed,
+    question_digest,
+)
+from tests.core.builders import lend_model, run_session
+
+from .agents import ASKED, DONE, FROZEN, NO_ROOM, S1, S2, Stage, hurried, settled, until, words
+
+REFUSED = EdgeError("Hermes answered 429", transient=True, status=429, sent=False)
+MALFORMED = EdgeError("Hermes answered 400", transient=False, status=400, sent=False)
+LOST = EdgeError("Hermes gave no answer", transient=True)
+
+
+async def made(**changes: Any) -> Stage:
+    stage = Stage(**changes)
+    await stage.start()
+    return stage
+
+
+# --- beginning ---------------------------------------------------------------------------------
+
+
+@hurried
+async def test_a_session_begins_once_and_tells_what_it_was_given() -> None:
+    stage = await made()
+    gateway = await stage.begin(prompt="Water the roses", instructions="be kind")
+    (run,) = gateway.runs
+    assert (run.session, run.prompt, run.instructions) == (
+        S1, "Water the roses", "be kind",
+    )  # fmt: skip
+    assert stage.types() == [
+        "action.intent", "session.accepted", "action.receipt", "session.started",
+    ]  # fmt: skip
+    accepted = stage.told("session.accepted")[0].data
+    assert (accepted["model"], accepted["tools"]) == ("m1", ["file", "terminal"])
+    assert stage.told("session.started")[0].data["run"] == "run_1"
+    assert all(event.subject == f"session:{S1}" for event in stage.told())
+    assert all("roses" not in str(event.data) for event in stage.told())
+
+
+@hurried
+async def test_its_token_opens_the_model_proxy_while_it_runs() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    grant = stage.proxy.find(f"Bearer {gateway.spec.token}")
+    assert grant is not None
+    assert (grant.holder, grant.model, grant.is_canary) == (S1, "m1", False)
+    gateway.tell(DONE)
+    await settled()
+    assert stage.proxy.find(f"Bearer {gateway.spec.token}") is None
+
+
+@hurried
+async def test_a_second_order_of_the_same_session_is_a_receipt_and_no_second_run() -> None:
+    stage = await made(gateways=2)
+    gateway = await stage.begin()
+    assert await stage.order(run_session(id=S1)) == "action.receipt"
+    gateway.tell(DONE)
+    await settled()
+    assert await stage.order(run_session(id=S1)) == "action.receipt"
+    await stage.restart()
+    assert await stage.order(run_session(id=S1)) == "action.receipt"
+    assert sum(len(one.runs) for one in stage.host.started) == 1
+
+
+@pytest.mark.xfail(reason="src: while a gateway is waited for, the same order passes once more")
+@hurried
+async def test_two_orders_of_one_session_at_the_same_time_begin_it_once() -> None:
+    stage = Stage(gateways=2)
+    starting = asyncio.ensure_future(stage.start())
+    action = run_session(id=S1)
+    await asyncio.gather(stage.order(action), stage.order(action))
+    starting.cancel()
+    assert sum(len(one.runs) for one in stage.host.started) == 1
+
+
+@hurried
+async def test_without_a_free_gateway_the_order_is_void() -> None:
+    stage = await made()
+    await stage.begin()
+    assert await stage.order(run_session(id=S2)) == "action.void"
+    assert stage.told("action.void")[0].data["reason"] == "busy"
+    assert list(stage.sessions.live) == [S1]
+
+
+@hurried
+async def test_a_gateway_that_gets_free_in_time_is_taken() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    asyncio.get_running_loop().call_later(5, gateway.tell, DONE)
+    await stage.begin(S2)
+    assert stage.gateway is not gateway
+
+
+@pytest.mark.parametrize(("fault", "word"), [(REFUSED, "void"), (MALFORMED, "failed")])
+@hurried
+async def test_a_run_that_was_refused_is_void_or_failed_and_may_be_begun_again(
+    fault: EdgeError, word: str
+) -> None:
+    stage = await made()
+    stage.gateway.begin_fault = fault
+    assert await stage.order(run_session(id=S1)) == f"action.{word}"
+    assert stage.types("session.end") == []
+    assert stage.known == {}
+    await settled(5)
+    await stage.begin(S1)
+
+
+@hurried
+async def test_no_answer_after_the_prompt_was_sent_is_lost_and_never_begun_again() -> None:
+    stage = await made()
+    gateway = stage.gateway
+    gateway.begin_fault = LOST
+    assert await stage.order(run_session(id=S1)) == "action.failed"
+    assert stage.told("action.failed")[0].data["reason"] == "answer_lost"
+    assert stage.end()[0] == "lost"
+    assert gateway.closed == [S1]
+    assert stage.proxy.find(f"Bearer {gateway.spec.token}") is None
+    await settled(5)
+    assert await stage.order(run_session(id=S1)) == "action.receipt"
+    assert all(not one.runs for one in stage.host.started)
+
+
+@hurried
+async def test_what_cannot_be_written_down_is_not_begun() -> None:
+    stage = await made()
+    stage.disk_fault = EdgeError("the disk is full", transient=True)
+    with pytest.raises(EdgeError):
+        await stage.order(run_session(id=S1))
+    stage.disk_fault, stage.page.fault = None, NO_ROOM
+    with pytest.raises(EdgeError):
+        await stage.order(run_session(id=S2))
+    assert all(not one.runs for one in stage.host.started)
+    assert stage.sessions.live == {}
+
+
+@hurried
+async def test_a_freeze_that_comes_before_the_prompt_keeps_it() -> None:
+    stage = await made()
+    permit = stage.permit(run_session(id=S1))
+    stage.freezes = FROZEN
+    await stage.sessions.carry_out(permit)
+    assert stage.told("action.void")[0].data["reason"] == "frozen"
+    assert all(not one.runs for one in stage.host.started)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"model": "gpt-9"}, "unknown_model"), ({"tools": ("web",)}, "tool_off")],
+)
+@hurried
+async def test_what_a_lane_does_not_have_fails(changes: dict[str, Any], reason: str) -> None:
+    stage = await made()
+    assert await stage.order(run_session(id=S1, **changes)) == "action.failed"
+    assert stage.told("action.failed")[0].data["reason"] == reason
+
+
+@pytest.mark.xfail(
+    reason="src: ready gateways have the tools as configured, sessions want them sorted"
+)
+@hurried
+async def test_the_gateway_that_is_ready_is_used_in_whatever_order_tools_are_configured() -> None:
+    stage = await made(tools=("terminal", "file"))
+    ready = stage.gateway
+    await stage.begin()
+    assert stage.gateway is ready
+
+
+@hurried
+async def test_a_session_that_wants_other_tools_gets_a_gateway_with_exactly_these() -> None:
+    stage = await made()
+    ready = stage.gateway
+    gateway = await stage.begin(tools=("terminal",))
+    assert ready.closed == [""]
+    assert (gateway.spec.tools, gateway is ready) == (("terminal",), False)
+
+
+# --- telling -----------------------------------------------------------------------------------
+
+
+@hurried
+async def test_everything_a_session_says_is_told_in_its_order_and_then_its_end() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    gateway.tell(
+        TextDelta("I water"), ToolBegan("terminal", "c1", {"args": "hose"}), TextDelta(" the"),
+        ToolEnded("terminal", "c1", True, 12.0, {"result": "wet"}), UsageClaimed("m1", 5, 6),
+        TextDelta(" roses"), DONE,
+    )  # fmt: skip
+    await settled()
+    assert stage.types("session.")[2:] == [
+        "session.delta", "session.tool_began", "session.delta", "session.tool_ended",
+        "session.usage", "session.delta", "session.end",
+    ]  # fmt: skip
+    text = [words(event)["text"] for event in stage.told("session.delta")]
+    assert text == ["I water", " the", " roses"]
+    end = stage.told("session.end")[0]
+    assert (end.data["state"], end.data["tools"], end.data["claimed"]) == (
+        "completed", 1, {"input_tokens": 5},
+    )  # fmt: skip
+    assert words(end)["output"] == "the roses are watered"
+    assert gateway.closed == [S1]
+    assert stage.sessions.live == {}
+    assert stage.known[S1].ended_s > 0
+
+
+@hurried
+async def test_pieces_of_text_are_joined_only_while_a_commit_is_under_way() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    for piece in ("a", "b"):
+        gateway.tell(TextDelta(piece))
+        await settled()
+    stage.page.held = asyncio.Event()
+    for piece in ("c", "d", "e"):
+        gateway.tell(TextDelta(piece))
+        await settled()
+    stage.page.held.set()
+    await settled()
+    assert [words(event)["text"] for event in stage.told("session.delta")] == ["a", "b", "c", "de"]
+
+
+@hurried
+async def test_a_disk_that_refuses_for_a_moment_loses_nothing_and_doubles_nothing() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    stage.page.faults = [NO_ROOM] * 5
+    gateway.tell(TextDelta("a"), ToolBegan("terminal", "c1", {}), TextDelta("b"), DONE)
+    await until(lambda: bool(stage.told("session.end")))
+    assert stage.types("session.")[2:] == [
+        "session.delta", "session.tool_began", "session.delta", "session.end",
+    ]  # fmt: skip
+
+
+@hurried
+async def test_without_room_a_session_is_stopped_and_its_end_is_told_when_room_returns() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    stage.page.fault = NO_ROOM
+    gateway.tell(TextDelta("untold"))
+    await settled(60)
+    assert gateway.closed[:1] == [S1]
+    assert stage.types("session.end") == []
+    stage.page.fault = None
+    await settled(5)
+    assert stage.end() == ("stopped", "its journal has no room")
+
+
+@pytest.mark.xfail(reason="src: a session whose receipt finds no room is closed and never told of")
+@hurried
+async def test_a_session_whose_receipt_finds_no_room_has_an_end_when_room_returns() -> None:
+    stage = await made()
+    stage.page.faults = [None, NO_ROOM]
+    with pytest.raises(EdgeError):
+        await stage.order(run_session(id=S1))
+    await settled(60)
+    assert stage.types("session.end") == ["session.end"]
+
+
+@hurried
+async def test_after_a_restart_open_sessions_are_told_as_lost_once() -> None:
+    stage = await made()
+    await stage.begin()
+    await stage.restart()
+    assert stage.end()[0] == "lost"
+    await stage.restart()
+    assert len(stage.told("session.end")) == 1
+
+
+# --- questions ---------------------------------------------------------------------------------
+
+
+async def asking(**changes: Any) -> Stage:
+    stage = await made(**changes)
+    (await stage.begin()).tell(ASKED)
+    await settled()
+    return stage
+
+
+@hurried
+async def test_a_question_is_told_with_what_would_be_signed_and_waits() -> None:
+    stage = await asking()
+    (event,) = stage.told("session.question")
+    assert event.data["question"] == question_digest(S1, "run_1", 1, ASKED)
+    assert words(event)["command"] == ASKED.command
+    assert stage.sessions.describe()[0]["waits_for_answer"] == 1
+    until_s = event.data["until_s"] - stage.clock.now_s()
+    assert until_s == pytest.approx(590, abs=1)
+    assert stage.gateway.answers == []
+
+
+@hurried
+async def test_an_approval_of_exactly_this_question_lets_it_pass_once() -> None:
+    stage = await asking()
+    assert await stage.order(stage.once()) == "action.receipt"
+    assert stage.gateway.answers == ["once"]
+    await settled()
+    assert stage.told("session.answered")[0].data["choice"] == "once"
+    kinds = [e.data["kind"] for e in stage.told("action.") if e.data["kind"] == "answer_once"]
+    assert len(kinds) == 2
+    assert await stage.order(stage.once(id="answer2answer2ab")) == "action.stale"
+    assert stage.gateway.answers == ["once"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"lane": "b"}, {"session": S2}, {"run": "run_2"}, {"number": 2},
+        {"question": "c" * 64},
+    ],
+)  # fmt: skip
+@hurried
+async def test_an_approval_of_another_lane_session_run_or_question_is_stale(
+    other: dict[str, Any],
+) -> None:
+    stage = await asking()
+    assert await stage.order(stage.once(**other)) == "action.stale"
+    assert stage.gateway.answers == []
+    assert stage.types("action.intent") == ["action.intent"]
+
+
+@hurried
+async def test_the_same_command_asked_again_needs_a_new_approval() -> None:
+    stage = await asking()
+    first = stage.once()
+    await stage.order(first)
+    stage.gateway.tell(ASKED)
+    await settled()
+    assert await stage.order(first) == "action.stale"
+    assert stage.gateway.answers == ["once"]
+    assert await stage.order(stage.once(id="answer2answer2ab")) == "action.receipt"
+
+
+@pytest.mark.xfail(reason="src: two orders meet one pending question; the second may meet the next")
+@hurried
+async def test_one_approval_ordered_twice_at_the_same_time_is_used_once() -> None:
+    stage = await asking()
+    stage.gateway.deaf = True
+    permits = [stage.permit(stage.once()), stage.permit(stage.once())]
+    await asyncio.gather(*map(stage.sessions.carry_out, permits))
+    assert stage.gateway.answers == ["once"]
+
+
+@pytest.mark.xfail(reason="src: a question is numbered anew each time it is written down")
+@hurried
+async def test_a_question_told_at_the_second_try_can_still_be_approved() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    stage.page.faults = [NO_ROOM]
+    gateway.tell(ASKED)
+    await until(lambda: bool(stage.told("session.question")))
+    assert await stage.order(stage.once()) == "action.receipt"
+
+
+@hurried
+async def test_an_approval_after_the_end_is_stale() -> None:
+    stage = await asking()
+    once = stage.once()
+    stage.gateway.tell(DONE)
+    await settled()
+    assert await stage.order(once) == "action.stale"
+    assert stage.gateway.answers == []
+
+
+@hurried
+async def test_nobody_answers_and_the_agent_is_told_no_before_its_own_deadline() -> None:
+    stage = await asking()
+    await settled(589)
+    assert stage.gateway.answers == []
+    await settled(1)
+    assert stage.gateway.answers == ["deny"]
+    assert stage.told("session.answered")[0].data["choice"] == "deny"
+    assert list(stage.sessions.live) == [S1]
+
+
+@hurried
+async def test_in_the_last_seconds_before_the_deadline_an_approval_is_stale() -> None:
+    stage = await asking()
+    stage.gateway.deaf = True
+    await settled(591)
+    assert await stage.order(stage.once()) == "action.stale"
+    assert "once" not in stage.gateway.answers
+
+
+@hurried
+async def test_a_no_needs_nothing_and_meets_its_own_question_alone() -> None:
+    stage = await asking()
+    assert not await stage.sessions.deny(S1, 2)
+    assert not await stage.sessions.deny(S2, 1)
+    assert stage.gateway.answers == []
+    assert await stage.sessions.deny(S1, 1)
+    assert stage.gateway.answers == ["deny"]
+
+
+@hurried
+async def test_of_two_questions_at_once_none_can_be_approved_and_the_agent_is_told_no() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    gateway.tell(ASKED, Asked("rm -rf tulips", "delete", ("rm",)))
+    await settled()
+    assert [event.data["number"] for event in stage.told("session.question")] == [1, 2]
+    assert gateway.answers[:1] == ["deny"]
+    assert await stage.order(stage.once()) == "action.stale"
+    assert "once" not in gateway.answers
+
+
+@pytest.mark.xfail(reason="src: one `deny` is sent for two questions; the second is left waiting")
+@hurried
+async def test_both_of_two_questions_at_once_are_told_no() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    gateway.tell(ASKED, Asked("rm -rf tulips", "delete", ("rm",)))
+    await settled(700)
+    assert gateway.answers == ["deny", "deny"]
+
+
+@hurried
+async def test_an_answer_that_is_not_confirmed_is_no_receipt() -> None:
+    stage = await asking()
+    stage.gateway.deaf = True
+    assert await stage.order(stage.once()) == "action.failed"
+
+
+@hurried
+async def test_the_time_limit_stands_still_while_a_question_waits() -> None:
+    stage = await made()
+    gateway = await stage.begin(limit_s=100)
+    await settled(50)
+    gateway.tell(ASKED)
+    await settled(300)
+    assert await stage.sessions.deny(S1, 1)
+    await settled(45)
+    assert list(stage.sessions.live) == [S1]
+    await settled(10)
+    assert stage.end() == ("stopped", "its 100 s were over")
+    assert gateway.closed[:1] == [S1]
+
+
+# --- stopping ----------------------------------------------------------------------------------
+
+
+@hurried
+async def test_a_freeze_stops_every_session_and_takes_back_every_token() -> None:
+    stage = await made(gateways=2)
+    await stage.begin(S1)
+    await stage.begin(S2)
+    await stage.order(lend_model(id="loan1loan1loan1l", model="m1"))
+    token = words(stage.told("action.receipt")[-1])["token"]
+    assert stage.proxy.find(f"Bearer {token}") is not None
+    stage.sessions.freeze()
+    tokens = [token, *(gateway.spec.token for gateway in stage.host.started)]
+    assert [stage.proxy.find(f"Bearer {one}") for one in tokens] == [None] * len(tokens)
+    await settled()
+    assert {(e.data["state"], words(e)["why"]) for e in stage.told("session.end")} == {
+        ("stopped", "frozen")
+    }
+    assert len(stage.told("session.end")) == 2
+    assert stage.sessions.live == {}
+
+
+@hurried
+async def test_a_stopped_session_ends_once_with_the_reason_why() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    assert await stage.sessions.stop(S1, "a person")
+    gateway.tell(Ended(End.COMPLETED, "too late", "", {}))
+    await settled()
+    assert stage.end() == ("stopped", "a person")
+    assert not await stage.sessions.stop(S1, "again")
+
+
+@hurried
+async def test_a_clean_stop_of_the_lane_tells_every_end() -> None:
+    stage = await made()
+    await stage.begin()
+    await stage.sessions.close()
+    assert stage.end() == ("stopped", "the lane was stopped")
+    await stage.restart()
+    assert len(stage.told("session.end")) == 1
+
+
+@hurried
+async def test_a_gateway_that_dies_ends_its_session_as_lost() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    await gateway.close("")
+    await settled()
+    assert stage.end() == ("lost", "the gateway died")
+    assert stage.proxy.find(f"Bearer {gateway.spec.token}") is None
+
+
+@pytest.mark.xfail(reason="src: a closed client raises RuntimeError, which ends the whole lane")
+async def test_to_speak_to_a_gateway_that_was_closed_is_an_edge_error() -> None:
+    wire = HermesWire("http://127.0.0.1:9", "key")
+    await wire.close()
+    with pytest.raises(EdgeError):
+        await wire.answer("run_1", "once")
+
+
+# --- gateways ----------------------------------------------------------------------------------
+
+
+@hurried
+async def test_each_gateway_is_tried_before_it_is_ready_and_its_token_is_shut_again() -> None:
+    stage = await made()
+    assert stage.gateway.answers == ["deny"]
+    assert stage.gateways.tools() == ("file", "terminal")
+    assert stage.proxy.find(f"Bearer {stage.gateway.spec.token}") is None
+
+
+@hurried
+async def test_a_hermes_that_does_not_ask_has_every_tool_off() -> None:
+    stage = Stage()
+    stage.host.asks = False
+    await stage.start()
+    assert [one.spec.tools for one in stage.host.started] == [("file", "terminal"), ()]
+    assert stage.host.started[0].closed == [""]
+    assert stage.gateways.tools() == ()
+    assert await stage.order(run_session(id=S1, tools=("terminal",))) == "action.failed"
+    assert (await stage.begin(S2)).spec.tools == ()
+
+
+@pytest.mark.xfail(reason="src: the canary tries `terminal` alone; one session turns all tools off")
+@hurried
+async def test_a_session_with_code_alone_does_not_take_the_tools_of_all_others() -> None:
+    stage = await made(tools=("code_execution", "terminal"))
+    await stage.sessions.carry_out(stage.permit(run_session(id=S1, tools=("code_execution",))))
+    assert stage.gateways.tools() == ("code_execution", "terminal")
+
+
+@hurried
+async def test_without_a_sandbox_every_tool_is_off() -> None:
+    stage = Stage()
+    stage.host.sandbox_trouble = "no bubblewrap"
+    await stage.start()
+    assert stage.gateways.tools() == ()
+    assert await stage.order(run_session(id=S1, tools=("file",))) == "action.failed"
+    assert "no bubblewrap" in words(stage.told("action.failed")[0])
+    assert (await stage.begin(S2)).spec.tools == ()
+
+
+@hurried
+async def test_a_gateway_serves_one_session_and_the_next_has_another() -> None:
+    stage = await made()
+    first = await stage.begin(S1)
+    first.tell(DONE)
+    await settled(10)
+    second = await stage.begin(S2)
+    assert second is not first
+    assert second.spec.token != first.spec.token
+    assert len(first.runs) == len(second.runs) == 1
+
+
+@hurried
+async def test_a_gateway_that_waited_a_day_is_replaced() -> None:
+    stage = await made()
+    old = stage.gateway
+    await settled(86_400 + 200)
+    assert old.closed == [""]
+    assert stage.gateways.ready == 1
+
+
+@hurried
+async def test_the_canary_is_not_played_on_a_hermes_of_somebody_else() -> None:
+    stage = Stage()
+    stage.host.is_ours = False
+    await stage.start()
+    assert stage.gateway.answers == []
+    assert stage.gateways.tools() == ("file", "terminal")
+
+
+@hurried
+async def test_no_answer_of_ours_is_more_than_once_or_deny() -> None:
+    stage = await asking()
+    await stage.order(stage.once())
+    stage.gateway.tell(Answered("always"))
+    await settled()
+    assert stage.gateway.answers == ["once"]
