@@ -139,7 +139,7 @@ class Agency:
         for pid in self.gateways():
             for word in command_of(pid).split():
                 if word.endswith("/models") and word.startswith("/") and "/doors" not in word:
-                    return Path(word).parent
+                    return Path(word).parent.parent
         raise AssertionError("no sandbox runs")
 
     def kill_gateways(self) -> int:
@@ -151,8 +151,8 @@ class Agency:
         return len(found)
 
     def processes(self) -> list[str]:
-        """Return the commands of all processes of the sandboxes' user."""
-        return [command_of(pid) for pid in pids() if user_of(pid) == self.user_id]
+        """Return the commands of all processes of the sandboxes' users, one for each gateway."""
+        return [command_of(pid) for pid in pids() if 0 <= user_of(pid) - self.user_id < 8]
 
 
 def pids() -> Iterator[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -167,7 +168,8 @@ class Call:
         if reason == "ok":
             self._proxy.ladder.worked(self._rung)
             await self.done("ok", usage)
-            await response.write_eof()
+            with contextlib.suppress(ConnectionError):  # it has all it needs, and hung up
+                await response.write_eof()
         else:
             await self.done(reason, usage)
             if request.transport is not None:

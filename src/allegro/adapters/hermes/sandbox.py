@@ -123,7 +123,7 @@ def _system() -> list[str]:
             argv += ["--symlink", str(link.readlink()), f"/{name}"]
         elif link.is_dir():
             argv += ["--ro-bind", f"/{name}", f"/{name}"]
-    return [*argv, "--proc", "/proc", "--dev", "/dev"]
+    return [*argv, "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
 
 
 def _own_places(disk_bytes: int) -> list[str]:
@@ -133,9 +133,8 @@ def _own_places(disk_bytes: int) -> list[str]:
     agent's settings away and put its own in its place.
     """
     argv = []
-    for mode, folder in (("1777", "/tmp"), ("1777", "/dev/shm"), ("1777", HOME),  # noqa: S108
-                         ("1777", HERMES_HOME)):  # fmt: skip
-        argv += ["--perms", mode, "--size", str(disk_bytes), "--tmpfs", folder]
+    for folder in ("/tmp", HOME, HERMES_HOME):  # noqa: S108
+        argv += ["--perms", "1777", "--size", str(disk_bytes), "--tmpfs", folder]
     argv += ["--perms", "0755", "--size", str(PLUGINS_BYTES), "--tmpfs", PLUGINS]
     return [*argv, "--perms", "0755", "--dir", DOORS]
 
