@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CODE := src tests bench
 TRIALS ?= 200
+SESSION_TRIALS ?= 100
 SEED ?= 1
 
 .DEFAULT_GOAL := quick
@@ -20,7 +21,7 @@ $(VENV)/.test: requirements/test.txt requirements/run.txt pyproject.toml
 # --- what people run ----------------------------------------------------------
 demo: $(VENV)/.run
 	@$(if $(HERMES),scripts/setup.sh agent,true)
-	@$(BIN)/allegro demo $(if $(ASK),--ask,) $(if $(JSON),--json,) $(if $(wildcard .hermes/.ready)$(HERMES),--hermes .hermes,)
+	@$(BIN)/allegro demo $(if $(ASK),--ask,) $(if $(JSON),--json,) $$([ -e .hermes/.ready ] && echo --hermes .hermes)
 
 quick: $(VENV)/.test
 	$(BIN)/ruff check $(CODE) && $(BIN)/ruff format --check -q $(CODE)
@@ -39,6 +40,7 @@ test: $(VENV)/.test
 trials: $(VENV)/.test
 	@scripts/setup.sh agent model
 	$(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
+	$(BIN)/python -m tests.system.session_trials --trials $(SESSION_TRIALS) --seed $(SEED)
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.test
 	@scripts/setup.sh bench
