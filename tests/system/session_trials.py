@@ -33,7 +33,7 @@ UNBEGUN = "unbegun"
 SLOW = {"say": "slow", "pieces": 60, "gap_ms": 50}
 
 POINTS = {
-    "before:order": {"completed"}, "after:order": {"completed", UNBEGUN},
+    "before:order": {"completed"},  # a session asks the forge nothing: taken is before its intent
     "before:intent": {"lost", "completed", UNBEGUN}, "after:intent": {"lost"},
     "before:receipt": {"lost"}, "after:receipt": {"lost"},
 }  # fmt: skip
