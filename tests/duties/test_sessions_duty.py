@@ -403,10 +403,10 @@ async def test_in_the_last_seconds_before_the_deadline_an_approval_is_stale() ->
 @hurried
 async def test_a_no_needs_nothing_and_meets_its_own_question_alone() -> None:
     stage = await asking()
-    assert not await stage.sessions.deny(S1, 2)
-    assert not await stage.sessions.deny(S2, 1)
+    assert not await stage.sessions.answers.deny(S1, 2)
+    assert not await stage.sessions.answers.deny(S2, 1)
     assert stage.gateway.answers == []
-    assert await stage.sessions.deny(S1, 1)
+    assert await stage.sessions.answers.deny(S1, 1)
     assert stage.gateway.answers == ["deny"]
 
 
@@ -446,7 +446,7 @@ async def test_the_time_limit_stands_still_while_a_question_waits() -> None:
     await settled(50)
     gateway.tell(ASKED)
     await settled(300)
-    assert await stage.sessions.deny(S1, 1)
+    assert await stage.sessions.answers.deny(S1, 1)
     await settled(45)
     assert list(stage.sessions.live) == [S1]
     await settled(10)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import aiohttp
 
-from allegro.core.errors import EdgeError
+from allegro.core.errors import ConfigError, EdgeError
 from allegro.core.ports import Upstream
 from allegro.core.settings import ModelSettings, Rung
 
@@ -49,7 +49,10 @@ class HttpProviders:
             self._session = aiohttp.ClientSession(read_bufsize=1 << 20, auto_decompress=True)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if rung.key_file:
-            headers["Authorization"] = f"Bearer {self._read_key(rung.key_file)}"
+            try:
+                headers["Authorization"] = f"Bearer {self._read_key(rung.key_file)}"
+            except ConfigError as error:
+                raise EdgeError(str(error), transient=True, kind="secret") from error
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self._settings.connect_s, sock_read=self._settings.stall_s
         )

@@ -237,8 +237,13 @@ class Orders:
         if request.state is State.UNKNOWN:
             return self._lanes.linked()
         assert self.sessions is not None
-        busy = self.sessions.busy if request.kind == "run_session" else lambda _: 0
-        return self._lanes.serving_sessions(busy)
+        if request.kind != "run_session":
+            return self._lanes.serving_sessions(lambda _: 0)
+        begun = self.sessions.busy
+        others = [one for one in self._requests.all()
+                  if one.id in self._carrying and one.id != request.id
+                  and one.kind == "run_session" and one.state is State.APPROVED]  # fmt: skip
+        return self._lanes.serving_sessions(lambda lane: begun(lane) + len(others))
 
     async def _carry(self, request: Request) -> None:
         if request.kind in SESSION_KINDS and request.state is State.UNKNOWN:

@@ -10,6 +10,7 @@ import structlog
 from allegro.core.actions import MirrorRequest, RepositoryRef
 from allegro.core.errors import EdgeError
 from allegro.core.ports import Clock
+from allegro.core.session_actions import MODEL_NAME
 from allegro.core.stores import SessionRecord
 from allegro.house.mirror import where
 from allegro.house.proposals import Ask
@@ -32,25 +33,32 @@ class Progress:
         self._clock = clock
         self._kick = kick
         self._shown: dict[str, str] = {}
-        self._queue: asyncio.Queue[SessionRecord] = asyncio.Queue()
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._newest: dict[str, SessionRecord] = {}
         sessions.on_change(self._changed)
 
     def _changed(self, record: SessionRecord) -> None:
         if record.issue and self._shown.get(record.id) != record.state:
             self._shown[record.id] = record.state
-            self._queue.put_nowait(record)
+            self._newest[record.id] = record
+            self._queue.put_nowait(record.id)
 
     async def run(self) -> None:
         """Show states as they come; a forge that cannot be asked now is asked again."""
         while True:
-            record = await self._queue.get()
+            id_ = await self._queue.get()
+            record = self._newest.get(id_)
+            if record is None:
+                continue  # its newest state was shown
             try:
                 await self._show(record)
+                if self._newest.get(id_) is record:
+                    del self._newest[id_]
             except EdgeError as error:
                 _log.info("progress.postponed", session=record.id, error=str(error))
                 if error.transient:
                     await self._clock.sleep(RETRY_S)
-                    self._queue.put_nowait(record)
+                    self._queue.put_nowait(id_)
 
     async def _show(self, record: SessionRecord) -> None:
         place, _, number = record.issue.partition("#")
@@ -66,7 +74,8 @@ class Progress:
 def progress_text(record: SessionRecord) -> str:
     """Return the facts of a session as its comment shows them."""
     lines = [f"**Session `{record.id}`** · {record.end or record.state}"]
-    facts = [f"model `{record.model}`" if record.model else "", f"on lane `{record.lane}`"]
+    named = bool(MODEL_NAME.fullmatch(record.model))  # a lane's word, and shown to everybody
+    facts = [f"model `{record.model}`" if named else "", f"on lane `{record.lane}`"]
     if record.end:
         if record.duration_s is not None:
             facts.append(f"{record.duration_s:.0f} s")

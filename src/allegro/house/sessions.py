@@ -29,6 +29,7 @@ IDLE_S = 15.0
 MAX_QUESTIONS = 200
 MAX_COMMAND = 20_000
 MAX_TEXT = 2_000
+MAX_COUNT = 2**53
 LOST_AFTER_S = 20.0
 _FOLLOWED = (
     "session.accepted", "session.started", "session.question", "session.answered", "session.end",
@@ -75,7 +76,10 @@ class Sessions:
 
     def busy(self, lane: str) -> int:
         """Return how many sessions of a lane have not ended, as far as the house knows."""
-        running = {r.id for r in self.records.values() if r.lane == lane and not r.end}
+        running = {
+            r.id for r in self.records.values()
+            if r.lane == lane and not r.end and r.state != "accepted"
+        }  # fmt: skip
         ordered = {
             request.id for request in self._requests.all()
             if request.kind == "run_session" and request.lane == lane
@@ -126,6 +130,9 @@ class Sessions:
         """Return the session whose id begins so; before it began, the request for it."""
         found = [r for id_, r in self.records.items() if prefix and id_.startswith(prefix)]
         if len(found) == 1:
+            asked = self._requests.find_exact(found[0].id)
+            if found[0].state == "accepted" and asked and asked.is_final:
+                return found[0] if asked.state is State.DONE else asked
             return found[0]
         if len(found) > 1:
             return Refusal("ambiguous", f"{len(found)} sessions begin with {prefix!r}")
@@ -193,8 +200,8 @@ class Sessions:
                 return change(record, state="running", denied=denied)
             case "model.result":
                 return change(
-                    record, tokens=record.tokens + _number(data.get("tokens_in"))
-                    + _number(data.get("tokens_out")), calls=record.calls + 1,
+                    record, tokens=min(MAX_COUNT, record.tokens + _number(data.get("tokens_in"))
+                    + _number(data.get("tokens_out"))), calls=min(MAX_COUNT, record.calls + 1),
                     provider=_text(data.get("provider")),
                 )  # fmt: skip
             case _:
@@ -251,10 +258,16 @@ class Sessions:
             question=question_digest(record.id, run, number, asked),
         )  # fmt: skip
         question = f"Let session {record.id[:10]} do this once: {asked.description or 'a command'}?"
-        await self._requests.propose_session(
-            action, question, kind="decision", expires_s=until_s, notes=notes,
-            key=f"question {record.id} {run} {number}", context=f"session {record.id}",
-        )  # fmt: skip
+        try:
+            await self._requests.propose_session(
+                action, question, kind="decision", expires_s=until_s, notes=notes,
+                key=f"question {record.id} {run} {number}", context=f"session {record.id}",
+            )  # fmt: skip
+        except EdgeError as error:
+            if error.transient:
+                raise  # the ledger's disk: read again
+            self._alert("high", f"session {record.id}: a question that cannot be asked: {error}")
+            return record
         return msgspec.structs.replace(record, asked=record.asked + 1)
 
     # --- what the requests say ---------------------------------------------------------------
@@ -299,7 +312,7 @@ class Sessions:
     async def _find_lost(self) -> None:
         """End sessions that their lane does not know any more, though all it told is home."""
         now_s = self._clock.boot_s()
-        for record in [r for r in self.records.values() if not r.end]:
+        for record in [r for r in self.records.values() if not r.end and r.state != "accepted"]:
             if not self._lane_home(record.lane):
                 self._missing_since.pop(record.id, None)
                 continue
@@ -320,7 +333,8 @@ class Sessions:
 
     async def begin(self, action: RunSession, asked_by: str, key: str) -> Request:
         """Ask for a session. Raises EdgeError when it cannot be made as asked."""
-        question = f"Run a session: {action.prompt.splitlines()[0][:80]}"
+        first = (action.prompt.strip().splitlines() or [""])[0]
+        question = f"Run a session: {first[:80]}"
         expires_s = self._clock.now_s() + action.limit_s + 3600
         return await self._requests.propose_session(
             action, question, kind="review", expires_s=expires_s, asked_by=asked_by, key=key,

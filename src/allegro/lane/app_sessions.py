@@ -162,7 +162,7 @@ class SessionsApp:
         return list(self.sessions.live)
 
     async def _deny(self, params: dict[str, Any]) -> bool:
-        return await self.sessions.deny(str(params["session"]), int(params["number"]))
+        return await self.sessions.answers.deny(str(params["session"]), int(params["number"]))
 
     async def _stop_session(self, params: dict[str, Any]) -> bool:
         return await self.sessions.stop(str(params["session"]), "stopped by the house")

@@ -20,7 +20,7 @@ _log = structlog.get_logger()
 CANARY_S = 60.0
 CANARY_PROMPT = "This is a check at start."
 MAX_AGE_S = 86_400.0
-ASKING_TOOLS = frozenset({"terminal", "code_execution"})
+NEED_TERMINAL = frozenset({"code_execution"})
 
 
 class Ready(msgspec.Struct):
@@ -69,7 +69,10 @@ class Gateways:
         """Return the tools that sessions may have now: none without a sandbox or a question."""
         if self._host.sandbox_trouble or not self.asks:
             return ()
-        return self._settings.tools
+        wanted = set(self._settings.tools)
+        if "terminal" not in wanted:  # the check at start needs one to see that Hermes asks
+            wanted -= NEED_TERMINAL
+        return tuple(sorted(wanted))
 
     async def run(self) -> None:
         """Keep gateways ready until cancelled; then end them."""
@@ -87,9 +90,9 @@ class Gateways:
                         await asyncio.sleep(GATEWAY.delay_s(failures, self._dice.fraction))
                         failures += 1
                     continue
-                async with self._changed:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._changed.wait(), 60.0)
+                with contextlib.suppress(TimeoutError):
+                    async with self._changed, asyncio.timeout(60.0):
+                        await self._changed.wait()
         finally:
             for ready in self._ready:
                 await ready.gateway.close("")
@@ -104,7 +107,8 @@ class Gateways:
                 if left_s <= 0:
                     return None
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), left_s)
+                    async with asyncio.timeout(left_s):
+                        await self._changed.wait()
             match = [one for one in self._ready if one.tools == tools and one.network == network]
             ready = (match or self._ready)[0]
             self._ready.remove(ready)
@@ -188,7 +192,7 @@ class Gateways:
                     )
         finally:
             self._proxy.revoke(ready.token)
-        if set(ready.tools) & ASKING_TOOLS and not asked:
+        if "terminal" in ready.tools and not asked:
             self.asks = False
             raise EdgeError(
                 "this Hermes did not ask before a dangerous command: every tool stays off",

@@ -49,7 +49,9 @@ class Live:
         self.run = ""
         self.pending: Pending | None = None
         self.questions = 0
-        self.told_questions = 0
+        self.numbers: dict[int, int] = {}
+        self.unanswered = 0
+        self.answering = 0
         self.tools = 0
         self.waited_s = 0.0
         self.asked_s = 0.0
@@ -58,23 +60,32 @@ class Live:
         self.task: asyncio.Task[None] | None = None
 
     def notice(self, event: AgentEvent, now_s: float, timeout_s: float) -> bool:
-        """Count an event. True when it is a question beside another: both must be denied."""
+        """Count an event. True when questions wait side by side: all must be denied."""
         if isinstance(event, ToolBegan):
             self.tools += 1
         elif isinstance(event, Answered):
+            self.unanswered = max(0, self.unanswered - 1)
+            if self.unanswered:
+                return True  # another still waits: it is denied as well
             if self.pending is not None:
                 self.waited_s += now_s - self.asked_s
             self.pending = None
             self.answered.set()
         elif isinstance(event, Asked):
-            beside = self.pending is not None
-            self.questions += 1
-            self.asked_s = self.asked_s if beside else now_s
-            digest = question_digest(self.action.id, self.run, self.questions, event)
-            self.pending = Pending(self.questions, digest, now_s + timeout_s)
-            self.answered.clear()
-            return beside
+            return self._asked(event, now_s, timeout_s)
         return False
+
+    def _asked(self, event: Asked, now_s: float, timeout_s: float) -> bool:
+        beside = self.unanswered > 0
+        self.unanswered += 1
+        self.questions += 1
+        self.numbers[id(event)] = self.questions
+        self.asked_s = self.asked_s if beside else now_s
+        digest = question_digest(self.action.id, self.run, self.questions, event)
+        # beside another, no approval may meet it: an answer could reach the wrong one
+        self.pending = Pending(self.questions, "" if beside else digest, now_s + timeout_s)
+        self.answered.clear()
+        return beside
 
     def used_s(self, now_s: float) -> float:
         """Return how long it ran, the time it waited for answers left out."""
@@ -96,6 +107,8 @@ class Live:
             return "no such question is pending"
         if pending.number != action.number or pending.digest != action.question:
             return "another question is pending"
+        if self.answering == pending.number:
+            return "it is being answered already"
         if not may_answer(now_s, pending.deadline_s):
             return "too close to the agent's own deadline"
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -27,6 +28,8 @@ from allegro.core.settings import Rung
 _log = structlog.get_logger()
 MAX_ANSWER = 32 * 1024 * 1024
 TOLD = 2_000
+STARTS_BYTES = 6
+_LONG_WORD = re.compile(r"[A-Za-z0-9_+/=-]{20,}")
 _STARTS = (b"data:", b":", b"event:", b"id:", b"retry:", b"\n", b"\r")
 
 Record = Callable[[str, str, dict[str, Any], Any], Awaitable[None]]
@@ -58,6 +61,11 @@ class Usage(msgspec.Struct):
     finished: bool = False
 
 
+_MIDWAY = {
+    "half": Trouble.BROKEN, "broken": Trouble.BROKEN, "stalled": Trouble.STALLED,
+}  # fmt: skip
+
+
 class Proxy(Protocol):
     """What a call needs of the proxy it belongs to."""
 
@@ -86,6 +94,7 @@ class Call:
         self._size = size
         self._number = grant.calls
         self._is_done = False
+        self.usage = Usage()
 
     def _data(self) -> dict[str, Any]:
         return {
@@ -117,12 +126,16 @@ class Call:
             await upstream.close()
 
     async def _refused(self, upstream: Upstream) -> web.StreamResponse | None:
-        raw = await _read_some(upstream, TOLD)
+        try:
+            raw = await _read_some(upstream, TOLD)
+        except EdgeError:
+            return await self._next_rung(Trouble.BROKEN)
         told = raw.decode("utf-8", "replace")
         trouble = await self._proxy.told_apart(self._rung, upstream.status, told)
         if trouble is Trouble.BAD_REQUEST:
             await self.done(trouble.value, Usage())
-            return web.Response(body=raw, status=upstream.status, content_type="application/json")
+            error = {"message": scrubbed(told), "type": "provider", "code": None}
+            return web.json_response({"error": error}, status=upstream.status)
         after_s = retry_after_s(trouble, upstream.headers, self._proxy.clock.now_s())
         return await self._next_rung(trouble, after_s)
 
@@ -139,7 +152,7 @@ class Call:
         try:
             raw = await _read_some(upstream, MAX_ANSWER)
             told = msgspec.json.decode(raw, type=dict[str, Any])
-        except (EdgeError, msgspec.DecodeError) as error:
+        except (EdgeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             stalled = isinstance(error, EdgeError) and error.kind == "stalled"
             return await self._next_rung(Trouble.STALLED if stalled else Trouble.BROKEN)
         self._first_s = self._proxy.clock.boot_s()
@@ -152,6 +165,11 @@ class Call:
     async def _stream(self, request: web.Request, upstream: Upstream) -> web.StreamResponse | None:
         try:
             first = await upstream.read()
+            while first and len(first) < STARTS_BYTES and b"\n" not in first:
+                more = await upstream.read()
+                first += more
+                if not more:
+                    break
         except EdgeError as error:
             stalled = error.kind == "stalled"
             return await self._next_rung(Trouble.STALLED if stalled else Trouble.BROKEN)
@@ -159,7 +177,7 @@ class Call:
             return await self._next_rung(Trouble.BROKEN)
         self._first_s = self._proxy.clock.boot_s()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        usage, reason = Usage(), ""
+        usage, reason = self.usage, ""
         try:
             await response.prepare(request)
             reason = await self._pass_on(response, upstream, first, usage)
@@ -171,6 +189,9 @@ class Call:
             with contextlib.suppress(ConnectionError):  # it has all it needs, and hung up
                 await response.write_eof()
         else:
+            trouble = _MIDWAY.get(reason)
+            if trouble is not None:
+                self._proxy.ladder.failed(self._rung, trouble, self._proxy.clock.boot_s())
             await self.done(reason, usage)
             if request.transport is not None:
                 request.transport.abort()  # half an answer must not look like a whole one
@@ -198,11 +219,11 @@ class Call:
             return
         self._is_done = True
         proxy, grant = self._proxy, self._grant
-        if not usage.told and (usage.text_bytes or result in {"ok", "half", "broken", "stalled"}):
+        if not usage.told and self._first_s is not None:
             usage.tokens_in = estimated_tokens(self._size)
             usage.tokens_out = estimated_tokens(usage.text_bytes)
         tokens = usage.tokens_in + usage.tokens_out
-        cost = cost_usd(self._rung, usage.tokens_in, usage.tokens_out) if usage.told else None
+        cost = cost_usd(self._rung, usage.tokens_in, usage.tokens_out)
         cost = 0.0 if self._rung.local or not tokens else cost
         grant.spend = grant.spend.plus(tokens, cost)
         grant.measured = grant.measured and (usage.told or not tokens)
@@ -245,7 +266,7 @@ def _note_line(usage: Usage, line: bytes) -> None:
         return
     try:
         told = msgspec.json.decode(payload, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
     _note_usage(usage, told)
     for choice in told.get("choices") or ():
@@ -259,3 +280,8 @@ def _note_usage(usage: Usage, told: dict[str, Any]) -> None:
     if counts is not None:
         usage.tokens_in, usage.tokens_out = counts
         usage.told = True
+
+
+def scrubbed(told: str) -> str:
+    """Return a provider's words without anything that could be a key it echoes."""
+    return _LONG_WORD.sub("[…]", told[:600])

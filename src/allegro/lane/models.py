@@ -31,11 +31,17 @@ from allegro.core.models import (
 from allegro.core.ports import Clock, Providers
 from allegro.core.settings import ModelSettings, Rung
 from allegro.lane.canary import canary_answer
-from allegro.lane.model_call import Call, Grant, Record, Usage
+from allegro.lane.model_call import Call, Grant, Record
 
 _log = structlog.get_logger()
 MAX_BODY = 16 * 1024 * 1024
 MAX_AT_ONCE = 4
+PASSED_ON = frozenset({
+    "model", "messages", "stream", "max_tokens", "max_completion_tokens", "temperature", "top_p",
+    "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format", "seed",
+    "presence_penalty", "frequency_penalty", "reasoning_effort", "reasoning",
+})  # fmt: skip
+"""What goes on to a provider. `n` and lists of other models would pass by the caps."""
 
 
 class ModelProxy:
@@ -101,7 +107,7 @@ class ModelProxy:
 
     def find(self, authorization: str) -> Grant | None:
         """Return the grant of an Authorization header, None when there is none or it ran out."""
-        shown = authorization.removeprefix("Bearer ").encode()
+        shown = authorization.removeprefix("Bearer ").encode("utf-8", "surrogateescape")
         for token, grant in self._grants.items():
             if hmac.compare_digest(token.encode(), shown):
                 return grant if self.clock.boot_s() < grant.until_boot_s else None
@@ -144,6 +150,7 @@ class ModelProxy:
         if named != grant.model and named not in self.ladder.models():
             return _error(404, "model_not_found", f"no model {named!r} here")
         # an agent's own side calls name its default: the model of its session answers them too
+        body = {name: value for name, value in body.items() if name in PASSED_ON}
         body["max_tokens"] = self._bounded(body.pop("max_completion_tokens", None)
                                            or body.get("max_tokens"))  # fmt: skip
         if body.get("stream"):
@@ -193,7 +200,7 @@ class ModelProxy:
             try:
                 answer = await call.carry(request, body)
             except asyncio.CancelledError:
-                await call.done("revoked", Usage())
+                await call.done("revoked", call.usage)
                 raise
             if answer is not None:
                 return answer

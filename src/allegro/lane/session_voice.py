@@ -77,8 +77,7 @@ class SessionVoice:
                 }  # fmt: skip
                 return self.event(session, "session.usage", data)
             case Asked():
-                live.told_questions += 1
-                number = live.told_questions
+                number = live.numbers.get(id(event), live.questions)
                 digest = question_digest(session, live.run, number, event)
                 left_s = self._timeout_s - ANSWER_MARGIN_S
                 data = {

@@ -31,7 +31,8 @@ from allegro.core.sessions import (
     tools_of,
 )
 from allegro.core.settings import HermesSettings
-from allegro.lane.gateways import Gateways
+from allegro.lane.answers import Answers
+from allegro.lane.gateways import NEED_TERMINAL, Gateways
 from allegro.lane.live import Live, OpenSession
 from allegro.lane.model_call import Grant
 from allegro.lane.models import ModelProxy
@@ -40,8 +41,6 @@ from allegro.lane.session_voice import SessionVoice
 
 _log = structlog.get_logger()
 BEGIN_S = 3.0
-ANSWER_S = 2.0
-CONFIRM_S = 3.0
 KEEP_TRYING_S = 0.5
 GIVE_UP_TRIES = 20
 KNOWN_S = 8 * 86_400
@@ -62,12 +61,13 @@ class Sessions:
         self._dice = dice
         self._settings = settings
         self._situation = situation
-        self._lane = lane
         self._voice = SessionVoice(recorder, clock, settings.question_timeout_s, local=local)
         self._known = known
         self._save = save
         self.live: dict[str, Live] = {}
+        self.answers = Answers(self.live, clock, situation, self._outcome, self._soon, lane)
         self._acts: set[asyncio.Task[None]] = set()
+        self._beginning: set[str] = set()
 
     async def recover(self) -> None:
         """Tell of sessions that were open when this lane last ended: they are lost."""
@@ -84,7 +84,7 @@ class Sessions:
             case RunSession() as action:
                 outcome = await self._begin(permit, action)
             case AnswerOnce() as action:
-                outcome = await self._answer_once(permit, action)
+                outcome = await self.answers.once(permit, action)
             case LendModel() as action:
                 outcome = await self._lend(permit, action)
             case _:
@@ -99,6 +99,17 @@ class Sessions:
     ) -> tuple[str, dict[str, Any], Any] | None:
         if action.id in self._known:
             return "action.receipt", {"reason": "begun before"}, None
+        if action.id in self._beginning:
+            return "action.void", {"reason": "busy"}, "another order of it is under way"
+        self._beginning.add(action.id)
+        try:
+            return await self._take_and_post(permit, action)
+        finally:
+            self._beginning.discard(action.id)
+
+    async def _take_and_post(
+        self, permit: Permit, action: RunSession
+    ) -> tuple[str, dict[str, Any], Any] | None:
         model = self._proxy.ladder.resolve(action.model)
         if isinstance(model, Refusal):
             return "action.failed", {"reason": model.reason}, model.detail
@@ -106,6 +117,12 @@ class Sessions:
         if isinstance(tools, str):
             why = self.gateways.sandbox_trouble or "not in hermes.tools of this lane"
             return "action.failed", {"reason": "tool_off"}, f"{tools}: off here ({why})"
+        if set(tools) & NEED_TERMINAL and "terminal" not in tools:
+            return (
+                "action.failed",
+                {"reason": "tool_off"},
+                f"{', '.join(NEED_TERMINAL)} needs terminal",
+            )
         within_s = permit.until_boot_s - self._clock.boot_s() - BEGIN_S
         network = has_network(action, bool(self._settings.destinations))
         ready = await self.gateways.take(tools, network, within_s)
@@ -149,11 +166,15 @@ class Sessions:
             live.run = await live.ready.gateway.begin(run)
         except EdgeError as error:
             return await self._not_begun(live, error)
-        await self._recorder.append([
-            self._voice.action_event(permit, "action.receipt", {"artifact": 0}, None),
-            self._voice.event(action.id, "session.started", {"run": live.run}),
-        ])  # fmt: skip
+        # from here on it runs, whatever the journal says: it is followed to its end
         live.task = asyncio.create_task(self._follow(live), name=f"session {action.id}")
+        try:
+            await self._recorder.append([
+                self._voice.action_event(permit, "action.receipt", {"artifact": 0}, None),
+                self._voice.event(action.id, "session.started", {"run": live.run}),
+            ])  # fmt: skip
+        except EdgeError as error:
+            _log.warning("session.begin_untold", session=action.id, error=str(error))
         return None
 
     async def _not_begun(self, live: Live, error: EdgeError) -> tuple[str, dict[str, Any], Any]:
@@ -163,6 +184,7 @@ class Sessions:
             if error.transient:
                 return "action.void", {"reason": "not_sent"}, str(error)
             return "action.failed", {"reason": "refused"}, str(error)
+        await live.ready.gateway.close(live.action.id)
         await self._end(live, End.LOST, "no answer after the prompt was sent", {}, str(error))
         return "action.failed", {"reason": "answer_lost"}, "may have begun; not begun again"
 
@@ -225,18 +247,19 @@ class Sessions:
         """Keep what counts, before the event is journalled; see that questions get their no."""
         timeout_s = self._settings.question_timeout_s
         beside = live.notice(event, self._clock.boot_s(), timeout_s)
+        loop = asyncio.get_running_loop()
+        if beside:  # an answer could meet the wrong one
+            loop.call_soon(self.answers.deny_soon, live)
         if isinstance(event, Asked):
-            loop = asyncio.get_running_loop()
-            if beside:  # an answer could meet the wrong one
-                loop.call_soon(self._deny_soon, live)
             wait_s = timeout_s - ANSWER_MARGIN_S
-            loop.call_later(wait_s, self._deny_late, live, live.questions)
+            loop.call_later(wait_s, self.answers.deny_late, live, live.questions)
 
     async def _finish(self, live: Live, ended: Ended) -> None:
         end, why = ended.end, ended.error
         if live.why_stopped:
             end, why = End.STOPPED, live.why_stopped
         self.live.pop(live.action.id, None)
+        await live.ready.gateway.close(live.action.id)
         await self._end(live, end, why, ended.usage, ended.output)
         await self.gateways.done(live.ready, live.action.id)
 
@@ -275,54 +298,6 @@ class Sessions:
                 self._save(self._known)
 
     # --- answering, stopping, lending ----------------------------------------------------------
-
-    async def _answer_once(
-        self, permit: Permit, action: AnswerOnce
-    ) -> tuple[str, dict[str, Any], Any]:
-        live = self.live.get(action.session)
-        refusal = self._against(live, action)
-        if live is None or refusal:
-            return "action.stale", {"reason": "not_pending"}, refusal
-        no = may_write(permit, self._situation(), needs_s=ANSWER_S)
-        if no is not None:
-            return "action.void", {"reason": no.reason}, no.detail
-        await self._outcome(permit, "action.intent", {"step": "answer"}, None)
-        no = may_write(permit, self._situation(), needs_s=ANSWER_S)
-        if no is not None:
-            return "action.void", {"reason": no.reason}, no.detail
-        if refusal := self._against(live, action):
-            return "action.stale", {"reason": "not_pending"}, refusal
-        try:
-            await live.ready.gateway.answer(live.run, "once")
-            await asyncio.wait_for(live.answered.wait(), CONFIRM_S)
-        except EdgeError as error:
-            if error.status == 409:
-                return "action.stale", {"reason": "not_pending"}, str(error)
-            return "action.failed", {"reason": "no_clear_answer"}, str(error)
-        except TimeoutError:
-            return "action.failed", {"reason": "no_clear_answer"}, "Hermes did not confirm it"
-        return "action.receipt", {"artifact": action.number}, None
-
-    def _against(self, live: Live | None, action: AnswerOnce) -> str:
-        """Return why an approval does not meet the pending question; empty when it does."""
-        if live is None or action.lane != self._lane:
-            return "this session does not run here any more"
-        return live.against(action, self._clock.boot_s())
-
-    async def deny(self, session: str, number: int) -> bool:
-        """Say no to a pending question. Needs nothing; False when it is not pending."""
-        live = self.live.get(session)
-        if live is None or live.pending is None or live.pending.number != number:
-            return False
-        await live.ready.gateway.answer(live.run, "deny")
-        return True
-
-    def _deny_late(self, live: Live, number: int) -> None:
-        if live.pending is not None and live.pending.number == number:
-            self._deny_soon(live)
-
-    def _deny_soon(self, live: Live) -> None:
-        self._soon(live.ready.gateway.answer(live.run, "deny"))
 
     def _soon(self, act: Coroutine[Any, Any, Any]) -> None:
         """Do something that needs nothing, in the background; an agent that is gone is no bug."""

@@ -72,7 +72,7 @@ class Telemetry:
                 continue
             try:
                 fact = msgspec.json.decode(raw, type=dict[str, Any])
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             self._take(fact)
 

@@ -182,7 +182,7 @@ class HermesWire:
                     if line.startswith(b"data:"):
                         with contextlib.suppress(msgspec.DecodeError):
                             yield msgspec.json.decode(line[5:].strip(), type=dict[str, Any])
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RuntimeError) as error:
             raise EdgeError(f"the stream broke: {error!r}", transient=True) from error
 
     async def _call(
@@ -201,6 +201,8 @@ class HermesWire:
             ) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise EdgeError(f"Hermes gave no answer: {error!r}", transient=True) from error
+        except RuntimeError as error:  # aiohttp's word for a session that was closed
+            raise EdgeError("this gateway was ended", transient=True, sent=False) from error
         if response.status >= 300:
             told = raw.decode("utf-8", "replace")[:300]
             refused = response.status in {400, 401, 403, 404, 413, 422, 429, 503}
