@@ -103,7 +103,6 @@ async def test_garbage_is_dropped_and_what_follows_is_heard(heard: Heard, raw: b
     assert heard.telemetry.forged == 0
 
 
-@pytest.mark.xfail(reason="src: a datagram that is no UTF-8 raises UnicodeDecodeError")
 async def test_bytes_that_are_no_text_are_dropped(heard: Heard) -> None:
     heard.say(HELLO, b'{"hook": "pre_tool_call", "tool_name": "\xff"}', BEGAN)
     assert len(heard.events) == 1

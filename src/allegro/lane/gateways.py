@@ -31,6 +31,7 @@ class Ready(msgspec.Struct):
     tools: tuple[str, ...]
     network: bool
     born_s: float
+    is_ended: bool = False
 
 
 class Gateways:
@@ -126,10 +127,16 @@ class Gateways:
             return None
 
     async def done(self, ready: Ready, session: str) -> None:
-        """End a gateway after its session; what it had is gone with it."""
-        self._proxy.revoke(ready.token)
-        await ready.gateway.close(session)
+        """End a gateway after its session, and make room for the next."""
+        await self.end(ready, session)
         await self._free()
+
+    async def end(self, ready: Ready, session: str) -> None:
+        """End a gateway at once; what it had is gone with it."""
+        self._proxy.revoke(ready.token)
+        if not ready.is_ended:
+            ready.is_ended = True
+            await ready.gateway.close(session)
 
     async def _free(self) -> None:
         self._busy -= 1

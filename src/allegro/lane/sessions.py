@@ -184,7 +184,7 @@ class Sessions:
             if error.transient:
                 return "action.void", {"reason": "not_sent"}, str(error)
             return "action.failed", {"reason": "refused"}, str(error)
-        await live.ready.gateway.close(live.action.id)
+        await self.gateways.end(live.ready, live.action.id)
         await self._end(live, End.LOST, "no answer after the prompt was sent", {}, str(error))
         return "action.failed", {"reason": "answer_lost"}, "may have begun; not begun again"
 
@@ -259,7 +259,7 @@ class Sessions:
         if live.why_stopped:
             end, why = End.STOPPED, live.why_stopped
         self.live.pop(live.action.id, None)
-        await live.ready.gateway.close(live.action.id)
+        await self.gateways.end(live.ready, live.action.id)
         await self._end(live, end, why, ended.usage, ended.output)
         await self.gateways.done(live.ready, live.action.id)
 
@@ -317,7 +317,7 @@ class Sessions:
             return False
         live.why_stopped = live.why_stopped or why
         self._proxy.revoke(live.ready.token)
-        await live.ready.gateway.close(session)
+        await self.gateways.end(live.ready, session)
         return True
 
     def freeze(self) -> None:
