@@ -349,8 +349,8 @@ def test_what_cures_itself_is_tried_again_soon_and_what_does_not_is_left_longer(
         steps.failed(FAR, trouble, 0.0)
         waits[trouble] = steps.cooling[rung_key(FAR)].until_s
     assert waits == {
-        Trouble.DEAD_KEY: 600.0, Trouble.QUOTA: 300.0, Trouble.OVERLOAD: 5.0,
-        Trouble.UNKNOWN_MODEL: 600.0, Trouble.UNREACHABLE: 10.0, Trouble.BROKEN: 5.0,
+        Trouble.DEAD_KEY: 60.0, Trouble.QUOTA: 300.0, Trouble.OVERLOAD: 5.0,
+        Trouble.UNKNOWN_MODEL: 60.0, Trouble.UNREACHABLE: 10.0, Trouble.BROKEN: 5.0,
         Trouble.STALLED: 10.0,
     }  # fmt: skip
     assert min(waits[trouble] for trouble in PROBED) > max(
@@ -387,18 +387,18 @@ def test_a_shorter_trouble_does_not_shorten_a_longer() -> None:
     steps.failed(FAR, Trouble.DEAD_KEY, 100.0)
     # when
     steps.failed(FAR, Trouble.BROKEN, 110.0)
-    steps.failed(FAR, Trouble.QUOTA, 110.0, 590.0)
+    steps.failed(FAR, Trouble.QUOTA, 110.0, 49.0)
     # then
-    assert steps.cooling == {rung_key(FAR): Cooling(Trouble.DEAD_KEY, 700.0)}
+    assert steps.cooling == {rung_key(FAR): Cooling(Trouble.DEAD_KEY, 160.0)}
 
 
 def test_a_longer_trouble_takes_the_place_of_a_shorter_and_a_new_one_of_an_old() -> None:
     steps = ladder()
     steps.failed(FAR, Trouble.BROKEN, 100.0)
     steps.failed(FAR, Trouble.DEAD_KEY, 101.0)
-    assert steps.cooling == {rung_key(FAR): Cooling(Trouble.DEAD_KEY, 701.0)}
-    steps.failed(FAR, Trouble.BROKEN, 701.0)
-    assert steps.cooling == {rung_key(FAR): Cooling(Trouble.BROKEN, 706.0)}
+    assert steps.cooling == {rung_key(FAR): Cooling(Trouble.DEAD_KEY, 161.0)}
+    steps.failed(FAR, Trouble.BROKEN, 161.0)
+    assert steps.cooling == {rung_key(FAR): Cooling(Trouble.BROKEN, 166.0)}
 
 
 @given(

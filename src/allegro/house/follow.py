@@ -18,6 +18,7 @@ from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Request
 from allegro.core.stores import Archive, Archived, Ledger
 from allegro.core.timestamps import rfc3339
+from allegro.house.foreign import told_number
 from allegro.house.orders import ordered, receipts_of
 from allegro.house.proposals import Ask
 from allegro.house.reading import read_on
@@ -158,7 +159,7 @@ class Follow:
         if event.type in _STEPS:
             await self._act(archived, event)
         elif event.type == "forge.reconciled":
-            self._to_compare[_number(event.data.get("repository"))] = archived.row
+            self._to_compare[told_number(event.data.get("repository"))] = archived.row
         elif event.type == "audit.done":
             await self._learn_bots(event)
         elif event.type.startswith("forge.snapshot."):
@@ -176,7 +177,7 @@ class Follow:
         request = self._request_of(event)
         if request is None:
             return
-        order = _number(event.data.get("order"))
+        order = told_number(event.data.get("order"))
         if not was_ordered(request, order, archived.lane):
             return  # a lane speaks of its own orders only
         words = self._open_words(event)
@@ -185,7 +186,7 @@ class Follow:
         changes: dict[str, Any] = {}
         receipts: tuple[Receipt, ...] = ()
         if step is Step.RECEIPT:
-            artifact = _number(event.data.get("artifact"))
+            artifact = told_number(event.data.get("artifact"))
             told = words if isinstance(words, dict) else {}
             changes = {
                 "artifact": artifact, "url": _text(told.get("url", "")),
@@ -228,7 +229,7 @@ class Follow:
     async def _learn_bots(self, event: Event) -> None:
         told = event.data.get("bots")
         bots = (
-            frozenset(_number(id_) for id_ in told if _number(id_) > 0)
+            frozenset(told_number(id_) for id_ in told if told_number(id_) > 0)
             if isinstance(told, list)
             else frozenset()
         )
@@ -300,18 +301,19 @@ def bot_write(event: Event, seen_s: float, bots: frozenset[int], began_s: float)
     What was there before this fleet began is not looked at.
     """
     data = event.data
-    number, at_s = _number(data.get("number")), _number(data.get("created_s"))
+    number, at_s = told_number(data.get("number")), told_number(data.get("created_s"))
     repository = event.subject.split("#", 1)[0].split("/comment/", 1)[0]
     target = f"{repository}#{number}"
-    ours = _number(data.get("author_id")) in bots
+    ours = told_number(data.get("author_id")) in bots
     closed_by_us = (
-        _number(data.get("closed_by")) in bots and _number(data.get("closed_s")) >= began_s - 60
+        told_number(data.get("closed_by")) in bots
+        and told_number(data.get("closed_s")) >= began_s - 60
     )
     match event.type:
         case "forge.snapshot.comment" if ours and at_s >= began_s - 60:
             content = _text(data.get("content", ""))
             return BotWrite(
-                event.id, "comment", target, _number(data.get("comment")), content, seen_s
+                event.id, "comment", target, told_number(data.get("comment")), content, seen_s
             )
         case "forge.snapshot.pull" if ours and at_s >= began_s - 60:
             content = _text(data.get("content", ""))
@@ -336,13 +338,6 @@ def _subjects(told: object) -> set[str]:
 def _tail(subject: str) -> str:
     at = subject.find("#") if "#" in subject else subject.find("/comment/")
     return subject[at:]
-
-
-def _number(value: object) -> int:
-    """Return what a lane gave as a number, 0 when it is none that a forge could have given."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53:
-        return value
-    return 0
 
 
 def _text(value: object) -> str:

@@ -19,6 +19,13 @@ from allegro.core.requests import Request, parsed
 from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
 from allegro.core.sessions import End, asked_of, question_digest
 from allegro.core.stores import Archive, Archived, Ledger, SessionRecord
+from allegro.house.foreign import (
+    MAX_NUMBER,
+    told_names,
+    told_number,
+    told_real,
+    told_text,
+)
 from allegro.house.orders import SESSION_KINDS
 from allegro.house.proposals import Ask
 from allegro.house.reading import read_on
@@ -28,8 +35,6 @@ _log = structlog.get_logger()
 IDLE_S = 15.0
 MAX_QUESTIONS = 200
 MAX_COMMAND = 20_000
-MAX_TEXT = 2_000
-MAX_COUNT = 2**53
 LOST_AFTER_S = 20.0
 _FOLLOWED = (
     "session.accepted", "session.started", "session.question", "session.answered", "session.end",
@@ -169,7 +174,7 @@ class Sessions:
         if record.end:
             return
         changed = self._after(record, event)
-        if forged := _number(event.data.get("forged")):
+        if forged := told_number(event.data.get("forged")):
             told = (
                 f"session {session}: {forged} facts were forged inside its sandbox, none believed"
             )
@@ -186,23 +191,23 @@ class Sessions:
         match event.type:
             case "session.accepted":
                 return change(
-                    record, state="accepted", model=_text(data.get("model")),
-                    agent=_text(data.get("agent")), local=data.get("local") is True,
-                    tools_on=_names(data.get("tools")),
+                    record, state="accepted", model=told_text(data.get("model")),
+                    agent=told_text(data.get("agent")), local=data.get("local") is True,
+                    tools_on=told_names(data.get("tools")),
                 )  # fmt: skip
             case "session.started":
-                return change(record, state="running", run=_text(data.get("run")))
+                return change(record, state="running", run=told_text(data.get("run")))
             case "session.question":
                 return change(record, state="waiting")
             case "session.answered":
-                choice = _text(data.get("choice"))
+                choice = told_text(data.get("choice"))
                 denied = record.denied + (choice == "deny")
                 return change(record, state="running", denied=denied)
             case "model.result":
                 return change(
-                    record, tokens=min(MAX_COUNT, record.tokens + _number(data.get("tokens_in"))
-                    + _number(data.get("tokens_out"))), calls=min(MAX_COUNT, record.calls + 1),
-                    provider=_text(data.get("provider")),
+                    record, tokens=min(MAX_NUMBER, record.tokens + told_number(data.get("tokens_in"))
+                    + told_number(data.get("tokens_out"))), calls=min(MAX_NUMBER, record.calls + 1),
+                    provider=told_text(data.get("provider")),
                 )  # fmt: skip
             case _:
                 return self._over(record, event)
@@ -210,16 +215,16 @@ class Sessions:
     def _over(self, record: SessionRecord, event: Event) -> SessionRecord:
         data, words = event.data, self._open_words(event)
         told = words if isinstance(words, dict) else {}
-        state = _text(data.get("state"))
+        state = told_text(data.get("state"))
         cost = data.get("cost_usd")
         return msgspec.structs.replace(
             record, state="ended", end=state if state in _ENDS else End.LOST.value,
-            why=_text(told.get("why")), output=str(told.get("output") or ""),
-            ended_s=self._clock.now_s(), duration_s=_float(data.get("duration_s")),
-            calls=max(record.calls, _number(data.get("calls"))),
-            tools=_number(data.get("tools")), questions=_number(data.get("questions")),
-            tokens=max(record.tokens, _number(data.get("tokens"))),
-            cost_usd=_float(cost) if isinstance(cost, int | float) else None,
+            why=told_text(told.get("why")), output=str(told.get("output") or ""),
+            ended_s=self._clock.now_s(), duration_s=told_real(data.get("duration_s")),
+            calls=max(record.calls, told_number(data.get("calls"))),
+            tools=told_number(data.get("tools")), questions=told_number(data.get("questions")),
+            tokens=max(record.tokens, told_number(data.get("tokens"))),
+            cost_usd=told_real(cost) if isinstance(cost, int | float) else None,
         )  # fmt: skip
 
     async def _keep(self, record: SessionRecord) -> None:
@@ -246,13 +251,13 @@ class Sessions:
     async def _ask_sovereign(self, record: SessionRecord, event: Event, lane: str) -> SessionRecord:
         """Put a question to Timmy: what he would sign is computed from the words, here."""
         words = self._open_words(event)
-        number, run = _number(event.data.get("number")), _text(event.data.get("run"))
+        number, run = told_number(event.data.get("number")), told_text(event.data.get("run"))
         if not isinstance(words, dict) or number < 1 or record.asked >= MAX_QUESTIONS:
             self._alert("high", f"session {record.id}: a question that cannot be read")
             return record
         notes = {str(key): str(value)[:MAX_COMMAND] for key, value in list(words.items())[:10]}
         asked = asked_of(notes)
-        until_s = min(_float(event.data.get("until_s")) or 0.0, self._clock.now_s() + 3600)
+        until_s = min(told_real(event.data.get("until_s")) or 0.0, self._clock.now_s() + 3600)
         action = AnswerOnce(
             id=self._requests.new_id(), lane=lane, session=record.id, run=run, number=number,
             question=question_digest(record.id, run, number, asked),
@@ -381,23 +386,3 @@ def _new(request: Request, archived: Archived) -> SessionRecord:
     action = parsed(request)
     issue = action.issue if isinstance(action, RunSession) else ""
     return SessionRecord(id=request.id, lane=archived.lane, began_s=request.created_s, issue=issue)
-
-
-def _text(value: object) -> str:
-    return value[:MAX_TEXT] if isinstance(value, str) else ""
-
-
-def _names(value: object) -> tuple[str, ...]:
-    return tuple(_text(one)[:64] for one in value[:64]) if isinstance(value, list) else ()
-
-
-def _number(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53:
-        return value
-    return 0
-
-
-def _float(value: object) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
-        return float(value)
-    return None
