@@ -20,7 +20,8 @@ from aiohttp import web
 from allegro import HermesBridge
 from allegro.adapters.clock import SystemClock, SystemDice
 from allegro.adapters.door import open_door
-from allegro.adapters.hermes.gateway import Doors, HermesGateway, HermesHost
+from allegro.adapters.hermes.gateway import HermesGateway
+from allegro.adapters.hermes.host import Doors, HermesHost
 from allegro.adapters.hermes.sandbox import find_sandbox
 from allegro.adapters.providers import HttpProviders
 from allegro.client.hermes_bridge import HermesResult, TelemetryEvent

@@ -20,7 +20,7 @@ from allegro.adapters.connect import ConnectProxy
 from allegro.adapters.door import open_door
 from allegro.adapters.files import read_state, write_state
 from allegro.adapters.hermes.existing import ExistingHermes
-from allegro.adapters.hermes.gateway import Doors, HermesHost
+from allegro.adapters.hermes.host import Doors, HermesHost
 from allegro.adapters.hermes.install import python_of
 from allegro.adapters.hermes.sandbox import find_sandbox
 from allegro.adapters.local_http import call_local

@@ -19,8 +19,9 @@ import aiohttp
 import msgspec
 
 from allegro.adapters.hermes.existing import ExistingHermes
-from allegro.adapters.hermes.gateway import Doors, HermesGateway, HermesHost
+from allegro.adapters.hermes.gateway import HermesGateway
 from allegro.adapters.hermes.home import Template, home_files
+from allegro.adapters.hermes.host import Doors, HermesHost
 from allegro.adapters.hermes.sandbox import find_sandbox
 from allegro.adapters.hermes.wire import HermesWire
 from allegro.core.errors import EdgeError
