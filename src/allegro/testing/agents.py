@@ -24,8 +24,9 @@ def make_stand_in(folder: Path, *, wire: str = "0.19") -> Path:
     named.mkdir()
     first = f"import os\n\nos.environ.setdefault('HERMES_STAND_IN_WIRE', {wire!r})\n"
     (program / "__init__.py").write_text(first)
-    source = resources.files("allegro.testing").joinpath("hermes.py").read_bytes()
-    (program / "main.py").write_bytes(source)
+    for name in ("main.py", "agent.py", "http.py"):
+        source = resources.files("allegro.testing.stand_in").joinpath(name).read_bytes()
+        (program / name).write_bytes(source)
     metadata = f"Metadata-Version: 2.1\nName: hermes-agent\nVersion: {version}\n"
     (named / "METADATA").write_text(metadata)
     return folder / "bin" / "python"
