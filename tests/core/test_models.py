@@ -768,3 +768,8 @@ def test_what_was_tried_is_told_in_words() -> None:
     tried = [(FAR, Trouble.QUOTA), (HOME, Trouble.UNREACHABLE)]
     assert ladder_words(tried) == "far: quota; home: unreachable"
     assert ladder_words([]) == "nothing"
+
+
+def test_a_date_without_a_zone_is_greenwich_s() -> None:
+    headers = {"Retry-After": "Fri Jan 15 08:01:30 2027"}
+    assert retry_after_s(Trouble.QUOTA, headers, 1_800_000_000.0) == 90.0

@@ -72,3 +72,9 @@ def test_every_key_says_what_it_is(section: type) -> None:
         metas = [m for m in getattr(kind, "__metadata__", ()) if isinstance(m, Meta)]
         if section not in {LaneSettings, HouseSettings}:
             assert any(meta.description for meta in metas), f"{section.__name__}.{name}"
+
+
+def test_a_lane_serves_sessions_where_it_has_gateways() -> None:
+    lane = msgspec.convert(LANE, LaneSettings)
+    with_gateways = msgspec.convert({**LANE, "hermes": {"gateways": 1}}, LaneSettings)
+    assert (lane.serves_sessions, with_gateways.serves_sessions) == (False, True)
