@@ -59,7 +59,7 @@ class Home:
         self._seq: dict[str, int] = {}
         self._ids = 0
         self.sessions = Sessions(
-            archive, house.ledger, house.requests, house.clock, house.ask, self._ask_lane, _open,
+            archive, house.ledger, house.requests, house.clock, self._ask_lane, _open,
             lambda _, told: self.alerts.append(told), lambda _: self.home, house.orders.kick,
         )  # fmt: skip
         house.orders.sessions = self.sessions

@@ -111,7 +111,7 @@ class _House:
             ask=self._lanes.ask, freeze=self._freeze, alert=self._alert,
         )  # fmt: skip
         self._sessions = Sessions(
-            self._archive, self._ledger, self._requests, self._clock, self._lanes.ask,
+            self._archive, self._ledger, self._requests, self._clock,
             self._lanes.ask_lane, self._open_words, self._alert, self._lanes.is_home,
             self._orders.kick,
         )  # fmt: skip

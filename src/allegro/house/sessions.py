@@ -27,7 +27,6 @@ from allegro.house.foreign import (
     told_text,
 )
 from allegro.house.orders import SESSION_KINDS
-from allegro.house.proposals import Ask
 from allegro.house.reading import read_on
 from allegro.house.requests import Requests
 
@@ -50,7 +49,7 @@ class Sessions:
     """Keeps a record of every session, from the archive alone; `records` is the newest part."""
 
     def __init__(
-        self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock, ask: Ask,
+        self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock,
         ask_lane: AskLane, open_words: Callable[[Event], Any], alert: Callable[[str, str], None],
         lane_home: Callable[[str], bool], kick: Callable[[], None],
     ) -> None:  # fmt: skip
@@ -58,7 +57,6 @@ class Sessions:
         self._ledger = ledger
         self._requests = requests
         self._clock = clock
-        self._ask = ask
         self._ask_lane = ask_lane
         self._open_words = open_words
         self._alert = alert

@@ -114,6 +114,19 @@ async def test_a_hermes_of_somebody_else_serves_and_forgets(place: Place, tmp_pa
         assert run.session not in str(await wire._call("GET", "/api/sessions"))
 
 
+async def test_a_run_of_somebody_else_s_hermes_is_stopped_with_its_gateway(
+    place: Place, tmp_path: Path
+) -> None:
+    async with place.existing(tmp_path) as (hermes, wire):
+        gateway = await hermes.start(GatewaySpec("", (), (), network=False))
+        run = await gateway.begin(new_run(play(LONG)))
+        await gateway.close("")
+        async with asyncio.timeout(20):
+            while (state := await wire.state(run)) and state["status"] != "cancelled":
+                await asyncio.sleep(0.1)
+        assert state is not None
+
+
 async def test_a_run_that_a_restart_cut_is_lost(place: Place, tmp_path: Path) -> None:
     async with place.existing(tmp_path) as (_, wire):
         run = await wire.begin({"input": play(LONG), "model": "stub"}, secrets.token_hex(8))

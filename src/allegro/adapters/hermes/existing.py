@@ -47,6 +47,7 @@ class ExistingGateway:
     def __init__(self, wire: HermesWire, models: list[str]) -> None:
         self._wire = wire
         self._models = models
+        self._run = ""
 
     @property
     def version(self) -> str:
@@ -67,7 +68,9 @@ class ExistingGateway:
         if run.instructions:
             body["instructions"] = run.instructions
         history = [{"role": turn.role, "content": turn.text} for turn in run.history]
-        return await self._wire.begin({**body, "conversation_history": history}, run.session)
+        whole = {**body, "conversation_history": history}
+        self._run = await self._wire.begin(whole, run.session)
+        return self._run
 
     def events(self, run: str) -> AsyncIterator[AgentEvent]:
         return self._wire.events(run)
@@ -79,7 +82,10 @@ class ExistingGateway:
         await self._wire.stop(run)
 
     async def close(self, session: str) -> None:
-        """Delete the session there, so that it keeps no memory for us."""
+        """Stop the run, which no end of a process of ours would, and delete its session there."""
+        if self._run:
+            with contextlib.suppress(EdgeError):  # it is over already
+                await self._wire.stop(self._run)
         if session:
             with contextlib.suppress(EdgeError):
                 await self._wire.forget(session)

@@ -111,11 +111,11 @@ class HermesWire:
                 return None
             raise
 
-    async def answer(self, run: str, choice: str, request: str = "") -> None:
+    async def answer(self, run: str, choice: str) -> None:
         """Answer the question that is pending: `once` or `deny`, never more."""
         if choice not in {"once", "deny"}:
             raise ValueError(f"not an answer of ours: {choice}")
-        body = {"choice": choice, **({"request_id": request} if request else {})}
+        body = {"choice": choice}  # one run has one question: it needs no name
         await self._call("POST", f"/v1/runs/{run}/approval", body)
 
     async def stop(self, run: str) -> None:
