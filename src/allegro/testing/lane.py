@@ -12,6 +12,9 @@ with one of:
   it is on the wire, `--on-wire-ms` after it began
 - `ack`: the acknowledgement of the house that covers a receipt
 
+The first session of the lane can meet trouble with its agent gateway: `--lose-answer` and
+`--steal` are told in `allegro.testing.gateways`.
+
 SIGUSR1 appends `--flood` events at once.
 """
 
@@ -35,6 +38,7 @@ from allegro.core.ports import Clock, Dice, ForgeReader, ForgeWriter, Journal
 from allegro.core.timestamps import rfc3339
 from allegro.lane.app import run
 from allegro.lane.outside import Ports
+from allegro.testing.gateways import STEALS, Trouble
 
 STEPS = ("branch", "commit", "pull", "comment", "edit", "label", "close")
 POINTS = (
@@ -172,8 +176,11 @@ def wrap(arguments: argparse.Namespace) -> Callable[[Ports], Ports]:
     point = arguments.bug or arguments.die or ""
     points, names = Points(point, arguments.nth, strike), Names()
     wire_s = arguments.on_wire_ms / 1000
+    lost_s = None if arguments.lose_answer is None else arguments.lose_answer / 1000
+    trouble = Trouble(lose_after_s=lost_s, steal=arguments.steal, events=arguments.steal_events)
 
     def wrapped(ports: Ports) -> Ports:
+        ports.agents = trouble.host
         if arguments.flood:
             _flood_on_signal(ports, arguments.flood, arguments.flood_type)
         if not point:
@@ -190,6 +197,7 @@ def wrap(arguments: argparse.Namespace) -> Callable[[Ports], Ports]:
             reader=cast(ForgeReader, reader),
             writer=cast(ForgeWriter, Watched(ports.writer, points, names.writer, wire_s)),
             council=ports.council,
+            agents=ports.agents,
         )
 
     return wrapped
@@ -227,6 +235,10 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--bug", choices=POINTS, help="raise a bug at this point")
     parser.add_argument("--nth", type=int, default=1, help="the how manieth passage")
     parser.add_argument("--on-wire-ms", type=float, default=20.0, help="for sent: points")
+    parser.add_argument("--lose-answer", type=float, metavar="MS",
+                        help="lose what Hermes answers to a begin, so long after it")  # fmt: skip
+    parser.add_argument("--steal", choices=STEALS, default="", help="let another read the stream")
+    parser.add_argument("--steal-events", type=int, default=1, help="how many events it takes")
     parser.add_argument("--flood", type=int, default=0, help="events to append on SIGUSR1")
     parser.add_argument("--flood-type", default="test.flood", help="their type")
     parser.add_argument("--leave-safe-mode", action="store_true")
