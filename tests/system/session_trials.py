@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,140 +23,13 @@ import msgspec
 
 from allegro.client.errors import EffectFailed
 
-from .agency import Agency, open_agency, terminal, types
+from .agency import Agency, joined_text, open_agency, types
+from .disk import ON_DISK, small_disk
 from .pool import Outcome, Trial
+from .session_faults import DISK_FULL, KINDS, UNBEGUN, UNMET, Play, left_out
 from .trials import RESULTS, known
 
 PER_FLEET = 8
-UNBEGUN = "unbegun"
-SLOW = {"say": "slow", "pieces": 60, "gap_ms": 50}
-
-POINTS = {
-    "before:order": {"completed"},  # a session asks the forge nothing: taken is before its intent
-    "before:intent": {"lost", "completed", UNBEGUN}, "after:intent": {"lost"},
-    "before:receipt": {"lost"}, "after:receipt": {"lost"},
-}  # fmt: skip
-
-Fault = Callable[["Play"], Awaitable[None]]
-
-
-class Play:
-    """One session under a fault. `ends` are the ends that it may come to."""
-
-    def __init__(self, agency: Agency, dice: random.Random, tag: str) -> None:
-        self.agency = agency
-        self.dice = dice
-        self.tag = tag
-        self.session = ""
-        self.ends: set[str] = {"completed"}
-        self.retries = False
-
-    async def begin(self, *steps: dict[str, Any]) -> None:
-        """Ask for a session that calls up to two tools before these turns."""
-        before = [terminal(f"echo {self.tag}{n}") for n in range(self.dice.randrange(3))]
-        self.session = await self.agency.begin(
-            *before, *steps, tag=self.tag, model=self.agency.new_model(), limit_s=50
-        )
-
-    async def begin_slow(self) -> None:
-        """Begin one that speaks for 3 s, and return in the midst of it."""
-        await self.begin(SLOW)
-        await self.agency.running(self.session)
-        await asyncio.sleep(self.dice.uniform(0.2, 2.0))
-
-    async def refused(self, *turns: dict[str, Any], may_recover: bool = True) -> None:
-        """Begin one whose provider does this, always or once."""
-        self.retries = True
-        self.ends = {"failed"}
-        if may_recover and self.dice.random() < 0.5:
-            turns = tuple({**turn, "times": 1} for turn in turns)
-            self.ends = {"completed", "failed"}
-        await self.begin(*turns)
-
-
-async def status_401(play: Play) -> None:
-    await play.refused({"status": 401})
-
-
-async def status_402(play: Play) -> None:
-    await play.refused({"status": 402, "body": "no credit left"})
-
-
-async def status_429(play: Play) -> None:
-    headers = {"Retry-After": str(play.dice.choice((1, 30)))}
-    await play.refused({"status": 429, "headers": headers})
-
-
-async def status_500(play: Play) -> None:
-    await play.refused({"status": 500})
-
-
-async def hangs(play: Play) -> None:
-    await play.refused({"hang": 3.5}, may_recover=False)
-    play.ends = {"completed", "failed"}
-
-
-async def half(play: Play) -> None:
-    await play.refused({"say": "half ", "pieces": 3, "half": 1}, may_recover=False)
-    play.ends = {"completed", "failed"}
-
-
-async def garbage(play: Play) -> None:
-    await play.refused({"garbage": 1}, may_recover=False)
-
-
-async def gateway_killed(play: Play) -> None:
-    await play.begin_slow()
-    play.ends = {"lost"}
-    play.agency.kill_gateways()
-
-
-async def lane_killed(play: Play) -> None:
-    await play.begin_slow()
-    play.ends = {"lost"}
-    await play.agency.theatre.restart_lane(how=signal.SIGKILL)
-
-
-async def lane_killed_at_any_time(play: Play) -> None:
-    await play.begin(SLOW)
-    await asyncio.sleep(play.dice.uniform(0.0, play.dice.choice((0.1, 0.6))))
-    play.ends = {"lost", "completed", UNBEGUN}
-    await play.agency.theatre.restart_lane(how=signal.SIGKILL)
-
-
-async def lane_dies_at_a_point(play: Play) -> None:
-    """Die around the order, before and after what is written down, and around the begin itself."""
-    theatre = play.agency.theatre
-    point = play.dice.choice(list(POINTS))
-    await theatre.restart_lane("--die", point)
-    await play.agency.ready()
-    await play.begin(SLOW)
-    await theatre.dead("lane")
-    play.ends = POINTS[point]
-    await theatre.start_lane()
-
-
-async def house_killed(play: Play) -> None:
-    await play.begin_slow()
-    await play.agency.theatre.restart_house(how=signal.SIGKILL)
-
-
-async def link_cut(play: Play) -> None:
-    await play.begin_slow()
-    play.agency.theatre.path.cut()
-    await asyncio.sleep(play.dice.uniform(0.1, 3.0))
-    play.agency.theatre.path.mend()
-
-
-KINDS: dict[str, Fault] = {
-    "upstream says 401": status_401, "upstream says 402": status_402,
-    "upstream says 429": status_429, "upstream says 500": status_500,
-    "upstream hangs": hangs, "upstream breaks off": half, "upstream sends garbage": garbage,
-    "the gateway is killed": gateway_killed, "the lane is killed": lane_killed,
-    "the lane is killed at any time": lane_killed_at_any_time,
-    "the lane dies at a point": lane_dies_at_a_point,
-    "the house is killed": house_killed, "the link is cut": link_cut,
-}  # fmt: skip
 
 
 async def faulted(agency: Agency, trial: Trial, tag: str) -> list[str]:
@@ -167,15 +39,20 @@ async def faulted(agency: Agency, trial: Trial, tag: str) -> list[str]:
     play = Play(agency, random.Random(trial.seed), tag)
     await KINDS[trial.name](play)
     try:
-        end = (await agency.result(play.session, 50)).state
+        result = await agency.result(play.session, 50)
+        end, output = result.state, result.output
     except EffectFailed:
-        end = UNBEGUN
+        end, output = UNBEGUN, ""
     calls = len(agency.calls(tag))
     await agency.theatre.stage.linked()
     await agency.theatre.home()
     await asyncio.sleep(0.3)
     begun = agency.beginnings(tag)
-    found = wrong(play.ends, end, await agency.told(play.session), begun, retries=play.retries)
+    told = await agency.told(play.session)
+    found = wrong(play.ends, end, told, begun, retries=play.retries)
+    found += [f"{missing} is not told" for missing in play.tells - set(types(told))]
+    if end == "completed" and not play.retries:
+        found += unsaid(output, told)
     if len(agency.calls(tag)) != calls:
         found.append("the model was called after the end")
     if any(one["session"] == play.session for one in (await agency.lane_sessions())["running"]):
@@ -211,8 +88,22 @@ def wrong(
     return found
 
 
+def unsaid(output: str, told: list[dict[str, Any]]) -> list[str]:
+    """Return what is wrong where the pieces told are not the whole answer: that is a gap."""
+    if "telemetry.gap" in types(told):
+        return []
+    said = joined_text(told).split()
+    whole = output.split()
+    return [] if whole and said[-len(whole) :] == whole else [
+        f"{len(said)} words were told of {len(whole)}, and no gap"
+    ]  # fmt: skip
+
+
 class Pool:
-    """Plays trials on fleets side by side; `outcomes` are futures, in order."""
+    """Plays trials on fleets side by side; `outcomes` are futures, in order.
+
+    A fleet whose disk can be filled plays nothing else.
+    """
 
     def __init__(self, folder: Path, trials: list[Trial], workers: int) -> None:
         self._folder = folder
@@ -232,21 +123,33 @@ class Pool:
         for fleet in itertools.count():
             if not self._queue:
                 return
+            folder = self._folder / f"{worker}-{fleet}"
+            on_disk = needs_disk(self._queue[0][1])
+            disk = small_disk(folder / "play" / "lane") if on_disk else contextlib.nullcontext()
             try:
-                async with open_agency(self._folder / f"{worker}-{fleet}") as agency:
-                    await self._play(agency)
+                with disk:
+                    async with open_agency(folder, lane=ON_DISK if on_disk else None) as agency:
+                        await self._play(agency, on_disk=on_disk)
             except Exception as error:
                 for future in self.outcomes:
                     if not future.done():
                         future.set_exception(error)
                 raise
 
-    async def _play(self, agency: Agency) -> None:
+    def _next(self, *, on_disk: bool) -> tuple[int, Trial] | None:
+        """Take the first trial that is for such a fleet."""
+        for place, (_, trial) in enumerate(self._queue):
+            if needs_disk(trial) == on_disk:
+                return self._queue.pop(place)
+        return None
+
+    async def _play(self, agency: Agency, *, on_disk: bool) -> None:
         """Play on one fleet; one that failed once is not used again."""
         for _ in range(PER_FLEET):
-            if not self._queue:
+            taken = self._next(on_disk=on_disk)
+            if taken is None:
                 return
-            at, trial = self._queue.pop(0)
+            at, trial = taken
             began_s = time.monotonic()
             try:
                 found = await faulted(agency, trial, f"trial{at}of{id(self)}x")
@@ -258,9 +161,19 @@ class Pool:
                 return
 
 
+def needs_disk(trial: Trial) -> bool:
+    return trial.name == DISK_FULL
+
+
 def wanted(trials: int, seed: int, only: str = "") -> list[Trial]:
-    """Return the trials of one run: every kind in turn."""
-    names = [name for name in KINDS if only in name]
+    """Return the trials of one run: every kind in turn that is not left out.
+
+    `only` may be the whole name of a kind that is not met yet.
+    """
+    out = left_out()
+    names = [
+        name for name in KINDS if only in name and (name not in out or name == only in UNMET)
+    ]  # fmt: skip
     return [Trial(name, f"{seed}/{n}") for n, name in zip(range(trials), itertools.cycle(names))]
 
 
@@ -295,6 +208,8 @@ def main() -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
     file = RESULTS / "session_trials.jsonl"
     before = known(file)
+    for name, why in left_out().items():
+        sys.stdout.write(f"left out: {name} ({why})\n")
     trials = [
         one for one in wanted(arguments.trials, arguments.seed, arguments.only)
         if (one.name, one.seed) not in before

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from .agency import needs_hermes, open_agency, types
+from .disk import NO_DISK, ON_DISK, can_mount, fill, small_disk
 
-DISK_MB = 24
 FULL_S = 13.0  # longer than a lane waits for room before it stops the session
 
 
-def fill(folder: Path) -> Path:
-    """Write until the disk is full; return the file that fills it."""
-    file = folder / "filler"
-    with file.open("wb", buffering=0) as out:
-        try:
-            while out.write(bytes(65_536)):
-                pass
-        except OSError:
-            pass
-    return file
-
-
 @needs_hermes
-@pytest.mark.skipif(os.geteuid() != 0, reason="a disk of its own needs root")
 async def test_a_full_disk_stops_a_session_whose_end_is_told_when_there_is_room(
     tmp_path: Path,
 ) -> None:
+    if not can_mount():
+        pytest.skip(NO_DISK)
     place = tmp_path / "play" / "lane"
-    place.mkdir(parents=True)
-    options = f"size={DISK_MB}m,mode=0700"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=True)
-    try:
-        async with open_agency(tmp_path, lane={"journal.min_free_mb": 1}) as agency:
+    with small_disk(place):
+        async with open_agency(tmp_path, lane=ON_DISK) as agency:
             await agency.ready()
             slow = {"say": "slow", "pieces": 1_000, "gap_ms": 40}
             session = await agency.begin(slow, tag="full disk")
@@ -53,5 +37,3 @@ async def test_a_full_disk_stops_a_session_whose_end_is_told_when_there_is_room(
             assert types(await agency.told(session), "session.end") == ["session.end"]
             assert agency.beginnings("full disk") == 1
             assert (await agency.run({"say": "next"})).output == "next"
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
