@@ -44,7 +44,7 @@ from .builders import (
     situation,
 )
 
-LEASE = Lease("forge", "lane-a", ("council", 1), until_boot_s=110.0)
+LEASE = Lease("forge", "lane-a", 1, until_boot_s=110.0)
 ORDERABLE = [action for action in EVERY_ACTION if kind_of(action) != "mark_seen"]
 FROZEN = add(FreezeSet(), Freeze("f1", 1.0, "house", "stop"))
 

@@ -1,21 +1,263 @@
-"""A lease: the right to a role until a moment on this machine's own clock."""
+"""Who holds a role: a pure machine over one compare-and-set register for each role.
+
+Nobody's wall clock takes part, and no server's either. A holder renews by writing a new revision
+and stands down by itself when `HELD` of the lease has passed since *before* its last successful
+write was sent. Another lane may take the role only after it has seen the same revision, unchanged,
+for a whole lease on its own clock (as Kubernetes' leader election does). The share that is left
+pays for clocks that run at different rates: up to 8 % apart is safe. All clocks count suspend.
+
+The register decides between two who try at once; what it says can only make a lane act less.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 ROLES = ("forge", "hermes")
+ANYBODY = "*"
+HELD = 0.85
+STAGGER = 0.1
+MAX_EPOCH = 2**53 - 1
+MAX_EPOCH_JUMP = 2**20
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """`until_boot_s` counts on a clock that includes suspend. `epoch` is the fencing token."""
+    """`until_boot_s` counts on a clock that includes suspend. `epoch` is the fencing token.
+
+    It grows with each take-over and is the highest its holder ever saw, plus one.
+    """
 
     role: str
     holder: str
-    epoch: tuple[str, int]
+    epoch: int
     until_boot_s: float
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a role's register holds. `process` is random for each start of a lane's program.
+
+    `offered` hands the role over: a lane's name, `ANYBODY`, or empty. Who offers has stood down.
+    `beat` is the holder's boot-time clock in ms: a register that was set back to an older copy
+    counts its revisions anew, so a revision alone does not name what was written.
+    """
+
+    holder: Annotated[str, Meta(min_length=1, max_length=64)]
+    process: Annotated[str, Meta(min_length=1, max_length=64)]
+    epoch: Annotated[int, Meta(ge=1, le=MAX_EPOCH)]
+    offered: Annotated[str, Meta(max_length=64)] = ""
+    beat: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 0
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """A register as read: `revision` changes with every write. `record` None: nothing readable.
+
+    That is: never written, deleted, or written by somebody who does not keep to the form.
+    """
+
+    revision: int
+    record: Record | None
+
+
+class View(msgspec.Struct, frozen=True):
+    """What a lane knows of one role. `since_s`: boot-time s when it first saw this revision.
+
+    `epoch` is the highest ever seen, kept on disk; `is_first` while nothing else was seen since
+    this process began.
+    """
+
+    role: str
+    epoch: int = 0
+    slot: Slot | None = None
+    since_s: float = float("nan")
+    is_first: bool = True
+    lease: Lease | None = None
+
+
+class Me(msgspec.Struct, frozen=True):
+    lane: str
+    process: str
+
+
+class Around(msgspec.Struct, frozen=True):
+    """What else bears on a role now.
+
+    `ready`: this lane could do the role's work. `rank`: how many lanes that are to be preferred
+    are ready too. `heir`: whom to hand the role to (a name, `ANYBODY`, or empty: keep it).
+    `banned`: lanes whose key was revoked.
+    """
+
+    ready: bool
+    rank: int = 0
+    heir: str = ""
+    banned: frozenset[str] = frozenset()
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """Renew: write the own record again."""
+
+    record: Record
+    expected: int
+
+
+class Take(msgspec.Struct, frozen=True):
+    """Take the role: it is free. `why` is expired, offered, revoked, restarted or vacant."""
+
+    record: Record
+    expected: int
+    why: str
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """Hand over: stand down first, let what is under way end, then write."""
+
+    record: Record
+    expected: int
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Nothing to write now."""
+
+
+Step = Keep | Take | Offer | Wait
 
 
 def holds(lease: Lease | None, boot_s: float) -> bool:
     """Say whether the role is held now: false for None, for the past and for NaN."""
     return lease is not None and boot_s < lease.until_boot_s
+
+
+def seen(view: View, slot: Slot, me: Me, boot_s: float) -> View:
+    """Return the view after a read. Another's record, or an offer, ends the own lease at once."""
+    if view.slot == slot:
+        return view
+    lease = view.lease if _is_kept_by(slot.record, me) else None
+    return msgspec.structs.replace(
+        view, slot=slot, since_s=boot_s, lease=lease, epoch=_higher(view.epoch, slot.record),
+        is_first=view.slot is None,
+    )  # fmt: skip
+
+
+def decide(view: View, me: Me, around: Around, *, lease_s: float, boot_s: float) -> Step:
+    """Return what to write now, if anything. The caller has just read the register."""
+    slot = view.slot
+    if slot is None:
+        return Wait()
+    if slot.record is not None and _is_kept_by(slot.record, me):
+        if around.heir:
+            return Offer(_again(slot.record, boot_s, around.heir), slot.revision)
+        return Keep(_again(slot.record, boot_s), slot.revision)
+    if not around.ready or around.heir or view.epoch >= MAX_EPOCH:
+        return Wait()
+    free_s, why = _free_from(view, slot, me, around, lease_s)
+    if boot_s >= free_s:
+        return Take(_first(me, view.epoch + 1, boot_s), slot.revision, why)
+    return Wait()
+
+
+def wrote(view: View, record: Record, revision: int, *, lease_s: float, sent_s: float) -> View:
+    """Return the view after a write that succeeded. `sent_s`: boot-time s before it was sent."""
+    lease = Lease(view.role, record.holder, record.epoch, sent_s + lease_s * HELD)
+    return msgspec.structs.replace(
+        view, slot=Slot(revision, record), since_s=sent_s, is_first=False,
+        epoch=max(view.epoch, record.epoch), lease=None if record.offered else lease,
+    )  # fmt: skip
+
+
+def stood_down(view: View) -> View:
+    """Return the view of a lane that acts no more under this role, whatever the register says."""
+    return msgspec.structs.replace(view, lease=None)
+
+
+def _is_kept_by(record: Record | None, me: Me) -> bool:
+    return (
+        record is not None
+        and (record.holder, record.process) == (me.lane, me.process)
+        and not record.offered
+    )
+
+
+def _again(record: Record, boot_s: float, offered: str = "") -> Record:
+    return msgspec.structs.replace(record, offered=offered, beat=_beat(boot_s))
+
+
+def _first(me: Me, epoch: int, boot_s: float) -> Record:
+    return Record(me.lane, me.process, epoch, beat=_beat(boot_s))
+
+
+def _beat(boot_s: float) -> int:
+    return int(boot_s * 1000)
+
+
+def _free_from(view: View, slot: Slot, me: Me, around: Around, lease_s: float) -> tuple[float, str]:
+    """Return from when (boot-time s) this lane may take the role, and why it is free then."""
+    stagger_s = around.rank * lease_s * STAGGER
+    record = slot.record
+    if record is None:
+        return view.since_s + lease_s + stagger_s, "vacant"
+    if record.epoch < view.epoch:
+        # the register went back to an older copy: what it says of offers is long past
+        return view.since_s + lease_s + stagger_s, "expired"
+    if record.offered == me.lane:
+        return view.since_s, "offered"
+    if record.holder in around.banned:
+        return view.since_s + stagger_s, "revoked"
+    if record.offered == ANYBODY:
+        return view.since_s + stagger_s, "offered"
+    if record.holder == me.lane and view.is_first:
+        # our own last process: the lock on its folder says that it is gone
+        return view.since_s, "restarted"
+    return view.since_s + lease_s + stagger_s, "expired"
+
+
+def _higher(epoch: int, record: Record | None) -> int:
+    """Return the highest epoch known; one far ahead of all others is somebody's lie."""
+    if record is None or record.epoch > epoch + MAX_EPOCH_JUMP:
+        return epoch
+    return max(epoch, record.epoch)
+
+
+# --- whom to prefer --------------------------------------------------------------------------
+
+
+class Sibling(msgspec.Struct, frozen=True):
+    """Another lane as the council shows it. `ready_s`: for how long without a break, 0 for not."""
+
+    name: str
+    ready_s: float = 0.0
+
+
+def rank_of(me: str, order: Sequence[str], siblings: Sequence[Sibling]) -> int:
+    """Return how many lanes before this one in the order are ready. Not listed comes last."""
+    place = _place(me, order)
+    return sum(s.ready_s > 0 and _place(s.name, order) < place for s in siblings)
+
+
+def heir_of(
+    me: str,
+    order: Sequence[str],
+    siblings: Sequence[Sibling],
+    *,
+    ready: bool,
+    return_after_s: float,
+) -> str:
+    """Return to whom this holder should hand the role, or empty to keep it.
+
+    Not ready: to the first that is. Ready: back to a preferred lane, once that has been ready for
+    `return_after_s` without a break. Nobody to take it: kept.
+    """
+    able = sorted((s for s in siblings if s.ready_s > 0), key=lambda s: _place(s.name, order))
+    if not ready:
+        return able[0].name if able else ""
+    place = _place(me, order)
+    for sibling in able:
+        if _place(sibling.name, order) < place and sibling.ready_s >= return_after_s:
+            return sibling.name
+    return ""
+
+
+def _place(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)

@@ -1,0 +1,277 @@
+"""A world for the lease machine in virtual time: clocks that drift, messages that go astray.
+
+One register (linearizable, as a quorum gives it) and lanes that only reach it through a network
+that loses, delays and reorders what they send. Lanes are paused, cut off, killed and started
+again; the register is at times unreachable for all, emptied, or set back to an older copy.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+
+import msgspec
+
+from allegro.core.lease import (
+    ANYBODY,
+    Around,
+    Lease,
+    Me,
+    Offer,
+    Record,
+    Slot,
+    Step,
+    View,
+    Wait,
+    decide,
+    holds,
+    seen,
+    stood_down,
+    wrote,
+)
+
+LEASE_S = 5.0
+TICK_S = 1.0
+ANSWER_S = 1.5
+CALM_S = 25.0
+LANES = ("a", "b", "c")
+
+
+class Overlap(AssertionError):
+    """Two lanes believed, at the same true moment and by their own clocks, that a role is theirs."""
+
+
+class Register:
+    """Compare-and-set with revisions, and a memory of what it held, to be set back to."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.record: Record | None = None
+        self.old: list[tuple[int, Record | None]] = [(0, None)]
+
+    def write(self, record: Record, expected: int) -> int | None:
+        if expected != self.revision:
+            return None
+        self.revision, self.record = self.revision + 1, record
+        self.old.append((self.revision, record))
+        return self.revision
+
+
+class Lane:
+    def __init__(self, name: str, rate: float, offset_s: float) -> None:
+        self.name = name
+        self.rate = rate
+        self.offset_s = offset_s
+        self.starts = itertools.count(1)
+        self.connected = True
+        self.paused_until = 0.0
+        self.dead = False
+        self.ready = True
+        self.kept_epoch = 0
+        self.restart()
+
+    def restart(self) -> None:
+        self.dead = False
+        self.process = next(self.starts)
+        self.me = Me(self.name, f"{self.name}{self.process}")
+        self.view = View("forge", epoch=self.kept_epoch)
+        self.asked = 0
+
+    def boot_s(self, now: float) -> float:
+        return self.offset_s + self.rate * now
+
+    def holds(self, now: float) -> bool:
+        return not self.dead and holds(self.view.lease, self.boot_s(now))
+
+
+class World:
+    """`demotes` False takes self-demotion out of the machine, to show that the check can fail."""
+
+    def __init__(self, seed: int, *, demotes: bool = True, drift: float = 0.03) -> None:
+        self.dice = random.Random(seed)
+        self.demotes = demotes
+        self.now = 0.0
+        self.register = Register()
+        self.quorum = True
+        self.lanes = [
+            Lane(n, 1 + self.dice.uniform(-drift, drift), self.dice.uniform(0, 1e6)) for n in LANES
+        ]
+        self.events: list[tuple[float, int, Callable[[], None]]] = []
+        self.count = itertools.count()
+        self.wire = self.down = 0
+        self.takes = 0
+        self.kinds: set[str] = set()
+        for lane in self.lanes:
+            self.at(self.dice.uniform(0, 1), self.tick(lane, lane.process))
+
+    def at(self, delay_s: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self.events, (self.now + delay_s, next(self.count), act))
+
+    def run(self, until: float) -> None:
+        while self.events and self.events[0][0] <= until:
+            self.now, _, act = heapq.heappop(self.events)
+            act()
+        self.now = until
+
+    # --- a lane ------------------------------------------------------------------------------
+
+    def tick(self, lane: Lane, process: int) -> Callable[[], None]:
+        def act() -> None:
+            if lane.dead or lane.process != process:
+                return
+            if self.now < lane.paused_until:
+                self.at(lane.paused_until - self.now, act)
+                return
+            lane.asked += 1
+            self.send(lane, lane.asked, lambda: self.answer_read(lane))
+            self.at(TICK_S / lane.rate, act)
+
+        return act
+
+    def send(self, lane: Lane, asked: int, at_server: Callable[[], Callable[[], None]]) -> None:
+        """Carry a request there and its answer back; either may be lost, or come much later."""
+
+        wire = self.wire
+
+        def arrive() -> None:
+            if not (lane.connected and self.quorum and not self.down and wire == self.wire):
+                return
+            reply = at_server()
+            if self.dice.random() > 0.03:
+                self.at(self.travel_s(), lambda: self.deliver(lane, asked, reply))
+
+        if self.dice.random() > 0.03:
+            self.at(self.travel_s(), arrive)
+
+    def travel_s(self) -> float:
+        return self.dice.uniform(5, 20) if self.dice.random() < 0.03 else self.dice.uniform(0, 0.3)
+
+    def deliver(self, lane: Lane, asked: int, reply: Callable[[], None]) -> None:
+        if lane.dead or asked != lane.asked:
+            return  # given up: a newer question is out
+        if self.now < lane.paused_until:
+            self.at(lane.paused_until - self.now, lambda: self.deliver(lane, asked, reply))
+            return
+        reply()
+
+    def answer_read(self, lane: Lane) -> Callable[[], None]:
+        slot = Slot(self.register.revision, self.register.record)
+        return lambda: self.read(lane, slot)
+
+    def read(self, lane: Lane, slot: Slot) -> None:
+        lane.view = seen(lane.view, slot, lane.me, lane.boot_s(self.now))
+        heir = "" if lane.ready else ANYBODY
+        around = Around(lane.ready, rank=LANES.index(lane.name), heir=heir)
+        step: Step = decide(
+            lane.view, lane.me, around, lease_s=LEASE_S, boot_s=lane.boot_s(self.now)
+        )
+        if isinstance(step, Wait):
+            return
+        if isinstance(step, Offer):
+            lane.view = stood_down(lane.view)
+        lane.kept_epoch = max(lane.kept_epoch, step.record.epoch, lane.view.epoch)
+        record, expected, sent_s = step.record, step.expected, lane.boot_s(self.now)
+        lane.asked += 1
+
+        def at_server() -> Callable[[], None]:
+            revision = self.register.write(record, expected)
+            return lambda: None if revision is None else self.won(lane, record, revision, sent_s)
+
+        self.send(lane, lane.asked, at_server)
+
+    def won(self, lane: Lane, record: Record, revision: int, sent_s: float) -> None:
+        lane.view = wrote(lane.view, record, revision, lease_s=LEASE_S, sent_s=sent_s)
+        if not self.demotes and lane.view.lease is not None:
+            lane.view = msgspec.structs.replace(lane.view, lease=_endless(lane.view.lease))
+        self.takes += 1
+        if lane.holds(self.now):
+            others = [o.name for o in self.lanes if o is not lane and o.holds(self.now)]
+            if others:
+                raise Overlap(f"{lane.name} and {others} at {self.now:.3f}")
+
+    # --- faults ------------------------------------------------------------------------------
+
+    def trouble(self) -> None:
+        """One fault, or the end of one."""
+        lane = self.dice.choice(self.lanes)
+        kind = self.dice.choice(
+            ["pause", "cut", "mend", "kill", "restart", "quorum", "unready", "ready", "rollback",
+             "empty", "foul"]
+        )  # fmt: skip
+        self.kinds.add(kind)
+        if kind == "pause":
+            lane.paused_until = self.now + self.dice.uniform(0.5, 20)
+        elif kind in {"cut", "mend"}:
+            lane.connected = kind == "mend"
+        elif kind == "kill":
+            lane.dead = True
+        elif kind == "restart":
+            self.start(lane)
+        elif kind == "quorum":
+            self.quorum = not self.quorum
+        elif kind in {"unready", "ready"}:
+            lane.ready = kind == "ready"
+        else:
+            self.damage(kind)
+
+    def damage(self, kind: str) -> None:
+        """What is stored goes back, is lost, or is overwritten by a thief: the lanes live on.
+
+        A store is set back or emptied with its servers down, so no connection lives on, and no
+        lease either: stopping three servers and starting them again takes longer than one.
+        """
+        register = self.register
+        if kind == "foul":
+            register.revision, register.record = register.revision + 1, None
+            return
+        self.down, self.wire = self.down + 1, self.wire + 1
+        old = self.dice.choice(register.old) if kind == "rollback" else (0, None)
+        self.at(LEASE_S * 1.1, lambda: self.restore(*old))
+
+    def restore(self, revision: int, record: Record | None) -> None:
+        self.register.revision, self.register.record = revision, record
+        self.down -= 1
+
+    def start(self, lane: Lane) -> None:
+        if lane.dead:
+            lane.restart()
+            self.at(0, self.tick(lane, lane.process))
+
+    def heal(self) -> None:
+        self.run(self.now + 2 * LEASE_S)  # a restore that is under way ends
+        self.quorum = True
+        for lane in self.lanes:
+            lane.connected, lane.ready, lane.paused_until = True, True, 0.0
+            self.start(lane)
+
+    def holders(self) -> list[str]:
+        return [lane.name for lane in self.lanes if lane.holds(self.now)]
+
+
+def _endless(lease: Lease) -> Lease:
+    return msgspec.structs.replace(lease, until_boot_s=float("inf"))
+
+
+def play(seed: int, *, demotes: bool = True, faults: int = 30) -> World:
+    """Play one run: faults, a calm, and so on. Raises Overlap; asserts progress in each calm."""
+    world = World(seed, demotes=demotes)
+    for calm in range(3):
+        for _ in range(faults // 3):
+            world.run(world.now + world.dice.expovariate(1 / 4))
+            world.trouble()
+        world.heal()
+        world.run(world.now + CALM_S)
+        held = any(_holds_within(world, 5.0))
+        assert held, f"nobody holds the role in calm {calm} of seed {seed}"
+    return world
+
+
+def _holds_within(world: World, seconds: float) -> list[bool]:
+    """Look each second: with 6 % of messages lost, a holder may lapse for a moment."""
+    looks = []
+    for _ in range(int(seconds)):
+        looks.append(bool(world.holders()))
+        world.run(world.now + 1)
+    return looks

@@ -1,0 +1,58 @@
+"""The lease machine against a hostile network, in virtual time (R2, R3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.duties.lease_world import Overlap, World, play
+
+RUNS = 1000
+
+
+def test_no_two_lanes_ever_hold_a_role_at_one_moment_and_somebody_does_in_each_calm() -> None:
+    worlds = [play(seed) for seed in range(RUNS)]
+    assert sum(world.takes for world in worlds) > 50 * RUNS
+    assert len(set().union(*(world.kinds for world in worlds))) == 11, "every fault was played"
+
+
+def test_without_self_demotion_the_check_fails() -> None:
+    assert overlaps(range(50), demotes=False) > 20
+
+
+def overlaps(seeds: range, *, demotes: bool) -> int:
+    """Return in how many runs two lanes held the role at once."""
+    count = 0
+    for seed in seeds:
+        try:
+            play(seed, demotes=demotes)
+        except Overlap:
+            count += 1
+    return count
+
+
+def test_with_nothing_wrong_the_preferred_lane_holds_throughout() -> None:
+    world = World(1, drift=0.0)
+    world.travel_s = lambda: 0.01  # type: ignore[method-assign]
+    world.dice.random = lambda: 0.5  # type: ignore[method-assign]
+    world.run(10)
+    for _ in range(300):
+        world.run(world.now + 1)
+        assert world.holders() == ["a"]
+
+
+@pytest.mark.parametrize(("apart", "overlaps"), [(0.08, False), (0.8, True)])
+def test_clocks_may_run_eight_percent_apart_and_no_further(apart: float, overlaps: bool) -> None:
+    """The worst case: the holder's clock is slow, it is cut off, and the next one's is fast."""
+    found = 0
+    for seed in range(200):
+        world = World(seed, drift=0.0)
+        slow, *others = world.lanes
+        slow.rate, others[0].rate, others[1].rate = 1 - apart / 2, 1 + apart / 2, 1 + apart / 2
+        others[0].ready = others[1].ready = False
+        world.run(world.now + 15 + seed / 10)
+        slow.connected, others[0].ready, others[1].ready = False, True, True
+        try:
+            world.run(world.now + 15)
+        except Overlap:
+            found += 1
+    assert (found > 0) == overlaps
