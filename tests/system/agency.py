@@ -80,13 +80,13 @@ class Agency:
 
         await self.theatre.until(runs, f"session {session} runs", 30)
 
-    async def ended(self, session: str) -> None:
+    async def ended(self, session: str, within_s: float = 30.0) -> None:
         """Wait until the house has the end of a session, whatever its request came to."""
 
         async def has_end() -> bool:
             return bool((await self.theatre.stage.client.get(f"sessions/{session}")).get("end"))
 
-        await self.theatre.until(has_end, f"session {session} has ended", 30)
+        await self.theatre.until(has_end, f"session {session} has ended", within_s)
 
     async def turn(self, tag: str, turns: int = 1) -> None:
         """Wait until the model was called so often in the session whose prompt has this tag."""
