@@ -6,17 +6,20 @@ from pathlib import Path
 
 import msgspec
 
-from allegro.adapters.council import LocalCouncil
+from allegro.adapters.council import LocalCouncil, Registers
 from allegro.adapters.sqlite.journal import SqliteJournal, open_journal
 from allegro.core.events import Event, decode_event
 from allegro.core.freeze import FreezeSet
 from allegro.core.gate import LaneTrust
 from allegro.core.issues import Issue
+from allegro.core.lease import Me
 from allegro.core.marks import Mark
 from allegro.core.sequence import Kept
 from allegro.core.settings import ForgeSettings
 from allegro.lane.forge import ForgeDuty
 from allegro.lane.recorder import Recorder
+from allegro.lane.roles import Epochs, Pace, Roles
+from allegro.lane.siblings import Siblings
 from allegro.lane.state import LaneState
 from allegro.lane.taking import Taking
 from allegro.lane.triage import Triage
@@ -48,6 +51,7 @@ class Lane:
         self._dice = SeededDice(1)
         self.state = self._new_state()
         self.duty: ForgeDuty
+        self.roles: Roles
 
     def _new_state(self) -> LaneState:
         return LaneState(
@@ -66,9 +70,18 @@ class Lane:
             self.forge, self.forge, recorder, state, self.settings, self.clock, self._dice,
             frozenset({BOT}),
         )  # fmt: skip
-        council = LocalCouncil("a", "i1", lambda: state.house_heard_s, 30.0)
+        council = LocalCouncil(Registers(), "a", alone=True)
+        siblings = Siblings(
+            council, state, recorder, self.clock, lane="a", names=tuple, ready=lambda: ("forge",),
+            is_linked=lambda: self.linked,
+        )  # fmt: skip
+        self.roles = roles = Roles(
+            council, state, recorder, siblings, self.clock, Me("a", "a1"), roles=("forge",),
+            pace=Pace(30.0, 300.0), order=lambda role: ("a",), banned=frozenset,
+            ready=lambda: ("forge",), epochs=Epochs({}, _kept),
+        )  # fmt: skip
         self.duty = ForgeDuty(
-            self.forge, recorder, taking, triage, state, council, self.settings, self.clock,
+            self.forge, recorder, taking, triage, state, lambda: roles, self.settings, self.clock,
             self._dice,
         )  # fmt: skip
         await self.duty.resume()
@@ -76,6 +89,7 @@ class Lane:
     async def step(self) -> float:
         if self.linked:
             self.state.heard_house(self.clock.now_s())
+        await self.roles.step("forge")
         return await self.duty.step()
 
     async def live(self, seconds: float) -> None:

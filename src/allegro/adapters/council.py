@@ -1,52 +1,56 @@
-"""The council of a single lane: in this process, always in agreement with itself."""
+"""The council in this process: registers and pages in memory, always in agreement with itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import msgspec
 
-from allegro.core.freeze import FreezeSet, merge
-from allegro.core.lease import Lease
-from allegro.core.marks import Mark
+from allegro.core.council import Page, parsed
+from allegro.core.lease import ANYBODY, Record, Slot
+
+
+class Registers:
+    """What a council stores. Several lanes in one process may share it."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.values: dict[str, tuple[int, bytes]] = {}
+
+    def write(self, key: str, value: bytes) -> int:
+        self.revision += 1
+        self.values[key] = (self.revision, value)
+        return self.revision
 
 
 class LocalCouncil:
-    """The Council port without a broker.
+    """The Council port without a broker: the default of a lane that is alone.
 
-    A lease lasts `lease_s` from the moment the house was last heard (`heard_s`, boot-time clock,
-    None for never): a lane that is cut off cannot be told to stop, so it waits (S5, S6). The role
-    stays this lane's meanwhile: it reads on, and its lease is one that has run out.
+    `alone`: nobody else can hold a role, so each is on offer from the start.
     """
 
-    def __init__(
-        self,
-        lane: str,
-        incarnation: str,
-        heard_s: Callable[[], float | None],
-        lease_s: float,
-    ) -> None:
+    def __init__(self, registers: Registers, lane: str, *, alone: bool) -> None:
+        self._registers = registers
         self._lane = lane
-        self._incarnation = incarnation
-        self._heard_s = heard_s
-        self._lease_s = lease_s
-        self._freezes = FreezeSet()
-        self._marks: dict[str, Mark] = {}
+        self._alone = alone
 
-    async def acquire(self, role: str) -> Lease | None:
-        heard_s = self._heard_s()
-        until_s = float("-inf") if heard_s is None else heard_s + self._lease_s
-        return Lease(role, self._lane, (self._incarnation, 1), until_s)
+    async def read(self, role: str) -> Slot:
+        revision, value = self._registers.values.get("role." + role, (0, b""))
+        if not value:
+            nobody = Record(self._lane, "nobody", 1, offered=ANYBODY) if self._alone else None
+            return Slot(revision, nobody)
+        return Slot(revision, parsed(value, Record))
 
-    async def release(self, role: str) -> None:
-        del role
+    async def write(self, role: str, record: Record, expected: int) -> int | None:
+        key = "role." + role
+        if self._registers.values.get(key, (0, b""))[0] != expected:
+            return None
+        return self._registers.write(key, msgspec.json.encode(record))
 
-    async def freezes(self) -> FreezeSet:
-        return self._freezes
+    async def publish(self, page: Page) -> None:
+        self._registers.write("page." + page.lane, msgspec.json.encode(page))
 
-    async def share_freezes(self, freezes: FreezeSet) -> None:
-        self._freezes = merge(self._freezes, freezes)
+    async def page(self, lane: str) -> tuple[int, Page | None]:
+        revision, value = self._registers.values.get("page." + lane, (0, b""))
+        return revision, parsed(value, Page)
 
-    async def mark(self, watch: str) -> Mark | None:
-        return self._marks.get(watch)
-
-    async def share_mark(self, watch: str, mark: Mark) -> None:
-        self._marks[watch] = mark
+    async def close(self) -> None:
+        return None

@@ -135,6 +135,29 @@ class StandingOrder(Claims, frozen=True):
     exp: int
 
 
+class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A lane in the council. `lane` is its key's fingerprint, `address` host:port of its server,
+    `certificate` the PEM of the only certificate that server may show."""
+
+    lane: str
+    name: str
+    address: str
+    certificate: str
+    domain: str
+
+
+class Roster(Claims, frozen=True):
+    """The sovereign says which lanes form the council, and who is preferred for each role.
+
+    Each roster is a council of its own: a higher number starts with an empty store. No members
+    is no fleet.
+    """
+
+    number: int
+    members: tuple[Member, ...]
+    roles: dict[str, tuple[str, ...]]
+
+
 TYPES: dict[type[Claims], str] = {
     Approval: "allegro-approval+jwt",
     Order: "allegro-order+jwt",
@@ -148,6 +171,7 @@ TYPES: dict[type[Claims], str] = {
     Revocation: "allegro-revocation+jwt",
     RecoveryStop: "allegro-recovery-stop+jwt",
     StandingOrder: "allegro-standing-order+jwt",
+    Roster: "allegro-roster+jwt",
 }
 
 

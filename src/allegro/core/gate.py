@@ -24,6 +24,7 @@ from allegro.core.approvals import (
     Approval,
     C,
     Order,
+    Roster,
     StandingOrder,
     Verify,
     read_token,
@@ -55,10 +56,11 @@ class Trust(msgspec.Struct, frozen=True):
 
 
 class LaneTrust(msgspec.Struct, frozen=True):
-    """What a lane keeps on disk: trust plus fingerprints of keys taken out of the fleet."""
+    """What a lane keeps on disk: trust, fingerprints of keys taken out of the fleet, the roster."""
 
     trust: Trust
     revoked: frozenset[str] = frozenset()
+    roster: Roster | None = None
 
 
 class Situation(msgspec.Struct, frozen=True):

@@ -168,8 +168,11 @@ class Reply(_Message, frozen=True, tag="reply"):
 
 
 class LaneBeat(_Message, frozen=True, tag="beat"):
+    """`roles` are those the lane says it holds, with their epochs."""
+
     head: int
     done: str
+    roles: dict[str, int] = {}
 
 
 FromHouse = Hello | LogIn | Ack | Query | ChallengeWanted | GiveOrder | Stop | Bring | HouseBeat

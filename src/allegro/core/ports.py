@@ -7,8 +7,8 @@ from typing import Protocol
 
 import msgspec
 
+from allegro.core.council import Page
 from allegro.core.events import Event
-from allegro.core.freeze import FreezeSet
 from allegro.core.gate import Permit
 from allegro.core.issues import (
     Branch,
@@ -19,7 +19,7 @@ from allegro.core.issues import (
     TimelineEntry,
     TreeEntry,
 )
-from allegro.core.lease import Lease
+from allegro.core.lease import Record, Slot
 from allegro.core.look import WriteStep
 from allegro.core.marks import Mark, Window
 from allegro.core.sequence import Entry, Position
@@ -172,14 +172,20 @@ class Journal(Protocol):
 
 
 class Council(Protocol):
-    """The coordination store: leases, poll marks, freezes. It can only make a lane act less."""
+    """The coordination store: a register for each role, a page for each lane.
 
-    async def acquire(self, role: str) -> Lease | None: ...
-    async def release(self, role: str) -> None: ...
-    async def freezes(self) -> FreezeSet: ...
-    async def share_freezes(self, freezes: FreezeSet) -> None: ...
-    async def mark(self, watch: str) -> Mark | None: ...
-    async def share_mark(self, watch: str, mark: Mark) -> None: ...
+    `write` is compare-and-set on the revision last read, 0 for a register never written: it
+    returns the new revision, or None when somebody was faster. `page` returns (revision, page),
+    None for a page that is missing or unreadable. All raise EdgeError; after one that may have
+    been sent, only reading tells whether it was stored. What a council says can only make a lane
+    act less.
+    """
+
+    async def read(self, role: str) -> Slot: ...
+    async def write(self, role: str, record: Record, expected: int) -> int | None: ...
+    async def publish(self, page: Page) -> None: ...
+    async def page(self, lane: str) -> tuple[int, Page | None]: ...
+    async def close(self) -> None: ...
 
 
 class Sealer(Protocol):

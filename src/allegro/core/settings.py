@@ -116,6 +116,32 @@ class LinkSettings(msgspec.Struct, frozen=True):
     key_file: Annotated[str, _about('its key, for tls = "files"; mode 0600')] = ""
 
 
+class CouncilSettings(msgspec.Struct, frozen=True):
+    """This lane's part in a fleet. Off unless `listen` is set; `allegro fleet join` does the rest."""
+
+    listen: Annotated[
+        str,
+        _about("host:port where the other lanes' council servers reach this one; empty is off"),
+        Meta(pattern=r"\A([^\s\"]+:[0-9]{1,5})?\Z"),
+    ] = ""
+    address: Annotated[
+        str,
+        _about("host:port as the other lanes see it; default: listen"),
+        Meta(pattern=r"\A([^\s\"]+:[0-9]{1,5})?\Z"),
+    ] = ""
+    server: Annotated[
+        str, _about("nats-server to run, 2.14 or newer; default: the one of the fleet extra")
+    ] = ""
+    lease_s: Annotated[
+        float, _about("seconds a lane that dies keeps its roles; the same on all", ge=2, le=60)
+    ] = 5.0
+    return_s: Annotated[
+        float,
+        _about("seconds a preferred lane must be well before it gets a role back", ge=1, le=86_400),
+    ] = 300.0
+    disk_mb: Annotated[int, _about("megabytes its store may take", ge=16, le=10_000)] = 64
+
+
 class WebhookSettings(msgspec.Struct, frozen=True):
     """Hints from the forge. Polling stays the truth. Off unless `listen` is set."""
 
@@ -237,6 +263,7 @@ class LaneSettings(msgspec.Struct, frozen=True):
     models: ModelSettings = ModelSettings()
     journal: JournalSettings = JournalSettings()
     link: LinkSettings = LinkSettings()
+    council: CouncilSettings = CouncilSettings()
     webhook: WebhookSettings = WebhookSettings()
     status: StatusSettings = StatusSettings()
 

@@ -13,7 +13,6 @@ import structlog
 from aiohttp import web
 
 from allegro.adapters.clock import SystemClock, SystemDice
-from allegro.adapters.council import LocalCouncil
 from allegro.adapters.files import free_bytes, hold_folder, read_state, write_state
 from allegro.adapters.gitea.http import GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
@@ -34,6 +33,7 @@ from allegro.core.pairing import Paired
 from allegro.core.ports import Clock, Dice
 from allegro.core.settings import LaneSettings
 from allegro.core.timestamps import rfc3339
+from allegro.lane.app_fleet import FleetApp
 from allegro.lane.auditor import Auditor
 from allegro.lane.desk import Desk
 from allegro.lane.executor import Executor
@@ -56,7 +56,6 @@ _log = structlog.get_logger()
 BEAT_S = 15.0
 DISK_S = 5.0
 AGE_S = 3600.0
-LEASE_S = 15.0
 STOP_S = 5.0
 
 
@@ -123,6 +122,7 @@ class _Lane:
         self._lock: IO[str] | None = None
         self._sqlite: SqliteJournal | None = None
         self._stopping = asyncio.Event()
+        self.fleet: FleetApp
         self._duty: ForgeDuty | None = None
         self._sessions: SessionsApp | None = None
 
@@ -150,9 +150,6 @@ class _Lane:
                 sealer=HpkeSealer(trust.fleet, self._paired.sealing),
                 reader=reader,
                 writer=GiteaWriter(self._http, reader, clock.now_s),
-                council=LocalCouncil(
-                    trust.lane, self._dice.token(8).hex(), self._house_heard_s, LEASE_S
-                ),
             )
         )
         self.state = LaneState(
@@ -180,7 +177,12 @@ class _Lane:
                 bool(settings.forge.url), settings.hermes.gateways, settings.lane.local
             ),
         )  # fmt: skip
+        self.fleet = FleetApp(
+            settings, self._files, ports, self.recorder, self.state, self.desk, self.status
+        )
+        self.fleet.on_taken = self._taken
         await self._listen()
+        self._background(self.fleet.run(), "council")
         if settings.forge.url:
             self._background(self._forge(), "forge")
         if settings.serves_sessions:
@@ -200,6 +202,7 @@ class _Lane:
         )  # fmt: skip
         self.status.sessions, self.status.session_facts = sessions.status, running_facts
         self.desk.sessions = sessions.sessions
+        self.fleet.sessions_work = lambda: not sessions.gateways.trouble
         self.desk.own_facts |= sessions.answers()
         for number, duty in enumerate(await sessions.start()):
             self._background(duty, f"sessions {number}")
@@ -224,6 +227,8 @@ class _Lane:
     async def stop(self) -> None:
         """Stop listening, let effects end, close the journal."""
         notify("STOPPING=1")
+        if hasattr(self, "fleet"):
+            await self.fleet.leave()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -242,9 +247,6 @@ class _Lane:
         if self._lock is not None:
             self._lock.close()
         _log.info("lane.stopped")
-
-    def _house_heard_s(self) -> float | None:
-        return self.state.house_heard_s
 
     def _background(self, duty: object, name: str) -> None:
         self._tasks.append(asyncio.create_task(duty, name=name))  # type: ignore[arg-type]
@@ -290,6 +292,10 @@ class _Lane:
             return server_context(Path(link.cert_file), Path(link.key_file))
         return server_context(self._files.certificate, self._files.certificate_key)
 
+    def _taken(self, role: str) -> None:
+        if role == "forge":
+            self._hint()
+
     def _hint(self) -> None:
         if self._duty is not None:
             self._duty.hint()
@@ -323,7 +329,7 @@ class _Lane:
             ports.dice, bots,
         )  # fmt: skip
         duty = ForgeDuty(
-            ports.reader, self.recorder, taking, triage, self.state, ports.council, settings,
+            ports.reader, self.recorder, taking, triage, self.state, lambda: self.fleet.roles, settings,
             ports.clock, ports.dice,
         )  # fmt: skip
         executor = Executor(
@@ -338,6 +344,7 @@ class _Lane:
             taking.listing,
         )  # fmt: skip
         self.status.reader = ports.reader
+        self.fleet.drains["forge"] = duty.drain
         return duty
 
     async def _beats(self) -> None:

@@ -24,6 +24,7 @@ from allegro.core.approvals import (
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.freeze import Freeze
 from allegro.core.gate import Permit, Presented, judge_order, read_sovereign
+from allegro.core.marks import Mark
 from allegro.core.messages import (
     MAX_LANE_FRAME,
     Bring,
@@ -117,6 +118,7 @@ class Desk:
         self.own_facts = own_facts
         self._serves = serves
         self.sessions: Sessions | None = None
+        self.roles: Callable[[], dict[str, int]] = dict
         self._challenges = Challenges(clock, dice)
         self.effects: set[asyncio.Task[None]] = set()
 
@@ -150,7 +152,8 @@ class Desk:
         self._state.told_freezes(message.freezes)
         for token in message.thaws:
             self._thaw(token)
-        self._state.home_marks = {watch: (at, wall) for watch, at, wall in message.marks}
+        self._state.home_marks = {watch: Mark(at, wall) for watch, at, wall in message.marks}
+        self._state.sibling_marks.clear()
         return await self._resume(message, new_seat)
 
     async def answer(self, message: FromHouse) -> FromLane | None:
@@ -173,7 +176,7 @@ class Desk:
         self._state.heard_house(beat.now_s)
 
     def beat(self) -> LaneBeat:
-        return LaneBeat(self.journal.head.seq, self._state.done.what)
+        return LaneBeat(self.journal.head.seq, self._state.done.what, self.roles())
 
     async def stop(self, freeze: Freeze) -> None:
         """Freeze at once, then say so in the journal."""

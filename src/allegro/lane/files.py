@@ -46,6 +46,14 @@ class LaneFiles(msgspec.Struct, frozen=True):
         return self.folder / "spend.json"
 
     @property
+    def epochs(self) -> Path:
+        return self.folder / "epochs.json"
+
+    @property
+    def council(self) -> Path:
+        return self.folder / "council"
+
+    @property
     def crashes(self) -> Path:
         return self.folder / "crashes.json"
 

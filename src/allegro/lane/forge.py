@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import structlog
 
@@ -11,8 +12,9 @@ from allegro.core.backoff import FORGE
 from allegro.core.errors import EdgeError
 from allegro.core.events import Event
 from allegro.core.issues import Issue, Repository
+from allegro.core.lease import holds
 from allegro.core.marks import Mark, Window, first_mark, next_mark, window
-from allegro.core.ports import Clock, Council, Dice, ForgeReader, IssuePage, Version
+from allegro.core.ports import Clock, Dice, ForgeReader, IssuePage, Version
 from allegro.core.settings import ForgeSettings
 from allegro.lane.collect import ReadPage, collect
 from allegro.lane.reconcile import reconcile
@@ -20,6 +22,7 @@ from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
 from allegro.lane.taking import Notes, Taking
 from allegro.lane.triage import Triage
+from allegro.lane.watches import MarksHome, RoleKeeper, Watch, newest_home
 
 _log = structlog.get_logger()
 CHUNK = 500
@@ -29,25 +32,6 @@ REPOSITORIES_S = 300.0
 ACTIVE_S = 3600.0
 ROLE = "forge"
 TELL_AFTER = 3
-
-
-class Watch:
-    """One thing watched: a repository, or an organisation with the repositories it has."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.organisation = name.removeprefix("org:") if name.startswith("org:") else None
-        self.repositories: dict[int, Repository] = {}
-        self.mark: Mark | None = None
-        self.told_s = 0.0
-        self.deep_s = float("-inf")
-        self.listed_s = float("-inf")
-        self.reconciled_s = float("-inf")
-        self.started_s = 0
-        self.triaged_s = 0
-        self.failures = 0
-        self.not_before_s = float("-inf")
-        self.trouble: EdgeError | None = None
 
 
 class ForgeDuty:
@@ -60,7 +44,7 @@ class ForgeDuty:
         taking: Taking,
         triage: Triage,
         state: LaneState,
-        council: Council,
+        roles: Callable[[], RoleKeeper],
         settings: ForgeSettings,
         clock: Clock,
         dice: Dice,
@@ -70,7 +54,7 @@ class ForgeDuty:
         self._taking = taking
         self._triage = triage
         self._state = state
-        self._council = council
+        self._roles = roles
         self._settings = settings
         self._clock = clock
         self._dice = dice
@@ -80,11 +64,19 @@ class ForgeDuty:
         self._swept: dict[int, tuple[float, int]] = {}
         self._forge_now_s = 0
         self._failures = 0
+        self._epoch = 0
+        self._marks_home = MarksHome()
+        self._cycling = asyncio.Lock()
         self.cycles = 0
 
     def hint(self) -> None:
         """Poll now: somebody says that something changed. What changed is read, never believed."""
         self._hinted.set()
+
+    async def drain(self) -> None:
+        """Return once no poll is under way."""
+        async with self._cycling:
+            pass
 
     def forget(self, subjects: tuple[str, ...]) -> None:
         """Take these objects for new again: their bodies aged out of the journal."""
@@ -94,8 +86,8 @@ class ForgeDuty:
         """Poll until cancelled. A forge that fails is retried with backoff, marks standing."""
         await self.resume()
         while True:
-            wait_s = await self.step()
             self._hinted.clear()
+            wait_s = await self.step()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hinted.wait(), wait_s)
 
@@ -112,7 +104,8 @@ class ForgeDuty:
     async def step(self) -> float:
         """Poll once, and tell of a forge that fails or is back; return the seconds to wait."""
         try:
-            await self.cycle()
+            async with self._cycling:
+                await self.cycle()
             await self._recovered(self._failures)
             self._failures = 0
         except EdgeError as error:
@@ -124,11 +117,10 @@ class ForgeDuty:
 
     async def cycle(self) -> None:
         """Poll every watch once, sweep, and reconcile what is due."""
-        lease = await self._council.acquire(ROLE)
-        if lease is None:
-            self._state.leases.pop(ROLE, None)
+        if not holds(self._state.leases.get(ROLE), self._clock.boot_s()):
             return
-        self._state.leases[ROLE] = lease
+        self._note_take_over()
+        self._state.home_marks |= self._marks_home.learn(self._recorder.journal.acked)
         if not self._recorder.journal.has_room:
             self._state.did("journal full: waiting")
             return
@@ -146,6 +138,16 @@ class ForgeDuty:
         self.cycles += 1
         self._state.forge_trouble = "; ".join(str(t) for t in troubles if t is not None)
         self._state.did("polled")
+
+    def _note_take_over(self) -> None:
+        """After another lane held the role: go on from the mark that is home, and list anew."""
+        taken = self._roles().taken.get(ROLE)
+        if taken is None or taken.epoch == self._epoch:
+            return
+        if self._epoch or taken.is_from_another:
+            for watch in self._watches:
+                watch.begin_again()
+        self._epoch = taken.epoch
 
     async def _one_watch(self, watch: Watch) -> EdgeError | None:
         """Poll one watch; what fails with one does not hold up the others."""
@@ -226,19 +228,17 @@ class ForgeDuty:
             self._state.forge_offset_s = self._clock.now_s() - collected.date_s
             mark = next_mark(watch.mark, collected.date_s, now_s)
             await self._advance(watch, mark, tell=changed)
+        await self._roles().acted(ROLE)
         await self._triage_all(watch, collected.issues, reached_s)
 
     async def _begin(self, watch: Watch, read: ReadPage, now_s: float) -> None:
         """Start a watch: from the mark that is home, else from now with everything listed."""
         first: IssuePage = await read(Window(2**31 - 2, None), 1)
         date_s = first.date_s or int(now_s)
-        home = self._state.home_marks.get(watch.name)
-        if home is not None and not home[0] <= date_s:
-            home = None  # a mark ahead of the forge's own clock is nobody's
-        watch.mark = Mark(*home) if home else first_mark(date_s, now_s)
-        watch.started_s = watch.triaged_s = int(home[0]) if home else date_s
+        known = (self._state.home_marks, self._state.sibling_marks)
+        home = newest_home(known, watch.name, date_s)
+        watch.begin(home, date_s, first_mark(date_s, now_s))
         await self._recorder.append([], ("started:" + watch.name, Mark(watch.started_s, now_s)))
-        watch.reconciled_s = float("-inf")
 
     def _reach_s(self, watch: Watch) -> int:
         """How far back this poll looks: for late writers, and for issues nobody triaged yet."""
@@ -308,9 +308,10 @@ class ForgeDuty:
             watch.told_s = now_s
             data = {"watch": watch.name, "forge_s": mark.forge_s, "wall_s": mark.wall_s}
             events = [self._recorder.event("forge.mark", data=data)]
-        await self._recorder.append(events, (watch.name, mark))
+        position = await self._recorder.append(events, (watch.name, mark))
         watch.mark = mark
-        await self._council.share_mark(watch.name, mark)
+        if events:
+            self._marks_home.sent(position, watch.name, mark)
 
     async def _sweep(self, repo: Repository) -> None:
         """Find edited comments: an edit does not touch its issue's own time."""

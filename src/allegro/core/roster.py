@@ -1,0 +1,74 @@
+"""Which lanes form the council: what a roster must be, and what a lane makes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from allegro.core.approvals import Member, Roster
+from allegro.core.errors import Refusal
+from allegro.core.gate import LaneTrust
+from allegro.core.lease import ROLES
+
+MIN_MEMBERS = 3
+MAX_MEMBERS = 7
+_NAME = re.compile(r"[a-z0-9-]{1,32}")
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
+_LANE = re.compile(r"[0-9a-f]{32}")
+_CERTIFICATE = re.compile(
+    r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{1,4000}-----END CERTIFICATE-----\n"
+)
+
+
+def check_roster(roster: Roster) -> Refusal | None:
+    """Return why this roster cannot be, or None. What it says ends up in a server's settings."""
+    members = roster.members
+    if members and not MIN_MEMBERS <= len(members) <= MAX_MEMBERS:
+        return Refusal("bad_roster", f"a council has {MIN_MEMBERS} to {MAX_MEMBERS} lanes, or none")
+    for member in members:
+        if (refusal := check_member(member)) is not None:
+            return refusal
+    for distinct in ("lane", "name", "address", "certificate"):
+        if len({getattr(member, distinct) for member in members}) != len(members):
+            return Refusal("bad_roster", f"two lanes have the same {distinct}")
+    names = {member.name for member in members}
+    if set(roster.roles) - set(ROLES) or any(
+        not set(order) <= names or len(set(order)) != len(order) for order in roster.roles.values()
+    ):
+        return Refusal("bad_roster", "a role names lanes of the roster, each once")
+    return None
+
+
+def check_member(member: Member) -> Refusal | None:
+    """Return why this lane cannot be in a roster, or None."""
+    if not _NAME.fullmatch(member.name) or not _LANE.fullmatch(member.lane):
+        return Refusal("bad_roster", "a member has no proper name or key")
+    if not _ADDRESS.fullmatch(member.address):
+        return Refusal("bad_roster", f"{member.name}: its council address must be host:port")
+    if not _CERTIFICATE.fullmatch(member.certificate):
+        return Refusal("bad_roster", f"{member.name}: its certificate cannot be read")
+    return None
+
+
+def orders_of(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the default order of each role: the first lane polls, the second runs sessions.
+
+    So one lane's death moves one role, and both stay with the preferred lanes.
+    """
+    turned = (*names[1:], *names[:1])
+    return {"forge": tuple(names), "hermes": tuple(turned)}
+
+
+def members_of(held: LaneTrust) -> tuple[Member, ...]:
+    """Return the lanes this lane keeps council with, itself among them; none when it is alone."""
+    if held.roster is None:
+        return ()
+    members = tuple(m for m in held.roster.members if m.lane not in held.revoked)
+    return members if any(m.lane == held.trust.lane for m in members) else ()
+
+
+def banned_of(held: LaneTrust) -> frozenset[str]:
+    """Return the names of members whose key was revoked since the roster was signed."""
+    if held.roster is None:
+        return frozenset()
+    return frozenset(m.name for m in held.roster.members if m.lane in held.revoked)

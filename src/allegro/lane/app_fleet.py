@@ -1,0 +1,225 @@
+"""Wires this lane's part in a fleet: which council it keeps, with whom, and for which roles.
+
+Without a roster the council is in this process and every role is this lane's. A new roster is a
+new council: leases end, views start anew, nothing of the old one counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from allegro.adapters.council import LocalCouncil, Registers
+from allegro.adapters.files import read_state, write_state
+from allegro.core.errors import EdgeError
+from allegro.core.lease import Me
+from allegro.core.ports import Council
+from allegro.core.roster import banned_of, members_of
+from allegro.core.settings import LaneSettings
+from allegro.lane.desk import Desk
+from allegro.lane.files import LaneFiles
+from allegro.lane.outside import Ports
+from allegro.lane.recorder import Recorder
+from allegro.lane.roles import Epochs, Pace, Roles
+from allegro.lane.siblings import Siblings
+from allegro.lane.state import LaneState
+from allegro.lane.status import Status
+
+_log = structlog.get_logger()
+ALONE_LEASE_S = 30.0
+PROBE_S = 3.0
+PROBE_FRESH_S = 8.0
+LEAVE_S = 2.0
+MIN_TIMEOUT_S = 0.5
+
+
+class FleetApp:
+    """`sessions_work` asks the gateways; `on_taken` hears of each role that was taken."""
+
+    def __init__(
+        self, settings: LaneSettings, files: LaneFiles, ports: Ports, recorder: Recorder,
+        state: LaneState, desk: Desk, status: Status,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._files = files
+        self._clock = ports.clock
+        self._recorder = recorder
+        self._state = state
+        self._reader = ports.reader
+        self._councils = ports.councils
+        self._desk = desk
+        self._status = status
+        self._me = Me(settings.lane.name, ports.dice.token(8).hex())
+        known = read_state(files.epochs, dict[str, int]) or {}
+        self._epochs = Epochs(known, lambda epochs: write_state(files.epochs, epochs))
+        self._changed = asyncio.Event()
+        self._forge_answered_s = float("-inf")
+        self.sessions_work: Callable[[], bool] = lambda: False
+        self.on_taken: Callable[[str], None] = lambda role: None
+        self.drains: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._set_up()
+        desk.own_facts |= self.answers()
+        desk.roles = self._held
+        state.on_trust(self.trust_changed)
+
+    def _set_up(self) -> None:
+        """Make council, siblings and roles for the roster of now."""
+        state, clock = self._state, self._clock
+        members = members_of(state.held)
+        self._members = tuple(member.name for member in members)
+        self._number = state.held.roster.number if state.held.roster and members else 0
+        self.council = self._councils(self._council())
+        self.siblings = Siblings(
+            self.council, state, self._recorder, clock, lane=self._me.lane,
+            names=self._others, ready=self.ready, is_linked=self._is_linked,
+        )  # fmt: skip
+        lease_s = self._settings.council.lease_s if members else ALONE_LEASE_S
+        self.roles = Roles(
+            self.council, state, self._recorder, self.siblings, clock, self._me,
+            roles=self._served(), pace=Pace(lease_s, self._settings.council.return_s),
+            order=self._order, banned=lambda: banned_of(state.held), ready=self.ready,
+            epochs=self._epochs,
+        )  # fmt: skip
+        self.roles.on_taken = self._taken
+        self.roles.drains = self.drains
+
+    def _taken(self, role: str) -> None:
+        self.on_taken(role)
+
+    def _held(self) -> dict[str, int]:
+        return self.roles.held()
+
+    def _is_linked(self) -> bool:
+        return self._status.is_linked()
+
+    def _council(self) -> Council:
+        if not self._members:
+            return LocalCouncil(Registers(), self._me.lane, alone=True)
+        from allegro.adapters.nats.council import Access, NatsCouncil  # noqa: PLC0415 (a lane
+        from allegro.adapters.nats.server import (  # noqa: PLC0415             that is alone
+            ServerFiles,  #                                                 loads none of it)
+            access_of,
+            read_running,
+        )
+
+        files, number = ServerFiles(self._files.council), self._number
+
+        def access() -> Access | None:
+            running = read_running(files)
+            if running is None or running.roster != number:
+                return None
+            return access_of(files, running)
+
+        timeout_s = max(MIN_TIMEOUT_S, self._settings.council.lease_s / 3)
+        return NatsCouncil(access, timeout_s=timeout_s)
+
+    async def run(self) -> None:
+        """Keep roles until cancelled, anew with each roster."""
+        while True:
+            self._changed.clear()
+            names = ", ".join(self._members) or "alone"
+            _log.info("council.kept", members=names, number=self._number)
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self.roles.run(role)) for role in self._served()]
+                if self._members:
+                    tasks.append(group.create_task(self.siblings.run()))
+                    tasks.append(group.create_task(self._probe()))
+                await self._changed.wait()
+                for task in tasks:
+                    task.cancel()
+            await self.council.close()
+            self._state.leases.clear()
+            self._set_up()
+
+    def trust_changed(self) -> None:
+        """Look whether the roster or its members are others now."""
+        held = self._state.held
+        members = members_of(held)
+        number = held.roster.number if held.roster and members else 0
+        if (number, tuple(member.name for member in members)) != (self._number, self._members):
+            self._changed.set()
+
+    async def leave(self) -> None:
+        """Give every role away before this program ends; not longer than two seconds."""
+        if self._members:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.roles.leave(), LEAVE_S)
+        with contextlib.suppress(EdgeError):
+            await self.council.close()
+
+    def ready(self) -> tuple[str, ...]:
+        """Return the roles this lane could do the work of now."""
+        if not self._members:
+            return self._served()
+        state = self._state
+        if state.safe_mode or not state.has_room:
+            return ()
+        works = {"forge": self._forge_is_near(), "hermes": self.sessions_work()}
+        return tuple(role for role in self._served() if works[role])
+
+    def _forge_is_near(self) -> bool:
+        age_s = self._clock.boot_s() - self._forge_answered_s
+        return self._desk.executor is not None and age_s < PROBE_FRESH_S
+
+    async def _probe(self) -> None:
+        """Ask the forge for its date: a lane that polls nothing must know whether it could."""
+        while "forge" in self._served():
+            try:
+                await asyncio.wait_for(self._reader.date_s(), PROBE_S)
+                self._forge_answered_s = self._clock.boot_s()
+            except (EdgeError, TimeoutError) as error:
+                _log.info("forge.not_near", error=str(error))
+            await self._clock.sleep(PROBE_S)
+
+    def _served(self) -> tuple[str, ...]:
+        forge = ("forge",) if self._settings.forge.url else ()
+        return (*forge, *(("hermes",) if self._settings.serves_sessions else ()))
+
+    def _others(self) -> tuple[str, ...]:
+        return tuple(name for name in self._members if name != self._me.lane)
+
+    def _order(self, role: str) -> tuple[str, ...]:
+        roster = self._state.held.roster
+        return roster.roles.get(role, self._members) if roster else self._members
+
+    # --- what the house asks -----------------------------------------------------------------
+
+    def answers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
+        """Return what this lane answers about its fleet."""
+        return {"fleet": self._tell, "offer": self._offer, "rest": self._rest}
+
+    async def _tell(self, params: dict[str, Any]) -> dict[str, Any]:
+        del params
+        held = self.roles.held()
+        return {
+            "lane": self._me.lane, "council": "nats" if self._members else "alone",
+            "roster": self._number, "members": list(self._members),
+            "domain": self._settings.lane.failure_domain,
+            "quorum": self.roles.has_quorum(), "ready": list(self.ready()), "held": held,
+            "holders": {role: list(self.roles.holder(role)) for role in self._served()},
+            "taken": {role: taken.why for role, taken in self.roles.taken.items() if role in held},
+            "siblings": self.siblings.describe(), "lease_s": self._settings.council.lease_s,
+        }  # fmt: skip
+
+    async def _offer(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Tell where this lane's council server would be, and its certificate."""
+        del params
+        from allegro.lane.app_council import offer  # noqa: PLC0415 (only while joining)
+
+        return offer(self._settings, Path(self._files.council), self._clock.now_s())
+
+    async def _rest(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Take a lane for not ready for a role; where it is this one, hand the role over."""
+        lane, role = str(params.get("lane", "")), str(params.get("role", ""))
+        seconds = params.get("seconds", 0)
+        if role not in self._served() or not isinstance(seconds, int | float) or not self._members:
+            raise EdgeError("rest needs a role of this fleet and seconds", transient=False)
+        self.siblings.rest(lane, role, float(seconds))
+        if lane == self._me.lane and role in self.roles.held():
+            self.roles.hand_over(role, str(params.get("to", "")))
+        return {"held": self.roles.held()}

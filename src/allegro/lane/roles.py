@@ -1,0 +1,269 @@
+"""Keeps this lane's leases: reads each role's register, writes what the lease machine says.
+
+Nothing here decides who may hold a role (`core.lease` does) and nothing acts under one: a duty
+asks `state.leases` for itself, each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+
+from allegro.core.errors import EdgeError
+from allegro.core.lease import (
+    ANYBODY,
+    Around,
+    Me,
+    Offer,
+    Step,
+    Take,
+    View,
+    Wait,
+    decide,
+    heir_of,
+    holds,
+    rank_of,
+    seen,
+    stood_down,
+    wrote,
+)
+from allegro.core.ports import Clock, Council
+from allegro.lane.recorder import Recorder
+from allegro.lane.siblings import Siblings
+from allegro.lane.state import LaneState
+
+_log = structlog.get_logger()
+TICKS = 5
+DRAIN_S = 4.0
+TELL_AFTER = 3
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How long a lease is, and how long a preferred lane must be well to get a role back."""
+
+    lease_s: float
+    return_s: float
+
+
+class Epochs:
+    """The highest epoch seen of each role; on disk before a role is taken under a new one."""
+
+    def __init__(self, known: dict[str, int], save: Callable[[dict[str, int]], None]) -> None:
+        self._known = known
+        self._save = save
+
+    def highest(self, role: str) -> int:
+        return self._known.get(role, 0)
+
+    def keep(self, role: str, epoch: int) -> None:
+        if epoch > self.highest(role):
+            self._known = {**self._known, role: epoch}
+            self._save(self._known)
+
+
+class TakeOver(msgspec.Struct, frozen=True):
+    """How this lane came to a role; times are boot-time seconds.
+
+    `silent_s`: when the former holder's last word was seen; `decided_s`, `taken_s`, and
+    `acted_s` (0: not yet) as they say.
+    """
+
+    role: str
+    epoch: int
+    before: str
+    why: str
+    silent_s: float
+    decided_s: float
+    taken_s: float
+    acted_s: float = 0.0
+    is_from_another: bool = False
+
+
+class Roles:
+    """`roles` are those this lane serves; `order` gives a role's lanes by preference.
+
+    `drains` are called by role before it is given away, and return once nothing is under way.
+    """
+
+    def __init__(
+        self, council: Council, state: LaneState, recorder: Recorder, siblings: Siblings,
+        clock: Clock, me: Me, *, roles: tuple[str, ...], pace: Pace,
+        order: Callable[[str], tuple[str, ...]], banned: Callable[[], frozenset[str]],
+        ready: Callable[[], tuple[str, ...]], epochs: Epochs,
+    ) -> None:  # fmt: skip
+        self._council = council
+        self._state = state
+        self._recorder = recorder
+        self._siblings = siblings
+        self._clock = clock
+        self._me = me
+        self._pace = pace
+        self._order = order
+        self._banned = banned
+        self._ready = ready
+        self._epochs = epochs
+        self._views = {role: View(role, epoch=epochs.highest(role)) for role in roles}
+        self._asked: dict[str, str] = {}
+        self._failures = 0
+        self._answered_s = float("-inf")
+        self.drains: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.taken: dict[str, TakeOver] = {}
+        self.on_taken: Callable[[str], None] = lambda role: None
+
+    async def run(self, role: str) -> None:
+        """Keep one role until cancelled: a tick five times a lease."""
+        tick_s = self._pace.lease_s / TICKS
+        while True:
+            began_s = self._clock.boot_s()
+            await self.step(role)
+            await self._clock.sleep(max(0.05, tick_s - (self._clock.boot_s() - began_s)))
+
+    async def step(self, role: str) -> None:
+        """Read, decide, write once. A council that does not answer lets the lease run out."""
+        try:
+            slot = await self._council.read(role)
+            self._see(seen(self._views[role], slot, self._me, self._clock.boot_s()))
+            await self._do(role, self._decide(role))
+        except EdgeError as error:
+            await self._failed(error)
+            return
+        await self._answered()
+
+    def hand_over(self, role: str, to: str = "") -> None:
+        """Give the role away at the next tick: to this lane, or to the first that is ready."""
+        self._asked[role] = to or ANYBODY
+
+    async def leave(self) -> None:
+        """Offer every role to anybody: this program ends. What cannot be said is not said."""
+        for role in self._views:
+            self._asked[role] = ANYBODY
+        await asyncio.gather(*(self.step(role) for role in self._views))
+
+    def holder(self, role: str) -> tuple[str, int]:
+        """Return who holds the role as last read, with its epoch; ("", 0) for nobody known."""
+        slot = self._views[role].slot if role in self._views else None
+        if slot is None or slot.record is None or slot.record.offered:
+            return "", 0
+        return slot.record.holder, slot.record.epoch
+
+    def held(self) -> dict[str, int]:
+        """Return the roles this lane holds now, with their epochs."""
+        boot_s = self._clock.boot_s()
+        leases = self._state.leases
+        return {role: lease.epoch for role, lease in leases.items() if holds(lease, boot_s)}
+
+    def has_quorum(self) -> bool:
+        """Whether the council answered within the last lease."""
+        return self._clock.boot_s() - self._answered_s < self._pace.lease_s
+
+    async def acted(self, role: str) -> None:
+        """Note the first act after a take-over, and tell how long each part of it took (R5)."""
+        taken = self.taken.get(role)
+        if taken is None or taken.acted_s:
+            return
+        taken = msgspec.structs.replace(taken, acted_s=self._clock.boot_s())
+        data = {
+            "role": role, "epoch": taken.epoch, "before": taken.before, "why": taken.why,
+            "silent_s": round(taken.decided_s - taken.silent_s, 3),
+            "take_s": round(taken.taken_s - taken.decided_s, 3),
+            "act_s": round(taken.acted_s - taken.taken_s, 3),
+        }  # fmt: skip
+        await self._recorder.tell("role.taken", data=data)
+        self.taken[role] = taken
+
+    def _see(self, view: View) -> None:
+        role = view.role
+        before = self._views[role]
+        self._views[role] = view
+        if view.lease is None:
+            self._drop(role)
+        if view.epoch > before.epoch:
+            self._epochs.keep(role, view.epoch)
+
+    def _decide(self, role: str) -> Step:
+        order, siblings = self._order(role), self._siblings.of_role(role)
+        ready = role in self._ready() and not self._siblings.is_resting(self._me.lane, role)
+        heir = heir_of(
+            self._me.lane, order, siblings, ready=ready, return_after_s=self._pace.return_s
+        )
+        around = Around(
+            ready=ready,
+            rank=rank_of(self._me.lane, order, siblings),
+            heir=self._asked.get(role) or heir,
+            banned=self._banned(),
+        )
+        view, boot_s = self._views[role], self._clock.boot_s()
+        step = decide(view, self._me, around, lease_s=self._pace.lease_s, boot_s=boot_s)
+        if isinstance(step, Wait) and self._asked.get(role) not in {None, ANYBODY}:
+            self._asked.pop(role)  # asked of a lane that does not hold the role
+        return step
+
+    async def _do(self, role: str, step: Step) -> None:
+        if isinstance(step, Wait):
+            return
+        view, decided_s = self._views[role], self._clock.boot_s()
+        if isinstance(step, Offer):
+            await self._stand_down(role)
+        if isinstance(step, Take):
+            self._epochs.keep(role, step.record.epoch)
+        sent_s = self._clock.boot_s()
+        revision = await self._council.write(role, step.record, step.expected)
+        if revision is None:
+            return
+        after = wrote(
+            self._views[role], step.record, revision, lease_s=self._pace.lease_s, sent_s=sent_s
+        )
+        self._views[role] = after
+        if isinstance(step, Take):
+            self._took(view, step, decided_s)
+        if isinstance(step, Offer):
+            self._asked.pop(role, None)
+            _log.info("role.offered", role=role, to=step.record.offered)
+        if after.lease is not None:
+            self._state.leases[role] = after.lease
+
+    def _took(self, before: View, step: Take, decided_s: float) -> None:
+        role, slot = before.role, before.slot
+        holder = slot.record.holder if slot is not None and slot.record is not None else ""
+        self.taken[role] = TakeOver(
+            role, step.record.epoch, holder, step.why, before.since_s, decided_s,
+            self._clock.boot_s(), is_from_another=holder not in {"", self._me.lane},
+        )  # fmt: skip
+        _log.info("role.taken", role=role, epoch=step.record.epoch, before=holder, why=step.why)
+        self.on_taken(role)
+
+    def _drop(self, role: str) -> None:
+        if self._state.leases.pop(role, None) is not None:
+            _log.info("role.left", role=role)
+
+    async def _stand_down(self, role: str) -> None:
+        """Give up the lease first, then wait for what is under way: the offer comes after."""
+        self._views[role] = stood_down(self._views[role])
+        self._drop(role)
+        drain = self.drains.get(role)
+        if drain is not None:
+            try:
+                await asyncio.wait_for(drain(), DRAIN_S)
+            except TimeoutError:
+                _log.warning("role.not_drained", role=role)
+
+    async def _failed(self, error: EdgeError) -> None:
+        _log.info("council.unreachable", error=str(error))
+        self._failures += 1
+        if self._failures == TELL_AFTER:
+            await self._tell("council.lost", str(error))
+
+    async def _answered(self) -> None:
+        self._answered_s = self._clock.boot_s()
+        failures, self._failures = self._failures, 0
+        if failures >= TELL_AFTER:
+            await self._tell("council.back", "")
+
+    async def _tell(self, type_: str, words: str) -> None:
+        try:
+            await self._recorder.tell(type_, words=words or None)
+        except EdgeError as error:
+            _log.warning("council.untold", error=str(error))

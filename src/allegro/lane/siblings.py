@@ -1,0 +1,147 @@
+"""What this lane tells the other lanes, and what it hears of them (freezes, marks, silence)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from allegro import __version__
+from allegro.core.council import MAX_FREEZES, Page, Sighting, is_fresh, sibling, sighted
+from allegro.core.errors import EdgeError
+from allegro.core.freeze import FreezeSet
+from allegro.core.lease import Sibling
+from allegro.core.ports import Clock, Council
+from allegro.lane.recorder import Recorder
+from allegro.lane.state import LaneState
+
+_log = structlog.get_logger()
+PAGE_S = 2.0
+SILENT_S = 45.0
+MAX_REST_S = 86_400.0
+
+
+class Siblings:
+    """`names` says who the other lanes are; `ready` which roles this lane could do now."""
+
+    def __init__(
+        self, council: Council, state: LaneState, recorder: Recorder, clock: Clock, *,
+        lane: str, names: Callable[[], Sequence[str]], ready: Callable[[], tuple[str, ...]],
+        is_linked: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self._council = council
+        self._state = state
+        self._recorder = recorder
+        self._clock = clock
+        self._lane = lane
+        self.names = names
+        self._ready = ready
+        self._is_linked = is_linked
+        self._seen: dict[str, Sighting] = {}
+        self._resting: dict[tuple[str, str], float] = {}
+        self._silent: set[str] = set()
+        self._began_s = clock.boot_s()
+
+    async def run(self) -> None:
+        """Share and read until cancelled."""
+        while True:
+            try:
+                await self.step()
+            except EdgeError as error:
+                _log.info("siblings.unheard", error=str(error))
+            await self._note_silence()
+            await self._clock.sleep(PAGE_S)
+
+    async def step(self) -> None:
+        """Write the own page and read the others'. Raises EdgeError."""
+        names = self.names()
+        if not names:
+            return
+        await self._council.publish(self._page())
+        for name in names:
+            revision, page = await self._council.page(name)
+            if page is not None and page.lane != name:
+                page = None
+            self._seen[name] = sighted(
+                self._seen.get(name), revision, page, boot_s=self._clock.boot_s(), page_s=PAGE_S
+            )
+            if page is not None:
+                self._take(page)
+
+    def rest(self, lane: str, role: str, seconds: float) -> None:
+        """Take a lane (perhaps this one) for not ready for a role, for so long at most a day."""
+        until_s = self._clock.boot_s() + min(max(seconds, 0.0), MAX_REST_S)
+        self._resting[lane, role] = until_s
+
+    def is_resting(self, lane: str, role: str) -> bool:
+        return self._clock.boot_s() < self._resting.get((lane, role), float("-inf"))
+
+    def of_role(self, role: str) -> tuple[Sibling, ...]:
+        """Return the other lanes as the lease machine sees them."""
+        boot_s = self._clock.boot_s()
+        return tuple(
+            Sibling(name)
+            if self.is_resting(name, role) or not self._is_heard(name)
+            else sibling(name, self._seen.get(name), role, boot_s=boot_s)
+            for name in self.names()
+        )
+
+    def describe(self) -> list[dict[str, object]]:
+        """Return what is known of each other lane, in plain values; ages in seconds."""
+        boot_s = self._clock.boot_s()
+        told = []
+        for name in self.names():
+            sighting = self._seen.get(name)
+            page = sighting.page if sighting is not None else None
+            told.append(
+                {
+                    "lane": name, "heard": self._is_heard(name),
+                    "age_s": None if sighting is None else round(boot_s - sighting.changed_s, 1),
+                    "ready": list(page.ready) if page else [], "done": page.done if page else "",
+                    "house_linked": bool(page and page.house_linked),
+                    "version": page.version if page else "",
+                }
+            )  # fmt: skip
+        return told
+
+    def _is_heard(self, name: str) -> bool:
+        sighting = self._seen.get(name)
+        return sighting is not None and is_fresh(
+            sighting, boot_s=self._clock.boot_s(), page_s=PAGE_S
+        )
+
+    def _page(self) -> Page:
+        state = self._state
+        ready = tuple(role for role in self._ready() if not self.is_resting(self._lane, role))
+        return Page(
+            lane=self._lane, at_s=self._clock.now_s(), ready=ready,
+            freezes=state.freezes.active[-MAX_FREEZES:], marks=dict(state.home_marks),
+            house_linked=self._is_linked(), done=state.done.what[:200], version=__version__,
+        )  # fmt: skip
+
+    def _take(self, page: Page) -> None:
+        """Freezes by union; a mark only where this lane knows none, or an older one."""
+        if page.freezes:
+            self._state.merge_freezes(FreezeSet(page.freezes, known=False))
+        for watch, mark in page.marks.items():
+            held = self._state.home_marks.get(watch)
+            if held is None or held.forge_s < mark.forge_s:
+                self._state.sibling_marks[watch] = mark
+
+    async def _note_silence(self) -> None:
+        """Tell once of a lane that is not heard any more, and once when it is back."""
+        boot_s = self._clock.boot_s()
+        for name in self.names():
+            sighting = self._seen.get(name)
+            since_s = self._began_s if sighting is None else sighting.changed_s
+            silent = boot_s - since_s > SILENT_S
+            if silent == (name in self._silent):
+                continue
+            type_ = "beat.missing" if silent else "beat.back"
+            data = {"lane": name, "silent_s": round(boot_s - since_s, 1)}
+            try:
+                await self._recorder.tell(type_, data=data)
+            except EdgeError as error:
+                _log.warning("beat.untold", lane=name, error=str(error))
+                continue
+            (self._silent.add if silent else self._silent.discard)(name)
