@@ -102,7 +102,8 @@ def unsaid(output: str, told: list[dict[str, Any]]) -> list[str]:
 class Pool:
     """Plays trials on fleets side by side; `outcomes` are futures, in order.
 
-    A fleet whose disk can be filled plays nothing else.
+    A fleet whose disk can be filled plays one session and nothing else: a journal that was used
+    before has room inside its own files.
     """
 
     def __init__(self, folder: Path, trials: list[Trial], workers: int) -> None:
@@ -145,7 +146,7 @@ class Pool:
 
     async def _play(self, agency: Agency, *, on_disk: bool) -> None:
         """Play on one fleet; one that failed once is not used again."""
-        for _ in range(PER_FLEET):
+        for _ in range(1 if on_disk else PER_FLEET):
             taken = self._next(on_disk=on_disk)
             if taken is None:
                 return
