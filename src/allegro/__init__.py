@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from allegro.client.gitea_bridge import GiteaBridge as GiteaBridge
     from allegro.client.hermes_bridge import HermesBridge as HermesBridge
+    from allegro.client.redundancy import RedundancyManager as RedundancyManager
 
 __version__ = "0.1.0"
-__all__ = ["GiteaBridge", "HermesBridge", "__version__"]
+__all__ = ["GiteaBridge", "HermesBridge", "RedundancyManager", "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -22,4 +23,8 @@ def __getattr__(name: str) -> object:
         from allegro.client.hermes_bridge import HermesBridge  # noqa: PLC0415
 
         return HermesBridge
+    if name == "RedundancyManager":
+        from allegro.client.redundancy import RedundancyManager  # noqa: PLC0415
+
+        return RedundancyManager
     raise AttributeError(f"module 'allegro' has no attribute {name!r}")

@@ -27,6 +27,8 @@ COMMANDS = {
     "sessions": "sessions:sessions",
     "session": "sessions:session",
     "hermes": "hermes:hermes",
+    "fleet": "fleet:fleet",
+    "council": "run:council",
     "stop": "watch:stop",
     "thaw": "watch:thaw",
     "status": "watch:status",

@@ -1,4 +1,4 @@
-"""The lane daemon."""
+"""The programs of a lane: its daemon, and the council's server beside it."""
 
 from __future__ import annotations
 
@@ -27,3 +27,18 @@ def lane(config: Path, leave_safe_mode: bool, check: bool, log_level: str) -> in
 
     log_json(log_level)
     return run_async(run(settings, leave_safe_mode=leave_safe_mode))
+
+
+@click.command()
+@click.option("--config", type=CONFIG, required=True, help="lane.toml")
+@click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning"]))
+def council(config: Path, log_level: str) -> int:
+    """Keep this lane's council server running as the fleet's roster says.
+
+    A program and unit of its own, so that starting the lane again does not shake the council.
+    """
+    settings = load_lane(config)
+    from allegro.lane.app_council import run  # noqa: PLC0415 (a lane alone needs none of it)
+
+    log_json(log_level)
+    return run_async(run(settings))

@@ -68,6 +68,10 @@ def status_lines(told: dict[str, Any], now_s: float) -> list[str]:
     """Return the lines of `status`."""
     state = "FROZEN" if told["frozen"] else "acting" if told["acting"] else "following"
     lines = [f"house {told['house']}: {state}, seat {told['seat']}, allegro {told['version']}"]
+    if told["local_only_since_s"] is not None:
+        lines.append(
+            f"LOCAL ONLY for {span(now_s - told['local_only_since_s'])}: no lane can be reached"
+        )
     lines += [
         f"  freeze {f['id']} by {f['by']} {span(now_s - f['at_s'])} ago: {f['reason']}"
         for f in told["freezes"]

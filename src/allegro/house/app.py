@@ -32,6 +32,8 @@ from allegro.house.files import (
     load_sealing,
     socket_of,
 )
+from allegro.house.fleet_api import FleetApi
+from allegro.house.fleet_watch import FleetWatch
 from allegro.house.follow import Follow
 from allegro.house.lanes import House, Lanes
 from allegro.house.lent import Lent
@@ -120,10 +122,17 @@ class _House:
         progress = Progress(
             self._sessions, self._requests, self._lanes.ask, self._clock, self._orders.kick
         )
+        self._watch = FleetWatch(
+            self._archive, self._ledger, self._lanes, self._clock, self._dice, self._alert
+        )
+        fleet_api = FleetApi(
+            self._archive, self._lanes, self._watch, self._clock, self._dice,
+            lambda: self._fleet, self._alert,
+        )  # fmt: skip
         facts = Facts(
             settings, self._files, self._archive, self._ledger, self._lanes, self._orders,
             self._clock, fleet=lambda: self._fleet, freezes=lambda: self._freezes,
-            alerts=lambda: self._alerts,
+            alerts=lambda: self._alerts, alone_since=lambda: self._watch.local_only_since_s,
         )  # fmt: skip
         self._api = Api(
             self._requests,
@@ -132,7 +141,7 @@ class _House:
             facts,
             Hooks(self._stop_everything, self._thaw, self._reload, self._lanes.bring_all),
             self._open_words,
-            [*session_api.routes(), *Lent(self._lanes.ask_lane).routes()],
+            [*session_api.routes(), *Lent(self._lanes.ask_lane).routes(), *fleet_api.routes()],
             acting=settings.house.acting,
         )
         mirror = Mirror(
@@ -148,6 +157,7 @@ class _House:
             self._background(mirror.run(), "mirror")
             self._background(self._sessions.run(), "sessions")
             self._background(progress.run(), "progress")
+            self._background(self._watch.run(), "fleet")
         self._background(self._alive(), "alive")
         notify("READY=1\nSTATUS=running")
         _log.info("house.ready", house=settings.house.name, seat=self._fleet.seat)
@@ -220,6 +230,7 @@ class _House:
     def _archived(self) -> None:
         self._follow.kick()
         self._sessions.kick()
+        self._watch.kick()
         self._api.archived()
 
     def _alert(self, urgency: str, told: str) -> None:
@@ -277,7 +288,7 @@ class _House:
         voided = await self._check_seat()
         for token in (
             *self._fleet.rotations[-1:], self._fleet.certificate, self._fleet.seat_token,
-            *self._fleet.revocations[-1:],
+            *self._fleet.revocations[-1:], *self._fleet.roster_tokens,
         ):  # fmt: skip
             await self._lanes.bring_all(token)
         if self._settings.house.acting:

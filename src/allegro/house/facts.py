@@ -33,6 +33,7 @@ class Facts:
         ledger: Ledger, lanes: Lanes, orders: Orders, clock: Clock, *,
         fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
         alerts: Callable[[], list[dict[str, Any]]],
+        alone_since: Callable[[], float | None],
     ) -> None:  # fmt: skip
         self._settings = settings
         self._files = files
@@ -44,6 +45,7 @@ class Facts:
         self._fleet = fleet
         self._freezes = freezes
         self._alerts = alerts
+        self._alone_since = alone_since
 
     async def status(self) -> dict[str, Any]:
         """Return the house at a glance. Figures name their source; unknown is null."""
@@ -65,6 +67,7 @@ class Facts:
                 for f in self._freezes().active
             ],
             "lanes": lanes,
+            "local_only_since_s": self._alone_since(),
             "waiting_for_sovereign": len(waiting),
             "oldest_waiting_s": max((now_s - r.created_s for r in waiting), default=None),
             "open": {state.value: sum(r.state is state for r in requests) for state in STAGES},

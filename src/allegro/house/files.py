@@ -17,9 +17,12 @@ from allegro.adapters.signatures import (
 )
 from allegro.adapters.sqlite.ledger import make_ledger
 from allegro.core.approvals import (
+    MAX_TOKEN_BYTES,
     C,
     HouseCertificate,
+    Member,
     Revocation,
+    Roster,
     Rotation,
     Seat,
     Verify,
@@ -31,6 +34,7 @@ from allegro.core.approvals import (
     unb64url,
 )
 from allegro.core.errors import ConfigError, Refusal
+from allegro.core.roster import check_roster
 from allegro.core.settings import HouseSettings
 
 FIRST_ACCEPTANCE_S = 30 * 86_400
@@ -71,6 +75,13 @@ class Fleet(msgspec.Struct, frozen=True):
     rotations: tuple[str, ...] = ()
     revocations: tuple[str, ...] = ()
     lanes: tuple[KnownLane, ...] = ()
+    roster: Roster | None = None
+    roster_token: str = ""
+
+    @property
+    def roster_tokens(self) -> tuple[str, ...]:
+        """The roster as lanes take it; nothing before there was one."""
+        return (self.roster_token,) if self.roster_token else ()
 
     def read(self, token: str, expect: type[C], verify: Verify) -> C | Refusal:
         """Read a token that must be signed by the sovereign key of now."""
@@ -207,7 +218,26 @@ def certified(fleet: Fleet, sovereign: SigningKey, now_s: float) -> Fleet:
         fleet,
         certificate=issue_token(certificate, kid, sovereign.sign),
         seat_token=issue_token(seat, kid, sovereign.sign),
+        roster_token=issue_token(fleet.roster, kid, sovereign.sign) if fleet.roster else "",
     )
+
+
+def sign_roster(
+    files: HouseFiles, sovereign: SigningKey, members: tuple[Member, ...],
+    roles: dict[str, tuple[str, ...]],
+) -> Fleet:  # fmt: skip
+    """Say which lanes form the council from now on. Raises ConfigError for what cannot be."""
+    fleet = load_fleet(files)
+    number = fleet.roster.number + 1 if fleet.roster else 1
+    roster = Roster(aud=fleet.id, number=number, members=members, roles=roles)
+    if (refusal := check_roster(roster)) is not None:
+        raise ConfigError((refusal.detail,))
+    token = issue_token(roster, sovereign_kid(fleet.sovereign_number), sovereign.sign)
+    if len(token) > MAX_TOKEN_BYTES:
+        raise ConfigError(("this roster is too large for one token",))
+    fleet = msgspec.structs.replace(fleet, roster=roster, roster_token=token)
+    save_fleet(files, fleet)
+    return fleet
 
 
 def take_seat(files: HouseFiles, sovereign: SigningKey, now_s: float) -> Fleet:

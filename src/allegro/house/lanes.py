@@ -11,6 +11,7 @@ import structlog
 from allegro.core.approvals import Login, b64url, fingerprint, issue_token
 from allegro.core.errors import EdgeError, ProtocolError, Refusal
 from allegro.core.freeze import Freeze, FreezeSet
+from allegro.core.lease import ROLES
 from allegro.core.messages import (
     PROTOCOL,
     Ack,
@@ -30,6 +31,7 @@ from allegro.core.messages import (
 from allegro.core.ports import Clock, Dice
 from allegro.core.stores import Archive, Ledger
 from allegro.house.files import Fleet, KnownLane
+from allegro.house.foreign import told_number
 from allegro.link.dial import LaneLink
 from allegro.link.handshake import check_greeting
 
@@ -75,6 +77,7 @@ class LaneEndpoint:
         self.journal = ""
         self.done = ""
         self.serves = Serves()
+        self.roles: dict[str, int] = {}
         self.heard_s = 0.0
 
     @property
@@ -106,6 +109,7 @@ class LaneEndpoint:
             token=issue_token(claims, f"house:{fleet.house_number}", house.sign),
             certificates=(
                 *fleet.rotations, fleet.certificate, fleet.seat_token, *fleet.revocations,
+                *fleet.roster_tokens,
             ),
             freezes=house.freezes().active,
             thaws=await house.ledger.strings("thaws"),
@@ -157,6 +161,11 @@ class LaneEndpoint:
         match message:
             case LaneBeat():
                 self.head, self.done = max(message.head, self.home), message.done[:200]
+                self.roles = {
+                    role: told_number(message.roles[role])
+                    for role in ROLES
+                    if role in message.roles
+                }
                 self.heard_s = self._house.clock.now_s()
             case _:
                 _log.warning("link.unexpected", lane=self.name, message=type(message).__name__)
@@ -208,15 +217,28 @@ class Lanes:
         ]
 
     def serving_forge(self) -> list[tuple[str, str, LaneLink]]:
-        """Return the linked lanes that serve a forge."""
-        return [one for one in self.linked() if self._ends[one[0]][0].serves.forge]
+        """Return the linked lanes that serve a forge, the one that holds the role first."""
+        able = [one for one in self.linked() if self._ends[one[0]][0].serves.forge]
+        return self._holder_first(able, "forge")
 
     def serving_sessions(self, busy: Callable[[str], int]) -> list[tuple[str, str, LaneLink]]:
         """Return the linked lanes with room for a session; the house's own where no other is."""
         able = [(one, self._ends[one[0]][0].serves) for one in self.linked()]
         able = [(one, serves) for one, serves in able if serves.sessions > 0]
         away = [(one, serves) for one, serves in able if not serves.local]
-        return [one for one, serves in away or able if busy(one[0]) < serves.sessions]
+        free = [one for one, serves in away or able if busy(one[0]) < serves.sessions]
+        return self._holder_first(free, "hermes")
+
+    def roles_of(self, lane: str) -> dict[str, int]:
+        """Return the roles a linked lane says it holds, with their epochs."""
+        held = self._ends.get(lane)
+        return dict(held[0].roles) if held is not None and held[1].is_up else {}
+
+    def _holder_first(
+        self, lanes: list[tuple[str, str, LaneLink]], role: str
+    ) -> list[tuple[str, str, LaneLink]]:
+        """Sort by what lanes say of a role: the highest epoch first, else as they were paired."""
+        return sorted(lanes, key=lambda one: -self._ends[one[0]][0].roles.get(role, 0))
 
     def is_home(self, lane: str) -> bool:
         """Whether this lane is linked and all it has told is archived."""

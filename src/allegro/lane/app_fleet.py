@@ -191,7 +191,10 @@ class FleetApp:
 
     def answers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
         """Return what this lane answers about its fleet."""
-        return {"fleet": self._tell, "offer": self._offer, "rest": self._rest}
+        return {
+            "fleet": self._tell, "offer": self._offer, "rest": self._rest,
+            "look_at": self._look_at,
+        }  # fmt: skip
 
     async def _tell(self, params: dict[str, Any]) -> dict[str, Any]:
         del params
@@ -223,3 +226,29 @@ class FleetApp:
         if lane == self._me.lane and role in self.roles.held():
             self.roles.hand_over(role, str(params.get("to", "")))
         return {"held": self.roles.held()}
+
+    async def _look_at(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Tell what this lane sees of another: its page in the council, and whether it answers."""
+        name = str(params.get("lane", ""))
+        member = next((m for m in members_of(self._state.held) if m.name == name), None)
+        if member is None:
+            return {}
+        seen = next((one for one in self.siblings.describe() if one["lane"] == name), {})
+        return {
+            "heard": seen.get("heard") is True, "ready": seen.get("ready", []),
+            "host": await answers(member.address),
+        }  # fmt: skip
+
+
+async def answers(address: str) -> bool:
+    """Say whether anything answers at host:port; a refused connection is an answer."""
+    host, _, port = address.rpartition(":")
+    try:
+        opening = asyncio.open_connection(host.strip("[]"), int(port))
+        _, writer = await asyncio.wait_for(opening, PROBE_S)
+    except ConnectionRefusedError:
+        return True
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True

@@ -1,0 +1,142 @@
+"""What Timmy's programs ask about their lanes: are they well, who takes over, what happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from allegro.client.bridge import Bridge
+from allegro.core.lease import ROLES
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """How one vantage point sees a lane. None: it cannot tell.
+
+    `host` answers at all; `daemon` speaks on the link; `forge`, `provider` and `clock` as the
+    lane's own doctor says, `council` whether its page in the council is fresh.
+    """
+
+    host: bool | None = None
+    daemon: bool | None = None
+    forge: bool | None = None
+    provider: bool | None = None
+    clock: bool | None = None
+    council: bool | None = None
+
+
+class HealthStatus(msgspec.Struct, frozen=True):
+    """One lane seen from the house and from its siblings. `verdict` is well, ill, dead, unknown.
+
+    `troubles` are doctor's lines that are not good, in words.
+    """
+
+    lane: str
+    verdict: str
+    house: Seen
+    siblings: dict[str, Seen]
+    troubles: tuple[str, ...] = ()
+
+
+class TakenOver(msgspec.Struct, frozen=True):
+    """Which roles were given away, and which lanes were told so."""
+
+    failed_host: str
+    roles: tuple[str, ...]
+    told: tuple[str, ...]
+
+
+class MeshStatus(msgspec.Struct, frozen=True):
+    """The Syncthing mesh. Until channels come there is none, and it says so."""
+
+    configured: bool = False
+    detail: str = "not configured: file sharing comes with the channels"
+
+
+class FailoverEvent(msgspec.Struct, frozen=True):
+    """Something to put on record: what happened, to which lane and role."""
+
+    what: str
+    lane: str = ""
+    role: str = ""
+
+
+class RedundancyManager(Bridge):
+    """Asks the house. Raises BridgeError; HouseUnreachable while the house does not run."""
+
+    async def health_check_vps(self, host: str) -> HealthStatus:
+        """Return how the lane named `host` is, from two vantage points where there are two."""
+        told = await self._riding_over(lambda: self._house.get(f"fleet/health/{host}"))
+        house = _own(told["house"])
+        siblings = {name: _sibling(one) for name, one in told["siblings"].items()}
+        troubles = tuple(
+            f"{fact.get('name')}: {fact.get('value')}"
+            for fact in told["house"].get("facts", ())
+            if fact.get("verdict") != "ok"
+        )
+        return HealthStatus(host, _verdict(house, siblings), house, siblings, troubles)
+
+    async def take_over_routing(self, failed_host: str, to: str = "") -> TakenOver:
+        """Let the other lanes do what `failed_host` does, for an hour at least.
+
+        A lane that still answers hands over at once, in order; one that does not loses its roles
+        when its lease ends. No lane is made to act before that.
+        """
+        told = await self._riding_over(
+            lambda: self._house.post("fleet/rest", {"lane": failed_host, "to": to})
+        )
+        heard = tuple(name for name, answer in told["told"].items() if answer == "told")
+        return TakenOver(failed_host, tuple(told["roles"]), heard)
+
+    async def maintain_syncthing_mesh(self) -> MeshStatus:
+        """Return how the mesh is: not configured, until channels come."""
+        return MeshStatus()
+
+    async def report_failover_event(self, event: FailoverEvent) -> str:
+        """Put a failover on record at the house; return the event's id.
+
+        The fleet's own take-overs are told by their new holder, once; they need no report.
+        """
+        body = msgspec.to_builtins(event)
+        told = await self._riding_over(lambda: self._house.post("fleet/happened", body))
+        return str(told["id"])
+
+    async def fleet(self) -> dict[str, Any]:
+        """Return who holds what, as `allegro fleet status --json` shows it."""
+        return dict(await self._riding_over(lambda: self._house.get("fleet")))
+
+
+_FACTS = {"forge": ("forge",), "provider": ("model provider", "gateway"), "clock": ("clock",)}
+
+
+def _own(told: dict[str, Any]) -> Seen:
+    if not told["daemon"]:
+        return Seen(host=told["host"], daemon=False)
+    facts = {str(fact.get("name")): fact.get("verdict") for fact in told["facts"]}
+
+    def good(part: str) -> bool | None:
+        found = [v for name, v in facts.items() if name.startswith(_FACTS[part])]
+        return None if not found else "bad" not in found
+
+    return Seen(True, True, good("forge"), good("provider"), good("clock"))
+
+
+def _sibling(told: dict[str, Any]) -> Seen:
+    ready = told["ready"]
+    return Seen(
+        host=told["host"], council=told["heard"],
+        forge=(ROLES[0] in ready) if told["heard"] else None,
+        provider=(ROLES[1] in ready) if told["heard"] else None,
+    )  # fmt: skip
+
+
+def _verdict(house: Seen, siblings: dict[str, Seen]) -> str:
+    """Dead needs two who say so, or the only one there is: one view may be its own trouble."""
+    if house.daemon:
+        bad = False in (house.forge, house.provider, house.clock)
+        return "ill" if bad else "well"
+    if any(one.council for one in siblings.values()):
+        return "ill"  # alive, but not for the house
+    if house.host is False and all(one.host is False for one in siblings.values()):
+        return "dead"
+    return "ill" if house.host or any(one.host for one in siblings.values()) else "unknown"

@@ -1,0 +1,214 @@
+"""The fleet on the house's API: who holds what, is each lane well, let one rest (R1, R4).
+
+Lanes tell, and the house compares what they tell with what it sees itself. Nothing here decides
+who holds a role.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import web
+
+from allegro.core.errors import EdgeError, Refusal
+from allegro.core.events import Event, encode_event
+from allegro.core.lease import ROLES
+from allegro.core.ports import Clock, Dice
+from allegro.core.stores import Archive
+from allegro.core.timestamps import rfc3339
+from allegro.house.answers import answer_json, decode_body, refused
+from allegro.house.files import Fleet, KnownLane
+from allegro.house.fleet_watch import FleetWatch
+from allegro.house.foreign import told_names, told_text
+from allegro.house.lanes import Lanes
+
+ASK_S = 4.0
+REACH_S = 3.0
+REST_S = 3600.0
+
+
+class RestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    lane: str
+    role: str = ""
+    to: str = ""
+    seconds: float = REST_S
+
+
+class Happened(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A failover somebody reports from outside: words for the archive."""
+
+    what: str
+    lane: str = ""
+    role: str = ""
+
+
+class FleetApi:
+    """Routes only; `watch` knows what happened, `lanes` what is said now."""
+
+    def __init__(
+        self, archive: Archive, lanes: Lanes, watch: FleetWatch, clock: Clock, dice: Dice,
+        fleet: Callable[[], Fleet], alert: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
+        self._archive = archive
+        self._lanes = lanes
+        self._watch = watch
+        self._clock = clock
+        self._dice = dice
+        self._fleet = fleet
+        self._alert = alert
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/v1/fleet", self._show),
+            web.get("/v1/fleet/offer/{lane}", self._offer),
+            web.get("/v1/fleet/health/{lane}", self._health),
+            web.post("/v1/fleet/rest", self._rest),
+            web.post("/v1/fleet/happened", self._happened),
+        ]
+
+    async def _show(self, _: web.Request) -> web.Response:
+        return answer_json(await self.describe())
+
+    async def describe(self) -> dict[str, Any]:
+        """Return the fleet at a glance; what no lane could tell is null."""
+        self._watch.look()
+        fleet, roster = self._fleet(), self._fleet().roster
+        members = [member.name for member in roster.members] if roster else []
+        described = self._lanes.describe()
+        told = await asyncio.gather(*(self._of_lane(lane) for lane in described))
+        holders = {role: _holder(role, told) for role in ROLES}
+        domains = {one["name"]: one["domain"] for one in told if one["domain"]}
+        return {
+            "schema": "allegro.fleet/1", "roster": roster.number if roster else 0,
+            "members": members, "lanes": told,
+            "roles": {role: holder for role, holder in holders.items() if holder is not None},
+            "quorum": any(one["quorum"] for one in told) if members else None,
+            "shared_domains": sorted(
+                {domain for domain in domains.values() if list(domains.values()).count(domain) > 1}
+            ),
+            "orders": {role: list(names) for role, names in roster.roles.items()} if roster else {},
+            "revoked": [lane.name for lane in fleet.lanes if lane.revoked],
+            "take_overs": [msgspec.to_builtins(one) for one in self._watch.took[-5:]],
+            "local_only_since_s": self._watch.local_only_since_s,
+        }  # fmt: skip
+
+    async def _of_lane(self, lane: dict[str, Any]) -> dict[str, Any]:
+        told: dict[str, Any] = {}
+        if lane["linked"]:
+            with contextlib.suppress(EdgeError, TimeoutError):
+                answer = await asyncio.wait_for(
+                    self._lanes.ask_lane(lane["name"], "fleet", {}), ASK_S
+                )
+                told = answer if isinstance(answer, dict) else {}
+        siblings = told.get("siblings")
+        return {
+            "name": lane["name"], "linked": lane["linked"], "heard_s": lane["heard_s"],
+            "held": self._lanes.roles_of(lane["name"]),
+            "council": told_text(told.get("council"), 16), "quorum": told.get("quorum") is True,
+            "ready": list(told_names(told.get("ready"))), "domain": told_text(told.get("domain"), 64),
+            "hears": [
+                told_text(one.get("lane"), 32)
+                for one in (siblings if isinstance(siblings, list) else [])[:16]
+                if isinstance(one, dict) and one.get("heard") is True
+            ],
+        }  # fmt: skip
+
+    async def _offer(self, request: web.Request) -> web.Response:
+        return answer_json(await self._lanes.ask_lane(request.match_info["lane"], "offer", {}))
+
+    async def _rest(self, request: web.Request) -> web.Response:
+        """Let a lane rest from a role: every linked lane is told, the holder hands over."""
+        body = decode_body(await request.read(), RestBody)
+        roles = (body.role,) if body.role else tuple(self._lanes.roles_of(body.lane)) or ROLES
+        told: dict[str, str] = {}
+        for role in roles:
+            params = {"lane": body.lane, "role": role, "seconds": body.seconds, "to": body.to}
+            for name, _, _ in self._lanes.linked():
+                try:
+                    await self._lanes.ask_lane(name, "rest", params)
+                    told[name] = "told"
+                except EdgeError as error:
+                    told[name] = str(error)
+        if "told" not in told.values():
+            return refused(Refusal("nobody_told", "; ".join(told.values()) or "no lane is linked"))
+        return answer_json({"roles": list(roles), "told": told})
+
+    async def _happened(self, request: web.Request) -> web.Response:
+        body = decode_body(await request.read(), Happened)
+        now_s = self._clock.now_s()
+        event = Event(
+            id=self._dice.token(16).hex(), type="failover.reported", source="house",
+            time=rfc3339(now_s), data=msgspec.to_builtins(body),
+        )  # fmt: skip
+        await self._archive.add([encode_event(event)], now_s)
+        self._alert("medium", f"failover reported: {body.what}"[:300])
+        return answer_json({"id": event.id})
+
+    async def _health(self, request: web.Request) -> web.Response:
+        """Tell host, daemon, forge, provider and clock of a lane apart, from two places."""
+        name = request.match_info["lane"]
+        lane = next((one for one in self._fleet().lanes if one.name == name), None)
+        if lane is None:
+            return refused(Refusal("unknown_lane", f"no lane is named {name}"))
+        from_here = await self._seen_from_here(lane)
+        others = [other for other, _, _ in self._lanes.linked() if other != name]
+        seen = await asyncio.gather(*(self._seen_from(other, name) for other in others))
+        return answer_json(
+            {
+                "schema": "allegro.health/1", "lane": name, "house": from_here,
+                "siblings": {other: one for other, one in zip(others, seen, strict=True) if one},
+            }
+        )  # fmt: skip
+
+    async def _seen_from_here(self, lane: KnownLane) -> dict[str, Any]:
+        try:
+            told = await asyncio.wait_for(self._lanes.ask_lane(lane.name, "doctor", {}), ASK_S)
+        except (EdgeError, TimeoutError):
+            return {"host": await _reach(lane.url), "daemon": False, "facts": []}
+        facts = told if isinstance(told, list) else []
+        return {"host": True, "daemon": True, "facts": [f for f in facts if isinstance(f, dict)]}
+
+    async def _seen_from(self, other: str, name: str) -> dict[str, Any]:
+        try:
+            told = await asyncio.wait_for(
+                self._lanes.ask_lane(other, "look_at", {"lane": name}), ASK_S
+            )
+        except (EdgeError, TimeoutError):
+            return {}
+        if not isinstance(told, dict):
+            return {}
+        host = told.get("host")
+        return {
+            "host": host if isinstance(host, bool) else None, "heard": told.get("heard") is True,
+            "ready": list(told_names(told.get("ready"))),
+        }  # fmt: skip
+
+
+async def _reach(url: str) -> bool | None:
+    """Whether a host answers at all: a refused connection is an answer. None: cannot be told."""
+    parts = urlsplit(url)
+    if parts.hostname is None or parts.scheme not in {"ws", "wss"}:
+        return None
+    port = parts.port or (443 if parts.scheme == "wss" else 80)
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(parts.hostname, port), REACH_S)
+    except ConnectionRefusedError:
+        return True
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+def _holder(role: str, lanes: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return who says it holds a role; of several the one with the highest epoch."""
+    claims = [(one["held"][role], one["name"]) for one in lanes if role in one["held"]]
+    if not claims:
+        return None
+    epoch, name = max(claims)
+    return {"lane": name, "epoch": epoch, "claims": len(claims)}

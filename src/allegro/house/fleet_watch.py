@@ -1,0 +1,155 @@
+"""Follows what lanes tell of roles and beats, and watches each lane's own beat (R5, T1)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from allegro.core.errors import EdgeError
+from allegro.core.events import Event, decode_event, encode_event
+from allegro.core.ports import Clock, Dice
+from allegro.core.stores import Archive, Archived, Ledger
+from allegro.core.timestamps import rfc3339
+from allegro.house.foreign import told_number, told_real, told_text
+from allegro.house.lanes import Lanes
+from allegro.house.reading import read_on
+
+_log = structlog.get_logger()
+BEAT_LATE_S = 45.0
+LOOK_S = 5.0
+TROUBLE_S = 5.0
+KEPT = 20
+_FOLLOWED = ("role.taken", "beat.", "council.")
+
+
+class TakeOver(msgspec.Struct, frozen=True):
+    """One role that changed hands, as its new holder told it; times in seconds."""
+
+    at: str
+    lane: str
+    role: str
+    before: str
+    why: str
+    epoch: int
+    silent_s: float
+    take_s: float
+    act_s: float
+
+
+class FleetWatch:
+    """Runs until cancelled. `took` are the newest take-overs, oldest first."""
+
+    def __init__(
+        self, archive: Archive, ledger: Ledger, lanes: Lanes, clock: Clock, dice: Dice,
+        alert: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
+        self._archive = archive
+        self._ledger = ledger
+        self._lanes = lanes
+        self._clock = clock
+        self._dice = dice
+        self._alert = alert
+        self._grew = asyncio.Event()
+        self._late: set[str] = set()
+        self.took: list[TakeOver] = []
+        self._began_s = clock.now_s()
+        self._alone_since_s: float | None = clock.now_s()
+
+    def kick(self) -> None:
+        self._grew.set()
+
+    @property
+    def local_only_since_s(self) -> float | None:
+        """Since when (Unix s) no lane is linked; None while one is."""
+        self.look()
+        return self._alone_since_s
+
+    async def run(self) -> None:
+        await self.resume()
+        while True:
+            self._grew.clear()
+            pause_s = await self.step()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._grew.wait(), pause_s)
+
+    async def resume(self) -> None:
+        """Take up the take-overs that the ledger keeps."""
+        for kept in await self._ledger.strings("take-overs"):
+            with contextlib.suppress(msgspec.DecodeError):
+                self.took.append(msgspec.json.decode(kept, type=TakeOver))
+
+    async def step(self) -> float:
+        """Read on and look at the beats once; return the seconds to wait."""
+        self.look()
+        try:
+            await read_on(self._archive, self._ledger, "fleet", _FOLLOWED, self._one)
+            await self._note_beats()
+        except EdgeError as error:
+            _log.error("fleet.blocked", error=str(error))
+            return TROUBLE_S
+        return LOOK_S
+
+    def look(self) -> None:
+        """Note whether any lane is linked."""
+        if self._lanes.linked():
+            self._alone_since_s = None
+        elif self._alone_since_s is None:
+            self._alone_since_s = self._clock.now_s()
+
+    async def _one(self, archived: Archived) -> None:
+        try:
+            event = decode_event(archived.stored)
+        except ValueError:
+            return
+        lane, told = archived.lane, event.data
+        if event.type == "role.taken":
+            await self._note_take_over(lane, event)
+        elif event.type == "beat.missing":
+            self._alert("high", f"lane {lane} does not hear {told_text(told.get('lane'), 32)}")
+        elif event.type == "beat.back":
+            self._alert("low", f"lane {lane} hears {told_text(told.get('lane'), 32)} again")
+        elif event.type == "council.lost":
+            self._alert("high", f"lane {lane} lost the council: no role changes hands there")
+        elif event.type == "council.back":
+            self._alert("low", f"lane {lane} is back in the council")
+
+    async def _note_take_over(self, lane: str, event: Event) -> None:
+        data = event.data
+        role, before, why = (told_text(data.get(key), 32) for key in ("role", "before", "why"))
+        took = TakeOver(
+            at=event.time, lane=lane, role=role, before=before, why=why,
+            epoch=told_number(data.get("epoch")), silent_s=told_real(data.get("silent_s")) or 0.0,
+            take_s=told_real(data.get("take_s")) or 0.0, act_s=told_real(data.get("act_s")) or 0.0,
+        )  # fmt: skip
+        self.took = [*self.took, took][-KEPT:]
+        kept = tuple(msgspec.json.encode(one).decode() for one in self.took)
+        await self._ledger.set_strings("take-overs", kept)
+        if before not in {"", lane}:
+            self._alert(
+                "medium" if why == "offered" else "high",
+                f"{role}: {lane} took over from {before} ({why}), "
+                f"first act {took.silent_s + took.take_s + took.act_s:.1f} s after its last word",
+            )
+
+    async def _note_beats(self) -> None:
+        """Tell once of a lane whose beat is missing, and once when it is back."""
+        now_s = self._clock.now_s()
+        for lane in self._lanes.describe():
+            name, heard_s = lane["name"], lane["heard_s"] or self._began_s
+            late = not lane["linked"] and now_s - heard_s > BEAT_LATE_S
+            if late == (name in self._late):
+                continue
+            type_ = "beat.missing" if late else "beat.back"
+            data = {"lane": name, "silent_s": round(now_s - heard_s, 1)}
+            event = Event(
+                id=self._dice.token(16).hex(), type=type_, source="house", time=rfc3339(now_s),
+                data=data,
+            )  # fmt: skip
+            await self._archive.add([encode_event(event)], now_s)
+            (self._late.add if late else self._late.discard)(name)
+            told = f"lane {name} is silent since {rfc3339(heard_s)}" if late else f"{name} is back"
+            self._alert("high" if late else "low", told)
