@@ -69,24 +69,24 @@ def step(view: View, around: Around = READY, *, boot_s: float, me: Me = B) -> St
 
 
 def test_nothing_is_written_before_anything_was_read() -> None:
-    assert step(View("forge"), boot_s=1e9) == Wait()
+    assert isinstance(step(View("forge"), boot_s=1e9), Wait)
 
 
 def test_a_role_is_taken_when_its_record_stood_still_for_a_whole_lease() -> None:
     view = saw(HELD_BY_A, at_s=10.0)
-    assert step(view, boot_s=14.99) == Wait()
+    assert step(view, boot_s=14.99) == Wait(until_s=15.0)
     assert step(view, boot_s=15.0) == Take(Record("b", "b1", 4, beat=15000), 7, "expired")
 
 
 def test_each_change_of_the_record_starts_the_wait_anew() -> None:
     view = seen(saw(HELD_BY_A, at_s=10.0), Slot(8, HELD_BY_A), B, 14.0)
-    assert step(view, boot_s=15.0) == Wait()
+    assert isinstance(step(view, boot_s=15.0), Wait)
     assert isinstance(step(view, boot_s=19.0), Take)
 
 
 def test_a_register_set_back_that_counts_its_revisions_again_is_not_the_same() -> None:
     view = seen(saw(HELD_BY_A, at_s=10.0), Slot(7, renewed(13.5)), B, 14.0)
-    assert step(view, boot_s=15.0) == Wait()
+    assert isinstance(step(view, boot_s=15.0), Wait)
 
 
 def test_seeing_the_same_revision_again_changes_nothing() -> None:
@@ -96,28 +96,28 @@ def test_seeing_the_same_revision_again_changes_nothing() -> None:
 
 @pytest.mark.parametrize("boot_s", [math.nan, -math.inf])
 def test_a_clock_that_says_nothing_takes_no_role(boot_s: float) -> None:
-    assert step(saw(HELD_BY_A, at_s=10.0), boot_s=boot_s) == Wait()
+    assert isinstance(step(saw(HELD_BY_A, at_s=10.0), boot_s=boot_s), Wait)
 
 
 @pytest.mark.parametrize("revision", [0, 9])
 def test_an_empty_or_unreadable_register_is_waited_for_like_a_holder(revision: int) -> None:
     view = seen(View("forge", epoch=5), Slot(revision, None), B, 10.0)
-    assert step(view, boot_s=14.9) == Wait()
+    assert isinstance(step(view, boot_s=14.9), Wait)
     assert step(view, boot_s=15.0) == Take(Record("b", "b1", 6, beat=15000), revision, "vacant")
 
 
 def test_who_is_not_ready_takes_nothing() -> None:
-    assert step(saw(HELD_BY_A, at_s=10.0), Around(ready=False), boot_s=99.0) == Wait()
+    assert isinstance(step(saw(HELD_BY_A, at_s=10.0), Around(ready=False), boot_s=99.0), Wait)
 
 
 def test_who_is_about_to_leave_takes_nothing() -> None:
     leaving = Around(ready=True, heir=ANYBODY)
-    assert step(saw(HELD_BY_A, at_s=10.0), leaving, boot_s=99.0) == Wait()
+    assert isinstance(step(saw(HELD_BY_A, at_s=10.0), leaving, boot_s=99.0), Wait)
 
 
 def test_a_preferred_lane_goes_first() -> None:
     view, second = saw(HELD_BY_A, at_s=10.0), Around(ready=True, rank=1)
-    assert step(view, second, boot_s=15.0) == Wait()
+    assert isinstance(step(view, second, boot_s=15.0), Wait)
     assert isinstance(step(view, second, boot_s=15.0 + LEASE_S * STAGGER), Take)
 
 
@@ -127,14 +127,14 @@ def test_an_offer_to_me_is_taken_at_once_and_one_to_another_is_not() -> None:
         Record("b", "b1", 4, beat=10000), 7, "offered"
     )
     view = saw(offered, at_s=10.0, me=Me("c", "c1"))
-    assert step(view, boot_s=14.9, me=Me("c", "c1")) == Wait()
+    assert isinstance(step(view, boot_s=14.9, me=Me("c", "c1")), Wait)
     assert isinstance(step(view, boot_s=15.0, me=Me("c", "c1")), Take)
 
 
 def test_an_offer_to_anybody_is_taken_in_the_order_of_preference() -> None:
     view = saw(Record("a", "a1", 3, offered=ANYBODY), at_s=10.0)
     assert isinstance(step(view, boot_s=10.0), Take)
-    assert step(view, Around(ready=True, rank=1), boot_s=10.4) == Wait()
+    assert isinstance(step(view, Around(ready=True, rank=1), boot_s=10.4), Wait)
 
 
 def test_the_role_of_a_revoked_lane_is_free_at_once() -> None:
@@ -157,12 +157,12 @@ def test_a_twin_that_shows_up_later_is_a_stranger() -> None:
     mine = wrote(saw(None, at_s=0.0, me=A), Record("a", "a1", 3), 8, lease_s=5, sent_s=10.0)
     view = seen(mine, Slot(9, Record("a", "a2", 4)), A, 11.0)
     assert view.lease is None
-    assert step(view, boot_s=11.0, me=A) == Wait()
+    assert isinstance(step(view, boot_s=11.0, me=A), Wait)
 
 
 def test_a_register_that_went_back_offers_nothing() -> None:
     view = seen(View("forge", epoch=9), Slot(7, Record("a", "a1", 3, offered="b")), B, 10.0)
-    assert step(view, boot_s=10.0) == Wait()
+    assert isinstance(step(view, boot_s=10.0), Wait)
     assert step(view, boot_s=15.0) == Take(Record("b", "b1", 10, beat=15000), 7, "expired")
 
 
@@ -220,7 +220,7 @@ def test_handing_over_offers_the_role_with_the_lease_given_up() -> None:
     assert isinstance(offer, Offer)
     view = wrote(view, offer.record, 9, lease_s=LEASE_S, sent_s=11.0)
     assert view.lease is None
-    assert step(view, boot_s=12.0, me=A) == Wait()
+    assert isinstance(step(view, boot_s=12.0, me=A), Wait)
     assert isinstance(step(view, boot_s=16.0, me=A), Take), "nobody took it: taken back"
 
 

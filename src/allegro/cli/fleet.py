@@ -150,8 +150,8 @@ def fleet_lines(told: dict[str, Any], now_s: float) -> list[str]:
         order = ", ".join(told["orders"].get(role, ()))
         preferred = f", preferred {order}" if order else ""
         lines.append(f"{role}: {holder['lane']}, epoch {holder['epoch']}{preferred}{claims}")
-    for role in set(told["orders"]) - set(told["roles"]):
-        lines.append(f"{role}: NOBODY holds it")
+    served = {role for lane in told["lanes"] for role in lane["serves"]}
+    lines += [f"{role}: NOBODY holds it" for role in sorted(served - set(told["roles"]))]
     lines += [_lane_line(lane, now_s) for lane in told["lanes"]]
     lines += [
         f"SHARED failure domain {domain}: one outage there takes more than one lane"

@@ -119,7 +119,9 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Nothing to write now."""
+    """Nothing to write now. `until_s`: when the role would be free (boot-time s), if it stays so."""
+
+    until_s: float = float("inf")
 
 
 Step = Keep | Take | Offer | Wait
@@ -155,7 +157,7 @@ def decide(view: View, me: Me, around: Around, *, lease_s: float, boot_s: float)
     free_s, why = _free_from(view, slot, me, around, lease_s)
     if boot_s >= free_s:
         return Take(_first(me, view.epoch + 1, boot_s), slot.revision, why)
-    return Wait()
+    return Wait(free_s)
 
 
 def wrote(view: View, record: Record, revision: int, *, lease_s: float, sent_s: float) -> View:

@@ -96,11 +96,12 @@ class Stage:
         self.house = Process("house", folder)
         self.client = HouseClient(self.socket)
         self.link_port = free_port()
+        self.forge_host = "127.0.0.1"
         self.words: tuple[str, str] = ("", "")
         self.environment = {"ALLEGRO_PASSPHRASE_FILE": str(self.passphrase_file)}
 
     async def start_simulator(
-        self, world: dict[str, Any], *, flavour: str = "gitea"
+        self, world: dict[str, Any], *, flavour: str = "gitea", enter: Sequence[str] = ()
     ) -> dict[str, Any]:
         """Start the simulated forge; return its address and tokens."""
         seed = self.folder / "world.json"
@@ -108,8 +109,9 @@ class Stage:
         self._simulator_port = getattr(self, "_simulator_port", None) or free_port()
         before = self.simulator.log.stat().st_size if self.simulator.log.exists() else 0
         await self.simulator.start(
-            [sys.executable, "-m", "allegro.testing.gitea", "--directory", str(self.folder / "forge"),
-             "--port", str(self._simulator_port), "--seed-file", str(seed), "--flavour", flavour]
+            [*enter, sys.executable, "-m", "allegro.testing.gitea", "--host", self.forge_host,
+             "--directory", str(self.folder / "forge"), "--port", str(self._simulator_port),
+             "--seed-file", str(seed), "--flavour", flavour]
         )  # fmt: skip
 
         def ready() -> dict[str, Any] | None:
@@ -214,13 +216,13 @@ class Stage:
 
     async def forge_log(self) -> list[dict[str, Any]]:
         """Return every request the simulated forge got, with what it answered."""
-        url = f"http://127.0.0.1:{self._simulator_port}/_sim/log"
+        url = f"http://{self.forge_host}:{self._simulator_port}/_sim/log"
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             told = await response.json()
         return list(told["calls"] if isinstance(told, dict) else told)
 
     async def _control(self, what: str, body: Any) -> Any:
-        url = f"http://127.0.0.1:{self._simulator_port}/_sim/{what}"
+        url = f"http://{self.forge_host}:{self._simulator_port}/_sim/{what}"
         async with aiohttp.ClientSession() as session, session.post(url, json=body) as response:
             if response.status >= 300:
                 raise ToldError(f"the simulator refused {body}: {await response.text()}")

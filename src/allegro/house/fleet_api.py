@@ -109,6 +109,7 @@ class FleetApi:
         return {
             "name": lane["name"], "linked": lane["linked"], "heard_s": lane["heard_s"],
             "held": self._lanes.roles_of(lane["name"]),
+            "serves": self._lanes.serves(lane["name"]),
             "council": told_text(told.get("council"), 16), "quorum": told.get("quorum") is True,
             "ready": list(told_names(told.get("ready"))), "domain": told_text(told.get("domain"), 64),
             "hears": [

@@ -229,6 +229,14 @@ class Lanes:
         free = [one for one, serves in away or able if busy(one[0]) < serves.sessions]
         return self._holder_first(free, "hermes")
 
+    def serves(self, lane: str) -> list[str]:
+        """Return the roles a linked lane can be given."""
+        held = self._ends.get(lane)
+        if held is None or not held[1].is_up:
+            return []
+        serves = held[0].serves
+        return ["forge"] * serves.forge + ["hermes"] * (serves.sessions > 0)
+
     def roles_of(self, lane: str) -> dict[str, int]:
         """Return the roles a linked lane says it holds, with their epochs."""
         held = self._ends.get(lane)

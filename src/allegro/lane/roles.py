@@ -38,6 +38,7 @@ from allegro.lane.state import LaneState
 _log = structlog.get_logger()
 TICKS = 5
 DRAIN_S = 4.0
+MIN_WAIT_S = 0.05
 TELL_AFTER = 3
 
 
@@ -117,20 +118,26 @@ class Roles:
         """Keep one role until cancelled: a tick five times a lease."""
         tick_s = self._pace.lease_s / TICKS
         while True:
-            began_s = self._clock.boot_s()
-            await self.step(role)
-            await self._clock.sleep(max(0.05, tick_s - (self._clock.boot_s() - began_s)))
+            next_s = self._clock.boot_s() + tick_s
+            free_s = await self.step(role)
+            wait_s = min(next_s, free_s) - self._clock.boot_s()
+            await self._clock.sleep(max(MIN_WAIT_S, wait_s))
 
-    async def step(self, role: str) -> None:
-        """Read, decide, write once. A council that does not answer lets the lease run out."""
+    async def step(self, role: str) -> float:
+        """Read, decide, write once; return when the role would be free (boot-time s).
+
+        A council that does not answer lets the lease run out.
+        """
         try:
             slot = await self._council.read(role)
             self._see(seen(self._views[role], slot, self._me, self._clock.boot_s()))
-            await self._do(role, self._decide(role))
+            step = self._decide(role)
+            await self._do(role, step)
         except EdgeError as error:
             await self._failed(error)
-            return
+            return float("inf")
         await self._answered()
+        return step.until_s if isinstance(step, Wait) else float("inf")
 
     def hand_over(self, role: str, to: str = "") -> None:
         """Give the role away at the next tick: to this lane, or to the first that is ready."""
@@ -162,7 +169,7 @@ class Roles:
     async def acted(self, role: str) -> None:
         """Note the first act after a take-over, and tell how long each part of it took (R5)."""
         taken = self.taken.get(role)
-        if taken is None or taken.acted_s:
+        if taken is None or taken.acted_s or not self._siblings.names():
             return
         taken = msgspec.structs.replace(taken, acted_s=self._clock.boot_s())
         data = {
@@ -185,13 +192,14 @@ class Roles:
 
     def _decide(self, role: str) -> Step:
         order, siblings = self._order(role), self._siblings.of_role(role)
+        holder, _ = self.holder(role)
         ready = role in self._ready() and not self._siblings.is_resting(self._me.lane, role)
         heir = heir_of(
             self._me.lane, order, siblings, ready=ready, return_after_s=self._pace.return_s
         )
         around = Around(
             ready=ready,
-            rank=rank_of(self._me.lane, order, siblings),
+            rank=rank_of(self._me.lane, order, [s for s in siblings if s.name != holder]),
             heir=self._asked.get(role) or heir,
             banned=self._banned(),
         )

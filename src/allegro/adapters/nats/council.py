@@ -2,8 +2,8 @@
 
 Reads go to the stream's leader, writes are compare-and-set by the sequence of the subject, so the
 bucket behaves as one register a key (ADR-8 of NATS). No time-to-live is used: who holds a role
-is decided by the lanes' own clocks. Every call has its own time-out, because a call that a broken
-connection swallowed never comes back.
+is decided by the lanes' own clocks. Every call has one time-out as a whole, because a call that a
+broken connection swallowed never comes back, and because connecting counts too.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TypeVar
 import msgspec
 import nats
 import nats.errors
+import nkeys
 import structlog
 from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
-from nats.js.errors import Error as JetStreamError
 
 from allegro.core.council import Page, parsed
 from allegro.core.errors import EdgeError
@@ -35,6 +35,7 @@ REPLICAS = 3
 MAX_VALUE = 32_768
 MAX_BYTES = 4_000_000
 WRONG_SEQUENCE = frozenset({10071, 10164})
+NO_MESSAGE = 10037
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
 
@@ -57,18 +58,18 @@ class NatsCouncil:
         self._connecting = asyncio.Lock()
 
     async def read(self, role: str) -> Slot:
-        revision, value = await self._get("role." + role)
+        revision, value = await self._in_time(self._get("role." + role))
         return Slot(revision, parsed(value, Record))
 
     async def write(self, role: str, record: Record, expected: int) -> int | None:
         value = msgspec.json.encode(record)
-        return await self._put("role." + role, value, {EXPECTED: str(expected)})
+        return await self._in_time(self._put("role." + role, value, {EXPECTED: str(expected)}))
 
     async def publish(self, page: Page) -> None:
-        await self._put("page." + page.lane, msgspec.json.encode(page), {})
+        await self._in_time(self._put("page." + page.lane, msgspec.json.encode(page), {}))
 
     async def page(self, lane: str) -> tuple[int, Page | None]:
-        revision, value = await self._get("page." + lane)
+        revision, value = await self._in_time(self._get("page." + lane))
         return revision, parsed(value, Page)
 
     async def close(self) -> None:
@@ -80,12 +81,24 @@ class NatsCouncil:
             except (TimeoutError, OSError, nats.errors.Error) as error:
                 _log.info("council.not_closed", error=repr(error))
 
+    async def _in_time(self, call: Awaitable[T]) -> T:
+        try:
+            return await asyncio.wait_for(call, self._timeout_s)
+        except (TimeoutError, OSError, nats.errors.Error, nkeys.NkeysError) as error:
+            text = str(error) or type(error).__name__
+            raise EdgeError(
+                f"the council does not answer: {text}", transient=True, kind="council"
+            ) from error
+
     async def _get(self, key: str) -> tuple[int, bytes]:
         stream = await self._connected()
         try:
-            found = await self._asked(stream.get_last_msg(STREAM, SUBJECT + key))
-        except NotFoundError:
-            return 0, b""
+            found = await stream.get_last_msg(STREAM, SUBJECT + key)
+        except NotFoundError as error:
+            if error.err_code == NO_MESSAGE:
+                return 0, b""
+            self._stream = None  # the bucket itself is gone: look for it again
+            raise
         if found.seq is None:
             raise EdgeError("the council's answer has no revision", transient=True)
         return found.seq, (found.data or b"")[: MAX_VALUE + 1]
@@ -93,24 +106,14 @@ class NatsCouncil:
     async def _put(self, key: str, value: bytes, headers: dict[str, str]) -> int | None:
         stream = await self._connected()
         try:
-            done = await self._asked(
-                stream.publish(
-                    SUBJECT + key, value, timeout=self._timeout_s, headers=headers, stream=STREAM
-                )
+            done = await stream.publish(
+                SUBJECT + key, value, timeout=self._timeout_s, headers=headers, stream=STREAM
             )
         except APIError as error:
             if error.err_code in WRONG_SEQUENCE:
                 return None
-            raise _told(error) from error
-        return int(done.seq)
-
-    async def _asked(self, call: Awaitable[T]) -> T:
-        try:
-            return await asyncio.wait_for(call, self._timeout_s)
-        except (NotFoundError, APIError):
             raise
-        except (TimeoutError, OSError, JetStreamError, nats.errors.Error) as error:
-            raise _told(error) from error
+        return int(done.seq)
 
     async def _connected(self) -> JetStreamContext:
         """Return the bucket, connecting anew where the server is another or the link is broken."""
@@ -123,9 +126,9 @@ class NatsCouncil:
             if self._stream is not None and is_up:
                 return self._stream
             await self.close()
-            self._client = await self._connect(access)
-            stream = self._client.jetstream(timeout=self._timeout_s)
-            await self._make_bucket(stream)
+            client = await self._connect(access)
+            stream = client.jetstream(timeout=self._timeout_s)
+            await _make_bucket(stream)
             self._stream, self._url = stream, access.url
             return stream
 
@@ -133,40 +136,28 @@ class NatsCouncil:
         async def told(error: Exception) -> None:
             _log.info("council.error", error=repr(error))
 
-        try:
-            return await asyncio.wait_for(
-                nats.connect(
-                    access.url, nkeys_seed_str=access.seed, allow_reconnect=False,
-                    connect_timeout=max(1, round(self._timeout_s)), ping_interval=2,
-                    max_outstanding_pings=2, error_cb=told, name="allegro lane",
-                ),
-                self._timeout_s,
-            )  # fmt: skip
-        except (TimeoutError, OSError, nats.errors.Error) as error:
-            raise _told(error) from error
-
-    async def _make_bucket(self, stream: JetStreamContext) -> None:
-        """Make the bucket where it is not; found or made, it is the same on every lane."""
-        try:
-            await self._asked(stream.stream_info(STREAM))
-            return
-        except NotFoundError:
-            pass
-        except APIError as error:
-            raise _told(error) from error
-        config = StreamConfig(
-            name=STREAM, subjects=[SUBJECT + ">"], num_replicas=REPLICAS, max_msgs_per_subject=1,
-            retention=RetentionPolicy.LIMITS, storage=StorageType.FILE, discard=DiscardPolicy.NEW,
-            max_bytes=MAX_BYTES, max_msg_size=MAX_VALUE, deny_delete=True, deny_purge=True,
-            allow_direct=False, allow_rollup_hdrs=False, duplicate_window=1,
+        # kept before it is connected: an attempt that is given up is closed by the next one
+        client = self._client = Client()
+        await client.connect(
+            access.url, nkeys_seed_str=access.seed, allow_reconnect=False,
+            connect_timeout=max(1, round(self._timeout_s)), ping_interval=2,
+            max_outstanding_pings=2, error_cb=told, name="allegro lane",
         )  # fmt: skip
-        try:
-            await self._asked(stream.add_stream(config))
-        except APIError as error:
-            raise _told(error) from error
-        _log.warning("council.bucket_made")
+        return client
 
 
-def _told(error: BaseException) -> EdgeError:
-    text = str(error) or type(error).__name__
-    return EdgeError(f"the council does not answer: {text}", transient=True, kind="council")
+async def _make_bucket(stream: JetStreamContext) -> None:
+    """Make the bucket where it is not; found or made, it is the same on every lane."""
+    try:
+        await stream.stream_info(STREAM)
+        return
+    except NotFoundError:
+        pass
+    config = StreamConfig(
+        name=STREAM, subjects=[SUBJECT + ">"], num_replicas=REPLICAS, max_msgs_per_subject=1,
+        retention=RetentionPolicy.LIMITS, storage=StorageType.FILE, discard=DiscardPolicy.NEW,
+        max_bytes=MAX_BYTES, max_msg_size=MAX_VALUE, deny_delete=True, deny_purge=True,
+        allow_direct=False, allow_rollup_hdrs=False, duplicate_window=1,
+    )  # fmt: skip
+    await stream.add_stream(config)
+    _log.warning("council.bucket_made")

@@ -30,7 +30,7 @@ OLDEST = (2, 14)
 MAX_PAYLOAD = 65_536
 _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 _TLS_S = 3
-_SUBJECTS = (
+_SHARED = (
     "$JS.API.INFO", f"$JS.API.STREAM.INFO.{STREAM}", f"$JS.API.STREAM.CREATE.{STREAM}",
     f"$JS.API.STREAM.MSG.GET.{STREAM}", f"$KV.{BUCKET}.role.*",
 )  # fmt: skip
@@ -105,8 +105,10 @@ def make_seed(path: Path, random: bytes) -> str:
     """Return the seed of the lane's nkey; made once, from 32 random bytes."""
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_bytes(nkeys.encode_seed(random, nkeys.PREFIX_BYTE_USER))
+        beside = path.with_suffix(".new")  # half a seed would be kept for good
+        beside.touch(mode=0o600)
+        beside.write_bytes(nkeys.encode_seed(random, nkeys.PREFIX_BYTE_USER))
+        beside.replace(path)
     return path.read_text("utf-8").strip()
 
 
@@ -129,7 +131,7 @@ def render(
     fleet: str, number: int, listen: str, public: str, disk_mb: int,
 ) -> str:  # fmt: skip
     """Return nats.conf. Every value was checked where it came in (roster, lane.toml)."""
-    allowed = [*_SUBJECTS, f"$KV.{BUCKET}.page.{me.name}"]
+    allowed = [*_SHARED, f"$KV.{BUCKET}.page.{me.name}"]
     return json.dumps(
         {
             "server_name": me.name,
@@ -164,8 +166,19 @@ def render(
                 },
             },
             "accounts": {
+                # the stream lives where no client is: what a client asks for crosses over, and the
+                # answer comes back to it alone, so a reply-to cannot name what it may not write
                 "COUNCIL": {
                     "jetstream": True,
+                    "exports": [
+                        {"service": subject} for subject in (*_SHARED, f"$KV.{BUCKET}.page.*")
+                    ],
+                },
+                f"LANE_{me.name}": {
+                    "imports": [
+                        {"service": {"account": "COUNCIL", "subject": subject}}
+                        for subject in allowed
+                    ],
                     "users": [
                         {
                             "nkey": public,
@@ -176,6 +189,8 @@ def render(
                         }
                     ],
                 },
+                # known here, so that the interest the other servers tell of is no error
+                **{f"LANE_{member.name}": {} for member in others},
                 "SYS": {},
             },
             "system_account": "SYS",
@@ -269,13 +284,17 @@ class Server:
 
 
 def _is_store_broken(monitor: str) -> bool:
-    """Ask /healthz; only its own word about a failed write counts, not a lost quorum."""
+    """Ask /healthz; only its own word about a failed write counts, not a lost quorum.
+
+    2.15 says "JetStream not enabled (10076)" after "no space left on device": it has turned
+    JetStream off and leaves it off, whatever room there is later.
+    """
     try:
         with urlopen(f"{monitor}/healthz", timeout=2) as answer:  # noqa: S310 (our own loopback)
             told = answer.read(4_096)
     except OSError as error:
         told = error.read(4_096) if hasattr(error, "read") else b""
-    return b"write error" in told or b"no space" in told
+    return any(word in told for word in (b"JetStream not enabled", b"write error", b"no space"))
 
 
 def _end_with_parent() -> None:

@@ -76,6 +76,7 @@ def call_shape(call: Call) -> dict[str, Any]:
         "path": call.path,
         "query": [list(pair) for pair in call.query],
         "user": call.user,
+        "peer": call.peer,
         "status": call.status,
         "fault": call.fault,
         "effect": call.effect,

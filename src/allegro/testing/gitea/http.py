@@ -31,9 +31,10 @@ Row = TypeVar("Row")
 class Call:
     """One request as the server saw it.
 
-    `at_s` is wall time on arrival; `user` is the login, empty when not signed in; `status` is what
-    the forge (or, by a fault, the proxy in front) answered, 0 when nothing was. `effect` tells
-    whether the forge carried the call out, even when `fault` kept its answer from the client.
+    `at_s` is wall time on arrival, `peer` the address it came from; `user` is the login, empty
+    when not signed in; `status` is what the forge (or, by a fault, the proxy in front) answered,
+    0 when nothing was. `effect` tells whether the forge carried the call out, even when `fault`
+    kept its answer from the client.
     """
 
     at_s: float
@@ -45,6 +46,7 @@ class Call:
     status: int = 0
     fault: str = ""
     effect: bool = False
+    peer: str = ""
 
     @property
     def json(self) -> Any:

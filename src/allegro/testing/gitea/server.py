@@ -149,7 +149,7 @@ class GiteaSimulator:
         path = request.rel_url.raw_path
         query = tuple(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
         self.world.clock_offset_s = self.faults.clock_offset_s
-        call = Call(at_s, request.method, path, query, "", body)
+        call = Call(at_s, request.method, path, query, "", body, peer=request.remote or "")
         rule = self.faults.strike(request.method, path)
         if rule is not None and not _effect_first(rule):
             return await self._refuse(request, call, rule)

@@ -1,0 +1,208 @@
+"""A scratch fleet: a simulated forge, three lanes with real council servers, and a house."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from allegro.adapters.nats.server import ServerFiles, read_running
+from allegro.demo.stage import Process, Stage, override
+from allegro.drill.network import Network
+
+LANES = ("allegro", "ezra", "bezalel")
+REPOSITORY = "timmy/garden"
+OWNER, BOT, CODE_BOT = "timmy", "allegro-bot", "allegro-change"
+UP_S = 60.0
+
+
+def world() -> dict[str, Any]:
+    """Return one repository whose default branch our bots cannot change."""
+    daily = ["write:issue", "read:repository", "read:user", "read:organization"]
+    change = ["write:repository", "write:issue", "read:user", "read:organization"]
+    return {
+        "users": [{"login": login} for login in (OWNER, BOT, CODE_BOT)],
+        "repos": [
+            {"owner": OWNER, "name": "garden", "files": {"README.md": "a garden\n"},
+             "collaborators": {BOT: "write", CODE_BOT: "write"},
+             "protections": [{"branch": "main", "merge_users": [OWNER]}],
+             "issues": [{"user": OWNER, "title": "first", "body": "the first issue"}]}
+        ],
+        "tokens": [
+            {"user": OWNER, "name": "owner", "scopes": ["all"]},
+            {"user": BOT, "name": "daily", "scopes": daily},
+            {"user": CODE_BOT, "name": "change", "scopes": change},
+        ],
+    }  # fmt: skip
+
+
+class ScratchLane:
+    """One lane of the fleet: its daemon, its council program, its folder."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder / name
+        self.config = folder / f"{name}.toml"
+        self.daemon = Process(name, folder)
+        self.council = Process(f"{name}-council", folder)
+        self.server = ServerFiles(self.folder / "council")
+
+    def pids(self, *, daemon: bool = True, server: bool = True) -> list[int]:
+        """Return the processes of this lane that run now, council server last."""
+        found = [self.daemon.pid] if daemon and self.daemon.is_running else []
+        if server:
+            found += [self.council.pid] if self.council.is_running else []
+            running = read_running(self.server)
+            found += [running.pid] if running is not None else []
+        return found
+
+    def signal(self, number: signal.Signals, *, daemon: bool = True, server: bool = True) -> None:
+        """Signal them all; the council program before its server, so that it starts no other."""
+        for pid in self.pids(daemon=daemon, server=server):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+class ScratchFleet(Stage):
+    """Everything in one folder; `network` says where the nodes stand."""
+
+    def __init__(self, folder: Path, network: Network) -> None:
+        super().__init__(folder)
+        self.network = network
+        self.lanes = {name: ScratchLane(name, folder) for name in LANES}
+        self.owner_token = ""
+
+    async def set_up(
+        self, *, lane: dict[str, Any] | None = None, house: dict[str, Any] | None = None
+    ) -> None:
+        """Start everything, pair the lanes, sign the roster; return when all three are ready."""
+        await self.network.start()
+        self.forge_host = self.network.address("forge")
+        told = await self.start_simulator(world(), enter=self.network.enter("forge"))
+        tokens = told["tokens"]
+        self.owner_token = tokens[OWNER]["owner"]
+        daily = _secret(self.folder / "daily.token", tokens[BOT]["daily"])
+        change = _secret(self.folder / "change.token", tokens[CODE_BOT]["change"])
+        await self.command(
+            "init", "house", "--config", str(self.house_config), "--state-dir",
+            str(self.folder / "house"), "--change-token-file", str(change),
+        )  # fmt: skip
+        override(self.house_config, house or {})
+        for one in self.lanes.values():
+            await self._prepare(one, str(told["url"]), daily, lane or {})
+            await self.start(one.name)
+        await self.start_house()
+        await self.until(self._all_linked, "the house reaches all lanes", self.house)
+        await self.command("fleet", "join", "--config", str(self.house_config), *LANES)
+        await self.until(self.is_whole, "three lanes form a council", within_s=UP_S)
+
+    async def _prepare(
+        self, lane: ScratchLane, forge: str, daily: Path, values: dict[str, Any]
+    ) -> None:
+        address = self.network.address(lane.name)
+        link, council = self.network.port(lane.name), self.network.port(lane.name)
+        await self.command(
+            "init", "lane", "--config", str(lane.config), "--name", lane.name, "--state-dir",
+            str(lane.folder), "--forge", forge, "--token-file", str(daily), "--watch", REPOSITORY,
+            "--bot", BOT, "--bot", CODE_BOT, "--listen", f"{address}:{link}",
+        )  # fmt: skip
+        override(
+            lane.config,
+            {"forge.poll_s": 1.0, "forge.sweep_s": 5.0, "lane.failure_domain": lane.name,
+             "council.listen": f"{address}:{council}", **values},
+        )  # fmt: skip
+        line = json.loads(await self.command("pair", "--config", str(lane.config), "--json"))
+        answer = json.loads(
+            await self.command("pair", "--config", str(self.house_config), line["line"], "--json")
+        )
+        await self.command("pair", "--config", str(lane.config), answer["line"], "--json")
+
+    async def start(self, name: str, *, council: bool = True) -> None:
+        """Start what of a lane does not run."""
+        lane, enter = self.lanes[name], self.network.enter(name)
+        if council and not lane.council.is_running:
+            lane.council = Process(f"{name}-council", self.folder)
+            await lane.council.start(
+                [*enter, sys.executable, "-m", "allegro", "council", "--config", str(lane.config)]
+            )
+        if not lane.daemon.is_running:
+            lane.daemon = Process(name, self.folder)
+            await lane.daemon.start(self.lane_command(lane))
+
+    def lane_command(self, lane: ScratchLane) -> list[str]:
+        """Return how a lane's daemon is started."""
+        program = [sys.executable, "-m", "allegro", "lane"]
+        return [*self.network.enter(lane.name), *program, "--config", str(lane.config)]
+
+    async def fleet(self) -> dict[str, Any]:
+        """Return what `allegro fleet status --json` shows."""
+        return dict(await self.client.get("fleet"))
+
+    async def holder(self, role: str = "forge") -> str:
+        """Return who holds a role as the house sees it; empty for nobody."""
+        told = await self.fleet()
+        return str(told["roles"][role]["lane"]) if role in told["roles"] else ""
+
+    async def is_whole(self) -> bool:
+        """Whether all lanes are linked, in agreement, ready, and one of them polls."""
+        told = await self.fleet()
+        lanes = told["lanes"]
+        return bool(
+            "forge" in told["roles"]
+            and told["roles"]["forge"]["claims"] == 1
+            and all(one["linked"] and one["quorum"] and "forge" in one["ready"] for one in lanes)
+            and all(len(one["hears"]) == len(LANES) - 1 for one in lanes)
+        )
+
+    async def whole(self, within_s: float = UP_S) -> None:
+        await self.until(self.is_whole, "the fleet is whole again", within_s=within_s)
+
+    async def take_overs(self) -> list[dict[str, Any]]:
+        """Return every role that changed hands, as told by its new holder."""
+        told = await self.client.get("events?prefix=role.taken&last=500")
+        return list(told["events"])
+
+    async def _all_linked(self) -> bool:
+        lanes = (await self.status())["lanes"]
+        return len(lanes) == len(LANES) and all(
+            lane["linked"] and (lane["detail"] or {}).get("healthy") for lane in lanes
+        )
+
+    def lose_disk(self, name: str) -> None:
+        """Remove all a lane has kept: journal, keys, council store."""
+        shutil.rmtree(self.lanes[name].folder)
+
+    async def close(self) -> None:
+        """End every process and the network."""
+        await self.client.close()
+        ends = [self.house.end()]
+        for lane in self.lanes.values():
+            lane.signal(signal.SIGCONT)
+            ends += [lane.daemon.end(), lane.council.end()]
+        await asyncio.gather(*ends)
+        await self.simulator.end()
+        await self.network.stop()
+
+
+def pairs(nodes: Iterable[str], others: Sequence[str]) -> list[tuple[str, str]]:
+    """Return both directions of every pair between two groups, for `Network.shape`."""
+    return [
+        pair
+        for node in nodes
+        for other in others
+        if node != other
+        for pair in ((node, other), (other, node))
+    ]
+
+
+def _secret(path: Path, text: str) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(text + "\n", "utf-8")
+    return path
