@@ -52,6 +52,19 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def walked(tree: ast.Module) -> list[ast.AST]:
+    """Return what `ast.walk` does, but operators and contexts, in half of its time."""
+    found: list[ast.AST] = [tree]
+    for node in found:  # it grows meanwhile
+        for name in node._fields:
+            part = getattr(node, name, None)
+            if isinstance(part, list):
+                found += [one for one in part if isinstance(one, ast.AST)]
+            elif isinstance(part, ast.AST) and part._fields:
+                found.append(part)
+    return found
+
+
 @cache
 def facts_of(path: Path) -> Facts:
     """Parse and walk a file once for all rules; its tree is not kept."""
@@ -59,7 +72,7 @@ def facts_of(path: Path) -> Facts:
     texts: set[str] = set()
     wrong: set[str] = set()
     with uncollected():
-        for node in ast.walk(tree_of(path)):
+        for node in walked(tree_of(path)):
             if type(node) in RULED and (told := wrong_with_permits(node)) is not None:
                 wrong.add(told)
             if isinstance(node, ast.Constant):
@@ -99,6 +112,13 @@ def calls_in(node: ast.AST) -> set[str]:
 def test_the_sources_are_found() -> None:
     assert len(SOURCES) > 50
     assert WRITERS
+
+
+def test_the_quick_walk_leaves_out_nothing_that_a_rule_looks_at() -> None:
+    for path in (GATE, Path(__file__)):
+        tree = tree_of(path)
+        whole = [node for node in ast.walk(tree) if node._fields]
+        assert {id(node) for node in whole} <= {id(node) for node in walked(tree)}
 
 
 def wrong_with_permits(node: ast.AST) -> str | None:
