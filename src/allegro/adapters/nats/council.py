@@ -13,9 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
-import nats
 import nats.errors
-import nkeys
 import structlog
 from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
@@ -84,7 +82,7 @@ class NatsCouncil:
     async def _in_time(self, call: Awaitable[T]) -> T:
         try:
             return await asyncio.wait_for(call, self._timeout_s)
-        except (TimeoutError, OSError, nats.errors.Error, nkeys.NkeysError) as error:
+        except (TimeoutError, OSError, nats.errors.Error) as error:
             text = str(error) or type(error).__name__
             raise EdgeError(
                 f"the council does not answer: {text}", transient=True, kind="council"
