@@ -89,8 +89,8 @@ def find_server(named: str) -> str:
         )
     try:
         told = subprocess.run(
-            [found, "--version"], capture_output=True, text=True, timeout=20, check=False
-        ).stdout
+            [found, "--version"], capture_output=True, timeout=20, check=False
+        ).stdout.decode("utf-8", "replace")
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError((f"council.server  cannot be run: {error}",)) from error
     version = _VERSION.search(told)
@@ -113,9 +113,11 @@ def make_seed(path: Path, random: bytes) -> str:
 
 
 def access_of(files: ServerFiles, running: Running) -> Access | None:
-    """Return how this lane's program reaches its own server."""
-    with contextlib.suppress(OSError):
-        return Access(running.client, files.seed.read_text("utf-8").strip())
+    """Return how this lane's program reaches its own server; None without a seed to log in with."""
+    with contextlib.suppress(OSError, ValueError, nkeys.NkeysError):
+        seed = files.seed.read_text("utf-8").strip()
+        public_of(seed)
+        return Access(running.client, seed)
     return None
 
 
