@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
+import shutil
+import signal
 import socket
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
-from allegro.adapters.nats.council import NatsCouncil
+from nats.aio.client import Client
+
+from allegro.adapters.nats.council import SUBJECT, Access, NatsCouncil
 from allegro.adapters.nats.server import (
     Server,
     ServerFiles,
@@ -22,9 +31,11 @@ from allegro.adapters.nats.server import (
 from allegro.adapters.tls import make_certificate
 from allegro.core.approvals import Member
 from allegro.core.errors import EdgeError
+from allegro.core.ports import Council
+
+from .halls import NAMES
 
 FLEET = "f" * 32
-NAMES = ("a", "b", "c")
 
 
 def free_ports(count: int) -> list[int]:
@@ -47,6 +58,7 @@ class Servers:
         for name, port in zip(NAMES, free_ports(len(NAMES)), strict=True):
             self.members[name] = self.make_member(name, port)
         self.running: dict[str, Server] = {}
+        self._councils: list[NatsCouncil] = []
 
     def make_member(self, name: str, port: int) -> Member:
         files = self.files.setdefault(name, ServerFiles(self.files["a"].folder.parent / name))
@@ -59,6 +71,10 @@ class Servers:
         files, me = self.files[name], self.members[name]
         others = [member for member in self.members.values() if member is not me]
         files.trusted.write_text("".join(m.certificate for m in self.members.values()))
+        await self.start_as(me, others, number)
+
+    async def start_as(self, me: Member, others: list[Member], number: int = 1) -> None:
+        files = self.files[me.name]
         files.config.write_text(
             render(
                 files, me, others, fleet=FLEET, number=number, listen=me.address,
@@ -66,7 +82,7 @@ class Servers:
             )
         )  # fmt: skip
         server = Server(files, self.binary)
-        self.running[name] = server
+        self.running[me.name] = server
         await server.start(number)
 
     async def stop(self, name: str) -> None:
@@ -75,17 +91,102 @@ class Servers:
     async def start_all(self) -> None:
         await asyncio.gather(*(self.start(name) for name in NAMES))
 
+    async def start_missing(self) -> None:
+        """Start what a case left stopped, and wait until all three answer again."""
+        for name in NAMES:
+            if not self.running[name].is_running:
+                await self.start(name)
+        await self.formed()
+
     async def stop_all(self) -> None:
         await asyncio.gather(*(server.stop() for server in self.running.values()))
 
+    async def kill_all(self) -> None:
+        """End all three at the same moment, as a power cut would."""
+        for name in NAMES:
+            os.kill(self.pid(name), signal.SIGKILL)
+        for name in NAMES:
+            await asyncio.wait_for(self.running[name].wait(), 5.0)
+
+    async def formed(self, within_s: float = 30.0) -> None:
+        for name in NAMES:
+            council = self.council(name)
+            try:
+                await formed(council, within_s)
+            finally:
+                await council.close()
+
+    async def close(self) -> None:
+        for council in self._councils:
+            await council.close()
+        await self.stop_all()
+
+    def pid(self, name: str) -> int:
+        running = read_running(self.files[name])
+        assert running is not None
+        return running.pid
+
+    def access(self, name: str) -> Access | None:
+        running = read_running(self.files[name])
+        return None if running is None else access_of(self.files[name], running)
+
     def council(self, name: str, timeout_s: float = 2.0) -> NatsCouncil:
-        files = self.files[name]
+        made = NatsCouncil(lambda: self.access(name), timeout_s=timeout_s)
+        self._councils.append(made)
+        return made
 
-        def access() -> object:
-            running = read_running(files)
-            return None if running is None else access_of(files, running)
+    def copy_stores(self, folder: Path) -> None:
+        for name in NAMES:
+            shutil.copytree(self.files[name].folder / "store-1", folder / name)
 
-        return NatsCouncil(access, timeout_s=timeout_s)  # type: ignore[arg-type]
+    def restore_stores(self, folder: Path) -> None:
+        for name in NAMES:
+            store = self.files[name].folder / "store-1"
+            shutil.rmtree(store)
+            shutil.copytree(folder / name, store)
+
+    def routes(self, name: str) -> set[str]:
+        """Return with whom a server says it is connected."""
+        running = read_running(self.files[name])
+        assert running is not None
+        with urlopen(f"{running.monitor}/routez", timeout=2) as answer:
+            told: dict[str, Any] = json.load(answer)
+        return {route["remote_name"] for route in told.get("routes") or []}
+
+
+@contextlib.asynccontextmanager
+async def raw_client(access: Access | None) -> AsyncIterator[tuple[Client, list[str]]]:
+    """Log in as a lane does, to say what its program would not; with what the server told off."""
+    assert access is not None
+    told: list[str] = []
+
+    async def hear(error: Exception) -> None:
+        told.append(str(error))
+
+    client = Client()
+    try:
+        await client.connect(
+            access.url, nkeys_seed_str=access.seed or None, allow_reconnect=False,
+            connect_timeout=2, error_cb=hear,
+        )  # fmt: skip
+        yield client, told
+    finally:
+        await client.close()
+
+
+class NatsHall:
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self.lanes: dict[str, Council] = {name: servers.council(name) for name in NAMES}
+
+    async def scribble(self, lane: str, key: str, value: bytes) -> None:
+        async with raw_client(self._servers.access(lane)) as (client, _):
+            await client.jetstream().publish(SUBJECT + key, value)
+
+    async def delete(self, lane: str, key: str) -> None:
+        async with raw_client(self._servers.access(lane)) as (client, _):
+            headers = {"KV-Operation": "DEL"}
+            await client.jetstream().publish(SUBJECT + key, b"", headers=headers)
 
 
 async def formed(council: NatsCouncil, within_s: float = 30.0) -> None:
