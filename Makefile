@@ -42,10 +42,7 @@ trials: $(VENV)/.test
 	$(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
 	$(BIN)/python -m tests.system.session_trials --trials $(SESSION_TRIALS) --seed $(SEED)
 
-$(VENV)/.bench: requirements/bench.txt $(VENV)/.test
-	@scripts/setup.sh bench
-
-bench: $(VENV)/.bench
+bench: $(VENV)/.test
 	$(BIN)/python -m bench
 
 docs: $(VENV)/.test
@@ -56,8 +53,8 @@ fix: $(VENV)/.test
 
 lock: $(VENV)/.test
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/run.txt requirements/run.in
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/fleet.txt requirements/fleet.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/test.txt requirements/test.in
-	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/bench.txt requirements/bench.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/hermes.txt requirements/hermes.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade --no-deps -q -o requirements/local-model.txt requirements/local-model.in
 

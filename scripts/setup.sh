@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes .venv with locked packages: `setup.sh run` for the product, `setup.sh test` for the tests,
-# `setup.sh bench` for what the benchmarks compare with, `setup.sh agent` for Hermes and a small
-# local model in environments of their own, and the sandbox they run in.
+# Makes .venv with locked packages: `setup.sh run` for the product, `setup.sh fleet` for the product
+# with a fleet's council, `setup.sh test` for the tests and benchmarks, `setup.sh agent` for Hermes
+# and a small local model in environments of their own, and the sandbox they run in.
 # `setup.sh hint` says which system programs are missing and what that skips.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -88,9 +88,9 @@ hint() {
 
 case "${1:-}" in
   run) make_venv; command -v git >/dev/null || apt_install git; command -v bwrap >/dev/null || apt_install bubblewrap || true; install requirements/run.txt "$venv/.run" ;;
+  fleet) scripts/setup.sh run; install requirements/fleet.txt "$venv/.fleet" ;;
   test) make_venv; install requirements/test.txt "$venv/.test"; touch "$venv/.run" ;;
   agent) agent "${2:-}" ;;
-  bench) make_venv; install requirements/bench.txt "$venv/.bench" ;;
   hint) hint ;;
-  *) echo "usage: setup.sh run|test|agent|bench|hint" >&2; exit 2 ;;
+  *) echo "usage: setup.sh run|fleet|test|agent|hint" >&2; exit 2 ;;
 esac
