@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 from nats.aio.client import Client
 
-from allegro.adapters.nats.council import SUBJECT, Access, NatsCouncil
+from allegro.adapters.nats.council import STREAM, SUBJECT, Access, NatsCouncil
 from allegro.adapters.nats.server import (
     Server,
     ServerFiles,
@@ -31,6 +31,7 @@ from allegro.adapters.nats.server import (
 from allegro.adapters.tls import make_certificate
 from allegro.core.approvals import Member
 from allegro.core.errors import EdgeError
+from allegro.core.lease import Record
 from allegro.core.ports import Council
 
 from .halls import NAMES
@@ -153,6 +154,12 @@ class Servers:
             told: dict[str, Any] = json.load(answer)
         return {route["remote_name"] for route in told.get("routes") or []}
 
+    async def leader(self) -> str:
+        """Return which server leads the bucket's replicas now."""
+        async with raw_client(self.access("a")) as (client, _):
+            reply = await client.request(f"$JS.API.STREAM.INFO.{STREAM}", b"", timeout=5)
+            return str(json.loads(reply.data)["cluster"]["leader"])
+
 
 @contextlib.asynccontextmanager
 async def raw_client(access: Access | None) -> AsyncIterator[tuple[Client, list[str]]]:
@@ -190,13 +197,17 @@ class NatsHall:
 
 
 async def formed(council: NatsCouncil, within_s: float = 30.0) -> None:
-    """Wait until the council answers: its servers have to find each other and elect a leader."""
+    """Wait until the council answers: its servers have to find each other and elect a leader.
+
+    A leader that lost the others still reads for a moment, so a write has to succeed.
+    """
     until_s = time.monotonic() + within_s
     while True:
         try:
-            await council.read("forge")
-            return
+            revision = (await council.read("probe")).revision
+            if await council.write("probe", Record("probe", "probe", 1), revision):
+                return
         except EdgeError:
             if time.monotonic() > until_s:
                 raise
-            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)

@@ -1,0 +1,178 @@
+"""The council while its servers stop, hang and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable
+from itertools import count
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from allegro.adapters.nats.council import NatsCouncil
+from allegro.core.council import Page
+from allegro.core.errors import EdgeError
+from allegro.core.lease import Record, Slot
+
+from .halls import NAMES
+from .servers import Servers, formed
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+ELECTED_S = 20.0
+TIMEOUT_S = 0.6
+SPARE_S = 0.6
+_roles = count()
+
+
+@pytest.fixture
+def role() -> str:
+    """A register that no other case wrote."""
+    return f"r{next(_roles)}"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def lanes(servers: Servers) -> AsyncIterator[dict[str, NatsCouncil]]:
+    """Each lane's council; at the end all three servers run again."""
+    made = {name: servers.council(name) for name in NAMES}
+    yield made
+    await servers.start_missing()
+
+
+async def works(councils: dict[str, NatsCouncil], role: str) -> None:
+    """Every call of every lane does what it should."""
+    slot = await next(iter(councils.values())).read(role)
+    for name, council in councils.items():
+        record = Record(name, "process", (slot.record.epoch if slot.record else 0) + 1)
+        assert await council.write(role, record, slot.revision + 1_000) is None
+        revision = await council.write(role, record, slot.revision)
+        assert revision
+        slot = Slot(revision, record)
+        await council.publish(Page(name, time.time()))
+        for other in councils.values():
+            assert await other.read(role) == slot
+            assert (await other.page(name))[1] is not None
+
+
+def sockets() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def refused(call: Awaitable[object]) -> float:
+    """Return after how long (s) a call was refused as it should be."""
+    began_s = time.monotonic()
+    with pytest.raises(EdgeError) as told:
+        await call
+    assert told.value.transient
+    return time.monotonic() - began_s
+
+
+@pytest.mark.parametrize("which", ["leader", "follower"])
+async def test_with_one_server_down_everything_still_works(
+    servers: Servers, lanes: dict[str, NatsCouncil], role: str, which: str
+) -> None:
+    await works(lanes, role)
+    leader = await servers.leader()
+    down = leader if which == "leader" else next(name for name in NAMES if name != leader)
+    await servers.stop(down)
+    rest = {name: council for name, council in lanes.items() if name != down}
+    for council in rest.values():
+        await formed(council, ELECTED_S)
+    await works(rest, role)
+    assert await refused(lanes[down].read(role)) < SPARE_S
+
+
+async def test_with_two_servers_down_every_call_is_refused_in_time_until_one_is_back(
+    servers: Servers, lanes: dict[str, NatsCouncil], role: str
+) -> None:
+    await works(lanes, role)
+    before = await lanes["a"].read(role)
+    leader = await servers.leader()
+    left, back = (name for name in NAMES if name != leader)
+    await servers.stop(leader)
+    await servers.stop(back)
+    council = servers.council(left, TIMEOUT_S)
+    for call in (
+        council.read(role),
+        council.write(role, Record("a", "late", 99), before.revision + 1_000),
+        council.publish(Page(left, 99.0)),
+        council.page("b"),
+    ):
+        assert await refused(call) < TIMEOUT_S + SPARE_S
+    # and all at once: nobody waits for another's time-out
+    waits = await asyncio.gather(*(refused(council.read(role)) for _ in range(6)))
+    assert max(waits) < TIMEOUT_S + SPARE_S
+    await servers.start(back)
+    await formed(lanes[left], ELECTED_S)
+    await formed(lanes[back], ELECTED_S)
+    assert await lanes[left].read(role) == before
+    await works({name: lanes[name] for name in (left, back)}, role)
+
+
+async def test_a_leader_left_alone_acknowledges_nothing_and_shows_only_what_was_acknowledged(
+    servers: Servers, lanes: dict[str, NatsCouncil], role: str
+) -> None:
+    """It reads on until it finds out, and keeps what it could not store for when others are back.
+
+    So a read may be old, a write that was lost may still land, and until then the next write with
+    the same expectation is told that somebody was faster.
+    """
+    await works(lanes, role)
+    leader = await servers.leader()
+    before = await lanes[leader].read(role)
+    for name in NAMES:
+        if name != leader:
+            await servers.stop(name)
+    council, late = servers.council(leader, TIMEOUT_S), Record("a", "late", 99)
+    assert await refused(council.write(role, late, before.revision)) < TIMEOUT_S + SPARE_S
+    for _ in range(3):
+        with contextlib.suppress(EdgeError):
+            assert await council.write(role, Record("a", "later", 100), before.revision) is None
+        with contextlib.suppress(EdgeError):
+            assert await council.read(role) == before
+    await servers.start_missing()
+    after = await lanes[leader].read(role)
+    assert after == before or (after.record == late and after.revision > before.revision)
+
+
+async def test_a_client_whose_server_starts_again_elsewhere_reconnects_by_itself(
+    servers: Servers, lanes: dict[str, NatsCouncil], role: str
+) -> None:
+    await works(lanes, role)
+    leader = await servers.leader()
+    name = next(name for name in NAMES if name != leader)
+    slot = await lanes[name].read(role)
+    before = servers.access(name)
+    await servers.stop(name)
+    await servers.start(name)
+    after = servers.access(name)
+    assert before is not None
+    assert after is not None
+    assert before.url != after.url
+    await formed(lanes[name], ELECTED_S)
+    assert await lanes[name].read(role) == slot
+
+
+async def test_a_server_that_hangs_costs_each_call_one_time_out_and_leaves_no_sockets(
+    servers: Servers, lanes: dict[str, NatsCouncil], role: str
+) -> None:
+    council = servers.council("c", TIMEOUT_S)
+    await council.read(role)
+    pid, open_files = servers.pid("c"), sockets()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert await refused(council.read(role)) < TIMEOUT_S + SPARE_S
+        await council.close()
+        for _ in range(2):
+            waits = await asyncio.gather(*(refused(council.read(role)) for _ in range(5)))
+            assert max(waits) < TIMEOUT_S + SPARE_S
+        assert sockets() <= open_files + 1
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await formed(council, ELECTED_S)
+    await formed(lanes["a"], ELECTED_S)
+    assert await council.write(role, Record("c", "process", 1), 0)
