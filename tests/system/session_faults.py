@@ -218,7 +218,6 @@ KINDS: dict[str, Fault] = {
 UNMET = {
     "the begin's answer is lost, asked at once": "not met yet: may be told as unbegun",
     "the stream is stolen beside": "not met yet: a gap in the middle is not told",
-    "the stream is stolen between": "not met yet: a lane waits for a stream that nobody feeds",
 }
 
 

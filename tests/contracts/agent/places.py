@@ -177,6 +177,16 @@ async def steal_stream(gateway: HermesGateway, run: str) -> None:
         await response.content.readline()
 
 
+def beside(gateway: HermesGateway, run: str) -> asyncio.Task[list[AgentEvent]]:
+    """Read a run's stream to its end over a connection of its own."""
+
+    async def read() -> list[AgentEvent]:
+        assert gateway.wire is not None
+        return [event async for event in gateway.wire.events(run)]
+
+    return asyncio.create_task(read())
+
+
 async def refused(call: Awaitable[object]) -> EdgeError:
     """Return the refusal that a call must end with."""
     try:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from allegro.adapters.hermes.gateway import HermesGateway
+from allegro.adapters.hermes.lines import LOOK_S
 from allegro.core.session_actions import Turn
 from allegro.core.sessions import AgentEvent, End, Gap, TextDelta, UsageClaimed
 from allegro.testing.models import play
@@ -152,6 +153,32 @@ async def test_a_stream_that_somebody_else_cut_is_a_gap_and_then_the_end(
     else:
         assert len(all_of(events, Gap)) == 1
         assert text_of(events) == ""
+
+
+async def test_a_stream_that_is_fed_no_more_though_it_stays_open_is_a_gap_and_then_the_end(
+    gateway: HermesGateway, place: Place
+) -> None:
+    async def steal(run: str, event: AgentEvent) -> None:
+        if isinstance(event, TextDelta) and event.text.split()[0] == "w5":
+            await steal_stream(gateway, run)
+
+    began_s = asyncio.get_running_loop().time()
+    events = await carry_out(
+        gateway, new_run(play({"say": "w", "pieces": 60, "gap_ms": 30})), steal
+    )
+    assert asyncio.get_running_loop().time() - began_s < 15
+    whole = "".join(f"w{number} " for number in range(60))
+    end = end_of(events)
+    assert (end.end, end.output) == (End.COMPLETED, whole.strip())
+    assert len(all_of(events, Gap)) == (0 if place.is_new else 1)
+    assert (text_of(events) == whole) is place.is_new
+
+
+async def test_a_silent_agent_is_waited_for_and_no_gap(gateway: HermesGateway) -> None:
+    events = await carry_out(
+        gateway, new_run(play({"say": "w", "pieces": 2, "gap_ms": 1000 * (LOOK_S + 0.5)}))
+    )
+    assert (text_of(events), all_of(events, Gap)) == ("w0 w1 ", [])
 
 
 async def test_a_reader_who_comes_late_is_told_everything(gateway: HermesGateway) -> None:

@@ -1,7 +1,7 @@
 """Hermes' HTTP API: begin a run, read its stream, answer, stop. Speaks 0.19 and the newer wire.
 
-A stream that breaks is not opened again (an older Hermes gives its rest to nobody); the run is
-then asked for until it ends.
+A stream that breaks, or that is silent while its run is over, is not opened again (an older Hermes
+gives its rest to nobody); the run is then asked for until it ends.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import aiohttp
 import msgspec
 
+from allegro.adapters.hermes.lines import told_lines
 from allegro.core.errors import EdgeError
 from allegro.core.sessions import (
     AgentEvent,
@@ -29,6 +31,7 @@ from allegro.core.sessions import (
 
 ANSWER_S = 15.0
 SILENCE_S = 95.0  # Hermes sends a keepalive every 30 s
+LOOK_WITHIN_S = 5.0
 POLL_S = 0.5
 MAX_OUTPUT = 1_000_000
 MAX_COMMAND = 16_000
@@ -102,10 +105,10 @@ class HermesWire:
             raise EdgeError("Hermes gave no run id", transient=False, kind="garbage")
         return run
 
-    async def state(self, run: str) -> dict[str, Any] | None:
+    async def state(self, run: str, within_s: float = ANSWER_S) -> dict[str, Any] | None:
         """Return the status of a run, None when Hermes does not know it."""
         try:
-            return await self._call("GET", f"/v1/runs/{run}")
+            return await self._call("GET", f"/v1/runs/{run}", within_s=within_s)
         except EdgeError as error:
             if error.status == 404:
                 return None
@@ -167,6 +170,14 @@ class HermesWire:
                 return _ended(end, told)
             await asyncio.sleep(POLL_S)
 
+    async def _is_over(self, run: str) -> bool:
+        """Look whether a run has ended, or is not known any more; no answer is a no."""
+        try:
+            told = await self.state(run, LOOK_WITHIN_S)
+        except EdgeError:
+            return False
+        return told is None or str(told.get("status")) in _ENDS
+
     async def _frames(self, run: str) -> AsyncIterator[dict[str, Any]]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_S, sock_read=SILENCE_S)
         try:
@@ -178,10 +189,10 @@ class HermesWire:
                         f"the stream answered {response.status}", transient=True,
                         status=response.status,
                     )  # fmt: skip
-                async for line in response.content:
-                    if line.startswith(b"data:"):
-                        with contextlib.suppress(msgspec.DecodeError):
-                            yield msgspec.json.decode(line[5:].strip(), type=dict[str, Any])
+                look = partial(self._is_over, run)
+                async for line in told_lines(response.content.readline, look):
+                    with contextlib.suppress(msgspec.DecodeError):
+                        yield msgspec.json.decode(line.strip(), type=dict[str, Any])
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RuntimeError) as error:
             raise EdgeError(f"the stream broke: {error!r}", transient=True) from error
 

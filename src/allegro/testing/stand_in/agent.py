@@ -65,8 +65,11 @@ class Run:
     question_id: str = ""
     usage: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     after_tool: bool = False
+    dropped: bool = False  # a reader went: only questions are still told
 
     def emit(self, name: str, **told: Any) -> None:
+        if self.dropped and name != "approval.request":
+            return
         stamped = {"event": name, "run_id": self.id, "timestamp": time.time(), **told}  # noqa: TID251
         self.events.append(stamped if name else None)
         self.news.set()

@@ -157,7 +157,10 @@ class Gateway(Agent):
     async def stream(
         self, run: Run, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Tell a run's events, each to one reader only; on the newer wire to every one."""
+        """Tell a run's events, each to one reader only; on the newer wire to every one.
+
+        Where one of several readers goes away, those who stay are told no more, and not that.
+        """
         place = int(request.headers.get("last-event-id") or 0)
         sse = {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
         writer.write(head(200, {**sse, "Connection": "close"}))
@@ -181,10 +184,12 @@ class Gateway(Agent):
                 number = f"id: {place}\n" if self.is_new else ""
                 writer.write(chunk(f"{number}data: {json.dumps(event)}\n\n"))
                 await writer.drain()
+                await asyncio.sleep(0)  # the next event is for who waits longest
         finally:
             gone.cancel()
             if not self.is_new:
                 self.streams.pop(run.id, None)
+                run.dropped = True
 
 
 async def run_gateway() -> int:

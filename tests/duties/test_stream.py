@@ -1,0 +1,82 @@
+"""The stream of a run: what is silent is looked at, what is missing is told."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from allegro.adapters.hermes.lines import LAST_WORDS_S, LOOK_S, told_lines
+from allegro.core.errors import EdgeError
+
+from .agents import hurried, settled
+
+
+class Stream:
+    """A stream and its run. `looks` are the times at which the run was looked at."""
+
+    def __init__(self) -> None:
+        self.content = asyncio.StreamReader()
+        self.is_over = False
+        self.looks: list[float] = []
+        self.lines: list[bytes] = []
+        self.reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        async for line in told_lines(self.content.readline, self._look):
+            self.lines.append(line)
+
+    async def _look(self) -> bool:
+        self.looks.append(asyncio.get_running_loop().time())
+        return self.is_over
+
+    async def say(self, text: str, seconds: float = 0.1) -> None:
+        self.content.feed_data(text.encode() + b"\n")
+        await settled(seconds)
+
+
+@hurried
+async def test_while_a_stream_speaks_nobody_looks() -> None:
+    stream = Stream()
+    for number in range(20):
+        await stream.say(f"data:{number}", LOOK_S - 0.5)
+    stream.content.feed_eof()
+    await stream.reading
+    assert stream.lines == [b"%d\n" % number for number in range(20)]
+    assert stream.looks == []
+
+
+@hurried
+async def test_a_silent_stream_is_looked_at_rarely_and_read_on_while_its_run_goes_on() -> None:
+    stream = Stream()
+    for _ in range(4):
+        await stream.say(": keepalive", 30)
+    assert len(stream.looks) == 120 / LOOK_S - 1
+    gaps = [after - before for before, after in pairwise(stream.looks)]
+    assert min(gaps) >= LOOK_S
+    await stream.say("data:late")
+    stream.content.feed_eof()
+    await stream.reading
+    assert stream.lines == [b"late\n"]
+
+
+@hurried
+async def test_a_stream_that_stays_open_after_its_run_is_broken() -> None:
+    stream = Stream()
+    await stream.say("data:first")
+    stream.is_over = True
+    with pytest.raises(EdgeError, match="the run is over"):
+        await stream.reading
+    assert (stream.lines, len(stream.looks)) == ([b"first\n"], 1)
+
+
+@hurried
+async def test_the_last_words_of_a_run_that_has_just_ended_are_heard() -> None:
+    stream = Stream()
+    stream.is_over = True
+    await settled(LOOK_S + LAST_WORDS_S / 2)
+    await stream.say("data:the end")
+    stream.content.feed_eof()
+    await stream.reading
+    assert stream.lines == [b"the end\n"]
