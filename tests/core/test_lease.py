@@ -115,6 +115,12 @@ def test_who_is_about_to_leave_takes_nothing() -> None:
     assert isinstance(step(saw(HELD_BY_A, at_s=10.0), leaving, boot_s=99.0), Wait)
 
 
+def test_a_lane_that_would_hand_the_role_on_takes_it_all_the_same() -> None:
+    """A preferred lane that died looks well for a moment longer: nobody waits for it."""
+    view = saw(HELD_BY_A, at_s=10.0)
+    assert isinstance(step(view, Around(ready=True, heir="a"), boot_s=15.0), Take)
+
+
 def test_a_preferred_lane_goes_first() -> None:
     view, second = saw(HELD_BY_A, at_s=10.0), Around(ready=True, rank=1)
     assert isinstance(step(view, second, boot_s=15.0), Wait)

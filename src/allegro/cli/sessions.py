@@ -105,7 +105,7 @@ def step_line(event: TelemetryEvent) -> tuple[str, bool]:
         case "model.result" if facts.get("result") != "ok":
             return f"\n· {facts.get('provider')}: {facts.get('result')}", True
         case "telemetry.gap":
-            return "\n· its stream broke; asking for the rest", True
+            return "\n· not all it said came home; the answer comes with its end", True
         case "session.end":
             return "\n", False
         case _:

@@ -86,7 +86,8 @@ class Around(msgspec.Struct, frozen=True):
     """What else bears on a role now.
 
     `ready`: this lane could do the role's work. `rank`: how many lanes that are to be preferred
-    are ready too. `heir`: whom to hand the role to (a name, `ANYBODY`, or empty: keep it).
+    are ready too. `heir`: whom a holder hands the role to (a name or empty), `ANYBODY` where this
+    lane leaves.
     `banned`: lanes whose key was revoked.
     """
 
@@ -152,7 +153,7 @@ def decide(view: View, me: Me, around: Around, *, lease_s: float, boot_s: float)
         if around.heir:
             return Offer(_again(slot.record, boot_s, around.heir), slot.revision)
         return Keep(_again(slot.record, boot_s), slot.revision)
-    if not around.ready or around.heir or view.epoch >= MAX_EPOCH:
+    if not around.ready or around.heir == ANYBODY or view.epoch >= MAX_EPOCH:
         return Wait()
     free_s, why = _free_from(view, slot, me, around, lease_s)
     if boot_s >= free_s:

@@ -71,7 +71,7 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """The stream was lost from here on; what follows comes from asking."""
+    """The stream did not tell all that was before; what follows comes from asking, or is the end."""
 
     reason: str
 

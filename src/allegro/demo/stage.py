@@ -96,9 +96,14 @@ class Stage:
         self.house = Process("house", folder)
         self.client = HouseClient(self.socket)
         self.link_port = free_port()
-        self.forge_host = "127.0.0.1"
+        self.forge_host = self.home = "127.0.0.1"
         self.words: tuple[str, str] = ("", "")
         self.environment = {"ALLEGRO_PASSPHRASE_FILE": str(self.passphrase_file)}
+
+    @property
+    def forge_port(self) -> int:
+        """The port of the simulated forge, once it was started."""
+        return int(self._simulator_port)
 
     async def start_simulator(
         self, world: dict[str, Any], *, flavour: str = "gitea", enter: Sequence[str] = ()
@@ -110,6 +115,7 @@ class Stage:
         before = self.simulator.log.stat().st_size if self.simulator.log.exists() else 0
         await self.simulator.start(
             [*enter, sys.executable, "-m", "allegro.testing.gitea", "--host", self.forge_host,
+             "--controller", self.home,
              "--directory", str(self.folder / "forge"), "--port", str(self._simulator_port),
              "--seed-file", str(seed), "--flavour", flavour]
         )  # fmt: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from allegro.adapters.nats.server import ServerFiles, read_running
+from allegro.core.errors import ToldError
 from allegro.demo.stage import Process, Stage, override
 from allegro.drill.network import Network
 
@@ -78,13 +79,16 @@ class ScratchFleet(Stage):
         self.network = network
         self.lanes = {name: ScratchLane(name, folder) for name in LANES}
         self.owner_token = ""
+        self.delay_ms = 0.0
+        self.disk_mb = 0
+        self.program = "allegro"
 
     async def set_up(
         self, *, lane: dict[str, Any] | None = None, house: dict[str, Any] | None = None
     ) -> None:
         """Start everything, pair the lanes, sign the roster; return when all three are ready."""
         await self.network.start()
-        self.forge_host = self.network.address("forge")
+        self.forge_host, self.home = self.network.address("forge"), self.network.address("home")
         told = await self.start_simulator(world(), enter=self.network.enter("forge"))
         tokens = told["tokens"]
         self.owner_token = tokens[OWNER]["owner"]
@@ -107,6 +111,10 @@ class ScratchFleet(Stage):
         self, lane: ScratchLane, forge: str, daily: Path, values: dict[str, Any]
     ) -> None:
         address = self.network.address(lane.name)
+        if self.disk_mb:
+            lane.folder.mkdir(mode=0o700)
+            await _run("mount", "-t", "tmpfs", "-o", f"size={self.disk_mb}m,mode=0700", "tmpfs",
+                       str(lane.folder))  # fmt: skip
         link, council = self.network.port(lane.name), self.network.port(lane.name)
         await self.command(
             "init", "lane", "--config", str(lane.config), "--name", lane.name, "--state-dir",
@@ -138,8 +146,30 @@ class ScratchFleet(Stage):
 
     def lane_command(self, lane: ScratchLane) -> list[str]:
         """Return how a lane's daemon is started."""
-        program = [sys.executable, "-m", "allegro", "lane"]
+        program = [sys.executable, "-m", self.program]
+        if self.program == "allegro":
+            program.append("lane")
+        else:  # the runner that can put a wrong clock before the lane's
+            program += ["--clock", str(self._clock_file(lane.name))]
         return [*self.network.enter(lane.name), *program, "--config", str(lane.config)]
+
+    def _clock_file(self, name: str) -> Path:
+        return self.folder / f"{name}.clock"
+
+    def set_clock(self, name: str, off_s: float) -> None:
+        """Step a lane's wall clock. Raises ToldError where its program cannot be fooled."""
+        if self.program == "allegro":
+            raise ToldError("a clock is stepped in the runner for tests only")
+        self._clock_file(name).write_text(str(off_s), "utf-8")
+
+    async def cut(self, cuts: Iterable[tuple[str, str]]) -> None:
+        """Cut exactly these links, one-way each; nothing mends all."""
+        await self.network.shape(self.delay_ms, cuts)
+
+    async def delay(self, delay_ms: float) -> None:
+        """Let every packet take so long, one way."""
+        self.delay_ms = delay_ms
+        await self.network.shape(delay_ms, [])
 
     async def fleet(self) -> dict[str, Any]:
         """Return what `allegro fleet status --json` shows."""
@@ -189,6 +219,9 @@ class ScratchFleet(Stage):
         await asyncio.gather(*ends)
         await self.simulator.end()
         await self.network.stop()
+        for lane in self.lanes.values():
+            if self.disk_mb and lane.folder.is_mount():
+                await _run("umount", "-l", str(lane.folder))
 
 
 def pairs(nodes: Iterable[str], others: Sequence[str]) -> list[tuple[str, str]]:
@@ -200,6 +233,12 @@ def pairs(nodes: Iterable[str], others: Sequence[str]) -> list[tuple[str, str]]:
         if node != other
         for pair in ((node, other), (other, node))
     ]
+
+
+async def _run(*words: str) -> None:
+    child = await asyncio.create_subprocess_exec(*words)
+    if await child.wait():
+        raise ToldError(f"{words[0]} failed")
 
 
 def _secret(path: Path, text: str) -> Path:

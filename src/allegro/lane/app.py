@@ -152,6 +152,7 @@ class _Lane:
                 writer=GiteaWriter(self._http, reader, clock.now_s),
             )
         )
+        clock = self._clock = ports.clock
         self.state = LaneState(
             clock=clock,
             journal=ports.journal,

@@ -57,6 +57,7 @@ class FleetApp:
         self._me = Me(settings.lane.name, ports.dice.token(8).hex())
         known = read_state(files.epochs, dict[str, int]) or {}
         self._epochs = Epochs(known, lambda epochs: write_state(files.epochs, epochs))
+        recorder.epochs = self._epochs.all
         self._changed = asyncio.Event()
         self._forge_answered_s = float("-inf")
         self.sessions_work: Callable[[], bool] = lambda: False
@@ -223,8 +224,9 @@ class FleetApp:
         if role not in self._served() or not isinstance(seconds, int | float) or not self._members:
             raise EdgeError("rest needs a role of this fleet and seconds", transient=False)
         self.siblings.rest(lane, role, float(seconds))
-        if lane == self._me.lane and role in self.roles.held():
-            self.roles.hand_over(role, str(params.get("to", "")))
+        to = str(params.get("to", ""))
+        if to and lane == self._me.lane and role in self.roles.held():
+            self.roles.hand_over(role, to)
         return {"held": self.roles.held()}
 
     async def _look_at(self, params: dict[str, Any]) -> dict[str, Any]:

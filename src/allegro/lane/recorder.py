@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +31,7 @@ class Recorder:
     ) -> None:
         self.journal = journal
         self.grew = asyncio.Event()
+        self.epochs: Callable[[], dict[str, int]] = dict
         self._sealer = sealer
         self._clock = clock
         self._dice = dice
@@ -46,7 +47,12 @@ class Recorder:
         words: Any = None,
         id_: str = "",
     ) -> Event:
-        """Return an event. `data` stays clear and holds no words; `words` are sealed (H7)."""
+        """Return an event. `data` stays clear and holds no words; `words` are sealed (H7).
+
+        Every intent carries the epochs this lane knew when it began (R3).
+        """
+        if type_ == "action.intent":
+            data = {**(data or {}), "epochs": self.epochs()}
         now_s = self._clock.now_s()
         id_ = id_ or self._new_id(now_s)
         sealed = b"" if words is None else self._sealer.seal(id_, msgspec.json.encode(words))

@@ -56,6 +56,9 @@ class Epochs:
         self._known = known
         self._save = save
 
+    def all(self) -> dict[str, int]:
+        return dict(self._known)
+
     def highest(self, role: str) -> int:
         return self._known.get(role, 0)
 
@@ -139,9 +142,9 @@ class Roles:
         await self._answered()
         return step.until_s if isinstance(step, Wait) else float("inf")
 
-    def hand_over(self, role: str, to: str = "") -> None:
-        """Give the role away at the next tick: to this lane, or to the first that is ready."""
-        self._asked[role] = to or ANYBODY
+    def hand_over(self, role: str, to: str) -> None:
+        """Give the role to this lane at the next tick."""
+        self._asked[role] = to
 
     async def leave(self) -> None:
         """Offer every role to anybody: this program ends. What cannot be said is not said."""
@@ -240,6 +243,8 @@ class Roles:
             role, step.record.epoch, holder, step.why, before.since_s, decided_s,
             self._clock.boot_s(), is_from_another=holder not in {"", self._me.lane},
         )  # fmt: skip
+        if step.why == "expired":
+            self._siblings.doubt(holder)
         _log.info("role.taken", role=role, epoch=step.record.epoch, before=holder, why=step.why)
         self.on_taken(role)
 

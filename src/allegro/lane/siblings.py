@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 import structlog
 
 from allegro import __version__
@@ -72,6 +73,12 @@ class Siblings:
         """Take a lane (perhaps this one) for not ready for a role, for so long at most a day."""
         until_s = self._clock.boot_s() + min(max(seconds, 0.0), MAX_REST_S)
         self._resting[lane, role] = until_s
+
+    def doubt(self, name: str) -> None:
+        """Begin anew to count how long a lane is well: it lost a role without handing it over."""
+        sighting = self._seen.get(name)
+        if sighting is not None:
+            self._seen[name] = msgspec.structs.replace(sighting, ready_since_s={})
 
     def is_resting(self, lane: str, role: str) -> bool:
         return self._clock.boot_s() < self._resting.get((lane, role), float("-inf"))

@@ -6,7 +6,7 @@ import structlog
 
 from allegro.core.actions import MarkSeen, RepositoryRef, action_bytes, action_digest
 from allegro.core.errors import EdgeError, Refusal
-from allegro.core.gate import judge_leased, may_write
+from allegro.core.gate import Permit, judge_leased, may_write
 from allegro.core.issues import STATUS_SCOPE, Issue, Repository, issue_subject
 from allegro.core.lease import holds
 from allegro.core.look import WriteStep
@@ -18,6 +18,7 @@ from allegro.lane.state import LaneState
 
 _log = structlog.get_logger()
 ROLE = "forge"
+LEASE_LEFT_S = 1.0
 
 
 class Triage:
@@ -91,6 +92,10 @@ class Triage:
                 await self._give_up(subject, error)
         return subject in self._done
 
+    def _has_time(self, permit: Permit) -> bool:
+        """Whether the lease is held a little longer. A label that ends after it is harmless."""
+        return may_write(permit, self._state.situation(), needs_s=LEASE_LEFT_S) is None
+
     async def _give_up(self, subject: str, error: EdgeError) -> None:
         """Tell once that the forge will not let us label this issue, and leave it alone."""
         self._done.add(subject)
@@ -112,11 +117,10 @@ class Triage:
             return
         lease = self._state.acting_lease(ROLE)
         permit = judge_leased(action, lease, self._state.situation())
-        if isinstance(permit, Refusal):
+        if isinstance(permit, Refusal) or not self._has_time(permit):
             return
         await self._recorder.tell("action.intent", subject=subject, data=data)
-        needs_s = self._settings.timeout_s
-        if may_write(permit, self._state.situation(), needs_s=needs_s) is not None:
+        if not self._has_time(permit):
             return
         await self._writer.perform(permit, WriteStep.LABEL, Dress("", ""), 0)
         seen = await self._reader.issue(repo, issue.number)

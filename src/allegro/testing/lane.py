@@ -15,6 +15,8 @@ with one of:
 The first session of the lane can meet trouble with its agent gateway: `--lose-answer` and
 `--steal` are told in `allegro.testing.gateways`.
 
+`--clock FILE` adds the number in that file to the lane's wall clock, read anew each time.
+
 SIGUSR1 appends `--flood` events at once.
 """
 
@@ -155,6 +157,21 @@ class Taken:
         return getattr(self._port, method)
 
 
+class Stepped:
+    """A clock whose wall time is off by what a file says; nothing else is touched."""
+
+    def __init__(self, clock: Clock, file: Path) -> None:
+        self._clock = clock
+        self._file = file
+
+    def now_s(self) -> float:
+        off = self._file.read_text("utf-8") if self._file.exists() else "0"
+        return self._clock.now_s() + float(off or 0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clock, name)
+
+
 def _inside(coroutine: str) -> bool:
     """Say whether the task that runs now is of this coroutine function."""
     task = asyncio.current_task()
@@ -181,6 +198,8 @@ def wrap(arguments: argparse.Namespace) -> Callable[[Ports], Ports]:
 
     def wrapped(ports: Ports) -> Ports:
         ports.agents = trouble.host
+        if arguments.clock is not None:
+            ports.clock = cast(Clock, Stepped(ports.clock, arguments.clock))
         if arguments.flood:
             _flood_on_signal(ports, arguments.flood, arguments.flood_type)
         if not point:
@@ -241,6 +260,7 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--steal-events", type=int, default=1, help="how many events it takes")
     parser.add_argument("--flood", type=int, default=0, help="events to append on SIGUSR1")
     parser.add_argument("--flood-type", default="test.flood", help="their type")
+    parser.add_argument("--clock", type=Path, help="file with seconds to add to the wall clock")
     parser.add_argument("--leave-safe-mode", action="store_true")
     return parser.parse_args(given)
 

@@ -21,6 +21,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument(
+        "--controller", default="", help="address that may use /_sim/ besides loopback"
+    )
     parser.add_argument("--flavour", choices=["gitea", "forgejo"], default="gitea")
     parser.add_argument("--version")
     parser.add_argument("--seed-file", type=Path, help="world.json; unused when state was saved")
@@ -45,6 +48,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         version=arguments.version,
         host=arguments.host,
         port=arguments.port,
+        controller=arguments.controller,
     )
     if arguments.seed_file is not None and not simulator.world.users:
         plant(simulator.world, json.loads(arguments.seed_file.read_text()))

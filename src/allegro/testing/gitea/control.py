@@ -136,13 +136,13 @@ class Control:
 
 
 def _guarded(
-    answer: Callable[[web.Request], Awaitable[web.Response]],
+    answer: Callable[[web.Request], Awaitable[web.Response]], controller: str
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Serve this machine only, and tell a wrong call what was wrong with it."""
+    """Serve this machine and the one controller only; tell a wrong call what was wrong."""
 
     async def guarded(request: web.Request) -> web.Response:
         remote = request.remote or ""
-        if not remote or not ipaddress.ip_address(remote).is_loopback:
+        if remote != controller and not (remote and ipaddress.ip_address(remote).is_loopback):
             raise web.HTTPForbidden
         try:
             return await answer(request)
@@ -153,12 +153,12 @@ def _guarded(
 
 
 def control_routes(simulator: GiteaSimulator) -> list[web.RouteDef]:
-    control = Control(simulator)
+    control, controller = Control(simulator), simulator.controller
     return [
-        web.post("/_sim/faults", _guarded(control.faults)),
-        web.get("/_sim/log", _guarded(control.log)),
-        web.post("/_sim/act", _guarded(control.act)),
-        web.post("/_sim/seed", _guarded(control.seed)),
-        web.post("/_sim/restart-connections", _guarded(control.restart_connections)),
-        web.post("/_sim/save", _guarded(control.save)),
+        web.post("/_sim/faults", _guarded(control.faults, controller)),
+        web.get("/_sim/log", _guarded(control.log, controller)),
+        web.post("/_sim/act", _guarded(control.act, controller)),
+        web.post("/_sim/seed", _guarded(control.seed, controller)),
+        web.post("/_sim/restart-connections", _guarded(control.restart_connections, controller)),
+        web.post("/_sim/save", _guarded(control.save, controller)),
     ]

@@ -78,6 +78,7 @@ class GiteaSimulator:
         host: str = "127.0.0.1",
         port: int = 0,
         observer: Observer | None = None,
+        controller: str = "",
     ) -> None:
         quirks = quirks_of(flavour, version)
         if (directory / STATE_FILE).exists():
@@ -88,6 +89,7 @@ class GiteaSimulator:
         self.faults = Faults()
         self.log: list[Call] = []
         self.observer = observer
+        self.controller = controller
         self.hooks = HookSender(self.world, self.faults)
         self.url = ""
         self._host, self._port = host, port

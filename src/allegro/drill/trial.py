@@ -1,0 +1,267 @@
+"""One fail-over trial: people work, a lane is struck, another takes over, everything is judged."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from allegro.adapters.clock import SystemClock
+from allegro.core.approvals import Approval, issue_token, sovereign_kid
+from allegro.core.errors import ToldError
+from allegro.core.ports import Dice
+from allegro.drill.checker import (
+    SEEN,
+    Evidence,
+    Poll,
+    Taken,
+    Wanted,
+    calls_of,
+    duplicates,
+    faults,
+    late_writes,
+    longest_silence,
+)
+from allegro.drill.faults import Fault
+from allegro.drill.fleet import BOT, CODE_BOT, OWNER, REPOSITORY, ScratchFleet
+from allegro.house.files import files_of, load_fleet, load_sovereign_key
+
+TARGET_S = 30.0
+STEADY_S = 10.0
+SETTLED_S = 150.0
+HOME_S = 45.0
+FINAL = frozenset({"done", "failed", "conflict", "stale", "expired", "withdrawn", "rejected"})
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a trial showed; times in seconds from the moment of the fault.
+
+    `take_over_s`: until another lane's first poll (0 where the role need not move); `silence_s`:
+    the longest time in which no lane polled; `late`: labels written by a lane that had lost the
+    role; `detected_s`: how long the old holder was silent before the new one decided.
+    """
+
+    fault: str
+    delay_ms: float
+    victim: str
+    holder: str
+    take_over_s: float
+    silence_s: float
+    detected_s: float
+    duplicates: int
+    lost: int
+    late: int
+    faults: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults and max(self.take_over_s, self.silence_s) < TARGET_S
+
+
+class Trial:
+    """Plays trials in one fleet, one after the other."""
+
+    def __init__(
+        self, fleet: ScratchFleet, dice: Dice, who: Callable[[dict[str, Any]], str]
+    ) -> None:
+        self._fleet = fleet
+        self._clock = SystemClock()
+        self._dice = dice
+        self._who = who
+        self._opened: list[int] = []
+        self._wanted: list[tuple[str, str, str]] = []
+        self._count = 0
+
+    async def play(self, fault: Fault, *, works: bool = True) -> Outcome:
+        """Play one trial. `works`: people also ask for a comment and a change."""
+        fleet = self._fleet
+        await fleet.whole()
+        victim, began_s, seen = (
+            await fleet.holder(),
+            self._clock.now_s(),
+            len(await fleet.forge_log()),
+        )
+        self._opened, self._wanted = [], []
+        async with self._people():
+            if works:
+                await self._ask()
+            await asyncio.sleep(self._dice.fraction() * 1.5)
+            struck_s = self._clock.now_s()
+            await fault.strike(fleet, victim)
+            polled_s = await self._taken_over(fault, victim, struck_s, seen)
+            await asyncio.sleep(1 + 2 * self._dice.fraction())
+            await fault.heal(fleet, victim)
+            await fleet.whole()
+        states = await self._settled()
+        evidence = await self._evidence(states, began_s, seen)
+        polls = await self._polls(seen)
+        taken = [one for one in await self._taken(began_s) if one[0].lane != victim]
+        found = faults(evidence)
+        return Outcome(
+            fault=fault.name, delay_ms=fleet.delay_ms, victim=victim,
+            holder=await fleet.holder(),
+            take_over_s=round(polled_s - struck_s, 2) if fault.moves else 0.0,
+            silence_s=round(longest_silence(polls, struck_s, max(polled_s, struck_s + 1)), 2),
+            detected_s=taken[0][1] if taken and fault.moves else 0.0,
+            duplicates=duplicates(evidence), lost=len(evidence.opened - evidence.archived),
+            late=len(late_writes(evidence)), faults=tuple(found),
+        )  # fmt: skip
+
+    @contextlib.asynccontextmanager
+    async def _people(self) -> AsyncIterator[None]:
+        """Open an issue now and then while a trial runs."""
+        working = asyncio.create_task(self._open_issues())
+        try:
+            yield
+        finally:
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+
+    async def _open_issues(self) -> None:
+        while True:
+            self._count += 1
+            opening = self._fleet.simulate(
+                "open_issue", repo=REPOSITORY, user=OWNER, title=f"issue {self._count}", body="do"
+            )
+            made = await asyncio.shield(asyncio.ensure_future(opening))
+            self._opened.append(int(made["result"]["number"]))
+            await asyncio.sleep(0.5 + self._dice.fraction())
+
+    async def _ask(self) -> None:
+        """Ask for a comment, and for a change that is approved at once."""
+        self._count += 1
+        text, title = f"comment {self._count}", f"change {self._count}"
+        asked = await self._fleet.client.post(
+            "requests", {"kind": "comment", "repository": REPOSITORY, "issue": 1, "body": text}
+        )
+        self._wanted.append(("comment", text, str(asked["id"])))
+        content = base64.b64encode(f"{self._count}\n".encode()).decode()
+        asked = await self._fleet.client.post(
+            "requests",
+            {"kind": "propose_change", "repository": REPOSITORY, "base": "main",
+             "branch": f"work/{self._count}", "title": title, "body": "as asked",
+             "files": {f"{self._count}.txt": content}},
+        )  # fmt: skip
+        await self._fleet.client.post(
+            f"requests/{asked['id']}/approve", {"token": self._approval(str(asked["digest"]))}
+        )
+        self._wanted.append(("pull", title, str(asked["id"])))
+
+    def _approval(self, digest: str) -> str:
+        from allegro.config import load_house  # noqa: PLC0415 (once a trial)
+
+        files = files_of(load_house(self._fleet.house_config))
+        secret = self._fleet.passphrase_file.read_text("utf-8").strip().encode()
+        fleet, now_s = load_fleet(files), int(self._clock.now_s())
+        claims = Approval(aud=fleet.id, digest=digest, exp=now_s + 900, iat=now_s, seat=fleet.seat)
+        key = load_sovereign_key(files, lambda: secret)
+        return issue_token(claims, sovereign_kid(fleet.sovereign_number), key.sign)
+
+    async def _taken_over(self, fault: Fault, victim: str, struck_s: float, seen: int) -> float:
+        """Return when (Unix s) another lane polled; for a fault that moves nothing, after a while."""
+        if not fault.moves:
+            await asyncio.sleep(STEADY_S)
+            return self._clock.now_s()
+        while self._clock.now_s() < struck_s + 2 * TARGET_S:
+            for poll in await self._polls(seen):
+                if poll.at_s > struck_s and poll.lane not in {victim, BOT}:
+                    return poll.at_s
+            if self._who({"peer": "", "user": BOT}) == BOT:  # lanes look alike: ask the fleet
+                told = [one for one, _ in await self._taken(struck_s) if one.lane != victim]
+                if told:
+                    return told[0].at_s
+            await asyncio.sleep(0.1)
+        raise ToldError(f"{fault.name}: nobody took over from {victim} within {2 * TARGET_S:g} s")
+
+    async def _polls(self, seen: int) -> tuple[Poll, ...]:
+        return calls_of((await self._fleet.forge_log())[seen:], self._who)[0]
+
+    async def _settled(self) -> dict[str, str]:
+        """Wait until every request is final; return its state by id."""
+        states: dict[str, str] = {}
+
+        async def final() -> bool:
+            for _, _, request in self._wanted:
+                told = await self._fleet.client.get(f"requests/{request}")
+                states[request] = str(told["state"])
+            return all(state in FINAL for state in states.values())
+
+        await self._fleet.until(final, "every request is settled", within_s=SETTLED_S)
+        return states
+
+    async def _evidence(self, states: dict[str, str], began_s: float, seen: int) -> Evidence:
+        """Collect what the forge and the archive show once all is home, or cannot come any more."""
+        opened = frozenset(self._opened)
+        labels: dict[int, tuple[str, ...]] = {}
+
+        async def is_home() -> bool:
+            labels.update(await self._labels())
+            marked = all(SEEN in labels.get(number, ()) for number in opened)
+            return marked and opened <= await self._archived()
+
+        with contextlib.suppress(ToldError):
+            await self._fleet.until(is_home, "all issues are home and marked", within_s=HOME_S)
+        intents = [
+            (int(event["data"].get("order") or 0), str(event["lane"]))
+            async for event in self._fleet.client.events(prefix="action.intent")
+        ]
+        return Evidence(
+            writes=calls_of((await self._fleet.forge_log())[seen:], self._who)[1],
+            taken=tuple(one for one, _ in await self._taken(0.0)),
+            wanted=tuple(Wanted(what, name, states[id_]) for what, name, id_ in self._wanted),
+            opened=opened, archived=await self._archived(), labelled=labels,
+            intents=tuple((order, lane) for order, lane in intents if order),
+        )  # fmt: skip
+
+    async def _archived(self) -> frozenset[int]:
+        return frozenset(
+            [
+                int(event["data"]["number"])
+                async for event in self._fleet.client.events(prefix="forge.snapshot.issue")
+            ]
+        )
+
+    async def _taken(self, since_s: float) -> list[tuple[Taken, float]]:
+        """Return who took the forge role since then, and how long each was silent before."""
+        found = []
+        async for event in self._fleet.client.events(prefix="role.taken"):
+            told = event["data"]
+            at_s = datetime.fromisoformat(event["time"]).timestamp() - told["act_s"]
+            if told["role"] == "forge" and at_s >= since_s:
+                lane = str(event["lane"])
+                found.append((Taken(at_s, lane, int(told["epoch"])), float(told["silent_s"])))
+        return found
+
+    async def _labels(self) -> dict[int, tuple[str, ...]]:
+        """Return the labels of every issue, read as the repository's owner."""
+        base = f"http://{self._fleet.forge_host}:{self._fleet.forge_port}/api/v1"
+        headers = {"Authorization": f"token {self._fleet.owner_token}"}
+        found: dict[int, tuple[str, ...]] = {}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            for page in range(1, 100):
+                url = f"{base}/repos/{REPOSITORY}/issues?state=all&limit=50&page={page}"
+                async with session.get(url) as response:
+                    rows = await response.json()
+                if not rows:
+                    break
+                for row in rows:
+                    found[row["number"]] = tuple(label["name"] for label in row["labels"])
+        return found
+
+
+def by_address(fleet: ScratchFleet) -> Callable[[dict[str, Any]], str]:
+    """Return who a call came from where each lane has an address of its own."""
+    known = {fleet.network.address(name): name for name in fleet.lanes}
+    return lambda call: known.get(str(call["peer"]), "")
+
+
+def by_user(call: dict[str, Any]) -> str:
+    """Return who a call came from where all lanes share one address: one of our bots, or none."""
+    return BOT if call["user"] in {BOT, CODE_BOT} else ""
