@@ -7,8 +7,10 @@ from itertools import pairwise
 
 import pytest
 
+from allegro.adapters.hermes.heard import MAX_OUTPUT, Heard
 from allegro.adapters.hermes.lines import LAST_WORDS_S, LOOK_S, told_lines
 from allegro.core.errors import EdgeError
+from allegro.core.sessions import AgentEvent, End, Ended, TextDelta, ToolBegan, ToolEnded
 
 from .agents import hurried, settled
 
@@ -80,3 +82,56 @@ async def test_the_last_words_of_a_run_that_has_just_ended_are_heard() -> None:
     stream.content.feed_eof()
     await stream.reading
     assert stream.lines == [b"the end\n"]
+
+
+# --- whether all was told ----------------------------------------------------------------------
+
+TOOL = (ToolBegan("terminal", "", {}), ToolEnded("terminal", "", True, None, {}))
+NOTE = "⚠️ File-mutation verifier: 1 file(s) were NOT modified"
+
+
+def lacks(output: str, *told: str | AgentEvent, end: End = End.COMPLETED) -> bool:
+    """Say whether words of this answer are missing in what was told."""
+    heard = Heard()
+    for one in told:
+        heard.hear(TextDelta(one) if isinstance(one, str) else one)
+    return heard.lacks(Ended(end, output, "", {}))
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("one two", ("one ", "two ")), ("one\n\ntwo", ("\none ", "two")), ("", ()), ("", ("hm",)),
+        ("done", ("let me see ", *TOOL, "\n\ndone")), ("let me see", ("let me see ", *TOOL, " ")),
+        ("one two", ("one ", "one ", "two")), ("hi", ("a <tool_call>b</tool_call> h", "i")),
+        ("one two", ("one <b>x</b>", " two")), (f"done\n\n{NOTE}", (*TOOL, "done")),
+        ("⚠️ No reply: the model returned empty", TOOL), ("(empty)", TOOL),
+        (f"see\n\n{NOTE}", (f"see\n\n{NOTE}",)),
+    ],
+)  # fmt: skip
+def test_a_whole_answer_lacks_nothing(output: str, told: tuple[str | AgentEvent, ...]) -> None:
+    assert not lacks(output, *told)
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("one two", ("one ",)), ("one two", ("two",)), ("one two three", ("one ", "three")),
+        ("one", ()), ("done", ("donkeys are there, one and all", *TOOL)), ("done", (*TOOL, "d", "ne")),
+        (f"all done\n\n{NOTE}", (*TOOL, "done")), ("see (empty)", ("see",)),
+    ],
+)  # fmt: skip
+def test_an_answer_of_which_words_were_not_told_is_seen(
+    output: str, told: tuple[str | AgentEvent, ...]
+) -> None:
+    assert lacks(output, *told)
+
+
+@pytest.mark.parametrize("end", [End.FAILED, End.STOPPED, End.LOST])
+def test_only_an_answer_can_lack_words(end: End) -> None:
+    assert not lacks("one two", "one", end=end)
+
+
+def test_an_answer_too_long_to_be_held_is_not_compared() -> None:
+    assert not lacks("a" * MAX_OUTPUT, "a")
+    assert not lacks("the end", *["word " * (MAX_OUTPUT // 8)] * 9, "the end")

@@ -9,10 +9,10 @@ import pytest
 from allegro.adapters.hermes.gateway import HermesGateway
 from allegro.adapters.hermes.lines import LOOK_S
 from allegro.core.session_actions import Turn
-from allegro.core.sessions import AgentEvent, End, Gap, TextDelta, UsageClaimed
+from allegro.core.sessions import AgentEvent, End, Ended, Gap, TextDelta, UsageClaimed
 from allegro.testing.models import play
 
-from .places import MODELS, Place, all_of, carry_out, end_of, follow, new_run, steal_stream
+from .places import MODELS, Place, all_of, beside, carry_out, end_of, follow, new_run, steal_stream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -125,8 +125,10 @@ async def test_a_provider_that_goes_on_failing_fails_the_run(
 
 
 async def test_an_answer_that_is_cut_is_gone_on_with(gateway: HermesGateway) -> None:
-    end = end_of(await carry_out(gateway, new_run(play({"say": "x", "pieces": 5, "half": True}))))
+    events = await carry_out(gateway, new_run(play({"say": "x", "pieces": 5, "half": True})))
+    end = end_of(events)
     assert (end.end, end.output) == (End.COMPLETED, "x0ok")
+    assert not all_of(events, Gap)
 
 
 async def test_a_run_that_nobody_began_is_unknown(gateway: HermesGateway) -> None:
@@ -153,6 +155,22 @@ async def test_a_stream_that_somebody_else_cut_is_a_gap_and_then_the_end(
     else:
         assert len(all_of(events, Gap)) == 1
         assert text_of(events) == ""
+
+
+async def test_words_that_another_reader_took_are_a_gap_before_the_end(
+    gateway: HermesGateway, place: Place
+) -> None:
+    run = await gateway.begin(new_run(play({"say": "w", "pieces": 60, "gap_ms": 10})))
+    other = beside(gateway, run)
+    both = [await follow(gateway, run), await other]
+    whole = [f"w{number}" for number in range(60)]
+    assert [end_of(events).output.split() for events in both] == [whole] * 2
+    if place.is_new:
+        assert [text_of(events).split() for events in both] == [whole] * 2
+        assert not any(all_of(events, Gap) for events in both)
+    else:
+        assert sorted(text_of(both[0]).split() + text_of(both[1]).split()) == sorted(whole)
+        assert [type(event) for events in both for event in events[-2:]] == [Gap, Ended] * 2
 
 
 async def test_a_stream_that_is_fed_no_more_though_it_stays_open_is_a_gap_and_then_the_end(

@@ -15,6 +15,7 @@ from allegro.core.sessions import (
     Answered,
     Asked,
     End,
+    Gap,
     TextDelta,
     ToolBegan,
     ToolEnded,
@@ -81,6 +82,7 @@ async def test_what_happens_first_is_told_first(gateway: HermesGateway) -> None:
     for _ in range(5):
         events = await carry_out(gateway, new_run(play(step, {"say": "done"})))
         assert kinds(events) == [TextDelta, ToolBegan, ToolEnded, TextDelta]
+        assert not all_of(events, Gap)
 
 
 async def test_a_command_that_fails_is_told_as_failed_and_the_run_goes_on(

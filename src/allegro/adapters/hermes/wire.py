@@ -1,7 +1,8 @@
 """Hermes' HTTP API: begin a run, read its stream, answer, stop. Speaks 0.19 and the newer wire.
 
 A stream that breaks, or that is silent while its run is over, is not opened again (an older Hermes
-gives its rest to nobody); the run is then asked for until it ends.
+gives its rest to nobody); the run is then asked for until it ends. An end whose answer holds words
+that the stream did not tell comes after a Gap as well.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from allegro.adapters.hermes.heard import MAX_OUTPUT, Heard
 from allegro.adapters.hermes.lines import told_lines
 from allegro.core.errors import EdgeError
 from allegro.core.sessions import (
@@ -33,7 +35,6 @@ ANSWER_S = 15.0
 SILENCE_S = 95.0  # Hermes sends a keepalive every 30 s
 LOOK_WITHIN_S = 5.0
 POLL_S = 0.5
-MAX_OUTPUT = 1_000_000
 MAX_COMMAND = 16_000
 _ENDS = {
     "completed": End.COMPLETED,
@@ -137,14 +138,20 @@ class HermesWire:
 
     async def stamped(self, run: str) -> AsyncIterator[tuple[AgentEvent, float]]:
         """Yield the same, each with Hermes' own time of it; 0 where Hermes told none."""
+        heard = Heard()
         try:
             async for frame in self._frames(run):
                 event = event_of(frame)
-                if event is not None:
-                    at_s = frame.get("timestamp")
-                    yield event, at_s if isinstance(at_s, int | float) else 0.0
+                if event is None:
+                    continue
+                at_s = frame.get("timestamp")
+                stamp = at_s if isinstance(at_s, int | float) else 0.0
+                if isinstance(event, Ended) and heard.lacks(event):
+                    yield Gap("the stream did not tell all words of the answer"), stamp
+                yield event, stamp
                 if isinstance(event, Ended):
                     return
+                heard.hear(event)
             reason = "the stream ended without an end"
         except EdgeError as error:
             reason = str(error)
