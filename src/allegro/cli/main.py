@@ -34,6 +34,7 @@ COMMANDS = {
     "status": "watch:status",
     "events": "watch:events",
     "doctor": "watch:doctor",
+    "drill": "drill:drill",
     "demo": "demo:demo",
 }
 

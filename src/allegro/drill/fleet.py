@@ -192,7 +192,12 @@ class ScratchFleet(Stage):
         )
 
     async def whole(self, within_s: float = UP_S) -> None:
-        await self.until(self.is_whole, "the fleet is whole again", within_s=within_s)
+        try:
+            await self.until(self.is_whole, "the fleet is whole again", within_s=within_s)
+        except ToldError as error:
+            told = await self.fleet()
+            seen = {key: told[key] for key in ("roles", "lanes", "take_overs")}
+            raise ToldError(f"{error} {json.dumps(seen)}") from error
 
     async def take_overs(self) -> list[dict[str, Any]]:
         """Return every role that changed hands, as told by its new holder."""
