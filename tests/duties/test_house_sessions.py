@@ -79,6 +79,13 @@ class Home:
 
     async def bring(self, type_: str, *, lane: str = LANE, told: Any = None, **data: Any) -> None:
         """Archive one event of a lane, and look."""
+        await self.archived(type_, lane=lane, told=told, **data)
+        await self.look()
+
+    async def archived(
+        self, type_: str, *, lane: str = LANE, told: Any = None, **data: Any
+    ) -> None:
+        """Archive one event of a lane; nobody looks at it yet."""
         self._ids += 1
         event = Event(
             f"e{self._ids}", type_, f"lane:{lane}", TIME, data=data,
@@ -89,7 +96,6 @@ class Home:
             lane, "j-" + lane, seq, [Kept(encode_event(event))], self.house.clock.now_s()
         )
         assert not isinstance(taken, Refusal)
-        await self.look()
 
     async def ask_for(self, **changes: Any) -> Request:
         self.house.clock.advance(0.001)
@@ -331,6 +337,51 @@ async def test_telemetry_of_a_session_settles_its_order(home: Home) -> None:
     await home.house.live(2 * WAIT_S)
     assert home.house.now(request).state is State.DONE
     assert len(home.house.lane.orders) == 1
+
+
+@pytest.mark.parametrize("followed", [True, False])
+async def test_a_session_with_an_end_never_seems_unbegun_though_its_request_failed_first(
+    home: Home, followed: bool
+) -> None:
+    request = await home.ask_for()
+    await home.house.step()
+    waits = asyncio.create_task(home.sessions.wait(request.id, 10))
+    await (home.bring if followed else home.archived)("session.accepted", session=request.id)
+    await home.archived("session.end", session=request.id, state="lost")
+    failed = await home.house.requests.take_step(request, Step.FAIL, "may have begun")
+    assert isinstance(failed, Request)
+    assert failed.is_final
+    found = home.sessions.find(request.id)
+    assert isinstance(found, SessionRecord)
+    assert found.state in {"accepted", "ordered"}
+    told = await waits
+    assert isinstance(told, SessionRecord)
+    assert told.end == "lost"
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_a_session_that_has_no_end_is_told_by_its_request_once_all_was_read(
+    home: Home, accepted: bool
+) -> None:
+    request = await home.ask_for()
+    await home.house.step()
+    if accepted:
+        await home.bring("session.accepted", session=request.id)
+    await home.house.requests.take_step(request, Step.FAIL, "no such model")
+    told = await home.sessions.wait(request.id, 10)
+    assert isinstance(told, Request)
+    assert (told.state, told.detail) == (State.FAILED, "no such model")
+
+
+async def test_an_archive_that_cannot_be_read_makes_no_session_seem_unbegun(home: Home) -> None:
+    request = await home.ask_for()
+    await home.house.step()
+    home.task.cancel()
+    await asyncio.wait({home.task})
+    await home.house.requests.take_step(request, Step.FAIL, "may have begun")
+    told = await home.sessions.wait(request.id, 0)
+    assert isinstance(told, SessionRecord)
+    assert (told.state, told.end) == ("ordered", "")
 
 
 async def test_no_more_sessions_are_ordered_than_a_lane_has_gateways(home: Home) -> None:

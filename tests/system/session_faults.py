@@ -214,12 +214,7 @@ KINDS: dict[str, Fault] = {
     "the stream is stolen between": partial(stolen, steal="between"),
 }  # fmt: skip
 
-# kinds that the product does not meet yet: played when `--only` is the whole name
-UNMET = {
-    "the begin's answer is lost, asked at once": "not met yet: may be told as unbegun",
-}
-
 
 def left_out() -> dict[str, str]:
     """Return the kinds that are not drawn here, and why."""
-    return UNMET if can_mount() else {**UNMET, DISK_FULL: NO_DISK}
+    return {} if can_mount() else {DISK_FULL: NO_DISK}

@@ -26,7 +26,7 @@ from allegro.client.errors import EffectFailed
 from .agency import Agency, joined_text, open_agency, types
 from .disk import ON_DISK, small_disk
 from .pool import Outcome, Trial
-from .session_faults import DISK_FULL, KINDS, UNBEGUN, UNMET, Play, left_out
+from .session_faults import DISK_FULL, KINDS, UNBEGUN, Play, left_out
 from .trials import RESULTS, known
 
 PER_FLEET = 8
@@ -167,14 +167,8 @@ def needs_disk(trial: Trial) -> bool:
 
 
 def wanted(trials: int, seed: int, only: str = "") -> list[Trial]:
-    """Return the trials of one run: every kind in turn that is not left out.
-
-    `only` may be the whole name of a kind that is not met yet.
-    """
-    out = left_out()
-    names = [
-        name for name in KINDS if only in name and (name not in out or name == only in UNMET)
-    ]  # fmt: skip
+    """Return the trials of one run: every kind in turn that is not left out."""
+    names = [name for name in KINDS if only in name and name not in left_out()]
     return [Trial(name, f"{seed}/{n}") for n, name in zip(range(trials), itertools.cycle(names))]
 
 

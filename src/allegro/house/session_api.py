@@ -16,6 +16,7 @@ from allegro.house.answers import MAX_WAIT_S, answer_json, decode_body, refused
 from allegro.house.proposals import Ask
 from allegro.house.requests import Requests
 from allegro.house.sessions import Sessions
+from allegro.house.views import session_view
 
 MAX_QUOTE = 20_000
 MAX_QUOTES = 50
@@ -64,8 +65,8 @@ class SessionApi:
             if one.kind == "run_session" and one.id not in self._sessions.records
             and (not one.is_final or one.state is not State.DONE)
         ]  # fmt: skip
-        told = [self._sessions.describe(one) for one in self._sessions.records.values()]
-        told += [self._sessions.describe(one) for one in open_ones]
+        told = [session_view(one) for one in self._sessions.records.values()]
+        told += [session_view(one) for one in open_ones]
         told = sorted(told, key=lambda one: float(one["began_s"]))[-limit:]
         for one in told:
             one.pop("output", None)
@@ -80,7 +81,7 @@ class SessionApi:
             network=new.network, issue=new.issue, limit_s=new.limit_s,
         )  # fmt: skip
         made = await self._sessions.begin(action, new.asked_by[:200], new.key[:100])
-        return answer_json(self._sessions.describe(made), 201)
+        return answer_json(session_view(made), 201)
 
     async def _issue_quotes(self, issue: str) -> tuple[Quote, ...]:
         """Read an issue and its comments through a lane: quoted data, each with its author."""
@@ -132,7 +133,7 @@ class SessionApi:
         return answer_json({"revoked": await self._sessions.revoke(request.match_info["id"])})
 
     def _told(self, found: Any) -> web.Response:
-        told = self._sessions.describe(found)
+        told = session_view(found)
         told["subject"] = session_subject(told["id"])
         if isinstance(found, Request):
             told["request"] = found.state.value

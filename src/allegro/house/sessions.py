@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import structlog
 
-from allegro.core.actions import kind_of
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event
 from allegro.core.lifecycle import State, Step
@@ -29,6 +28,7 @@ from allegro.house.foreign import (
 from allegro.house.orders import SESSION_KINDS
 from allegro.house.reading import read_on
 from allegro.house.requests import Requests
+from allegro.house.unread import Unread
 
 _log = structlog.get_logger()
 IDLE_S = 15.0
@@ -67,6 +67,7 @@ class Sessions:
         self._waiting: dict[str, list[asyncio.Event]] = {}
         self._missing_since: dict[str, float] = {}
         self._denials: set[asyncio.Task[None]] = set()
+        self._unread = Unread(requests)
         self.records: dict[str, SessionRecord] = {}
         requests.on_change(self._request_changed)
 
@@ -97,9 +98,11 @@ class Sessions:
         while True:
             self._grew.clear()
             try:
+                ended = self._unread.ended()
                 await read_on(
                     self._archive, self._ledger, "sessions followed", _FOLLOWED, self._one
                 )
+                self._wake(*self._unread.read(ended))
                 await self._find_lost()
             except EdgeError as error:
                 _log.error("sessions.blocked", error=str(error))
@@ -130,19 +133,29 @@ class Sessions:
                     del self._waiting[id_]
 
     def find(self, prefix: str) -> SessionRecord | Request | Refusal:
-        """Return the session whose id begins so; before it began, the request for it."""
+        """Return the session whose id begins so; before it began, the request for it.
+
+        While the archive may hold the end of a session whose request failed, the session is open.
+        """
         found = [r for id_, r in self.records.items() if prefix and id_.startswith(prefix)]
         if len(found) == 1:
             asked = self._requests.find_exact(found[0].id)
-            if found[0].state == "accepted" and asked and asked.is_final:
-                return found[0] if asked.state is State.DONE else asked
+            if found[0].state == "accepted" and asked and self._unread.shows(asked):
+                return asked
             return found[0]
         if len(found) > 1:
             return Refusal("ambiguous", f"{len(found)} sessions begin with {prefix!r}")
         request = self._requests.find(prefix)
         if isinstance(request, Request) and request.kind == "run_session":
+            if self._unread.hides(request):
+                return msgspec.structs.replace(_new(request), state="ordered")
             return request
         return Refusal("not_found", f"no session begins with {prefix!r}")
+
+    def _wake(self, *ids: str) -> None:
+        """Let those who wait for these sessions look again."""
+        for event in [event for id_ in ids for event in self._waiting.get(id_, ())]:
+            event.set()
 
     async def stop(self, prefix: str) -> dict[str, Any] | Refusal:
         """Stop a session, or withdraw it before it began."""
@@ -168,7 +181,7 @@ class Sessions:
         request = self._requests.find_exact(session)
         if request is None or request.kind != "run_session" or request.lane != archived.lane:
             return  # a lane speaks of sessions that were ordered from it, and of no others
-        record = self.records.get(session) or _new(request, archived)
+        record = self.records.get(session) or _new(request)
         if record.end:
             return
         changed = self._after(record, event)
@@ -230,8 +243,7 @@ class Sessions:
         self.records[record.id] = record
         for listener in self._listeners:
             listener(record)
-        for event in self._waiting.get(record.id, ()):
-            event.set()
+        self._wake(record.id)
 
     async def _ended(self, record: SessionRecord) -> None:
         """Withdraw what the session still asked; make room for the next."""
@@ -278,8 +290,9 @@ class Sessions:
     def _request_changed(self, request: Request) -> None:
         if request.kind not in SESSION_KINDS:
             return
-        for event in self._waiting.get(request.id, ()):
-            event.set()
+        self._wake(request.id)
+        if self._unread.hides(request):
+            self.kick()
         no = {State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.STALE}
         if request.kind == "answer_once" and request.state in no:
             task = asyncio.ensure_future(self._deny(request))
@@ -369,18 +382,8 @@ class Sessions:
                 return {**words, "lane": request.lane}
         raise EdgeError("the lane's token did not come", transient=True)
 
-    def describe(self, record: SessionRecord | Request) -> dict[str, Any]:
-        """Return a session in plain values, for the API."""
-        if isinstance(record, SessionRecord):
-            return {"schema": "allegro.session/1", **msgspec.to_builtins(record)}
-        return {
-            "schema": "allegro.session/1", "id": record.id, "state": record.state.value, "end": "",
-            "lane": record.lane, "why": record.detail, "began_s": record.created_s,
-            "kind": kind_of(parsed(record)),
-        }  # fmt: skip
 
-
-def _new(request: Request, archived: Archived) -> SessionRecord:
+def _new(request: Request) -> SessionRecord:
     action = parsed(request)
     issue = action.issue if isinstance(action, RunSession) else ""
-    return SessionRecord(id=request.id, lane=archived.lane, began_s=request.created_s, issue=issue)
+    return SessionRecord(id=request.id, lane=request.lane, began_s=request.created_s, issue=issue)

@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+from allegro.core.actions import kind_of
 from allegro.core.documents import Artifact, ReportDocument, Telemetry
 from allegro.core.lifecycle import STAGES, State
-from allegro.core.requests import Request
+from allegro.core.requests import Request, parsed
+from allegro.core.stores import SessionRecord
 from allegro.house.requests import NOT_AGAIN
 
 _REPORT_STATUS = {
@@ -98,3 +100,14 @@ def report(request: Request) -> ReportDocument:
         ),
         next_steps=next_steps,
     )
+
+
+def session_view(record: SessionRecord | Request) -> dict[str, Any]:
+    """Return a session, or the request for one that did not begin."""
+    if isinstance(record, SessionRecord):
+        return {"schema": "allegro.session/1", **msgspec.to_builtins(record)}
+    return {
+        "schema": "allegro.session/1", "id": record.id, "state": record.state.value, "end": "",
+        "lane": record.lane, "why": record.detail, "began_s": record.created_s,
+        "kind": kind_of(parsed(record)),
+    }  # fmt: skip
