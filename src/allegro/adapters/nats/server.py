@@ -154,7 +154,10 @@ def render(
             "cluster": {
                 "name": f"{fleet[:16]}-{number}",
                 "listen": listen,
-                "pool_size": 1,
+                # one connection a pair, tried at growing intervals: two servers that dial each other
+                # at the same moment over a slow line refuse each other's call for minutes
+                "pool_size": -1,
+                "connect_backoff": True,
                 "no_advertise": True,
                 "ping_interval": "1s",
                 "ping_max": 2,
