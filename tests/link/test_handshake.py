@@ -14,6 +14,7 @@ from allegro.core.approvals import (
     HouseCertificate,
     Login,
     Revocation,
+    Roster,
     Rotation,
     Seat,
     Thaw,
@@ -365,3 +366,44 @@ def test_in_whatever_order_tokens_come_key_numbers_never_fall(tokens: list[str])
         assert taken.revoked >= held.revoked
         assert fingerprint(after.house) not in taken.revoked
         held = taken
+
+
+# --- the roster of the fleet -----------------------------------------------------------------
+
+
+def roster(number: int = 1, *, by: SigningKey = SOVEREIGN, kid: str = "sovereign:1") -> str:
+    return signed(Roster(aud="fleet", number=number, members=(), roles={}), by, kid)
+
+
+def test_a_lane_takes_a_roster_the_sovereign_signed() -> None:
+    held = taken(take_token(HELD, roster(), now_s=NOW_S, verify=verify))
+    assert held.roster is not None
+    assert held.roster.number == 1
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_roster_that_is_not_newer_changes_nothing(number: int) -> None:
+    held = taken(take_token(HELD, roster(2), now_s=NOW_S, verify=verify))
+    assert take_token(held, roster(number), now_s=NOW_S, verify=verify) is held
+
+
+def test_a_roster_by_anybody_else_is_refused() -> None:
+    for key, kid in ((STRANGER, "sovereign:1"), (HOUSE, "house:1"), (RECOVERY, "recovery")):
+        assert isinstance(
+            take_token(HELD, roster(by=key, kid=kid), now_s=NOW_S, verify=verify), Refusal
+        )
+
+
+def test_a_roster_that_cannot_be_is_refused_though_it_is_signed() -> None:
+    claims = Roster(aud="fleet", number=1, members=(), roles={"forge": ("nobody",)})
+    assert refused(take_token(HELD, signed(claims), now_s=NOW_S, verify=verify), "bad_roster")
+
+
+def test_a_roster_by_a_key_that_was_replaced_passes_and_changes_nothing() -> None:
+    held = taken(take_token(HELD, rotation(), now_s=NOW_S, verify=verify))
+    assert take_token(held, roster(), now_s=NOW_S, verify=verify) is held
+
+
+def taken(held: LaneTrust | Refusal) -> LaneTrust:
+    assert isinstance(held, LaneTrust)
+    return held
