@@ -38,6 +38,9 @@ class ForgeSettings(msgspec.Struct, frozen=True):
         Meta(pattern="^(https?://.+)?$"),
     ] = ""
     token_file: Annotated[str, _about("file with the daily token; mode 0600")] = ""
+    failure_domain: Annotated[
+        str, _about("what would take the forge down with others, as lane.failure_domain")
+    ] = ""
     watch: Annotated[tuple[str, ...], _about('what to watch: "owner/name" or "org:name"')] = ()
     bots: Annotated[
         tuple[str, ...], _about("logins of the fleet's own users, daily and change token")
@@ -114,6 +117,17 @@ class LinkSettings(msgspec.Struct, frozen=True):
     ] = "self-signed"
     cert_file: Annotated[str, _about('certificate, for tls = "files"')] = ""
     key_file: Annotated[str, _about('its key, for tls = "files"; mode 0600')] = ""
+
+
+class BeatSettings(msgspec.Struct, frozen=True):
+    """A dead-man switch outside: a URL that is called while all is well. Off unless `url` is set."""
+
+    url: Annotated[
+        str,
+        _about("a healthchecks-style URL; whoever watches it alarms when the calls stop"),
+        Meta(pattern=r"\A(https?://[^\s]+)?\Z"),
+    ] = ""
+    every_s: Annotated[float, _about("seconds between calls", ge=5, le=86_400)] = 60.0
 
 
 class CouncilSettings(msgspec.Struct, frozen=True):
@@ -264,6 +278,7 @@ class LaneSettings(msgspec.Struct, frozen=True):
     journal: JournalSettings = JournalSettings()
     link: LinkSettings = LinkSettings()
     council: CouncilSettings = CouncilSettings()
+    beat: BeatSettings = BeatSettings()
     webhook: WebhookSettings = WebhookSettings()
     status: StatusSettings = StatusSettings()
 

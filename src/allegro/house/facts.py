@@ -81,6 +81,7 @@ class Facts:
         facts = [*self._own_facts(), *self._request_facts()]
         for lane in self._lanes.describe():
             facts += await self._lane_facts(lane)
+        facts += self._domain_facts()
         if not self._lanes.describe():
             facts.append(
                 _fact(
@@ -102,6 +103,25 @@ class Facts:
             "ok": all(fact["verdict"] != "bad" for fact in facts),
             "facts": facts,
         }
+
+    def _domain_facts(self) -> list[dict[str, Any]]:
+        """Say loudly where one outage would take more than one lane of the council (R6)."""
+        roster = self._fleet().roster
+        by_domain: dict[str, list[str]] = {}
+        for member in roster.members if roster else ():
+            if member.domain:
+                by_domain.setdefault(member.domain, []).append(member.name)
+        return [
+            _fact(
+                "failure domain",
+                "bad",
+                f"{', '.join(names)} share {domain}",
+                "roster",
+                "move a lane elsewhere: one outage there ends the council",
+            )
+            for domain, names in by_domain.items()
+            if len(names) > 1
+        ]
 
     def _own_facts(self) -> list[dict[str, Any]]:
         fleet, freezes = self._fleet(), self._freezes()

@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from allegro.adapters.clock import SystemClock, SystemDice
+from allegro.adapters.deadman import ping
 from allegro.adapters.files import free_bytes, hold_folder, read_state, write_state
 from allegro.adapters.gitea.http import GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
@@ -35,6 +36,7 @@ from allegro.core.settings import LaneSettings
 from allegro.core.timestamps import rfc3339
 from allegro.lane.app_fleet import FleetApp
 from allegro.lane.auditor import Auditor
+from allegro.lane.beats import Beats
 from allegro.lane.desk import Desk
 from allegro.lane.executor import Executor
 from allegro.lane.files import LaneFiles, load_pairing
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
     from allegro.lane.app_sessions import SessionsApp
 
 _log = structlog.get_logger()
-BEAT_S = 15.0
 DISK_S = 5.0
 AGE_S = 3600.0
 STOP_S = 5.0
@@ -188,7 +189,13 @@ class _Lane:
             self._background(self._forge(), "forge")
         if settings.serves_sessions:
             await self._start_sessions()
-        self._background(self._beats(), "beats")
+        beats = Beats(
+            self.recorder, self.state, clock, settings.beat, cycles=self._cycles,
+            healthy=self.status.healthy, ping=ping,
+        )  # fmt: skip
+        self._background(beats.run(), "beats")
+        if self._safe_mode:
+            self._background(self._end_safe_mode(), "safe mode")
         self._background(self._housekeeping(), "housekeeping")
         notify("READY=1\nSTATUS=running" + (" in safe mode" if self._safe_mode else ""))
         _log.info("lane.ready", lane=settings.lane.name, safe_mode=self._safe_mode)
@@ -348,19 +355,14 @@ class _Lane:
         self.fleet.drains["forge"] = duty.drain
         return duty
 
-    async def _beats(self) -> None:
-        began_s = self._clock.boot_s()
-        while True:
-            with contextlib.suppress(EdgeError):
-                data = {
-                    "done_s": self.state.done.at_s,
-                    "cycles": self._duty.cycles if self._duty else 0,
-                }
-                await self.recorder.tell("lane.beat", data=data)
-            if self._safe_mode and self._clock.boot_s() - began_s > LASTS_S:
-                self.state.safe_mode = self._safe_mode = False
-                await self.recorder.tell("lane.safe_mode_ended")
-            await asyncio.sleep(BEAT_S)
+    def _cycles(self) -> int:
+        return self._duty.cycles if self._duty else 0
+
+    async def _end_safe_mode(self) -> None:
+        await self._clock.sleep(LASTS_S)
+        self.state.safe_mode = self._safe_mode = False
+        await self.recorder.tell("lane.safe_mode_ended")
+        await self._stopping.wait()  # a duty that returns ends the program
 
     async def _housekeeping(self) -> None:
         beat_s, aged_s = watchdog_s(), float("-inf")

@@ -28,7 +28,7 @@ from allegro.lane.recorder import Recorder
 from allegro.lane.roles import Epochs, Pace, Roles
 from allegro.lane.siblings import Siblings
 from allegro.lane.state import LaneState
-from allegro.lane.status import Status
+from allegro.lane.status import Fact, Status
 
 _log = structlog.get_logger()
 ALONE_LEASE_S = 30.0
@@ -66,6 +66,7 @@ class FleetApp:
         self._set_up()
         desk.own_facts |= self.answers()
         desk.roles = self._held
+        status.more_facts.append(self.facts)
         state.on_trust(self.trust_changed)
 
     def _set_up(self) -> None:
@@ -187,6 +188,33 @@ class FleetApp:
     def _order(self, role: str) -> tuple[str, ...]:
         roster = self._state.held.roster
         return roster.roles.get(role, self._members) if roster else self._members
+
+    def facts(self) -> list[Fact]:
+        """Return doctor's facts: is the council there, who is heard, what one outage would take."""
+        facts = []
+        own, forge = self._settings.lane.failure_domain, self._settings.forge.failure_domain
+        if own and own == forge:
+            facts.append(
+                Fact("failure domain", "bad", f"this lane and the forge share {own}", "lane.toml",
+                     mend="move one of them: an outage there takes both")
+            )  # fmt: skip
+        if not self._members:
+            return facts
+        agrees = self.roles.has_quorum()
+        running = ", ".join(self._members)
+        facts.append(
+            Fact("council", "ok" if agrees else "bad",
+                 f"{self._number} of {running}" if agrees else "does not answer", "council",
+                 mend="" if agrees else "allegro council must run here and on a second lane")
+        )  # fmt: skip
+        unheard = [one["lane"] for one in self.siblings.describe() if not one["heard"]]
+        if unheard:
+            told = ", ".join(str(name) for name in unheard)
+            facts.append(
+                Fact("siblings", "warn", f"not heard: {told}", "council pages",
+                     mend="allegro fleet status, then look at that lane")
+            )  # fmt: skip
+        return facts
 
     # --- what the house asks -----------------------------------------------------------------
 

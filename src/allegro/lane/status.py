@@ -41,6 +41,7 @@ class Status:
         self.journal_bytes: Callable[[], int] = lambda: 0
         self.journal_lag: Callable[[], int] = lambda: 0
         self.is_linked: Callable[[], bool] = lambda: False
+        self.more_facts: list[Callable[[], list[Fact]]] = []
         self.sessions: Callable[[], Awaitable[dict[str, Any]]] | None = None
         self.session_facts: Callable[[LaneSettings, dict[str, Any]], list[Fact]] = lambda *_: []
         self._registry = CollectorRegistry()
@@ -101,6 +102,8 @@ class Status:
         ]
         if self.sessions is not None:
             facts += self.session_facts(self._settings, await self.sessions())
+        for more in self.more_facts:
+            facts += more()
         if self._state.safe_mode:
             facts.append(
                 Fact(

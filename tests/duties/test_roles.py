@@ -1,0 +1,321 @@
+"""Three lanes keep one council in virtual time: who polls, who takes over, who stands down."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from allegro.adapters.council import LocalCouncil, Registers
+from allegro.adapters.sqlite.journal import SqliteJournal
+from allegro.core.council import Page
+from allegro.core.errors import EdgeError
+from allegro.core.events import decode_event
+from allegro.core.freeze import Freeze, FreezeSet
+from allegro.core.gate import LaneTrust
+from allegro.core.lease import ANYBODY, Me, Record, Slot, holds
+from allegro.core.marks import Mark
+from allegro.core.sequence import Kept
+from allegro.lane.recorder import Recorder
+from allegro.lane.roles import Epochs, Pace, Roles
+from allegro.lane.siblings import SILENT_S, Siblings
+from allegro.lane.state import HOUSE_S, LaneState
+from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
+from tests.core.builders import TRUST
+
+from .lane import FORGE, journal_in
+
+NAMES = ("a", "b", "c")
+LEASE_S, RETURN_S = 5.0, 60.0
+
+
+class Cut:
+    """A council that can be out of reach."""
+
+    def __init__(self, council: LocalCouncil) -> None:
+        self._council = council
+        self.away = False
+
+    async def read(self, role: str) -> Slot:
+        return await self._reached().read(role)
+
+    async def write(self, role: str, record: Record, expected: int) -> int | None:
+        return await self._reached().write(role, record, expected)
+
+    async def publish(self, page: Page) -> None:
+        await self._reached().publish(page)
+
+    async def page(self, lane: str) -> tuple[int, Page | None]:
+        return await self._reached().page(lane)
+
+    async def close(self) -> None:
+        return None
+
+    def _reached(self) -> LocalCouncil:
+        if self.away:
+            raise EdgeError("cut off", transient=True)
+        return self._council
+
+
+class OneLane:
+    """One lane's roles and siblings, without its work."""
+
+    def __init__(self, name: str, fleet: Fleet, journal: SqliteJournal, *, starts: int = 1) -> None:
+        self.name, self.fleet, self.journal = name, fleet, journal
+        self.is_ready, self.alive = True, True
+        self.kept: dict[str, int] = {}
+        clock = fleet.clock
+        self.council = Cut(LocalCouncil(fleet.registers, name, alone=False))
+        self.state = LaneState(
+            clock=clock, journal=journal, held=LaneTrust(TRUST), freezes=FreezeSet(), forge=FORGE,
+            save_freezes=_drop, save_trust=_drop, safe_mode=False,
+        )  # fmt: skip
+        recorder = Recorder(
+            journal, PlainSealer(), clock, SeededDice(ord(name)), lane=name, secret=b"s" * 32
+        )
+        self.siblings = Siblings(
+            self.council, self.state, recorder, clock, lane=name,
+            names=lambda: tuple(other for other in NAMES if other != name), ready=self.ready,
+            is_linked=lambda: True,
+        )  # fmt: skip
+        self.roles = Roles(
+            self.council, self.state, recorder, self.siblings, clock, Me(name, f"{name}{starts}"),
+            roles=("forge",), pace=Pace(LEASE_S, RETURN_S), order=lambda role: NAMES,
+            banned=lambda: fleet.banned, ready=self.ready, epochs=Epochs({}, self.kept.update),
+        )  # fmt: skip
+
+    def ready(self) -> tuple[str, ...]:
+        return ("forge",) if self.is_ready else ()
+
+    @property
+    def holds(self) -> bool:
+        return holds(self.state.leases.get("forge"), self.fleet.clock.boot_s())
+
+    async def told(self, prefix: str) -> list[dict[str, object]]:
+        entries = await self.journal.read(0, 10**9)
+        events = [decode_event(one.body) for one in entries if isinstance(one, Kept)]
+        return [event.data for event in events if event.type.startswith(prefix)]
+
+
+class Fleet:
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.registers = Registers()
+        self.banned: frozenset[str] = frozenset()
+        self.lanes: dict[str, OneLane] = {}
+
+    async def live(self, seconds: float) -> None:
+        """Let all living lanes tick five times a lease, and share a page every other tick."""
+        for tick in range(int(seconds * 5 / LEASE_S)):
+            for lane in self.lanes.values():
+                if lane.alive and tick % 2 == 0:
+                    with contextlib.suppress(EdgeError):
+                        await lane.siblings.step()
+                if lane.alive:
+                    await lane.roles.step("forge")
+            self.clock.advance(LEASE_S / 5)
+
+    def holders(self) -> list[str]:
+        return [name for name, lane in self.lanes.items() if lane.alive and lane.holds]
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+    opened, journals = Fleet(), []
+    for name in NAMES:
+        (tmp_path / name).mkdir()
+        journal = await journal_in(tmp_path / name, opened.clock)
+        journals.append(journal)
+        opened.lanes[name] = OneLane(name, opened, journal)
+    await opened.live(10)
+    yield opened
+    for journal in journals:
+        await journal.close()
+
+
+async def test_the_preferred_lane_holds_the_role_and_keeps_it(fleet: Fleet) -> None:
+    for _ in range(20):
+        assert fleet.holders() == ["a"]
+        await fleet.live(1)
+
+
+async def test_a_dead_lanes_role_goes_to_the_next_and_is_told_once_with_its_times(
+    fleet: Fleet,
+) -> None:
+    a, b = fleet.lanes["a"], fleet.lanes["b"]
+    a.alive = False
+    await fleet.live(7)
+    assert fleet.holders() == ["b"]
+    await b.roles.acted("forge")
+    await b.roles.acted("forge")
+    (told,) = await b.told("role.taken")
+    assert (told["before"], told["why"], told["epoch"]) == ("a", "expired", 2)
+    assert told["silent_s"] == LEASE_S
+    assert b.kept == {"forge": 2}
+
+
+async def test_a_lane_that_came_back_waits_until_it_was_well_for_a_while(fleet: Fleet) -> None:
+    a = fleet.lanes["a"]
+    a.alive = False
+    await fleet.live(10)
+    a.alive = True
+    await fleet.live(RETURN_S - 5)
+    assert fleet.holders() == ["b"]
+    await fleet.live(10)
+    assert fleet.holders() == ["a"]
+
+
+async def test_a_holder_that_cannot_work_hands_over_at_once(fleet: Fleet) -> None:
+    fleet.lanes["a"].is_ready = False
+    await fleet.live(3)
+    assert fleet.holders() == ["b"]
+
+
+async def test_nobody_who_can_work_leaves_the_role_where_it_is(fleet: Fleet) -> None:
+    fleet.lanes["b"].is_ready = fleet.lanes["c"].is_ready = False
+    await fleet.live(5)
+    fleet.lanes["a"].is_ready = False
+    await fleet.live(20)
+    assert fleet.holders() == ["a"]
+
+
+async def test_offered_to_one_that_cannot_either_the_role_goes_to_the_first_that_can(
+    fleet: Fleet,
+) -> None:
+    for lane in fleet.lanes.values():
+        lane.is_ready = False
+    await fleet.live(20)
+    assert fleet.holders() == []
+    fleet.lanes["c"].is_ready = True
+    await fleet.live(2)
+    assert fleet.holders() == ["c"]
+
+
+async def test_a_lane_cut_off_from_the_council_stands_down_by_itself(fleet: Fleet) -> None:
+    a = fleet.lanes["a"]
+    a.council.away = True
+    fleet.clock.advance(LEASE_S * 0.85)
+    assert not a.holds
+    await fleet.live(7)
+    assert fleet.holders() == ["b"]
+    assert len(await a.told("council.lost")) == 1
+    a.council.away = False
+    await fleet.live(3)
+    assert len(await a.told("council.back")) == 1
+    assert fleet.holders() == ["b"]
+
+
+async def test_a_lane_that_rests_hands_over_and_gets_nothing_back_meanwhile(fleet: Fleet) -> None:
+    for lane in fleet.lanes.values():
+        lane.siblings.rest("a", "forge", 200)
+    await fleet.live(3)
+    assert fleet.holders() == ["b"]
+    await fleet.live(150)
+    assert fleet.holders() == ["b"]
+    await fleet.live(60 + RETURN_S)
+    assert fleet.holders() == ["a"]
+
+
+async def test_asked_for_by_name_the_role_goes_there(fleet: Fleet) -> None:
+    fleet.lanes["a"].roles.hand_over("forge", "c")
+    await fleet.live(3)
+    assert fleet.holders() == ["c"]
+
+
+async def test_work_under_way_ends_before_the_role_is_offered(fleet: Fleet) -> None:
+    a = fleet.lanes["a"]
+    seen: list[tuple[bool, str]] = []
+
+    async def drain() -> None:
+        slot = await a.council.read("forge")
+        seen.append((a.holds, slot.record.offered if slot.record else ""))
+
+    a.roles.drains["forge"] = drain
+    a.roles.hand_over("forge", "b")
+    await a.roles.step("forge")
+    assert seen == [(False, "")], "the lease was given up, and nothing offered yet"
+
+
+async def test_a_lane_that_ends_offers_its_roles_to_anybody(fleet: Fleet) -> None:
+    a = fleet.lanes["a"]
+    await a.roles.leave()
+    slot = await a.council.read("forge")
+    assert slot.record is not None
+    assert slot.record.offered == ANYBODY
+    a.alive = False
+    await fleet.live(2)
+    assert fleet.holders() == ["b"]
+
+
+async def test_the_role_of_a_revoked_lane_is_taken_at_once(fleet: Fleet) -> None:
+    fleet.banned = frozenset({"a"})
+    fleet.lanes["a"].alive = False
+    await fleet.live(2)
+    assert fleet.holders() == ["b"]
+
+
+async def test_without_a_house_a_role_is_held_and_nothing_is_done_under_it(fleet: Fleet) -> None:
+    state = fleet.lanes["a"].state
+    assert fleet.lanes["a"].holds
+    assert state.acting_lease("forge") is None
+    state.heard_house(fleet.clock.now_s())
+    assert holds(state.acting_lease("forge"), fleet.clock.boot_s())
+    await fleet.live(HOUSE_S + 1)
+    assert fleet.lanes["a"].holds
+    assert not holds(state.acting_lease("forge"), fleet.clock.boot_s())
+
+
+async def test_a_freeze_of_one_lane_reaches_all_through_the_council(fleet: Fleet) -> None:
+    fleet.lanes["c"].state.freeze(Freeze("f1", 1.0, "chat", "stop"))
+    await fleet.live(5)
+    assert all(not lane.state.freezes.is_thawed for lane in fleet.lanes.values())
+    assert fleet.holders() == ["a"], "reading goes on"
+    fleet.lanes["c"].state.thaw(("f1",))
+    await fleet.live(5)
+    assert not fleet.lanes["a"].state.freezes.is_thawed, "no thaw comes through the council"
+
+
+async def test_marks_that_are_home_are_known_to_the_others(fleet: Fleet) -> None:
+    fleet.lanes["a"].state.home_marks["acme/web"] = Mark(500, 501.0)
+    fleet.lanes["b"].state.home_marks["acme/web"] = Mark(400, 401.0)
+    await fleet.live(5)
+    assert fleet.lanes["b"].state.sibling_marks == {"acme/web": Mark(500, 501.0)}
+    assert fleet.lanes["a"].state.sibling_marks == {}
+
+
+async def test_a_page_in_anothers_name_is_not_believed(fleet: Fleet) -> None:
+    forged = Page("b", 1.0, ("forge",), freezes=(Freeze("f", 1.0, "x", "y"),))
+    fleet.lanes["b"].alive = False
+    await fleet.live(10)
+
+    async def liar(lane: str) -> tuple[int, Page | None]:
+        return 10**9, forged
+
+    fleet.lanes["a"].council.page = liar  # type: ignore[method-assign]
+    await fleet.lanes["a"].siblings.step()
+    told = {one["lane"]: one["heard"] for one in fleet.lanes["a"].siblings.describe()}
+    assert told == {"b": True, "c": False}
+    assert fleet.lanes["a"].state.freezes.is_thawed is False
+
+
+async def test_a_lane_that_is_not_heard_is_told_once_and_once_when_it_is_back(
+    fleet: Fleet,
+) -> None:
+    a, b = fleet.lanes["a"], fleet.lanes["b"]
+    b.alive = False
+    await fleet.live(SILENT_S + 5)
+    for _ in range(2):
+        await a.siblings._note_silence()
+    (missing,) = await a.told("beat.missing")
+    assert missing["lane"] == "b"
+    b.alive = True
+    await fleet.live(5)
+    for _ in range(2):
+        await a.siblings._note_silence()
+    assert len(await a.told("beat.back")) == 1
+
+
+def _drop(value: object) -> None:
+    del value
