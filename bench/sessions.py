@@ -24,6 +24,7 @@ from allegro.adapters.hermes.gateway import HermesGateway
 from allegro.adapters.hermes.host import Doors, HermesHost
 from allegro.adapters.hermes.sandbox import find_sandbox
 from allegro.adapters.providers import HttpProviders
+from allegro.adapters.signatures import HpkeSealer, SealingKey
 from allegro.client.hermes_bridge import HermesResult, TelemetryEvent
 from allegro.core.models import Spend
 from allegro.core.ports import GatewaySpec, Run
@@ -32,8 +33,10 @@ from allegro.core.settings import HermesSettings, ModelSettings, Rung
 from allegro.demo.stage import Stage, override
 from allegro.lane.model_call import Grant
 from allegro.lane.models import ModelProxy
+from allegro.lane.recorder import Recorder
 from allegro.testing.agents import make_stand_in
 from allegro.testing.models import ModelStub, play
+from bench.lane import bench_journal
 from bench.measure import Lag, lag_of, rss_mb
 
 REAL = Path(__file__).parents[1] / ".hermes"
@@ -203,17 +206,25 @@ async def gateway(
         await providers.close()
 
 
-async def overhead(port: int, calls: int) -> dict[str, float]:
-    """Return the medians of a whole short call, straight and through the proxy, in ms."""
+async def overhead(folder: Path, port: int, calls: int) -> dict[str, float]:
+    """Return the medians of a whole short call, straight and through the proxy, in ms.
+
+    The proxy keeps its records as a lane does: sealed, and on disk before the call goes on.
+    """
     settings = ModelSettings(
         rungs=(Rung(model="stub", provider="bench", base_url=f"http://127.0.0.1:{port}/v1"),)
     )
 
-    async def record(*_: Any) -> None:
-        return None
+    journal = await bench_journal(folder / "proxy.db")
+    clock, dice = SystemClock(), SystemDice()
+    sealer = HpkeSealer("bench", SealingKey.make().public)
+    recorder = Recorder(journal, sealer, clock, dice, lane="bench", secret=b"s" * 32)
+
+    async def record(holder: str, type_: str, data: dict[str, Any], words: Any) -> None:
+        await recorder.tell(type_, subject=holder, data=data, words=words)
 
     providers = HttpProviders(settings, lambda _: "")
-    proxy = ModelProxy(settings, providers, SystemClock(), record, Spend, lambda *_: None)
+    proxy = ModelProxy(settings, providers, clock, record, Spend, lambda *_: None)
     proxy.grant("t" * 32, Grant("bench", "stub", 1e12, 10**12))
     runner = web.AppRunner(proxy.routes(), access_log=None)
     await runner.setup()
@@ -229,6 +240,7 @@ async def overhead(port: int, calls: int) -> dict[str, float]:
                 took[name].append((time.perf_counter() - began) * 1000)
     await runner.cleanup()
     await providers.close()
+    await journal.close()
     medians = {name: statistics.median(rounds) for name, rounds in took.items()}
     return {**medians, "overhead": medians["proxy"] - medians["straight"]}
 
@@ -256,7 +268,7 @@ async def sessions(folder: Path, *, quick: bool) -> dict[str, Any]:
         await stage.ready(2)
         found["starting"] = {"text": lag_of(await _while_another_starts(stage, stub, pieces))}
         found["bare"] = {"text": lag_of(await bare(folder, stub, port, pieces))}
-        found["proxy_ms"] = await overhead(port, 50 if quick else 300)
+        found["proxy_ms"] = await overhead(folder, port, 50 if quick else 300)
         if not quick:
             await stage.ready(2)
             found["hundred"] = await hundred(stage, stub)
