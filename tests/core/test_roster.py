@@ -48,7 +48,7 @@ def test_a_council_that_could_not_go_on_without_one_is_refused(count: int) -> No
     [
         {"name": "A"}, {"name": ""}, {"name": "x\ny"}, {"lane": "0" * 31}, {"lane": "Z" * 32},
         {"address": "192.0.2.1"}, {"address": "192.0.2.1:7423\n"}, {"address": "a b:1"},
-        {"address": 'h":1'}, {"certificate": "none"}, {"certificate": PEM.format('"')},
+        {"address": 'h":1'}, {"domain": "a\x1b[2Jb"}, {"domain": "x" * 65}, {"certificate": "none"}, {"certificate": PEM.format('"')},
         {"certificate": PEM.format("MIIa") * 2},
     ],
 )  # fmt: skip

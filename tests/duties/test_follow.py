@@ -351,3 +351,16 @@ async def test_a_conflict_and_a_double_are_told_to_a_person(followed: Followed) 
     )
     assert followed.state_of(clash) is State.CONFLICT
     assert [urgency for urgency, _ in followed.alerts] == ["high", "high"]
+
+
+async def test_a_freeze_that_a_lane_heard_of_freezes_the_house_too(followed: Followed) -> None:
+    freeze = Freeze("f1", 5.0, "chat", "stop")
+    await followed.bring("freeze.added", words=msgspec.to_builtins(freeze))
+    assert followed.frozen == [freeze]
+
+
+@pytest.mark.parametrize("words", ["", "stop", {"id": "f"}, {"id": 1, "at_s": "now"}, [1]])
+async def test_words_that_are_no_freeze_are_only_told(followed: Followed, words: object) -> None:
+    await followed.bring("freeze.added", words=words)
+    assert followed.frozen == []
+    assert [urgency for urgency, _ in followed.alerts] == ["high"]

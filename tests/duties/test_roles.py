@@ -22,6 +22,7 @@ from allegro.lane.recorder import Recorder
 from allegro.lane.roles import Epochs, Pace, Roles
 from allegro.lane.siblings import SILENT_S, Siblings
 from allegro.lane.state import HOUSE_S, LaneState
+from allegro.lane.watches import newest_home
 from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
 from tests.core.builders import TRUST
 
@@ -281,8 +282,23 @@ async def test_marks_that_are_home_are_known_to_the_others(fleet: Fleet) -> None
     fleet.lanes["a"].state.home_marks["acme/web"] = Mark(500, 501.0)
     fleet.lanes["b"].state.home_marks["acme/web"] = Mark(400, 401.0)
     await fleet.live(5)
-    assert fleet.lanes["b"].state.sibling_marks == {"acme/web": Mark(500, 501.0)}
-    assert fleet.lanes["a"].state.sibling_marks == {}
+    assert fleet.lanes["b"].state.sibling_marks["a"] == {"acme/web": Mark(500, 501.0)}
+
+
+@pytest.mark.parametrize("wall_s", [0.0, 1e300, -1e300])
+async def test_a_mark_counts_on_our_own_clock_and_never_ahead_of_the_forge(wall_s: float) -> None:
+    known = ({"w": Mark(400, 400.0)}, {"w": Mark(500, wall_s)}, {"w": Mark(10**9, wall_s)})
+    assert newest_home(known, "w", 600, 1_000.0) == Mark(500, 900.0)
+    assert newest_home(known, "other", 600, 1_000.0) is None
+
+
+async def test_freezes_without_end_stop_being_taken(fleet: Fleet) -> None:
+    thief, a = fleet.lanes["c"], fleet.lanes["a"]
+    for number in range(10):
+        many = tuple(Freeze(f"{number}-{n}", 1.0, "x", "y") for n in range(60))
+        await thief.council.publish(Page("c", 1.0, freezes=many))
+        await a.siblings.step()
+    assert 200 <= len(a.state.freezes.active) < 300
 
 
 async def test_a_page_in_anothers_name_is_not_believed(fleet: Fleet) -> None:

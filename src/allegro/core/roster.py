@@ -15,6 +15,7 @@ MAX_MEMBERS = 7
 _NAME = re.compile(r"[a-z0-9-]{1,32}")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}")
 _LANE = re.compile(r"[0-9a-f]{32}")
+_DOMAIN = re.compile(r"[ -~]{0,64}")
 _CERTIFICATE = re.compile(
     r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{1,4000}-----END CERTIFICATE-----\n"
 )
@@ -45,6 +46,8 @@ def check_member(member: Member) -> Refusal | None:
         return Refusal("bad_roster", "a member has no proper name or key")
     if not _ADDRESS.fullmatch(member.address):
         return Refusal("bad_roster", f"{member.name}: its council address must be host:port")
+    if not _DOMAIN.fullmatch(member.domain):
+        return Refusal("bad_roster", f"{member.name}: its failure domain is not plain words")
     if not _CERTIFICATE.fullmatch(member.certificate):
         return Refusal("bad_roster", f"{member.name}: its certificate cannot be read")
     return None

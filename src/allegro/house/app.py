@@ -110,7 +110,7 @@ class _House:
             self._archive, self._ledger, self._requests, self._clock, self._dice,
             began_s=self._fleet.began_s, open_words=self._open_words,
             is_linked=lambda: bool(self._lanes.linked()), journals_home=self._lanes.all_home,
-            ask=self._lanes.ask, freeze=self._freeze, alert=self._alert,
+            ask=self._lanes.ask, freeze=self._take_freeze, alert=self._alert,
         )  # fmt: skip
         self._sessions = Sessions(
             self._archive, self._ledger, self._requests, self._clock,
@@ -249,6 +249,9 @@ class _House:
         except EdgeError as error:
             self._alert("critical", f"the freeze holds but cannot be written down: {error}")
         return told
+
+    async def _take_freeze(self, freeze: Freeze) -> None:
+        await self._lane_froze((freeze,))
 
     async def _lane_froze(self, freezes: tuple[Freeze, ...]) -> None:
         """Take a lane's freezes by union, and tell the others."""

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import structlog
 
 from allegro.core.errors import EdgeError, Refusal
@@ -164,14 +165,21 @@ class Follow:
             await self._learn_bots(event)
         elif event.type.startswith("forge.snapshot."):
             await self._note_bot_write(archived, event)
-        elif event.type.startswith("freeze.added"):
+        elif event.type == "freeze.added":
             self._alert("high", f"lane {archived.lane} froze")
+            await self._take_freeze(event)
         elif event.type == "watch.failing":
             self._alert(
                 "high", f"lane {archived.lane} cannot read {_text(event.data.get('watch'))}"
             )
         elif event.type in {"forge.unreachable", "forge.recovered"}:
             self._alert("medium", f"lane {archived.lane}: {event.type}")
+
+    async def _take_freeze(self, event: Event) -> None:
+        """Freeze here too: a lane may hear of a stop where the house does not (S6)."""
+        with contextlib.suppress(msgspec.ValidationError):
+            freeze = msgspec.convert(self._open_words(event), Freeze)
+            await self._freeze(freeze)
 
     async def _act(self, archived: Archived, event: Event) -> None:
         request = self._request_of(event)

@@ -235,8 +235,8 @@ class ForgeDuty:
         """Start a watch: from the mark that is home, else from now with everything listed."""
         first: IssuePage = await read(Window(2**31 - 2, None), 1)
         date_s = first.date_s or int(now_s)
-        known = (self._state.home_marks, self._state.sibling_marks)
-        home = newest_home(known, watch.name, date_s)
+        known = (self._state.home_marks, *self._state.sibling_marks.values())
+        home = newest_home(known, watch.name, date_s, now_s)
         watch.begin(home, date_s, first_mark(date_s, now_s))
         await self._recorder.append([], ("started:" + watch.name, Mark(watch.started_s, now_s)))
 

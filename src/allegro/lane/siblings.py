@@ -10,7 +10,7 @@ import structlog
 from allegro import __version__
 from allegro.core.council import MAX_FREEZES, Page, Sighting, is_fresh, sibling, sighted
 from allegro.core.errors import EdgeError
-from allegro.core.freeze import FreezeSet
+from allegro.core.freeze import FreezeSet, contains
 from allegro.core.lease import Sibling
 from allegro.core.ports import Clock, Council
 from allegro.lane.recorder import Recorder
@@ -19,6 +19,7 @@ from allegro.lane.state import LaneState
 _log = structlog.get_logger()
 PAGE_S = 2.0
 SILENT_S = 45.0
+MAX_HELD = 200
 MAX_REST_S = 86_400.0
 
 
@@ -67,7 +68,8 @@ class Siblings:
                 self._seen.get(name), revision, page, boot_s=self._clock.boot_s(), page_s=PAGE_S
             )
             if page is not None:
-                self._take(page)
+                self._state.sibling_marks[name] = page.marks
+                await self._take_freezes(page)
 
     def rest(self, lane: str, role: str, seconds: float) -> None:
         """Take a lane (perhaps this one) for not ready for a role, for so long at most a day."""
@@ -126,14 +128,16 @@ class Siblings:
             house_linked=self._is_linked(), done=state.done.what[:200], version=__version__,
         )  # fmt: skip
 
-    def _take(self, page: Page) -> None:
-        """Freezes by union; a mark only where this lane knows none, or an older one."""
-        if page.freezes:
-            self._state.merge_freezes(FreezeSet(page.freezes, known=False))
-        for watch, mark in page.marks.items():
-            held = self._state.home_marks.get(watch)
-            if held is None or held.forge_s < mark.forge_s:
-                self._state.sibling_marks[watch] = mark
+    async def _take_freezes(self, page: Page) -> None:
+        """Take freezes over by union, and tell them home: the house may hear of them here first."""
+        held = self._state.freezes
+        new = tuple(freeze for freeze in page.freezes if not contains(held, freeze.id))
+        if not new or len(held.active) >= MAX_HELD:
+            return  # frozen is frozen: a lane cannot make the set endless
+        self._state.merge_freezes(FreezeSet(new, known=False))
+        for freeze in new:
+            _log.warning("freeze.added", id=freeze.id, by=freeze.by, lane=page.lane)
+            await self._recorder.tell("freeze.added", data={"id": freeze.id}, words=freeze)
 
     async def _note_silence(self) -> None:
         """Tell once of a lane that is not heard any more, and once when it is back."""

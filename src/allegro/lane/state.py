@@ -62,7 +62,7 @@ class LaneState:
         self.done = Done()
         self.forge_trouble = ""
         self.home_marks: dict[str, Mark] = {}
-        self.sibling_marks: dict[str, Mark] = {}
+        self.sibling_marks: dict[str, dict[str, Mark]] = {}
         self.relist = False
         self.reconcile = False
         self.stopping = asyncio.Event()

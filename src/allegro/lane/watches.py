@@ -84,11 +84,13 @@ class MarksHome:
         return home
 
 
-def newest_home(known: tuple[Mapping[str, Mark], ...], watch: str, date_s: int) -> Mark | None:
-    """Return the newest mark of a watch; one ahead of the forge's own clock is nobody's."""
-    found = [mark for marks in known if (mark := marks.get(watch)) is not None]
-    return max(
-        (mark for mark in found if mark.forge_s <= date_s),
-        key=lambda mark: mark.forge_s,
-        default=None,
-    )
+def newest_home(
+    known: tuple[Mapping[str, Mark], ...], watch: str, date_s: int, now_s: float
+) -> Mark | None:
+    """Return the newest mark of a watch, on our own clock.
+
+    One ahead of the forge's own clock is nobody's; whose wall clock it was set by is not asked.
+    """
+    found = [mark.forge_s for marks in known if (mark := marks.get(watch)) is not None]
+    newest_s = max((at_s for at_s in found if 0 <= at_s <= date_s), default=None)
+    return None if newest_s is None else Mark(newest_s, now_s - (date_s - newest_s))
