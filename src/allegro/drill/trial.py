@@ -132,7 +132,8 @@ class Trial:
             )
             made = await asyncio.shield(asyncio.ensure_future(opening))
             self._opened.append(int(made["result"]["number"]))
-            await asyncio.sleep(0.5 + self._dice.fraction())
+            slowly_s = self._fleet.delay_ms / 50  # far away, a lane marks fewer issues a second
+            await asyncio.sleep(0.5 + self._dice.fraction() + slowly_s)
 
     async def _ask(self) -> None:
         """Ask for a comment, and for a change that is approved at once."""
