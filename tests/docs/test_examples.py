@@ -14,7 +14,7 @@ import click
 import pytest
 
 import allegro.client.errors
-from allegro import GiteaBridge, HermesBridge, config
+from allegro import GiteaBridge, HermesBridge, RedundancyManager, config
 from allegro.cli.main import cli
 from tests.docs import pages, render
 
@@ -30,7 +30,7 @@ def test_configuration_examples_load(example: pages.Example, tmp_path: Path) -> 
 @pytest.mark.parametrize("example", pages.examples("python"), ids=lambda e: e.place)
 def test_python_examples_call_what_there_is(example: pages.Example) -> None:
     tree = ast.parse(example.text)
-    bridges = {"bridge": GiteaBridge, "hermes": HermesBridge}
+    bridges = {"bridge": GiteaBridge, "hermes": HermesBridge, "lanes": RedundancyManager}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = node.func.value
@@ -107,7 +107,7 @@ def test_the_launchd_sample_is_a_property_list() -> None:
     assert told["ProgramArguments"][1] == "house"
 
 
-@pytest.mark.parametrize("unit", ["lane", "lane-sessions", "house"])
+@pytest.mark.parametrize("unit", ["lane", "lane-sessions", "council", "house"])
 def test_the_units_are_as_closed_as_the_runbook_says(unit: str) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
