@@ -531,3 +531,22 @@ async def test_the_comment_of_a_session_ends_with_its_end(home: Home, trouble: b
         assert PROMPT not in "".join(mirrored(home, id_))
     finally:
         task.cancel()
+
+
+@pytest.mark.parametrize("started", [True, False])
+async def test_a_session_of_a_lane_that_is_gone_for_good_is_lost_once_its_time_is_over(
+    home: Home, started: bool
+) -> None:
+    request = await home.ask_for(limit_s=100)
+    await home.house.step()
+    await home.bring("session.accepted", session=request.id, limit_s=100)
+    if started:
+        await home.bring("session.started", session=request.id, run="r1")
+    home.home = False
+    home.house.clock.advance(155)
+    await home.look()
+    assert home.record(request.id).end == ""
+    home.house.clock.advance(10)
+    await home.look()
+    record = home.record(request.id)
+    assert (record.end, record.why) == ("lost", "its lane is away, and its time is over")

@@ -57,6 +57,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     agent: str = ""
     run: str = ""
     local: bool = False
+    limit_s: float = 0.0
     tools_on: tuple[str, ...] = ()
     tools: int = 0
     calls: int = 0

@@ -25,6 +25,7 @@ from allegro.house.foreign import (
     told_real,
     told_text,
 )
+from allegro.house.lost import Lost
 from allegro.house.orders import SESSION_KINDS
 from allegro.house.reading import read_on
 from allegro.house.requests import Requests
@@ -34,7 +35,6 @@ _log = structlog.get_logger()
 IDLE_S = 15.0
 MAX_QUESTIONS = 200
 MAX_COMMAND = 20_000
-LOST_AFTER_S = 20.0
 _FOLLOWED = (
     "session.accepted", "session.started", "session.question", "session.answered", "session.end",
     "model.result",
@@ -65,7 +65,7 @@ class Sessions:
         self._grew = asyncio.Event()
         self._listeners: list[Callable[[SessionRecord], None]] = []
         self._waiting: dict[str, list[asyncio.Event]] = {}
-        self._missing_since: dict[str, float] = {}
+        self._lost = Lost(ask_lane, lane_home, clock)
         self._denials: set[asyncio.Task[None]] = set()
         self._unread = Unread(requests)
         self.records: dict[str, SessionRecord] = {}
@@ -205,6 +205,7 @@ class Sessions:
                     record, state="accepted", model=told_text(data.get("model")),
                     agent=told_text(data.get("agent")), local=data.get("local") is True,
                     tools_on=told_names(data.get("tools")),
+                    limit_s=float(told_number(data.get("limit_s"))),
                 )  # fmt: skip
             case "session.started":
                 return change(record, state="running", run=told_text(data.get("run")))
@@ -310,40 +311,33 @@ class Sessions:
     async def settle(self, request: Request) -> None:
         """Settle a request whose order brought no word: never by a second order.
 
-        A session may have begun; while its lane is away, or knows it, it waits.
+        A session may have begun; while its lane knows it, or is away within its time, it waits.
         """
         if request.kind == "run_session":
             record = self.records.get(request.id)
             if record is not None and record.state not in {"", "accepted"}:
                 await self._requests.take_step(request, Step.RECEIPT, "its telemetry came")
                 return
-            if not self._lane_home(request.lane):
-                return
-            told = await self._ask_lane(request.lane, "sessions", {})
-            if isinstance(told, list) and request.id in told:
+            if self._lane_home(request.lane):
+                told = await self._ask_lane(request.lane, "sessions", {})
+                if isinstance(told, list) and request.id in told:
+                    return
+            elif not self._lost.is_over(request.history[-1].at_s, _limit_of(request)):
                 return
         told = "no word after the order; it may have begun and is not begun again"
         await self._requests.take_step(request, Step.FAIL, told)
 
     async def _find_lost(self) -> None:
-        """End sessions that their lane does not know any more, though all it told is home."""
-        now_s = self._clock.boot_s()
-        for record in [r for r in self.records.values() if not r.end and r.state != "accepted"]:
-            if not self._lane_home(record.lane):
-                self._missing_since.pop(record.id, None)
-                continue
-            told = await self._ask_lane(record.lane, "sessions", {})
-            if not isinstance(told, list) or record.id in told:
-                self._missing_since.pop(record.id, None)
-                continue
-            if now_s - self._missing_since.setdefault(record.id, now_s) < LOST_AFTER_S:
-                continue
-            lost = msgspec.structs.replace(
-                record, state="ended", end=End.LOST.value, ended_s=self._clock.now_s(),
-                why="its lane does not know it any more",
-            )  # fmt: skip
-            await self._keep(lost)
-            await self._ended(lost)
+        """End sessions that cannot run any more, of which no end will come."""
+        for record in [r for r in self.records.values() if not r.end]:
+            why = await self._lost.why(record)
+            if why:
+                at_s = self._clock.now_s()
+                lost = msgspec.structs.replace(
+                    record, state="ended", end=End.LOST.value, ended_s=at_s, why=why
+                )
+                await self._keep(lost)
+                await self._ended(lost)
 
     # --- asking ------------------------------------------------------------------------------
 
@@ -387,3 +381,9 @@ def _new(request: Request) -> SessionRecord:
     action = parsed(request)
     issue = action.issue if isinstance(action, RunSession) else ""
     return SessionRecord(id=request.id, lane=request.lane, began_s=request.created_s, issue=issue)
+
+
+def _limit_of(request: Request) -> float:
+    """Return the seconds that a session request asked for."""
+    action = parsed(request)
+    return float(action.limit_s) if isinstance(action, RunSession) else 0.0
