@@ -68,6 +68,13 @@ def step(view: View, around: Around = READY, *, boot_s: float, me: Me = B) -> St
     return decide(view, me, around, lease_s=LEASE_S, boot_s=boot_s)
 
 
+def test_who_waits_waits_as_long_as_the_holder_counts_on() -> None:
+    """A lane with a shorter lease in its settings does not take a role that is still held."""
+    view = saw(msgspec.structs.replace(HELD_BY_A, lease_s=20.0), at_s=10.0)
+    assert isinstance(step(view, boot_s=29.9), Wait)
+    assert isinstance(step(view, boot_s=30.0), Take)
+
+
 def test_nothing_is_written_before_anything_was_read() -> None:
     assert isinstance(step(View("forge"), boot_s=1e9), Wait)
 
@@ -75,7 +82,9 @@ def test_nothing_is_written_before_anything_was_read() -> None:
 def test_a_role_is_taken_when_its_record_stood_still_for_a_whole_lease() -> None:
     view = saw(HELD_BY_A, at_s=10.0)
     assert step(view, boot_s=14.99) == Wait(until_s=15.0)
-    assert step(view, boot_s=15.0) == Take(Record("b", "b1", 4, beat=15000), 7, "expired")
+    assert step(view, boot_s=15.0) == Take(
+        Record("b", "b1", 4, beat=15000, lease_s=5.0), 7, "expired"
+    )
 
 
 def test_each_change_of_the_record_starts_the_wait_anew() -> None:
@@ -103,7 +112,9 @@ def test_a_clock_that_says_nothing_takes_no_role(boot_s: float) -> None:
 def test_an_empty_or_unreadable_register_is_waited_for_like_a_holder(revision: int) -> None:
     view = seen(View("forge", epoch=5), Slot(revision, None), B, 10.0)
     assert isinstance(step(view, boot_s=14.9), Wait)
-    assert step(view, boot_s=15.0) == Take(Record("b", "b1", 6, beat=15000), revision, "vacant")
+    assert step(view, boot_s=15.0) == Take(
+        Record("b", "b1", 6, beat=15000, lease_s=5.0), revision, "vacant"
+    )
 
 
 def test_who_is_not_ready_takes_nothing() -> None:
@@ -130,7 +141,7 @@ def test_a_preferred_lane_goes_first() -> None:
 def test_an_offer_to_me_is_taken_at_once_and_one_to_another_is_not() -> None:
     offered = Record("a", "a1", 3, offered="b")
     assert step(saw(offered, at_s=10.0), boot_s=10.0) == Take(
-        Record("b", "b1", 4, beat=10000), 7, "offered"
+        Record("b", "b1", 4, beat=10000, lease_s=5.0), 7, "offered"
     )
     view = saw(offered, at_s=10.0, me=Me("c", "c1"))
     assert isinstance(step(view, boot_s=14.9, me=Me("c", "c1")), Wait)
@@ -146,7 +157,7 @@ def test_an_offer_to_anybody_is_taken_in_the_order_of_preference() -> None:
 def test_the_role_of_a_revoked_lane_is_free_at_once() -> None:
     banned = Around(ready=True, banned=frozenset({"a"}))
     assert step(saw(HELD_BY_A, at_s=10.0), banned, boot_s=10.0) == Take(
-        Record("b", "b1", 4, beat=10000), 7, "revoked"
+        Record("b", "b1", 4, beat=10000, lease_s=5.0), 7, "revoked"
     )
 
 
@@ -154,7 +165,7 @@ def test_a_program_that_was_restarted_takes_up_its_own_role_at_once_with_a_new_e
     again = Me("a", "a2")
     view = seen(View("forge", epoch=3), Slot(7, HELD_BY_A), again, 10.0)
     assert step(view, boot_s=10.0, me=again) == Take(
-        Record("a", "a2", 4, beat=10000), 7, "restarted"
+        Record("a", "a2", 4, beat=10000, lease_s=5.0), 7, "restarted"
     )
 
 
@@ -169,7 +180,9 @@ def test_a_twin_that_shows_up_later_is_a_stranger() -> None:
 def test_a_register_that_went_back_offers_nothing() -> None:
     view = seen(View("forge", epoch=9), Slot(7, Record("a", "a1", 3, offered="b")), B, 10.0)
     assert isinstance(step(view, boot_s=10.0), Wait)
-    assert step(view, boot_s=15.0) == Take(Record("b", "b1", 10, beat=15000), 7, "expired")
+    assert step(view, boot_s=15.0) == Take(
+        Record("b", "b1", 10, beat=15000, lease_s=5.0), 7, "expired"
+    )
 
 
 def test_an_epoch_far_ahead_is_a_lie_and_is_not_followed() -> None:

@@ -41,7 +41,7 @@ def test_with_nothing_wrong_the_preferred_lane_holds_throughout() -> None:
 
 
 @pytest.mark.parametrize(("apart", "overlaps"), [(0.08, False), (0.8, True)])
-def test_clocks_may_run_eight_percent_apart_and_no_further(apart: float, overlaps: bool) -> None:
+def test_clocks_may_run_eight_percent_apart_and_not_eighty(apart: float, overlaps: bool) -> None:
     """The worst case: the holder's clock is slow, it is cut off, and the next one's is fast."""
     found = 0
     for seed in range(200):

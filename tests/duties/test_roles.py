@@ -333,5 +333,22 @@ async def test_a_lane_that_is_not_heard_is_told_once_and_once_when_it_is_back(
     assert len(await a.told("beat.back")) == 1
 
 
+@pytest.mark.parametrize("epoch", [0, 1, 2, 7])
+async def test_a_lane_that_is_alone_takes_its_role_at_once_at_every_start(
+    fleet: Fleet, epoch: int
+) -> None:
+    a, epochs = fleet.lanes["a"], Epochs({"forge": epoch} if epoch else {}, _drop)
+    alone = LocalCouncil(Registers(), "a", alone=True, highest=epochs.highest)
+    a.state.leases.clear()
+    roles = Roles(
+        alone, a.state, a.roles._recorder, a.siblings, fleet.clock, Me("a", "a9"),
+        roles=("forge",), pace=Pace(30.0, RETURN_S), order=lambda role: ("a",),
+        banned=frozenset, ready=a.ready, epochs=epochs,
+    )  # fmt: skip
+    await roles.step("forge")
+    assert a.holds
+    assert epochs.highest("forge") == max(1, epoch) + 1
+
+
 def _drop(value: object) -> None:
     del value

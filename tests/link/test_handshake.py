@@ -399,6 +399,26 @@ def test_a_roster_that_cannot_be_is_refused_though_it_is_signed() -> None:
     assert refused(take_token(HELD, signed(claims), now_s=NOW_S, verify=verify), "bad_roster")
 
 
+def test_a_thief_of_the_sovereign_key_cannot_outnumber_its_successor() -> None:
+    held = taken(take_token(HELD, roster(2**40), now_s=NOW_S, verify=verify))
+    held = taken(take_token(held, rotation(), now_s=NOW_S, verify=verify))
+    held = taken(
+        take_token(
+            held, roster(3, by=NEXT_SOVEREIGN, kid="sovereign:2"), now_s=NOW_S, verify=verify
+        )
+    )
+    assert held.roster is not None
+    assert (held.roster.number, held.roster_by) == (3, 2)
+
+
+def test_a_roster_that_its_signers_successor_did_not_renew_ends_at_the_next_log_in() -> None:
+    held = taken(take_token(HELD, roster(5), now_s=NOW_S, verify=verify))
+    again = (rotation(), certificate(by=2), seat(by=2))
+    message = login(*again, key=NEXT_HOUSE, kid="house:2", seat=2, key_number=2)
+    held = taken(enter(message, held))
+    assert held.roster is None
+
+
 def test_a_roster_by_a_key_that_was_replaced_passes_and_changes_nothing() -> None:
     held = taken(take_token(HELD, rotation(), now_s=NOW_S, verify=verify))
     assert take_token(held, roster(), now_s=NOW_S, verify=verify) is held

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from allegro.core.council import Page, parsed
@@ -24,19 +26,26 @@ class Registers:
 class LocalCouncil:
     """The Council port without a broker: the default of a lane that is alone.
 
-    `alone`: nobody else can hold a role, so each is on offer from the start.
+    `alone`: nobody else can hold a role, so each is on offer from the start; `highest` is the
+    highest epoch known of a role, so that this offer is no older than what the lane remembers.
     """
 
-    def __init__(self, registers: Registers, lane: str, *, alone: bool) -> None:
+    def __init__(
+        self, registers: Registers, lane: str, *, alone: bool,
+        highest: Callable[[str], int] = lambda role: 0,
+    ) -> None:  # fmt: skip
         self._registers = registers
         self._lane = lane
         self._alone = alone
+        self._highest = highest
 
     async def read(self, role: str) -> Slot:
         revision, value = self._registers.values.get("role." + role, (0, b""))
         if not value:
-            nobody = Record(self._lane, "nobody", 1, offered=ANYBODY) if self._alone else None
-            return Slot(revision, nobody)
+            if not self._alone:
+                return Slot(revision, None)
+            epoch = max(1, self._highest(role))
+            return Slot(revision, Record(self._lane, "nobody", epoch, offered=ANYBODY))
         return Slot(revision, parsed(value, Record))
 
     async def write(self, role: str, record: Record, expected: int) -> int | None:

@@ -11,6 +11,7 @@ import click
 
 from allegro.cli.output import Failure, json_option, now_s, print_json, run_async, socket_option
 from allegro.cli.secrets import passphrase, poke
+from allegro.client.errors import HouseUnreachable
 from allegro.client.house_client import get, post
 from allegro.config import load_house
 from allegro.core.approvals import Member, fingerprint
@@ -131,7 +132,7 @@ def rest(socket: Path | None, role: str | None, to: str, minutes: float, lane: s
     click.echo(f"{lane} rests from {', '.join(told['roles'])} for {minutes:g} minutes")
     for name, answer in told["told"].items():
         if answer != "told":
-            click.echo(f"  {name}: {answer}")
+            click.echo(visible(f"  {name}: {answer}"))
 
 
 def fleet_lines(told: dict[str, Any], now_s: float) -> list[str]:
@@ -148,11 +149,17 @@ def fleet_lines(told: dict[str, Any], now_s: float) -> list[str]:
     for role, holder in told["roles"].items():
         claims = "" if holder["claims"] == 1 else f"; CLAIMED by {holder['claims']} lanes"
         order = ", ".join(told["orders"].get(role, ()))
+        since = "" if holder["for_s"] is None else f" for {span(holder['for_s'])}"
         preferred = f", preferred {order}" if order else ""
-        lines.append(f"{role}: {holder['lane']}, epoch {holder['epoch']}{preferred}{claims}")
+        lines.append(f"{role}: {holder['lane']}{since}, epoch {holder['epoch']}{preferred}{claims}")
     served = {role for lane in told["lanes"] for role in lane["serves"]}
     lines += [f"{role}: NOBODY holds it" for role in sorted(served - set(told["roles"]))]
     lines += [_lane_line(lane, now_s) for lane in told["lanes"]]
+    lines += [
+        f"lane {lane['name']} KEEPS council {lane['roster'] or 'none'}, signed is {told['roster']}"
+        for lane in told["lanes"]
+        if lane["linked"] and lane["name"] in told["members"] and lane["roster"] != told["roster"]
+    ]
     lines += [
         f"SHARED failure domain {domain}: one outage there takes more than one lane"
         for domain in told["shared_domains"]
@@ -209,10 +216,20 @@ def _sign(
 ) -> None:  # fmt: skip
     for role, names in roles.items():
         click.echo(f"{role}: {', then '.join(names)}")
-    signed = sign_roster(files, load_sovereign_key(files, passphrase), members, roles)
+    above = _highest_kept(socket)
+    signed = sign_roster(files, load_sovereign_key(files, passphrase), members, roles, above)
     assert signed.roster is not None
     click.echo(f"council {signed.roster.number} is signed")
     poke(socket)
+
+
+def _highest_kept(socket: Path) -> int:
+    """Return the highest council number that a linked lane says it keeps."""
+    try:
+        told = run_async(get(socket, "fleet"))
+    except HouseUnreachable:
+        return 0
+    return max((int(lane["roster"]) for lane in told["lanes"]), default=0)
 
 
 def _pin(certificate: str) -> str:

@@ -56,11 +56,15 @@ class Trust(msgspec.Struct, frozen=True):
 
 
 class LaneTrust(msgspec.Struct, frozen=True):
-    """What a lane keeps on disk: trust, fingerprints of keys taken out of the fleet, the roster."""
+    """What a lane keeps on disk: trust, fingerprints of keys taken out of the fleet, the roster.
+
+    `roster_by` is the number of the sovereign key that signed the roster.
+    """
 
     trust: Trust
     revoked: frozenset[str] = frozenset()
     roster: Roster | None = None
+    roster_by: int = 0
 
 
 class Situation(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ Nobody's wall clock takes part, and no server's either. A holder renews by writi
 and stands down by itself when `HELD` of the lease has passed since *before* its last successful
 write was sent. Another lane may take the role only after it has seen the same revision, unchanged,
 for a whole lease on its own clock (as Kubernetes' leader election does). The share that is left
-pays for clocks that run at different rates: up to 8 % apart is safe. All clocks count suspend.
+pays for clocks that run at different rates: up to 15 % apart is safe. All clocks count suspend.
 
 The register decides between two who try at once; what it says can only make a lane act less.
 """
@@ -23,6 +23,7 @@ HELD = 0.85
 STAGGER = 0.1
 MAX_EPOCH = 2**53 - 1
 MAX_EPOCH_JUMP = 2**20
+MAX_LEASE_S = 60
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -42,7 +43,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `offered` hands the role over: a lane's name, `ANYBODY`, or empty. Who offers has stood down.
     `beat` is the holder's boot-time clock in ms: a register that was set back to an older copy
-    counts its revisions anew, so a revision alone does not name what was written.
+    counts its revisions anew, so a revision alone does not name what was written. `lease_s` is the
+    lease its holder counts on: who waits, waits that long at least, whatever its own settings say.
     """
 
     holder: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -50,6 +52,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch: Annotated[int, Meta(ge=1, le=MAX_EPOCH)]
     offered: Annotated[str, Meta(max_length=64)] = ""
     beat: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 0
+    lease_s: Annotated[float, Meta(ge=0, le=MAX_LEASE_S)] = 0.0
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -157,7 +160,8 @@ def decide(view: View, me: Me, around: Around, *, lease_s: float, boot_s: float)
         return Wait()
     free_s, why = _free_from(view, slot, me, around, lease_s)
     if boot_s >= free_s:
-        return Take(_first(me, view.epoch + 1, boot_s), slot.revision, why)
+        first = _first(me, view.epoch + 1, boot_s, lease_s)
+        return Take(first, slot.revision, why)
     return Wait(free_s)
 
 
@@ -187,8 +191,8 @@ def _again(record: Record, boot_s: float, offered: str = "") -> Record:
     return msgspec.structs.replace(record, offered=offered, beat=_beat(boot_s))
 
 
-def _first(me: Me, epoch: int, boot_s: float) -> Record:
-    return Record(me.lane, me.process, epoch, beat=_beat(boot_s))
+def _first(me: Me, epoch: int, boot_s: float, lease_s: float) -> Record:
+    return Record(me.lane, me.process, epoch, beat=_beat(boot_s), lease_s=lease_s)
 
 
 def _beat(boot_s: float) -> int:
@@ -199,6 +203,7 @@ def _free_from(view: View, slot: Slot, me: Me, around: Around, lease_s: float) -
     """Return from when (boot-time s) this lane may take the role, and why it is free then."""
     stagger_s = around.rank * lease_s * STAGGER
     record = slot.record
+    lease_s = max(lease_s, record.lease_s if record is not None else 0.0)
     if record is None:
         return view.since_s + lease_s + stagger_s, "vacant"
     if record.epoch < view.epoch:

@@ -37,8 +37,8 @@ class Hello(_Message, frozen=True, tag="hello"):
 class LogIn(_Message, frozen=True, tag="login"):
     """Answers the lane's challenge and brings what outranks everything else.
 
-    `token` is a Login; `certificates` are the rotations, the house certificate and the seat,
-    in that order; `thaws` every thaw still needed; `cursors` the house's position per journal;
+    `token` is a Login; `certificates` are the rotations, the house certificate, the seat, the
+    revocations and the roster, in that order; `thaws` every thaw still needed; `cursors` the house's position per journal;
     `marks` the poll marks that are home, as (watch, forge_s, wall_s).
     """
 
@@ -89,7 +89,7 @@ class Stop(_Message, frozen=True, tag="stop"):
 
 
 class Bring(_Message, frozen=True, tag="bring"):
-    """A signed thing that changes a lane's trust: thaw, rotation, revocation, seat."""
+    """A signed thing that changes a lane's trust: thaw, rotation, revocation, seat, roster."""
 
     token: str
 

@@ -39,6 +39,7 @@ from allegro.core.settings import HouseSettings
 
 FIRST_ACCEPTANCE_S = 30 * 86_400
 RECOVERY_JUMP = 2**32
+ROSTER_JUMP = 1_000
 Passphrase = Callable[[], bytes]
 
 
@@ -224,11 +225,16 @@ def certified(fleet: Fleet, sovereign: SigningKey, now_s: float) -> Fleet:
 
 def sign_roster(
     files: HouseFiles, sovereign: SigningKey, members: tuple[Member, ...],
-    roles: dict[str, tuple[str, ...]],
+    roles: dict[str, tuple[str, ...]], above: int = 0,
 ) -> Fleet:  # fmt: skip
-    """Say which lanes form the council from now on. Raises ConfigError for what cannot be."""
+    """Say which lanes form the council from now on. Raises ConfigError for what cannot be.
+
+    `above` is the highest number a lane says it keeps: a house that was restored from an older
+    copy must sign a higher one. A lane that tells a far higher one is not followed.
+    """
     fleet = load_fleet(files)
-    number = fleet.roster.number + 1 if fleet.roster else 1
+    number = fleet.roster.number if fleet.roster else 0
+    number = max(number, above if above <= number + ROSTER_JUMP else 0) + 1
     roster = Roster(aud=fleet.id, number=number, members=members, roles=roles)
     if (refusal := check_roster(roster)) is not None:
         raise ConfigError((refusal.detail,))

@@ -24,7 +24,7 @@ from allegro.core.timestamps import rfc3339
 from allegro.house.answers import answer_json, decode_body, refused
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.fleet_watch import FleetWatch
-from allegro.house.foreign import told_names, told_text
+from allegro.house.foreign import told_names, told_number, told_real, told_text
 from allegro.house.lanes import Lanes
 
 ASK_S = 4.0
@@ -108,7 +108,9 @@ class FleetApi:
         siblings = told.get("siblings")
         return {
             "name": lane["name"], "linked": lane["linked"], "heard_s": lane["heard_s"],
-            "held": self._lanes.roles_of(lane["name"]),
+            "held": _held(told.get("held"), self._lanes.roles_of(lane["name"])),
+            "held_for_s": _ages(told.get("held_for_s")),
+            "roster": told_number(told.get("roster")),
             "serves": self._lanes.serves(lane["name"]),
             "council": told_text(told.get("council"), 16), "quorum": told.get("quorum") is True,
             "ready": list(told_names(told.get("ready"))), "domain": told_text(told.get("domain"), 64),
@@ -127,17 +129,21 @@ class FleetApi:
         body = decode_body(await request.read(), RestBody)
         roles = (body.role,) if body.role else tuple(self._lanes.roles_of(body.lane)) or ROLES
         told: dict[str, str] = {}
+        resting = []
         for role in roles:
             params = {"lane": body.lane, "role": role, "seconds": body.seconds, "to": body.to}
             for name, _, _ in self._lanes.linked():
+                if role not in self._lanes.serves(name):
+                    continue
                 try:
                     await self._lanes.ask_lane(name, "rest", params)
                     told[name] = "told"
+                    resting += [role] if role not in resting else []
                 except EdgeError as error:
-                    told[name] = str(error)
-        if "told" not in told.values():
+                    told.setdefault(name, str(error))
+        if not resting:
             return refused(Refusal("nobody_told", "; ".join(told.values()) or "no lane is linked"))
-        return answer_json({"roles": list(roles), "told": told})
+        return answer_json({"roles": resting, "told": told})
 
     async def _happened(self, request: web.Request) -> web.Response:
         body = decode_body(await request.read(), Happened)
@@ -212,4 +218,17 @@ def _holder(role: str, lanes: list[dict[str, Any]]) -> dict[str, Any] | None:
     if not claims:
         return None
     epoch, name = max(claims)
-    return {"lane": name, "epoch": epoch, "claims": len(claims)}
+    ages = {one["name"]: one["held_for_s"].get(role) for one in lanes}
+    return {"lane": name, "epoch": epoch, "claims": len(claims), "for_s": ages[name]}
+
+
+def _held(told: object, heard: dict[str, int]) -> dict[str, int]:
+    """Return the roles a lane says it holds now; what its last beat said where it did not answer."""
+    if not isinstance(told, dict):
+        return heard
+    return {role: told_number(told[role]) for role in ROLES if role in told}
+
+
+def _ages(told: object) -> dict[str, float | None]:
+    ages = told if isinstance(told, dict) else {}
+    return {role: told_real(ages[role]) for role in ROLES if role in ages}

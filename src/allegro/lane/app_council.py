@@ -21,6 +21,7 @@ from allegro.adapters.files import free_bytes, hold_folder, read_state
 from allegro.adapters.nats.server import (
     Server,
     ServerFiles,
+    adopt,
     find_server,
     make_seed,
     public_of,
@@ -65,8 +66,8 @@ def plan_of(held: LaneTrust | None) -> Plan | None:
 def offer(settings: LaneSettings, folder: Path, now_s: float) -> dict[str, Any]:
     """Return where this lane's council server is to be reached, and its certificate.
 
-    Makes key and certificate where there are none for this address. Raises EdgeError while the
-    council is off.
+    Makes key and certificate where there are none for this address; those in use stay until a
+    roster names the new ones. Raises EdgeError while the council is off.
     """
     council = settings.council
     address = council.address or council.listen
@@ -76,10 +77,13 @@ def offer(settings: LaneSettings, folder: Path, now_s: float) -> dict[str, Any]:
         raise EdgeError(f"{settings.lane.name} keeps no council: {told}", transient=False)
     files = ServerFiles(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (files.certificate.exists() and names_host(files.certificate, host)):
-        make_certificate(files.certificate, files.key, settings.lane.name, now_s, host)
+    certificate = files.certificate
+    if not names_host(certificate, host):
+        certificate = files.offered_certificate
+        if not names_host(certificate, host):
+            make_certificate(certificate, files.offered_key, settings.lane.name, now_s, host)
     return {
-        "address": address, "certificate": files.certificate.read_text("utf-8"),
+        "address": address, "certificate": certificate.read_text("utf-8"),
         "domain": settings.lane.failure_domain,
     }  # fmt: skip
 
@@ -161,6 +165,10 @@ class _Keeper:
 
     def _write(self, plan: Plan) -> None:
         files, council = self._files, self._settings.council
+        if not adopt(files, plan.me.certificate):
+            raise EdgeError(
+                "the roster names a certificate whose key is not here: join again", transient=False
+            )
         seed = make_seed(files.seed, self._dice.token(32))
         trusted = [plan.me, *plan.others]
         files.trusted.write_text("".join(member.certificate for member in trusted), "utf-8")

@@ -101,7 +101,8 @@ class FleetApp:
 
     def _council(self) -> Council:
         if not self._members:
-            return LocalCouncil(Registers(), self._me.lane, alone=True)
+            highest = self._epochs.highest
+            return LocalCouncil(Registers(), self._me.lane, alone=True, highest=highest)
         from allegro.adapters.nats.council import Access, NatsCouncil  # noqa: PLC0415 (a lane
         from allegro.adapters.nats.server import (  # noqa: PLC0415             that is alone
             ServerFiles,  #                                                 loads none of it)
@@ -200,7 +201,7 @@ class FleetApp:
             )  # fmt: skip
         if not self._members:
             return facts
-        agrees = self.roles.has_quorum()
+        agrees = self.siblings.has_quorum()
         running = ", ".join(self._members)
         facts.append(
             Fact("council", "ok" if agrees else "bad",
@@ -232,9 +233,9 @@ class FleetApp:
             "lane": self._me.lane, "council": "nats" if self._members else "alone",
             "roster": self._number, "members": list(self._members),
             "domain": self._settings.lane.failure_domain,
-            "quorum": self.roles.has_quorum(), "ready": list(self.ready()), "held": held,
+            "quorum": self.siblings.has_quorum(), "ready": list(self.ready()), "held": held,
             "holders": {role: list(self.roles.holder(role)) for role in self._served()},
-            "taken": {role: taken.why for role, taken in self.roles.taken.items() if role in held},
+            "held_for_s": {role: round(self.roles.held_for_s(role), 1) for role in held},
             "siblings": self.siblings.describe(), "lease_s": self._settings.council.lease_s,
         }  # fmt: skip
 

@@ -37,6 +37,7 @@ from allegro.lane.state import LaneState
 
 _log = structlog.get_logger()
 TICKS = 5
+WITH_A_DUTY = frozenset({"forge"})  # its duty tells the first act itself
 DRAIN_S = 4.0
 MIN_WAIT_S = 0.05
 TELL_AFTER = 3
@@ -112,7 +113,6 @@ class Roles:
         self._views = {role: View(role, epoch=epochs.highest(role)) for role in roles}
         self._asked: dict[str, str] = {}
         self._failures = 0
-        self._answered_s = float("-inf")
         self.drains: dict[str, Callable[[], Awaitable[None]]] = {}
         self.taken: dict[str, TakeOver] = {}
         self.on_taken: Callable[[str], None] = lambda role: None
@@ -136,6 +136,8 @@ class Roles:
             self._see(seen(self._views[role], slot, self._me, self._clock.boot_s()))
             step = self._decide(role)
             await self._do(role, step)
+            if isinstance(step, Take) and role not in WITH_A_DUTY:
+                await self.acted(role)
         except EdgeError as error:
             await self._failed(error)
             return float("inf")
@@ -165,9 +167,10 @@ class Roles:
         leases = self._state.leases
         return {role: lease.epoch for role, lease in leases.items() if holds(lease, boot_s)}
 
-    def has_quorum(self) -> bool:
-        """Whether the council answered within the last lease."""
-        return self._clock.boot_s() - self._answered_s < self._pace.lease_s
+    def held_for_s(self, role: str) -> float:
+        """Return for how long (s) this lane has held a role, 0 where it never took it."""
+        taken = self.taken.get(role)
+        return 0.0 if taken is None else self._clock.boot_s() - taken.taken_s
 
     async def acted(self, role: str) -> None:
         """Note the first act after a take-over, and tell how long each part of it took (R5)."""
@@ -270,7 +273,6 @@ class Roles:
             await self._tell("council.lost", str(error))
 
     async def _answered(self) -> None:
-        self._answered_s = self._clock.boot_s()
         failures, self._failures = self._failures, 0
         if failures >= TELL_AFTER:
             await self._tell("council.back", "")

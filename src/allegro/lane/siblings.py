@@ -8,7 +8,15 @@ import msgspec
 import structlog
 
 from allegro import __version__
-from allegro.core.council import MAX_FREEZES, Page, Sighting, is_fresh, sibling, sighted
+from allegro.core.council import (
+    FRESH_PAGES,
+    MAX_FREEZES,
+    Page,
+    Sighting,
+    is_fresh,
+    sibling,
+    sighted,
+)
 from allegro.core.errors import EdgeError
 from allegro.core.freeze import FreezeSet, contains
 from allegro.core.lease import Sibling
@@ -43,6 +51,7 @@ class Siblings:
         self._resting: dict[tuple[str, str], float] = {}
         self._silent: set[str] = set()
         self._began_s = clock.boot_s()
+        self._agreed_s = float("-inf")
 
     async def run(self) -> None:
         """Share and read until cancelled."""
@@ -60,6 +69,7 @@ class Siblings:
         if not names:
             return
         await self._council.publish(self._page())
+        self._agreed_s = self._clock.boot_s()
         for name in names:
             revision, page = await self._council.page(name)
             if page is not None and page.lane != name:
@@ -94,6 +104,10 @@ class Siblings:
             else sibling(name, self._seen.get(name), role, boot_s=boot_s)
             for name in self.names()
         )
+
+    def has_quorum(self) -> bool:
+        """Whether the council stored something just now: a leader left alone only answers."""
+        return self._clock.boot_s() - self._agreed_s <= FRESH_PAGES * PAGE_S
 
     def describe(self) -> list[dict[str, object]]:
         """Return what is known of each other lane, in plain values; ages in seconds."""

@@ -147,6 +147,8 @@ def check_login(
         return Refusal("old_key", f"the newest sovereign key is number {trust.sovereign_number}")
     if seated != trust.house:
         return Refusal("wrong_seat", "the seat was not given to this house key")
+    if held.roster_by < trust.sovereign_number:  # its signer was replaced, and nobody renewed it
+        held = msgspec.structs.replace(held, roster=None)
     return held
 
 
@@ -235,7 +237,10 @@ def _take_revocation(
 
 
 def _take_roster(held: LaneTrust, token: str, now_s: float, verify: Verify) -> LaneTrust | Refusal:
-    """A roster that is not newer changes nothing: a house that went back cannot undo a fleet."""
+    """A roster that is not newer changes nothing: a house that went back cannot undo a fleet.
+
+    One by a newer sovereign key counts whatever its number: a thief's number binds nobody.
+    """
     del now_s
     trust = held.trust
     if _is_past(token, trust):
@@ -243,10 +248,12 @@ def _take_roster(held: LaneTrust, token: str, now_s: float, verify: Verify) -> L
     claims = read_sovereign(token, Roster, trust, verify)
     if isinstance(claims, Refusal):
         return claims
-    if held.roster is not None and claims.number <= held.roster.number:
+    is_same_key = held.roster_by == trust.sovereign_number
+    if held.roster is not None and is_same_key and claims.number <= held.roster.number:
         return held
     refusal = check_roster(claims)
-    return refusal or msgspec.structs.replace(held, roster=claims)
+    by = trust.sovereign_number
+    return refusal or msgspec.structs.replace(held, roster=claims, roster_by=by)
 
 
 def _key(text: str) -> bytes | Refusal:

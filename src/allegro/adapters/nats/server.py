@@ -25,6 +25,7 @@ import nkeys
 from allegro.adapters.nats.council import BUCKET, STREAM, Access
 from allegro.core.approvals import Member
 from allegro.core.errors import ConfigError, EdgeError
+from allegro.core.lease import ROLES
 
 OLDEST = (2, 14)
 MAX_PAYLOAD = 65_536
@@ -32,7 +33,7 @@ _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 _TLS_S = 3
 _SHARED = (
     "$JS.API.INFO", f"$JS.API.STREAM.INFO.{STREAM}", f"$JS.API.STREAM.CREATE.{STREAM}",
-    f"$JS.API.STREAM.MSG.GET.{STREAM}", f"$KV.{BUCKET}.role.*",
+    f"$JS.API.STREAM.MSG.GET.{STREAM}", *(f"$KV.{BUCKET}.role.{role}" for role in ROLES),
 )  # fmt: skip
 
 
@@ -52,6 +53,15 @@ class ServerFiles(msgspec.Struct, frozen=True):
     @property
     def key(self) -> Path:
         return self.folder / "council.key"
+
+    @property
+    def offered_certificate(self) -> Path:
+        """What was offered for a roster that is not signed yet; `adopt` makes it the one in use."""
+        return self.folder / "offered.crt"
+
+    @property
+    def offered_key(self) -> Path:
+        return self.folder / "offered.key"
 
     @property
     def trusted(self) -> Path:
@@ -110,6 +120,19 @@ def make_seed(path: Path, random: bytes) -> str:
         beside.write_bytes(nkeys.encode_seed(random, nkeys.PREFIX_BYTE_USER))
         beside.replace(path)
     return path.read_text("utf-8").strip()
+
+
+def adopt(files: ServerFiles, certificate: str) -> bool:
+    """Take the certificate that a roster names into use; false where its key is not here."""
+    with contextlib.suppress(OSError):
+        if files.certificate.read_text("utf-8") == certificate:
+            return files.key.exists()
+    with contextlib.suppress(OSError):
+        if files.offered_certificate.read_text("utf-8") == certificate:
+            files.offered_key.replace(files.key)
+            files.offered_certificate.replace(files.certificate)
+            return True
+    return False
 
 
 def access_of(files: ServerFiles, running: Running) -> Access | None:
