@@ -80,6 +80,7 @@ class Servers:
             render(
                 files, me, others, fleet=FLEET, number=number, listen=me.address,
                 public=public_of(files.seed.read_text()), disk_mb=64,
+                roles=("*",),  # each test has a register of its own
             )
         )  # fmt: skip
         server = Server(files, self.binary)

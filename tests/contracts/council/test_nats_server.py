@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ from allegro.adapters.nats.server import (
     find_server,
     make_seed,
     public_of,
+    render,
 )
+from allegro.core.approvals import Member
 from allegro.core.errors import ConfigError, EdgeError
 
 
@@ -137,3 +140,19 @@ def test_a_monitor_that_does_not_answer_is_no_broken_store() -> None:
     with _monitor("") as address:
         pass
     assert not _is_store_broken(address)
+
+
+def test_a_lane_may_write_the_registers_of_the_roles_and_its_own_page_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    me = Member("a" * 32, "a", "192.0.2.1:1", "", "")
+    other = Member("b" * 32, "b", "192.0.2.2:1", "", "")
+    told = json.loads(
+        render(
+            ServerFiles(tmp_path), me, (other,), fleet="f" * 32, number=1, listen="192.0.2.1:1",
+            public="U" * 56, disk_mb=64,
+        )
+    )  # fmt: skip
+    (user,) = told["accounts"]["LANE_a"]["users"]
+    keys = {one for one in user["permissions"]["publish"]["allow"] if one.startswith("$KV.")}
+    assert keys == {"$KV.allegro.role.forge", "$KV.allegro.role.hermes", "$KV.allegro.page.a"}

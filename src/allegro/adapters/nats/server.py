@@ -33,7 +33,7 @@ _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 _TLS_S = 3
 _SHARED = (
     "$JS.API.INFO", f"$JS.API.STREAM.INFO.{STREAM}", f"$JS.API.STREAM.CREATE.{STREAM}",
-    f"$JS.API.STREAM.MSG.GET.{STREAM}", *(f"$KV.{BUCKET}.role.{role}" for role in ROLES),
+    f"$JS.API.STREAM.MSG.GET.{STREAM}",
 )  # fmt: skip
 
 
@@ -153,10 +153,14 @@ def read_running(files: ServerFiles) -> Running | None:
 
 def render(
     files: ServerFiles, me: Member, others: Sequence[Member], *,
-    fleet: str, number: int, listen: str, public: str, disk_mb: int,
+    fleet: str, number: int, listen: str, public: str, disk_mb: int, roles: Sequence[str] = ROLES,
 ) -> str:  # fmt: skip
-    """Return nats.conf. Every value was checked where it came in (roster, lane.toml)."""
-    allowed = [*_SHARED, f"$KV.{BUCKET}.page.{me.name}"]
+    """Return nats.conf. Every value was checked where it came in (roster, lane.toml).
+
+    `roles` are the registers a lane may write: no other key, so that none can fill the bucket.
+    """
+    shared = [*_SHARED, *(f"$KV.{BUCKET}.role.{role}" for role in roles)]
+    allowed = [*shared, f"$KV.{BUCKET}.page.{me.name}"]
     return json.dumps(
         {
             "server_name": me.name,
@@ -199,7 +203,7 @@ def render(
                 "COUNCIL": {
                     "jetstream": True,
                     "exports": [
-                        {"service": subject} for subject in (*_SHARED, f"$KV.{BUCKET}.page.*")
+                        {"service": subject} for subject in (*shared, f"$KV.{BUCKET}.page.*")
                     ],
                 },
                 f"LANE_{me.name}": {
