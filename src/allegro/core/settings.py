@@ -147,7 +147,7 @@ class CouncilSettings(msgspec.Struct, frozen=True):
         str, _about("nats-server to run, 2.14 or newer; default: the one of the fleet extra")
     ] = ""
     lease_s: Annotated[
-        float, _about("seconds a lane that dies keeps its roles; the same on all", ge=2, le=60)
+        float, _about("seconds a lane that dies keeps its roles", ge=2, le=60)
     ] = 5.0
     return_s: Annotated[
         float,
