@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 CODE := src tests bench
 TRIALS ?= 200
 SESSION_TRIALS ?= 100
+FLEET_TRIALS ?= 450
 SEED ?= 1
 
 .DEFAULT_GOAL := quick
@@ -41,6 +42,7 @@ trials: $(VENV)/.test
 	@scripts/setup.sh agent model
 	$(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
 	$(BIN)/python -m tests.system.session_trials --trials $(SESSION_TRIALS) --seed $(SEED)
+	$(BIN)/python -m tests.system.fleet_trials --trials $(FLEET_TRIALS) --seed $(SEED)
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench

@@ -80,6 +80,10 @@ hint() {
   command -v git >/dev/null || echo "skipping what needs git: the forge simulator and all above it"
   command -v bwrap >/dev/null ||
     echo "skipping what needs a sandbox: bubblewrap is missing (Debian, Ubuntu: apt install bubblewrap)"
+  command -v ip >/dev/null || apt_install iproute2 || true
+  if [ "$(id -u)" != 0 ] || [ ! -e /dev/net/tun ] || ! command -v ip nsenter >/dev/null; then
+    echo "skipping fail-over with cut links: it needs root, /dev/net/tun, ip (iproute2) and nsenter"
+  fi
   [ -e .hermes/.ready ] || echo "skipping what needs a real Hermes Agent: it is not installed"
   [ -e .local-model/.ready ] || echo "skipping the smoke test with a local model: it is not installed"
   [ -n "${ALLEGRO_GITEA_BIN:-}${ALLEGRO_GITEA_URL:-}" ] ||
