@@ -81,7 +81,8 @@ hint() {
   command -v bwrap >/dev/null ||
     echo "skipping what needs a sandbox: bubblewrap is missing (Debian, Ubuntu: apt install bubblewrap)"
   command -v ip >/dev/null || apt_install iproute2 || true
-  if [ "$(id -u)" != 0 ] || [ ! -e /dev/net/tun ] || ! command -v ip nsenter >/dev/null; then
+  if [ "$(id -u)" != 0 ] || [ ! -e /dev/net/tun ] ||
+    ! command -v ip >/dev/null || ! command -v nsenter >/dev/null; then
     echo "skipping fail-over with cut links: it needs root, /dev/net/tun, ip (iproute2) and nsenter"
   fi
   [ -e .hermes/.ready ] || echo "skipping what needs a real Hermes Agent: it is not installed"
