@@ -146,9 +146,7 @@ class CouncilSettings(msgspec.Struct, frozen=True):
     server: Annotated[
         str, _about("nats-server to run, 2.14 or newer; default: the one of the fleet extra")
     ] = ""
-    lease_s: Annotated[
-        float, _about("seconds a lane that dies keeps its roles", ge=2, le=60)
-    ] = 5.0
+    lease_s: Annotated[float, _about("seconds a lane that dies keeps its roles", ge=2, le=60)] = 5.0
     return_s: Annotated[
         float,
         _about("seconds a preferred lane must be well before it gets a role back", ge=1, le=86_400),

@@ -17,6 +17,9 @@ from allegro.core.sequence import Entry, Position
 GapRow = tuple[str, str, int, int, int, int, str, float]
 """lane, journal, first, last, count, class, reason, when (Unix s)."""
 
+HOUSE = "house"
+"""Who stands as the lane of events that the house itself archives."""
+
 
 class Archived(msgspec.Struct, frozen=True):
     """One archived event: `row` orders all events of all lanes by arrival."""

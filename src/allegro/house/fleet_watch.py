@@ -12,7 +12,7 @@ import structlog
 from allegro.core.errors import EdgeError
 from allegro.core.events import Event, decode_event, encode_event
 from allegro.core.ports import Clock, Dice
-from allegro.core.stores import Archive, Archived, Ledger
+from allegro.core.stores import HOUSE, Archive, Archived, Ledger
 from allegro.core.timestamps import rfc3339
 from allegro.house.foreign import told_number, told_real, told_text
 from allegro.house.lanes import Lanes
@@ -105,6 +105,8 @@ class FleetWatch:
             event = decode_event(archived.stored)
         except ValueError:
             return
+        if archived.lane == HOUSE:
+            return  # our own word, told when it was written
         lane, told = archived.lane, event.data
         if event.type == "role.taken":
             await self._note_take_over(lane, event)

@@ -14,7 +14,7 @@ from allegro.adapters.sqlite.gaps import name_gaps
 from allegro.core.errors import Refusal
 from allegro.core.marks import Mark
 from allegro.core.sequence import Entry, Kept, Position, follow, start
-from allegro.core.stores import Archived, GapRow, Taken
+from allegro.core.stores import HOUSE, Archived, GapRow, Taken
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
@@ -37,7 +37,6 @@ CREATE TABLE IF NOT EXISTS usage (
   lane TEXT PRIMARY KEY, bytes INTEGER NOT NULL, repeats INTEGER NOT NULL);
 """
 MAX_JOURNALS = 500
-HOUSE = "house"
 
 Row = tuple[str, str, str, str, float, bytes]
 

@@ -1,0 +1,175 @@
+"""The house's watch over its lanes: take-overs told once, silence told once, local only since when."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
+from allegro.core.errors import Refusal
+from allegro.core.events import Event, decode_event, encode_event
+from allegro.core.sequence import Kept
+from allegro.house.fleet_watch import BEAT_LATE_S, KEPT, FleetWatch
+from allegro.house.lanes import Lanes
+from allegro.testing.virtual import SeededDice, VirtualClock
+
+from .house import House as Small
+
+TOOK: dict[str, Any] = {
+    "role": "forge", "epoch": 2, "before": "a", "why": "expired", "silent_s": 5.0, "take_s": 0.1,
+    "act_s": 0.2,
+}  # fmt: skip
+
+
+class FakeLanes:
+    """What the watch asks of `Lanes`: who is linked, and when each was heard."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self.up = {"a": True, "b": True}
+        self._heard = dict.fromkeys(self.up, clock.now_s())
+
+    def linked(self) -> list[str]:
+        return [name for name, up in self.up.items() if up]
+
+    def describe(self) -> list[dict[str, Any]]:
+        for name in self.linked():
+            self._heard[name] = self._clock.now_s()
+        return [
+            {"name": name, "linked": up, "heard_s": self._heard[name]}
+            for name, up in self.up.items()
+        ]
+
+
+class Watched:
+    def __init__(self, small: Small, archive: SqliteArchive) -> None:
+        self.small, self.archive, self.clock = small, archive, small.clock
+        self.lanes = FakeLanes(self.clock)
+        self.alerts: list[tuple[str, str]] = []
+        self._seq = 0
+        self.watch = self.made()
+
+    def made(self) -> FleetWatch:
+        return FleetWatch(
+            self.archive, self.small.ledger, cast(Lanes, self.lanes), self.clock, SeededDice(1),
+            lambda urgency, told: self.alerts.append((urgency, told)),
+        )  # fmt: skip
+
+    async def tell(self, type_: str, lane: str = "b", **data: Any) -> None:
+        self._seq += 1
+        event = Event(f"e{self._seq}", type_, f"lane:{lane}", "2030-01-01T00:00:00Z", data=data)
+        kept = [Kept(encode_event(event))]
+        taken = await self.archive.take(lane, "j" + lane, self._seq, kept, self.clock.now_s())
+        assert not isinstance(taken, Refusal)
+
+    async def live(self, seconds: float) -> None:
+        for _ in range(int(seconds / 5)):
+            self.clock.advance(5)
+            await self.watch.step()
+
+    async def own(self, prefix: str) -> list[dict[str, Any]]:
+        found, _ = await self.archive.scan(0, 10_000, (prefix,))
+        return [decode_event(one.stored).data for one in found]
+
+
+@pytest.fixture
+async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
+    small = Small(tmp_path, VirtualClock())
+    await small.start()
+    archive = open_archive(tmp_path / "archive.db", quota_bytes=10**9)
+    made = Watched(small, archive)
+    await made.watch.resume()
+    yield made
+    await archive.close()
+    await small.ledger.close()
+
+
+async def test_a_take_over_is_told_once_and_kept_over_a_restart(watched: Watched) -> None:
+    await watched.tell("role.taken", **TOOK)
+    await watched.live(10)
+    assert [urgency for urgency, _ in watched.alerts] == ["high"]
+    assert "5.3 s after its last word" in watched.alerts[0][1]
+    again = watched.made()
+    await again.resume()
+    await again.step()
+    assert [(one.lane, one.before, one.why) for one in again.took] == [("b", "a", "expired")]
+    assert len(watched.alerts) == 1
+
+
+@pytest.mark.parametrize("before", ["", "b"])
+async def test_a_role_nobody_else_held_is_kept_and_not_alerted(
+    watched: Watched, before: str
+) -> None:
+    await watched.tell("role.taken", **{**TOOK, "before": before})
+    await watched.live(5)
+    assert len(watched.watch.took) == 1
+    assert watched.alerts == []
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"silent_s": "soon"}, {"silent_s": -1}, {"epoch": "x"}, {"epoch": -3}, {"role": 7},
+        {"before": {"a": 1}}, {"why": "x" * 10_000}, {"act_s": True},
+    ],
+)  # fmt: skip
+async def test_what_a_lane_makes_up_ends_nothing(watched: Watched, lie: dict[str, Any]) -> None:
+    await watched.tell("role.taken", **{**TOOK, **lie})
+    await watched.tell("role.taken", **TOOK)
+    await watched.live(5)
+    assert watched.watch.took[-1].silent_s == 5.0
+    assert all(len(one.why) <= 32 for one in watched.watch.took)
+
+
+async def test_take_overs_without_end_are_kept_up_to_a_number(watched: Watched) -> None:
+    for epoch in range(KEPT + 5):
+        await watched.tell("role.taken", **{**TOOK, "epoch": epoch})
+    await watched.live(5)
+    assert [one.epoch for one in watched.watch.took] == list(range(5, KEPT + 5))
+
+
+async def test_a_silent_lane_is_told_once_and_once_when_it_is_back(watched: Watched) -> None:
+    await watched.live(10)
+    watched.lanes.up["b"] = False
+    await watched.live(BEAT_LATE_S)
+    assert watched.alerts == []
+    await watched.live(60)
+    assert [urgency for urgency, _ in watched.alerts] == ["high"]
+    assert [one["lane"] for one in await watched.own("beat.missing")] == ["b"]
+    watched.lanes.up["b"] = True
+    await watched.live(10)
+    assert [urgency for urgency, _ in watched.alerts] == ["high", "low"]
+    assert len(await watched.own("beat.back")) == 1
+
+
+async def test_without_any_lane_the_house_says_local_only_and_since_when(
+    watched: Watched,
+) -> None:
+    await watched.live(10)
+    assert watched.watch.local_only_since_s is None
+    watched.lanes.up.update(a=False, b=False)
+    since_s = watched.clock.now_s()
+    await watched.live(10)
+    told_s = watched.watch.local_only_since_s
+    assert told_s is not None
+    assert 0 <= told_s - since_s <= 5
+    watched.clock.advance(3600)
+    assert watched.watch.local_only_since_s == told_s
+    watched.lanes.up["a"] = True
+    assert watched.watch.local_only_since_s is None
+
+
+@pytest.mark.parametrize(
+    ("type_", "urgency"),
+    [("beat.missing", "high"), ("beat.back", "low"), ("council.lost", "high"),
+     ("council.back", "low")],
+)  # fmt: skip
+async def test_what_lanes_say_of_each_other_is_told(
+    watched: Watched, type_: str, urgency: str
+) -> None:
+    await watched.tell(type_, lane="a" if type_.startswith("beat") else "b")
+    await watched.live(5)
+    assert [one for one, _ in watched.alerts] == [urgency]
