@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
@@ -17,7 +19,17 @@ from urllib.request import urlopen
 
 from allegro.adapters.files import read_state
 from allegro.adapters.nats.council import Access, NatsCouncil
-from allegro.adapters.nats.server import Running, access_of, read_running
+from allegro.adapters.nats.server import (
+    Running,
+    Server,
+    access_of,
+    find_server,
+    make_seed,
+    public_of,
+    read_running,
+    render,
+)
+from allegro.adapters.tls import make_certificate
 from allegro.core.approvals import Roster
 from allegro.core.errors import ToldError
 from allegro.core.freeze import FreezeSet
@@ -238,6 +250,23 @@ class Life(QuickStage, ScratchFleet):
             "council.listen": f"127.0.0.1:{free_port()}", "link.listen": f"127.0.0.1:{free_port()}",
         })  # fmt: skip
         return thief
+
+    async def serve_with_own_key(self, thief: ScratchLane, name: str) -> Server:
+        """Start a council server in a lane's name, with a key and a certificate made by a thief."""
+        files, members = thief.server, self.roster.members
+        me = next(member for member in members if member.name == name)
+        make_certificate(files.certificate, files.key, name, time.time(), "127.0.0.1")
+        files.config.write_text(
+            render(
+                files, me, [member for member in members if member is not me],
+                fleet=self.roster.aud, number=self.roster.number,
+                listen=f"127.0.0.1:{free_port()}",
+                public=public_of(make_seed(files.seed, os.urandom(32))), disk_mb=16,
+            )
+        )  # fmt: skip
+        server = Server(files, find_server(""))
+        await server.start(self.roster.number)
+        return server
 
     def council_command(self, lane: ScratchLane) -> list[str]:
         return [sys.executable, "-m", "allegro", "council", "--config", str(lane.config)]
