@@ -40,13 +40,36 @@ async def test_a_running_lane_has_loaded_no_house_client_or_testing_module(stage
     )
     await stage.start_house()
     await stage.linked()
-    log = stage.lane.log.read_text()
-    loaded = {
-        line.rsplit("|", 1)[1].strip() for line in log.splitlines() if line.startswith("import ")
-    }
+    loaded = loaded_by(stage)
     assert "allegro.lane.app" in loaded
     foreign = ("allegro.house", "allegro.client", "allegro.testing", "allegro.demo")
     assert not {name for name in loaded if name.startswith(foreign)}
+
+
+async def test_a_lane_that_is_alone_starts_no_council_server_and_loads_nothing_of_one(
+    stage: Stage,
+) -> None:
+    await stage.lane.start(
+        [
+            *f"{sys.executable} -X importtime -m allegro lane --config".split(),
+            str(stage.lane_config),
+        ]
+    )
+    await stage.start_house()
+    await stage.linked()
+    await stage.until(lambda: "allegro.core.lease" in loaded_by(stage), "it loaded its roles")
+    foreign = ("nats", "nkeys", "allegro.adapters.nats")
+    assert not {name for name in loaded_by(stage) if name.startswith(foreign)}
+    tasks = Path(f"/proc/{stage.lane.pid}/task")
+    if tasks.exists():
+        assert [file.read_text() for file in tasks.glob("*/children") if file.read_text()] == []
+    assert not (stage.folder / "lane" / "council" / "running.json").exists()
+
+
+def loaded_by(stage: Stage) -> set[str]:
+    """Return the modules that the lane's program says it loaded."""
+    lines = stage.lane.log.read_text().splitlines()
+    return {line.rsplit("|", 1)[1].strip() for line in lines if line.startswith("import ")}
 
 
 async def test_both_daemons_tell_their_supervisor_and_end_cleanly(stage: Stage) -> None:
