@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
 
@@ -11,6 +12,7 @@ import pytest_asyncio
 from allegro import HermesBridge
 from allegro.drill.fleet import ScratchFleet
 from allegro.drill.network import Loopback
+from allegro.link.timing import BEAT_S
 from allegro.testing.agents import make_stand_in
 from allegro.testing.models import ModelStub, play
 
@@ -48,6 +50,7 @@ class Fleet:
             return holder in able and (not by or holder == by)
 
         await self.scratch.until(ready, f"{by or 'a lane'} holds the hermes role", within_s=40)
+        await asyncio.sleep(BEAT_S + 0.5)  # the house orders by what the last beat said
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -85,6 +88,7 @@ async def test_a_session_runs_where_the_role_is_and_moves_on_with_it(fleet: Flee
         return await fleet.scratch.holder("hermes") not in {"", first[0]}
 
     await fleet.scratch.until(moved, "another lane holds the role", within_s=30)
+    await fleet.held()
     told = await fleet.bridge.run_session(play({"say": "on"}, tag="two"))
     assert (told.state, told.output) == ("completed", "on")
     assert await fleet.lane_of(told.session_id) != first[0]
