@@ -12,7 +12,7 @@ from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.core.errors import Refusal
 from allegro.core.events import Event, decode_event, encode_event
 from allegro.core.sequence import Kept
-from allegro.house.fleet_watch import BEAT_LATE_S, KEPT, FleetWatch
+from allegro.house.fleet_watch import BEAT_LATE_S, KEPT, NOBODY_S, FleetWatch
 from allegro.house.lanes import Lanes
 from allegro.testing.virtual import SeededDice, VirtualClock
 
@@ -30,10 +30,17 @@ class FakeLanes:
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self.up = {"a": True, "b": True}
+        self.holding = {"a"}
         self._heard = dict.fromkeys(self.up, clock.now_s())
 
     def linked(self) -> list[str]:
         return [name for name, up in self.up.items() if up]
+
+    def serves(self, lane: str) -> list[str]:
+        return ["forge"]
+
+    def roles_of(self, lane: str) -> dict[str, int]:
+        return {"forge": 1} if lane in self.holding else {}
 
     def describe(self) -> list[dict[str, Any]]:
         for name in self.linked():
@@ -143,6 +150,19 @@ async def test_a_silent_lane_is_told_once_and_once_when_it_is_back(watched: Watc
     await watched.live(10)
     assert [urgency for urgency, _ in watched.alerts] == ["high", "low"]
     assert len(await watched.own("beat.back")) == 1
+
+
+async def test_a_role_that_nobody_holds_is_told_once_and_once_when_it_is_held_again(
+    watched: Watched,
+) -> None:
+    watched.lanes.holding.clear()
+    await watched.live(NOBODY_S)
+    assert watched.alerts == []
+    await watched.live(30)
+    assert watched.alerts == [("high", "nobody holds forge since 20 s")]
+    watched.lanes.holding.add("b")
+    await watched.live(10)
+    assert [urgency for urgency, _ in watched.alerts] == ["high", "low"]
 
 
 async def test_without_any_lane_the_house_says_local_only_and_since_when(

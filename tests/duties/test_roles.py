@@ -168,6 +168,23 @@ async def test_a_lane_that_came_back_waits_until_it_was_well_for_a_while(fleet: 
     assert fleet.holders() == ["a"]
 
 
+async def test_a_lane_that_was_away_for_a_moment_is_offered_nothing_at_once(fleet: Fleet) -> None:
+    """Its last page is still fresh, and it was well for long before: it must be well anew."""
+    await fleet.live(RETURN_S)
+    a = fleet.lanes["a"]
+    await a.roles.leave()
+    a.alive = False
+    await fleet.live(2)
+    assert fleet.holders() == ["b"]
+    for _ in range(10):
+        await fleet.live(1)
+        assert fleet.holders() == ["b"], "never offered to a lane that is gone"
+    a.alive = True
+    a.roles._asked.clear()
+    await fleet.live(RETURN_S - 5)
+    assert fleet.holders() == ["b"]
+
+
 async def test_a_holder_that_cannot_work_hands_over_at_once(fleet: Fleet) -> None:
     fleet.lanes["a"].is_ready = False
     await fleet.live(3)

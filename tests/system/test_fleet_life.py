@@ -62,7 +62,6 @@ async def test_a_reboot_hands_the_role_over_at_once_and_it_returns_after_a_while
     assert returned["at_s"] - back_s > RETURN_S
 
 
-@pytest.mark.xfail(strict=True, reason="its last page says ready until it is stale")
 async def test_a_lane_that_restarts_quickly_is_offered_nothing_before_it_was_well_for_a_while(
     fleet: Life,
 ) -> None:

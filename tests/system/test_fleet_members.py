@@ -117,7 +117,6 @@ async def test_health_tells_a_well_lane_from_one_whose_program_ended(fleet: Life
             await manager.health_check_vps("nobody")
 
 
-@pytest.mark.xfail(strict=True, reason="the bridge looks for the facts under other names")
 async def test_health_tells_what_a_lanes_own_doctor_says_of_forge_and_clock(fleet: Life) -> None:
     async with RedundancyManager(fleet.socket) as manager:
         seen = await manager.health_check_vps(await fleet.settled())

@@ -105,14 +105,16 @@ def leave(config: Path, order: tuple[str, ...], everybody: bool, lanes: tuple[st
 @socket_option
 @json_option
 def status(socket: Path | None, as_json: bool) -> int:
-    """Who holds what, since when, and whether the council decides. Exit code 1 if it cannot."""
+    """Who holds what, since when, and whether the council decides. Exit code 1 if not all is held."""
     told = run_async(get(socket, "fleet"))
     if as_json:
         print_json(told)
     else:
         for line in fleet_lines(told, now_s()):
             click.echo(visible(line))
-    return 0 if told["local_only_since_s"] is None and told["quorum"] is not False else 1
+    served = {role for lane in told["lanes"] for role in lane["serves"]}
+    is_well = told["local_only_since_s"] is None and told["quorum"] is not False
+    return 0 if is_well and served <= set(told["roles"]) else 1
 
 
 @fleet.command()
@@ -153,7 +155,11 @@ def fleet_lines(told: dict[str, Any], now_s: float) -> list[str]:
         preferred = f", preferred {order}" if order else ""
         lines.append(f"{role}: {holder['lane']}{since}, epoch {holder['epoch']}{preferred}{claims}")
     served = {role for lane in told["lanes"] for role in lane["serves"]}
-    lines += [f"{role}: NOBODY holds it" for role in sorted(served - set(told["roles"]))]
+    lines += [
+        f"{role}: NOBODY holds it"
+        + (f"; the council names {told['registers'][role]}" if told["registers"][role] else "")
+        for role in sorted(served - set(told["roles"]))
+    ]
     lines += [_lane_line(lane, now_s) for lane in told["lanes"]]
     lines += [
         f"lane {lane['name']} KEEPS council {lane['roster'] or 'none'}, signed is {told['roster']}"

@@ -70,7 +70,7 @@ class RedundancyManager(Bridge):
         house = _own(told["house"])
         siblings = {name: _sibling(one) for name, one in told["siblings"].items()}
         troubles = tuple(
-            f"{fact.get('name')}: {fact.get('value')}"
+            f"{fact.get('what')}: {fact.get('told')}"
             for fact in told["house"].get("facts", ())
             if fact.get("verdict") != "ok"
         )
@@ -112,7 +112,7 @@ _FACTS = {"forge": ("forge",), "provider": ("model provider", "gateway"), "clock
 def _own(told: dict[str, Any]) -> Seen:
     if not told["daemon"]:
         return Seen(host=told["host"], daemon=False)
-    facts = {str(fact.get("name")): fact.get("verdict") for fact in told["facts"]}
+    facts = {str(fact.get("what")): fact.get("verdict") for fact in told["facts"]}
 
     def good(part: str) -> bool | None:
         found = [v for name, v in facts.items() if name.startswith(_FACTS[part])]

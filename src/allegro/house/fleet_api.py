@@ -88,6 +88,7 @@ class FleetApi:
             "members": members, "lanes": told,
             "roles": {role: holder for role, holder in holders.items() if holder is not None},
             "quorum": any(one["quorum"] for one in told) if members else None,
+            "registers": {role: _registered(role, told) for role in ROLES},
             "shared_domains": sorted(
                 {domain for domain in domains.values() if list(domains.values()).count(domain) > 1}
             ),
@@ -110,6 +111,7 @@ class FleetApi:
             "name": lane["name"], "linked": lane["linked"], "heard_s": lane["heard_s"],
             "held": _held(told.get("held"), self._lanes.roles_of(lane["name"])),
             "held_for_s": _ages(told.get("held_for_s")),
+            "holders": _holders(told.get("holders")),
             "roster": told_number(told.get("roster")),
             "serves": self._lanes.serves(lane["name"]),
             "council": told_text(told.get("council"), 16), "quorum": told.get("quorum") is True,
@@ -227,6 +229,18 @@ def _held(told: object, heard: dict[str, int]) -> dict[str, int]:
     if not isinstance(told, dict):
         return heard
     return {role: told_number(told[role]) for role in ROLES if role in told}
+
+
+def _holders(told: object) -> dict[str, str]:
+    """Return whom a lane reads as holder of each role; empty for nobody."""
+    holders = told if isinstance(told, dict) else {}
+    return {role: next(iter(told_names(holders.get(role))), "") for role in ROLES}
+
+
+def _registered(role: str, lanes: list[dict[str, Any]]) -> str:
+    """Return whom the council names as holder, whether that lane says so itself or not."""
+    names = [one["holders"][role] for one in lanes if one["holders"].get(role)]
+    return str(max(set(names), key=names.count)) if names else ""
 
 
 def _ages(told: object) -> dict[str, float | None]:

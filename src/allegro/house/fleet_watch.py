@@ -11,6 +11,7 @@ import structlog
 
 from allegro.core.errors import EdgeError
 from allegro.core.events import Event, decode_event, encode_event
+from allegro.core.lease import ROLES
 from allegro.core.ports import Clock, Dice
 from allegro.core.stores import HOUSE, Archive, Archived, Ledger
 from allegro.core.timestamps import rfc3339
@@ -23,6 +24,7 @@ BEAT_LATE_S = 45.0
 LOOK_S = 5.0
 TROUBLE_S = 5.0
 KEPT = 20
+NOBODY_S = 20.0
 _FOLLOWED = ("role.taken", "beat.", "council.")
 
 
@@ -57,6 +59,8 @@ class FleetWatch:
         self._late: set[str] = set()
         self.took: list[TakeOver] = []
         self._began_s = clock.now_s()
+        self._nobody_since_s: dict[str, float] = {}
+        self._told_nobody: set[str] = set()
         self._alone_since_s: float | None = clock.now_s()
 
     def kick(self) -> None:
@@ -88,6 +92,7 @@ class FleetWatch:
         try:
             await read_on(self._archive, self._ledger, "fleet", _FOLLOWED, self._one)
             await self._note_beats()
+            self._note_nobody()
         except EdgeError as error:
             _log.error("fleet.blocked", error=str(error))
             return TROUBLE_S
@@ -136,6 +141,24 @@ class FleetWatch:
                 f"{role}: {lane} took over from {before} ({why}), "
                 f"first act {took.silent_s + took.take_s + took.act_s:.1f} s after its last word",
             )
+
+    def _note_nobody(self) -> None:
+        """Alert once when lanes are linked that serve a role and none of them holds it."""
+        boot_s = self._clock.boot_s()
+        linked = [lane["name"] for lane in self._lanes.describe() if lane["linked"]]
+        served = {role for name in linked for role in self._lanes.serves(name)}
+        held = {role for name in linked for role in self._lanes.roles_of(name)}
+        for role in ROLES:
+            if role not in served - held:
+                if role in self._told_nobody:
+                    self._alert("low", f"{role} is held again")
+                self._nobody_since_s.pop(role, None)
+                self._told_nobody.discard(role)
+                continue
+            since_s = self._nobody_since_s.setdefault(role, boot_s)
+            if boot_s - since_s >= NOBODY_S and role not in self._told_nobody:
+                self._told_nobody.add(role)
+                self._alert("high", f"nobody holds {role} since {boot_s - since_s:.0f} s")
 
     async def _note_beats(self) -> None:
         """Tell once of a lane whose beat is missing, and once when it is back."""

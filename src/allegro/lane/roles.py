@@ -191,6 +191,9 @@ class Roles:
         role = view.role
         before = self._views[role]
         self._views[role] = view
+        former, holder = _holder_of(before), _holder_of(view)
+        if former not in {"", holder, self._me.lane}:
+            self._siblings.doubt(former)
         if view.lease is None:
             self._drop(role)
         if view.epoch > before.epoch:
@@ -240,13 +243,12 @@ class Roles:
             self._state.leases[role] = after.lease
 
     def _took(self, before: View, step: Take, decided_s: float) -> None:
-        role, slot = before.role, before.slot
-        holder = slot.record.holder if slot is not None and slot.record is not None else ""
+        role, holder = before.role, _holder_of(before)
         self.taken[role] = TakeOver(
             role, step.record.epoch, holder, step.why, before.since_s, decided_s,
             self._clock.boot_s(), is_from_another=holder not in {"", self._me.lane},
         )  # fmt: skip
-        if step.why == "expired":
+        if holder != self._me.lane:
             self._siblings.doubt(holder)
         _log.info("role.taken", role=role, epoch=step.record.epoch, before=holder, why=step.why)
         self.on_taken(role)
@@ -282,3 +284,7 @@ class Roles:
             await self._recorder.tell(type_, words=words or None)
         except EdgeError as error:
             _log.warning("council.untold", error=str(error))
+
+
+def _holder_of(view: View) -> str:
+    return view.slot.record.holder if view.slot is not None and view.slot.record is not None else ""

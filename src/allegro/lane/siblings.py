@@ -87,7 +87,10 @@ class Siblings:
         self._resting[lane, role] = until_s
 
     def doubt(self, name: str) -> None:
-        """Begin anew to count how long a lane is well: it lost a role without handing it over."""
+        """Begin anew to count how long a lane is well: a role went from it to another.
+
+        Its last page may look well for a moment longer than it is.
+        """
         sighting = self._seen.get(name)
         if sighting is not None:
             self._seen[name] = msgspec.structs.replace(sighting, ready_since_s={})
