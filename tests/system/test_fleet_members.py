@@ -201,7 +201,7 @@ async def test_a_stolen_lane_holds_a_role_until_it_is_revoked_and_doubles_and_lo
         assert (await fleet.record(honest)).holder == stolen
         issues = [await fleet.open_issue("while it is held")]
         await fleet.commented("while it is held")
-        told = await fleet.command("fleet", "status", code=0)
+        told = await fleet.command("fleet", "status", code=1)
         assert "forge: NOBODY holds it" in told
         assert thief.written > 0
 
