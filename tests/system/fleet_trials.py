@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import random
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -197,7 +199,11 @@ def main() -> int:
             sys.stdout.write(f"{word:<7}{line.took_s:6.1f} s  {line.wanted}  {line.outcome}\n")
         sys.stdout.flush()
 
-    asyncio.run(run(trials, note))
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # whoever ends us, the fleet ends first
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run(trials, note))
     wrong = verdict(lines)
     if arguments.out != "-":
         sys.stdout.write("\n".join([told(lines), *wrong, f"{len(lines)} trials\n"]))

@@ -6,6 +6,7 @@ The trials run in processes of their own: each moves into a network of its own m
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -66,8 +67,12 @@ class Runner:
     async def close(self) -> None:
         for child in self._children:
             if child.returncode is None:
-                child.terminate()
-            await child.wait()
+                child.send_signal(signal.SIGINT)  # it ends its fleet, then itself
+            try:
+                await asyncio.wait_for(child.wait(), 30)
+            except TimeoutError:
+                child.kill()
+                await child.wait()
         for task in self._tasks:
             task.cancel()
 

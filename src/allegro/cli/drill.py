@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import statistics
 import tempfile
 import time
@@ -45,6 +46,7 @@ def failover(fault: str, scratch: bool, times: int, socket: Path | None, as_json
     if fault == "planned" and not scratch:
         told = run_async(_planned(socket, times))
     else:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # the fleet ends before we do
         told = run_async(_scratch(fault, times, quiet=as_json))
     if as_json:
         print_json(told)
