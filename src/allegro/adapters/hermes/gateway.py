@@ -29,6 +29,7 @@ WATCH_S = 2.0
 EXIT_S = 5.0
 LAST_WORDS_S = 0.01
 HOLD_S = 0.2
+SHOWN = 40
 MAX_STDERR = 4_000
 
 
@@ -47,6 +48,8 @@ class HermesGateway:
         self._over_memory = False
         self._streamed: Counter[tuple[str, str]] = Counter()
         self._datagrams: Counter[tuple[str, str]] = Counter()
+        self._arrived: Counter[tuple[str, str]] = Counter()
+        self._begun: list[str] = []
         self.telemetry = Telemetry(folder / "telemetry", self._hold)
         self.process: asyncio.subprocess.Process | None = None
         self.wire: HermesWire | None = None
@@ -89,6 +92,7 @@ class HermesGateway:
         while not self._queue.empty():
             self._queue.get_nowait()
         self._streamed, self._datagrams = Counter(), Counter()  # of this run alone
+        self._arrived, self._begun = Counter(), []
         body = {
             "input": run.prompt, "session_id": run.session, "model": run.model,
             **({"instructions": run.instructions} if run.instructions else {}),
@@ -146,15 +150,29 @@ class HermesGateway:
     def _fill_in(
         self, event: ToolBegan | ToolEnded, number: int, told: Counter[tuple[str, str]]
     ) -> None:
+        """Tell a tool call from the stream if its datagram was lost: perhaps one behind it came."""
         key = type(event).__name__, event.tool
-        if told is self._datagrams and told[key] < number:
-            told[key] += 1
-            self._queue.put_nowait(event)
+        if told is not self._datagrams or self._arrived[key] >= self._streamed[key]:
+            return
+        preview = squeezed(event.words.get("preview")) if isinstance(event, ToolBegan) else ""
+        if preview:
+            shown = preview[:SHOWN]
+            found = next((text for text in self._begun if shown in text), None)
+            if found is not None:
+                self._begun.remove(found)
+                return
+        elif told[key] >= number:
+            return
+        told[key] += 1
+        self._queue.put_nowait(event)
 
     def _hold(self, event: AgentEvent, at_s: float) -> None:
         """Keep what a datagram told until the stream, which is slower, told what was before."""
         if isinstance(event, ToolBegan | ToolEnded):
             self._datagrams[type(event).__name__, event.tool] += 1
+            self._arrived[type(event).__name__, event.tool] += 1
+        if isinstance(event, ToolBegan):
+            self._begun.append(squeezed(event.words.get("args")))
         self._held.append((event, at_s))
         asyncio.get_running_loop().call_later(HOLD_S, self._release, at_s)
 
@@ -203,6 +221,15 @@ class HermesGateway:
                 self._over_memory = True
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def squeezed(told: object) -> str:
+    """Return the words of a call's arguments, or of what the stream shows of them, without spaces.
+
+    Hermes shows the beginning of one argument, with dots or a count of what it left out behind.
+    """
+    words = "".join(str(one) for one in told.values()) if isinstance(told, dict) else told
+    return "".join(words.split()).rstrip(".…") if isinstance(words, str) else ""
 
 
 def _dead(over_memory: bool) -> Ended:
