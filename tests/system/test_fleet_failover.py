@@ -29,6 +29,7 @@ pytestmark = [
 FAR = ("kill-all", "silent", "no-council")
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 240.0
+CLOSE_S = 45.0
 
 
 class Runner:
@@ -65,11 +66,12 @@ class Runner:
         return await asyncio.wait_for(asyncio.shield(self._lines[fault, delay_ms]), WITHIN_S)
 
     async def close(self) -> None:
+        all_told = all(line.done() for line in self._lines.values())
         for child in self._children:
-            if child.returncode is None:
+            if not all_told and child.returncode is None:
                 child.send_signal(signal.SIGINT)  # it ends its fleet, then itself
             try:
-                await asyncio.wait_for(child.wait(), 30)
+                await asyncio.wait_for(child.wait(), CLOSE_S)
             except TimeoutError:
                 child.kill()
                 await child.wait()
