@@ -89,7 +89,7 @@ class Stage:
         self.folder = folder
         self.lane_config = folder / "lane.toml"
         self.house_config = folder / "house.toml"
-        self.passphrase_file = _secret(folder / "passphrase", "correct horse battery staple")
+        self.passphrase_file = secret_file(folder / "passphrase", "correct horse battery staple")
         self.socket = folder / "house" / "house.sock"
         self.simulator = Process("simulator", folder)
         self.lane = Process("lane", folder)
@@ -140,8 +140,8 @@ class Stage:
 
         `lane` and `house` override settings, keyed by section.name.
         """
-        daily = _secret(self.folder / "daily.token", forge.daily_token)
-        change = _secret(self.folder / "change.token", forge.change_token)
+        daily = secret_file(self.folder / "daily.token", forge.daily_token)
+        change = secret_file(self.folder / "change.token", forge.change_token)
         await self.command(
             "init", "house", "--config", str(self.house_config), "--state-dir",
             str(self.folder / "house"), "--change-token-file", str(change),
@@ -285,7 +285,8 @@ def free_port() -> int:
     raise AssertionError("an endless count ended")
 
 
-def _secret(path: Path, text: str) -> Path:
+def secret_file(path: Path, text: str) -> Path:
+    """Write a secret that its owner alone can read; return where it is."""
     path.touch(mode=0o600)
     path.write_text(text + "\n", "utf-8")
     return path

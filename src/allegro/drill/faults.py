@@ -21,7 +21,7 @@ _IDENTITY = ("lane.key", "paired.json", "link.crt", "link.key", "trust.json", "f
 
 class Fault(msgspec.Struct, frozen=True):
     """`needs_network`: links are cut. `moves`: the victim loses the role. `disk`: needs a disk of
-    its own. `cuts_leader`: the council may have to elect a leader first."""
+    its own."""
 
     name: str
     strike: Act

@@ -15,7 +15,7 @@ from typing import Any
 
 from allegro.adapters.nats.server import ServerFiles, read_running
 from allegro.core.errors import ToldError
-from allegro.demo.stage import Process, Stage, override
+from allegro.demo.stage import Process, Stage, override, secret_file
 from allegro.drill.network import Network
 
 LANES = ("allegro", "ezra", "bezalel")
@@ -92,8 +92,8 @@ class ScratchFleet(Stage):
         told = await self.start_simulator(world(), enter=self.network.enter("forge"))
         tokens = told["tokens"]
         self.owner_token = tokens[OWNER]["owner"]
-        daily = _secret(self.folder / "daily.token", tokens[BOT]["daily"])
-        change = _secret(self.folder / "change.token", tokens[CODE_BOT]["change"])
+        daily = secret_file(self.folder / "daily.token", tokens[BOT]["daily"])
+        change = secret_file(self.folder / "change.token", tokens[CODE_BOT]["change"])
         await self.command(
             "init", "house", "--config", str(self.house_config), "--state-dir",
             str(self.folder / "house"), "--change-token-file", str(change),
@@ -199,11 +199,6 @@ class ScratchFleet(Stage):
             seen = {key: told[key] for key in ("roles", "lanes", "take_overs")}
             raise ToldError(f"{error} {json.dumps(seen)}") from error
 
-    async def take_overs(self) -> list[dict[str, Any]]:
-        """Return every role that changed hands, as told by its new holder."""
-        told = await self.client.get("events?prefix=role.taken&last=500")
-        return list(told["events"])
-
     async def _all_linked(self) -> bool:
         lanes = (await self.status())["lanes"]
         return len(lanes) == len(LANES) and all(
@@ -244,9 +239,3 @@ async def _run(*words: str) -> None:
     child = await asyncio.create_subprocess_exec(*words)
     if await child.wait():
         raise ToldError(f"{words[0]} failed")
-
-
-def _secret(path: Path, text: str) -> Path:
-    path.touch(mode=0o600)
-    path.write_text(text + "\n", "utf-8")
-    return path
