@@ -3,8 +3,8 @@
 Three lanes with real council servers, each in a network of its own, a simulated forge and a house;
 people work, a lane is struck, everything is judged from the forge's own log. Needs root. Trial n
 plays fault n of the list at 0, 50 or 150 ms one way, in turn. Results are JSON lines in
-`bench/results/` (`--out -`: on standard output); a trial that is there already is not run again.
-The exit code is 1 when a trial failed.
+`bench/results/`; a trial that is there already is not run again. The exit code is 1 when a trial
+failed, or was not played.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from .trials import RESULTS
 
 DELAYS_MS = (0.0, 50.0, 150.0)
 PER_FLEET = 15
+CLOSE_S = 45.0
+ROOT = Path(__file__).parents[2]
 LANE = {
     "forge.timeout_s": 2.0, "journal.min_free_mb": 1, "council.disk_mb": 16,
     "council.return_s": 20,
@@ -88,13 +90,51 @@ def wanted(trials: int, seed: int, only: str) -> list[Wanted]:
     ]
 
 
-async def run(trials: Sequence[Wanted], note: Callable[[Line], None]) -> None:
-    """Play trials, a new fleet for each delay and for every so many."""
-    for delay, group in itertools.groupby(trials, key=lambda one: one.delay_ms):
+async def run(trials: Sequence[Wanted], note: Callable[[Line], None], jobs: int) -> None:
+    """Play trials, so many fleets side by side, a new one for each delay and for every so many."""
+    parts = []
+    for _, group in itertools.groupby(trials, key=lambda one: one.delay_ms):
         left = list(group)
-        while left:
-            part, left = left[:PER_FLEET], left[PER_FLEET:]
-            await one_fleet(part, delay, note)
+        parts += [left[at : at + PER_FLEET] for at in range(0, len(left), PER_FLEET)]
+    parts.reverse()
+
+    async def work() -> None:
+        while parts:
+            await apart(parts.pop(), note)
+
+    async with asyncio.TaskGroup() as group_:
+        for _ in range(jobs):
+            group_.create_task(work())
+
+
+async def apart(trials: Sequence[Wanted], note: Callable[[Line], None]) -> None:
+    """Play trials of one fleet in a process of its own, which moves into a network of its own.
+
+    Cancelled, it ends that process, and waits until its fleet is gone.
+    """
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.system.fleet_trials", "--play", cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdin is not None
+    assert child.stdout is not None
+    told = 0
+    try:
+        child.stdin.write(msgspec.json.encode(trials))
+        child.stdin.close()
+        async for raw in child.stdout:
+            note(msgspec.json.decode(raw, type=Line))
+            told += 1
+        for one in trials[told:]:
+            note(Line(one, 0.0, trouble="its process ended before it was played"))
+    finally:
+        if told < len(trials) and child.returncode is None:
+            child.send_signal(signal.SIGINT)  # it ends its fleet, then itself
+        try:
+            await asyncio.wait_for(child.wait(), CLOSE_S)
+        except TimeoutError:
+            child.kill()
+            await child.wait()
 
 
 async def one_fleet(
@@ -127,14 +167,13 @@ async def play(fleet: ScratchFleet, one: Wanted) -> Line:
     return Line(one, round(time.monotonic() - began_s, 1), outcome)
 
 
-def known(file: Path) -> set[str]:
-    """Return which trials earlier runs wrote down."""
-    found = set()
-    for line in file.read_bytes().splitlines() if file.exists() else ():
-        try:
-            found.add(msgspec.json.decode(line, type=Line).wanted.seed)
-        except msgspec.DecodeError:
-            continue
+def known(file: Path) -> dict[Wanted, Line]:
+    """Return which trials earlier runs wrote down; an unfinished last line is left out."""
+    found = {}
+    for raw in file.read_bytes().splitlines() if file.exists() else ():
+        with contextlib.suppress(msgspec.DecodeError):
+            line = msgspec.json.decode(raw, type=Line)
+            found[line.wanted] = line
     return found
 
 
@@ -143,24 +182,49 @@ def verdict(lines: Sequence[Line]) -> list[str]:
     found = [f"{one.wanted.fault} at {one.wanted.delay_ms:g} ms, seed {one.wanted.seed}: "
              f"{one.trouble or (one.outcome.faults if one.outcome else '')}"
              for one in lines if not one.ok]  # fmt: skip
-    times = [one.outcome.take_over_s for one in lines if one.outcome and one.outcome.take_over_s]
-    if len(times) >= len(FAULTS) and statistics.median(times) > MEDIAN_S:
-        found.append(f"the median take-over took {statistics.median(times):.1f} s")
+    moved = [one.outcome for one in lines if one.outcome and one.outcome.take_over_s]
+    if len(moved) >= len(FAULTS):
+        median_s = statistics.median(one.take_over_s for one in moved)
+        if median_s > MEDIAN_S:
+            found.append(f"the median take-over took {median_s:.1f} s")
+    found += [f"{one.fault} at {one.delay_ms:g} ms took the leader: {one.take_over_s:.1f} s"
+              for one in moved if one.led and one.take_over_s > LEADER_S]  # fmt: skip
     return found
 
 
 def told(lines: Sequence[Line]) -> str:
-    """Return figures by fault and delay as a table."""
+    """Return figures by fault and delay as a table, and over all."""
     rows = []
     key = lambda one: (one.wanted.delay_ms, list(FAULTS).index(one.wanted.fault))  # noqa: E731
     for (delay, at), group in itertools.groupby(sorted(lines, key=key), key=key):
-        times = [one.outcome.take_over_s for one in group if one.outcome]
-        if times:
-            rows.append(
-                f"{list(FAULTS)[at]:<13}{delay:4.0f} ms  {len(times):3} trials  median "
-                f"{statistics.median(times):5.1f} s  max {max(times):5.1f} s"
-            )
-    return "\n".join(rows)
+        rows.append(_row(f"{list(FAULTS)[at]:<13}{delay:4.0f} ms", list(group)))
+    led = [one for one in lines if one.outcome and one.outcome.led]
+    return "\n".join([*rows, _row("leader struck", led), _row("all", lines)])
+
+
+def _row(name: str, lines: Sequence[Line]) -> str:
+    outcomes = [one.outcome for one in lines if one.outcome]
+    times = [one.take_over_s for one in outcomes if one.take_over_s] or [0.0]
+    return (
+        f"{name:<21}{len(lines):4} trials {sum(one.ok for one in lines):4} ok  median "
+        f"{statistics.median(times):5.1f} s  max {max(times):5.1f} s  silence "
+        f"{max((one.silence_s for one in outcomes), default=0.0):5.1f} s  duplicates "
+        f"{sum(one.duplicates for one in outcomes)} lost {sum(one.lost for one in outcomes)} "
+        f"late {sum(one.late for one in outcomes)}"
+    )
+
+
+def play_input() -> None:
+    """Play what standard input asks for (a JSON array of Wanted); lines on standard output."""
+    trials = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Wanted])
+
+    def note(line: Line) -> None:
+        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+        sys.stdout.flush()
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us, the fleet first
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(one_fleet(trials, trials[0].delay_ms, note))
 
 
 def main() -> int:
@@ -168,46 +232,34 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=450)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="faults whose name contains this")
-    parser.add_argument("--faults", default="", help="exactly these, in this order")
-    parser.add_argument("--delay", type=float, help="with --faults: ms one way")
-    parser.add_argument("--out", default="", help="-: JSON lines on standard output")
+    parser.add_argument("--jobs", type=int, default=3, help="fleets side by side")
+    parser.add_argument("--play", action="store_true", help="play what standard input asks for")
     arguments = parser.parse_args()
     if trouble := Namespaces.trouble():
         sys.stdout.write(f"skipped: {trouble}\n")
         return 0
+    if arguments.play:
+        play_input()
+        return 0
+    RESULTS.mkdir(parents=True, exist_ok=True)
     file = RESULTS / "fleet_trials.jsonl"
-    if arguments.faults:
-        names = arguments.faults.split(",")
-        trials = [
-            Wanted(name, arguments.delay or 0.0, f"{arguments.seed}/{name}") for name in names
-        ]
-    else:
-        before = known(file)
-        every = wanted(arguments.trials, arguments.seed, arguments.only)
-        trials = [one for one in every if one.seed not in before]
-    lines: list[Line] = []
+    every = wanted(arguments.trials, arguments.seed, arguments.only)
+    lines = known(file)
 
     def note(line: Line) -> None:
-        lines.append(line)
-        if arguments.out == "-":
-            sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
-        else:
-            RESULTS.mkdir(parents=True, exist_ok=True)
-            with file.open("ab") as results:
-                results.write(msgspec.json.encode(line) + b"\n")
-            word = "ok" if line.ok else "FAILED"
-            sys.stdout.write(f"{word:<7}{line.took_s:6.1f} s  {line.wanted}  {line.outcome}\n")
+        lines[line.wanted] = line
+        with file.open("ab") as results:
+            results.write(msgspec.json.encode(line) + b"\n")
+        word = "ok" if line.ok else "FAILED"
+        sys.stdout.write(f"{word:<7}{line.took_s:6.1f} s  {line.wanted}  {line.outcome}\n")
         sys.stdout.flush()
 
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # whoever ends us, the fleet ends first
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(run(trials, note))
-    wrong = verdict(lines)
-    if arguments.out != "-":
-        sys.stdout.write("\n".join([told(lines), *wrong, f"{len(lines)} trials\n"]))
-    return 1 if wrong else 0
+        asyncio.run(run([one for one in every if one not in lines], note, arguments.jobs))
+    played = [lines[one] for one in every if one in lines]
+    wrong = verdict(played)
+    sys.stdout.write("\n".join([told(played), *wrong, f"{len(played)} of {len(every)} trials\n"]))
+    return 1 if wrong or len(played) < len(every) else 0
 
 
 if __name__ == "__main__":

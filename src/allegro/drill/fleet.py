@@ -22,6 +22,7 @@ LANES = ("allegro", "ezra", "bezalel")
 REPOSITORY = "timmy/garden"
 OWNER, BOT, CODE_BOT = "timmy", "allegro-bot", "allegro-change"
 UP_S = 60.0
+_READ = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
 
 
 def world() -> dict[str, Any]:
@@ -199,6 +200,21 @@ class ScratchFleet(Stage):
             seen = {key: told[key] for key in ("roles", "lanes", "take_overs")}
             raise ToldError(f"{error} {json.dumps(seen)}") from error
 
+    async def leads(self, name: str) -> bool:
+        """Whether a lane's server leads the council's stream: losing it costs an election too."""
+        running = read_running(self.lanes[name].server)
+        if running is None:
+            return False
+        told = await _said(
+            *self.network.enter(name), sys.executable, "-c", _READ,
+            f"{running.monitor}/jsz?accounts=true&streams=true",
+        )  # fmt: skip
+        return any(
+            stream.get("cluster", {}).get("leader") == name
+            for account in json.loads(told).get("account_details", ())
+            for stream in account.get("stream_detail", ())
+        )
+
     async def _all_linked(self) -> bool:
         lanes = (await self.status())["lanes"]
         return len(lanes) == len(LANES) and all(
@@ -239,3 +255,11 @@ async def _run(*words: str) -> None:
     child = await asyncio.create_subprocess_exec(*words)
     if await child.wait():
         raise ToldError(f"{words[0]} failed")
+
+
+async def _said(*words: str) -> bytes:
+    child = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+    said, _ = await child.communicate()
+    if child.returncode:
+        raise ToldError(f"{words[0]} failed")
+    return said

@@ -44,7 +44,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     `take_over_s`: until another lane's first poll (0 where the role need not move); `silence_s`:
     the longest time in which no lane polled; `late`: labels written by a lane that had lost the
-    role; `detected_s`: how long the old holder was silent before the new one decided.
+    role; `detected_s`: how long the old holder was silent before the new one decided; `led`: the
+    victim's server led the council's stream.
     """
 
     fault: str
@@ -58,6 +59,7 @@ class Outcome(msgspec.Struct, frozen=True):
     lost: int
     late: int
     faults: tuple[str, ...]
+    led: bool = False
 
     @property
     def ok(self) -> bool:
@@ -92,6 +94,7 @@ class Trial:
             if works:
                 await self._ask()
             await asyncio.sleep(self._dice.fraction() * 1.5)
+            led = await fleet.leads(victim)
             struck_s = self._clock.now_s()
             await fault.strike(fleet, victim)
             polled_s = await self._taken_over(fault, victim, struck_s, seen)
@@ -110,7 +113,7 @@ class Trial:
             silence_s=round(longest_silence(polls, struck_s, max(polled_s, struck_s + 1)), 2),
             detected_s=taken[0][1] if taken and fault.moves else 0.0,
             duplicates=duplicates(evidence), lost=len(evidence.opened - evidence.archived),
-            late=len(late_writes(evidence)), faults=tuple(found),
+            late=len(late_writes(evidence)), faults=tuple(found), led=led,
         )  # fmt: skip
 
     @contextlib.asynccontextmanager
