@@ -129,7 +129,7 @@ async def apart(trials: Sequence[Wanted], note: Callable[[Line], None]) -> None:
             note(Line(one, 0.0, trouble="its process ended before it was played"))
     finally:
         if told < len(trials) and child.returncode is None:
-            child.send_signal(signal.SIGINT)  # it ends its fleet, then itself
+            child.terminate()  # it ends its fleet, then itself
         try:
             await asyncio.wait_for(child.wait(), CLOSE_S)
         except TimeoutError:
@@ -222,7 +222,6 @@ def play_input() -> None:
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
         sys.stdout.flush()
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us, the fleet first
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(one_fleet(trials, trials[0].delay_ms, note))
 
@@ -238,6 +237,8 @@ def main() -> int:
     if trouble := Namespaces.trouble():
         sys.stdout.write(f"skipped: {trouble}\n")
         return 0
+    for number in (signal.SIGTERM, signal.SIGINT):  # whoever ends us, the fleets end first
+        signal.signal(number, signal.default_int_handler)
     if arguments.play:
         play_input()
         return 0
