@@ -77,5 +77,6 @@ def test_every_lane_names_a_version_alike_and_a_return_differently() -> None:
     assert len(first) == 40
     assert len({
         first, content_id(b"fleet secret", "forge/7#3", "hash", 1),
+        content_id(b"fleet secret", "forge/7#3", "hash", 0, 1),
         content_id(b"other", "forge/7#3", "hash"), content_id(b"fleet secret", "forge/7#4", "hash"),
-    }) == 4  # fmt: skip
+    }) == 5  # fmt: skip

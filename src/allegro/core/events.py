@@ -85,9 +85,12 @@ def decode_event(raw: bytes) -> Event:
     return event
 
 
-def content_id(secret: bytes, subject: str, content_hash: str, turn: int = 0) -> str:
+def content_id(
+    secret: bytes, subject: str, content_hash: str, updated_s: int = 0, returns: int = 0
+) -> str:
     """Return the id every lane computes alike for one version of one forge object.
 
-    `turn` counts returns to an earlier content within one second of the forge's clock.
+    A content that comes back later is another version; within one second of the forge's clock
+    `returns` tells them apart.
     """
-    return keyed_hex(secret, "event", subject, content_hash, str(turn))[:40]
+    return keyed_hex(secret, "event", subject, content_hash, str(updated_s), str(returns))[:40]

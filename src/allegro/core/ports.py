@@ -135,7 +135,8 @@ class ForgeWriter(Protocol):
 class Version(msgspec.Struct, frozen=True):
     """The newest version of one forge object that was journalled.
 
-    `extra` is the forge's comment count for an issue, 0 else; `turn` see `events.content_id`.
+    `extra` is the forge's comment count for an issue, 0 else; `turn` counts the changes within
+    this second of the forge's clock.
     """
 
     subject: str

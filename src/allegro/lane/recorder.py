@@ -73,9 +73,9 @@ class Recorder:
         """
         return f"{int(now_s * 1000):012x}{self._dice.token(10).hex()}"
 
-    def version_id(self, subject: str, version: Version) -> str:
+    def version_id(self, subject: str, content_hash: str, updated_s: int, returns: int) -> str:
         """Return the id that every lane gives this version of a forge object."""
-        return content_id(self._secret, subject, version.hash, version.turn)
+        return content_id(self._secret, subject, content_hash, updated_s, returns)
 
     def end_id(self, session: str) -> str:
         """Return the id of a session's one end: told twice, it is archived once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +25,8 @@ from allegro.core.render import cap
 from allegro.lane.recorder import Recorder
 
 MAX_WORDS = 200_000
+MANY = 32
+_OTHERS = "others"
 
 Notes = tuple[list[Event], list[Version]]
 
@@ -39,6 +41,7 @@ class Taking:
         self._recorder = recorder
         self._forge = forge
         self._versions = versions
+        self._second: dict[str, dict[str, int]] = {}
         self._comments: dict[str, set[str]] = defaultdict(set)
         self._complete: set[int] = set()
         for version in versions.values():
@@ -47,6 +50,7 @@ class Taking:
     def keep(self, versions: Iterable[Version]) -> None:
         """Remember versions whose events are on disk."""
         for version in versions:
+            self._remember(version)
             self._versions[version.subject] = version
             self._index(version)
 
@@ -58,12 +62,14 @@ class Taking:
         """Forget what was journalled: everything the forge shows is new again."""
         self._complete.clear()
         self._versions.clear()
+        self._second.clear()
         self._comments.clear()
 
     def drop(self, subjects: Iterable[str]) -> None:
         """Forget some objects: their bodies aged out before the house had them."""
         for subject in subjects:
             self._versions.pop(subject, None)
+            self._second.pop(subject, None)
 
     def known(self, repository_id: int) -> dict[str, Version]:
         """Return the living issues and pull requests known of a repository, by subject."""
@@ -167,12 +173,10 @@ class Taking:
 
     def vanished(self, repository_id: int, subject: str, number: int) -> Notes:
         """Return the event that says that a known object is no longer there."""
-        held = self._versions.get(subject)
-        turn = 0 if held is None else held.turn
-        version = Version(subject, "", held.updated_s if held else 0, turn, number)
+        held = self._versions.get(subject, Version(subject, "", 0))
+        version = Version(subject, "", held.updated_s, held.turn, number)
         id_ = self._recorder.version_id(
-            subject,
-            msgspec.structs.replace(version, hash="vanished " + (held.hash if held else "")),
+            subject, "vanished " + held.hash, held.updated_s, self._history(held)[held.hash]
         )
         data = {
             "repository": repository_id, "number": number, "vanished": True,
@@ -193,10 +197,44 @@ class Taking:
         turn = held.turn + 1 if held.updated_s == updated_s else 0
         return Version(subject, hash_, updated_s, turn, extra)
 
+    def _history(self, held: Version) -> Mapping[str, int]:
+        """Return the contents of a version's second, with how often each came back in it.
+
+        What a restart forgot is counted too high: such a version has an id of its own at worst,
+        never that of another one.
+        """
+        known = self._second.get(held.subject)
+        if known is not None:
+            return known
+        if held.turn == 0 and held.hash:
+            return {held.hash: 0, _OTHERS: 0}
+        return {held.hash: held.turn, _OTHERS: held.turn + 1}
+
+    def _returns(self, version: Version) -> int:
+        held = self._versions.get(version.subject)
+        if held is None or held.updated_s != version.updated_s:
+            return 0
+        history = self._history(held)
+        return history[version.hash] + 1 if version.hash in history else history[_OTHERS]
+
+    def _remember(self, version: Version) -> None:
+        held = self._versions.get(version.subject)
+        if held is None or held.updated_s != version.updated_s:
+            self._second.pop(version.subject, None)
+            return
+        history = dict(self._history(held))
+        if version.hash:
+            history[version.hash] = self._returns(version)
+        self._second[version.subject] = history
+        if len(history) > MANY:
+            del self._second[version.subject]
+
     def _note(
         self, type_: str, version: Version, data: dict[str, Any], words: msgspec.Struct
     ) -> Notes:
-        id_ = self._recorder.version_id(version.subject, version)
+        id_ = self._recorder.version_id(
+            version.subject, version.hash, version.updated_s, self._returns(version)
+        )
         held = self._versions.get(version.subject)
         if held is not None and held.updated_s > version.updated_s:
             data["backdated"] = True  # an owner may set the time of a change into the past
