@@ -186,9 +186,25 @@ def _section_faults(
         try:
             msgspec.convert(value, key.type)
         except msgspec.ValidationError as error:
-            told = str(error)
-            faults.append(lines.fault(f"{section}.{name}", f"{told}  ({key.about})"))
+            faults.append(lines.fault(f"{section}.{name}", _words(error, key)))
     return faults
+
+
+def _words(error: msgspec.ValidationError, key: Key) -> str:
+    """Return what is wrong with a value and what is wanted, in words instead of a pattern."""
+    told, _, place = str(error).partition(" - at `$")
+    at = place.rstrip("`")
+    about = _inner_about(key.type, at.rpartition(".")[2]) if "." in at else key.about
+    if "matching regex" in told:
+        told = "does not have the form it must have"
+    return f"{at + ': ' if at else ''}{told}  ({about})"
+
+
+def _inner_about(type_: Any, name: str) -> str:
+    """Return what a field means of the struct somewhere inside a type."""
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        return _about(get_type_hints(type_, include_extras=True)[name], msgspec.NODEFAULT)
+    return next(filter(None, (_inner_about(part, name) for part in get_args(type_))), "")
 
 
 def _near(word: str, known: set[str]) -> str:

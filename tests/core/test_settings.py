@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 import pytest
 from msgspec import Meta
 
+from allegro.config import load_lane
+from allegro.core.errors import ConfigError
 from allegro.core.settings import HouseSettings, LaneSettings, OrderSettings
 
 LANE: dict[str, Any] = {
@@ -78,3 +81,31 @@ def test_a_lane_serves_sessions_where_it_has_gateways() -> None:
     lane = msgspec.convert(LANE, LaneSettings)
     with_gateways = msgspec.convert({**LANE, "hermes": {"gateways": 1}}, LaneSettings)
     assert (lane.serves_sessions, with_gateways.serves_sessions) == (False, True)
+
+
+@pytest.mark.parametrize(("key", "value", "wanted"), [
+    ("lane.name", '"Al Legro"', "a-z 0-9 -"), ("forge.url", '"ftp://x"', "https://"),
+    ("council.listen", '"here it is"', "host:port"), ("forge.poll_s", '"fast"', "seconds"),
+])  # fmt: skip
+def test_a_wrong_value_is_told_in_words_with_its_line(
+    tmp_path: Path, key: str, value: str, wanted: str
+) -> None:
+    file = tmp_path / "lane.toml"
+    section, _, name = key.partition(".")
+    file.write_text(f"# a lane\n[{section}]\n{name} = {value}\n", "utf-8")
+
+    with pytest.raises(ConfigError) as told:
+        load_lane(file)
+
+    fault = next(line for line in told.value.faults if key in line)
+    assert fault.startswith("lane.toml:3")
+    assert wanted in fault
+    assert "regex" not in fault
+
+
+def test_a_wrong_value_of_a_rung_is_told_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "lane.toml"
+    file.write_text('[[models.rungs]]\nmodel = "m"\nprovider = "No Good"\nbase_url = "https://x"\n')
+
+    with pytest.raises(ConfigError, match=r"\[0\]\.provider: .*its name in records, a-z"):
+        load_lane(file)

@@ -34,7 +34,9 @@ class ForgeSettings(msgspec.Struct, frozen=True):
 
     url: Annotated[
         str,
-        _about("address of the forge, with sub-path if any; empty: this lane serves no forge"),
+        _about(
+            "http:// or https:// address of the forge, with sub-path if any; empty: this lane serves no forge"
+        ),
         Meta(pattern="^(https?://.+)?$"),
     ] = ""
     token_file: Annotated[str, _about("file with the daily token; mode 0600")] = ""
@@ -183,7 +185,9 @@ class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: Annotated[
         str, _about("the name people use"), Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.:/+-]{0,127}\Z")
     ]
-    provider: Annotated[str, _about("its name in records"), Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
+    provider: Annotated[
+        str, _about("its name in records, a-z 0-9 -"), Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")
+    ]
     base_url: Annotated[
         str, _about("OpenAI-compatible address"), Meta(pattern=r"\Ahttps?://[^\s]+\Z")
     ]
