@@ -147,13 +147,24 @@ async def one_fleet(
         await fleet.set_up(lane=LANE, house=FAR_HOUSE if delay_ms > FAR_MS else HOUSE)
         await fleet.delay(delay_ms)
         for one in trials:
-            note(await play(fleet, one))
+            line = await play(fleet, one)
+            if not line.ok:
+                keep(folder, one)
+            note(line)
     except ToldError as error:
         for one in trials:
             note(Line(one, 0.0, trouble=f"no fleet: {error}"[:2_000]))
     finally:
         await fleet.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep(folder: Path, one: Wanted) -> None:
+    """Copy what a fleet left when a trial failed: logs, journals, archive."""
+    kept = RESULTS / "failed" / f"{one.fault}-{one.delay_ms:g}-{one.seed.replace('/', '-')}"
+    shutil.rmtree(kept, ignore_errors=True)
+    with contextlib.suppress(shutil.Error):  # what vanished, and sockets
+        shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("store-*", "ballast"))
 
 
 async def play(fleet: ScratchFleet, one: Wanted) -> Line:

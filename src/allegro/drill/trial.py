@@ -197,7 +197,10 @@ class Trial:
                 states[request] = str(told["state"])
             return all(state in FINAL for state in states.values())
 
-        await self._fleet.until(final, "every request is settled", within_s=SETTLED_S)
+        try:
+            await self._fleet.until(final, "every request is settled", within_s=SETTLED_S)
+        except ToldError as error:
+            raise ToldError(f"{error} {states}") from error
         return states
 
     async def _evidence(self, states: dict[str, str], began_s: float, seen: int) -> Evidence:
