@@ -7,7 +7,7 @@ import pytest
 
 from allegro.core.actions import action_bytes, action_digest
 from allegro.core.lifecycle import FINAL, State, Step
-from allegro.core.requests import Request, parsed, step
+from allegro.core.requests import HISTORY, Request, parsed, step, void_earlier
 
 from .builders import close, comment_action, document, refused
 
@@ -84,3 +84,55 @@ def test_a_request_survives_its_stored_form() -> None:
 
 def test_every_final_state_is_seen_as_final() -> None:
     assert all(request(state=state).is_final is (state in FINAL) for state in State)
+
+
+def walked(held: Request, *steps: tuple[Step, int]) -> Request:
+    """Return a request after steps; a number is that of the order a step gives, or 0."""
+    for what, order in steps:
+        changes: dict[str, Any] = {"order_number": order} if order else {}
+        after = step(held, what, 1.0, **changes)
+        assert isinstance(after, Request)
+        held = after
+    return held
+
+
+def test_a_void_order_leaves_what_was_approved() -> None:
+    after = walked(request(state=State.APPROVED), (Step.ORDER, 1), (Step.INTENT, 0), (Step.VOID, 0))
+    assert (after.state, after.outstanding) == (State.APPROVED, ())
+
+
+def test_a_void_order_says_nothing_about_a_silent_one_before_it() -> None:
+    after = walked(
+        request(state=State.APPROVED), (Step.ORDER, 1), (Step.SILENCE, 0), (Step.ORDER, 2),
+        (Step.VOID, 0),
+    )  # fmt: skip
+    assert (after.state, after.outstanding) == (State.UNKNOWN, (1,))
+    assert after.history[-1].what == "doubt"
+
+
+def test_the_doubt_ends_with_the_word_of_the_silent_order() -> None:
+    doubted = walked(
+        request(state=State.APPROVED), (Step.ORDER, 1), (Step.SILENCE, 0), (Step.ORDER, 2),
+        (Step.VOID, 0),
+    )  # fmt: skip
+    after = void_earlier(doubted, 1, 2.0, "not sent")
+    assert isinstance(after, Request)
+    assert (after.state, after.outstanding, after.detail) == (State.APPROVED, (), "not sent")
+
+
+def test_the_word_of_an_earlier_order_changes_nothing_while_a_newer_one_is_out() -> None:
+    held = walked(
+        request(state=State.APPROVED), (Step.ORDER, 1), (Step.SILENCE, 0), (Step.ORDER, 2)
+    )
+    after = void_earlier(held, 1, 2.0, "not sent")
+    assert isinstance(after, Request)
+    assert (after.state, after.outstanding) == (State.ORDERED, (2,))
+    assert walked(after, (Step.VOID, 0)).state is State.APPROVED
+
+
+def test_the_orders_that_are_outstanding_never_grow_without_end() -> None:
+    held = request(state=State.APPROVED)
+    for n in range(1, HISTORY + 20):
+        held = walked(held, (Step.ORDER, n), (Step.SILENCE, 0))
+    assert len(held.outstanding) == HISTORY
+    assert held.outstanding[-1] == HISTORY + 19

@@ -178,6 +178,37 @@ async def test_a_write_waits_for_the_order_that_may_have_made_it(followed: Follo
     assert followed.frozen == []
 
 
+async def test_a_write_of_a_silent_order_is_ours_though_the_next_one_came_to_nothing(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    first = await followed.ordered_comment()
+    await followed.house.live(200)
+    second = followed.house.now(first)
+    assert second.order_number > first.order_number
+    await followed.bring(
+        "action.void", digest=first.digest, order=second.order_number, reason="busy"
+    )
+    assert followed.state_of(first) is State.UNKNOWN
+
+    await followed.comment_seen(44, "our-words")
+    await followed.live(GRACE_S / 2)
+    assert (followed.frozen, followed.alerts) == ([], [])
+    await followed.receipt(first, 44, "our-words")
+    await followed.live(2 * GRACE_S)
+    assert followed.frozen == []
+
+
+async def test_a_silent_order_that_is_void_after_all_frees_its_request(followed: Followed) -> None:
+    first = await followed.ordered_comment()
+    await followed.house.live(200)
+    second = followed.house.now(first)
+    for order in (second.order_number, *second.outstanding[:-1]):
+        assert followed.state_of(first) is not State.APPROVED
+        await followed.bring("action.void", digest=first.digest, order=order, reason="busy")
+    assert followed.state_of(first) is State.APPROVED
+
+
 async def test_an_open_order_hides_a_foreign_write_no_longer_than_the_grace(
     followed: Followed,
 ) -> None:

@@ -36,6 +36,7 @@ class Step(enum.StrEnum):
     EXPIRE = "expire"
     ORDER = "order"
     VOID = "void"
+    DOUBT = "doubt"  # void, while an earlier order may still have come to something
     INTENT = "intent"
     SILENCE = "silence"
     RECEIPT = "receipt"
@@ -81,13 +82,16 @@ TABLE: dict[tuple[State, Step], State] = {
     (State.APPROVED, Step.UNSEAT): State.PROPOSED,
     (State.ORDERED, Step.INTENT): State.SENT,
     (State.ORDERED, Step.VOID): State.APPROVED,
+    (State.ORDERED, Step.DOUBT): State.UNKNOWN,
     (State.ORDERED, Step.SILENCE): State.UNKNOWN,
     (State.SENT, Step.SILENCE): State.UNKNOWN,
     (State.SENT, Step.VOID): State.APPROVED,
+    (State.SENT, Step.DOUBT): State.UNKNOWN,
     (State.SENT, Step.INTENT): State.SENT,
     (State.UNKNOWN, Step.ORDER): State.ORDERED,
     (State.UNKNOWN, Step.INTENT): State.SENT,
     (State.UNKNOWN, Step.VOID): State.APPROVED,
+    (State.UNKNOWN, Step.DOUBT): State.UNKNOWN,
     (State.UNKNOWN, Step.EXPIRE): State.EXPIRED,
     **{
         (state, step): end

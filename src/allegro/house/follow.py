@@ -202,8 +202,10 @@ class Follow:
                 "commit": _text(event.data.get("commit", "")),
             }  # fmt: skip
             receipts = receipts_of(request, artifact, str(event.data.get("content", "")))
-        elif order != request.order_number:
-            return  # word of an order that is not the newest says nothing about the newest
+        elif order != request.order_number:  # says nothing about the newest order
+            if step is Step.VOID and order in request.outstanding:
+                await self._requests.void_earlier(request, order, detail)
+            return
         if step is Step.SILENCE:
             await self._note_silence(request, detail)
             return

@@ -101,7 +101,7 @@ class Orders:
 
     def _noticed(self, request: Request) -> None:
         """An order that came to nothing is not given again at once."""
-        if request.history and request.history[-1].what == Step.VOID:
+        if request.history and request.history[-1].what in {Step.VOID, Step.DOUBT}:
             self.blocked = f"{request.id}: {request.detail}"
             self._postpone(request.id)
         elif request.is_final:

@@ -25,7 +25,7 @@ from allegro.core.lifecycle import State, Step
 from allegro.core.matching import Receipt
 from allegro.core.policy import Needs, needs_of
 from allegro.core.ports import Clock, Dice
-from allegro.core.requests import Line, Request, step
+from allegro.core.requests import HISTORY, Line, Request, step, void_earlier
 from allegro.core.session_actions import AnswerOnce, LendModel, RunSession, SessionAction
 from allegro.core.sessions import session_subject
 from allegro.core.settings import HouseSettings
@@ -198,13 +198,19 @@ class Requests:
             receipts,
         )
 
+    async def void_earlier(self, request: Request, order: int, detail: str) -> Request | Refusal:
+        """Note that an order before the newest came to nothing, durably."""
+        return await self._change(
+            request.id, lambda current: void_earlier(current, order, self._clock.now_s(), detail)
+        )
+
     async def note(self, request: Request, what: str, detail: str) -> Request | Refusal:
         """Add a line to a request's history; its state stays."""
         line = Line(self._clock.now_s(), what, detail)
         return await self._change(
             request.id,
             lambda current: msgspec.structs.replace(
-                current, detail=detail, history=(*current.history, line)[-200:]
+                current, detail=detail, history=(*current.history, line)[-HISTORY:]
             ),
         )
 
