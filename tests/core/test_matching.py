@@ -9,6 +9,7 @@ from allegro.core.matching import (
     GRACE_S,
     Altered,
     BotWrite,
+    Doubled,
     Matched,
     Receipt,
     Unmatched,
@@ -34,7 +35,7 @@ def test_a_write_with_its_receipt_is_ours() -> None:
 
 @pytest.mark.parametrize("receipt", [
     Receipt("close", "forge/7#3", 55, "words", "r1"), Receipt("comment", "forge/7#4", 55, "words", "r1"),
-    Receipt("comment", "forge/7#3", 56, "words", "r1"),
+    Receipt("comment", "forge/7#3", 56, "other words", "r1"),
 ])  # fmt: skip
 def test_a_receipt_for_anything_else_covers_nothing(receipt: Receipt) -> None:
     assert verdict(receipt) == Unmatched()
@@ -44,6 +45,25 @@ def test_a_comment_of_ours_whose_words_somebody_changed_is_told_as_altered() -> 
     edited = BotWrite("e2", "comment", "forge/7#3", 55, "other words", seen_s=1000.0)
     assert verdict(RECEIPT, write=edited) == Altered()
     assert verdict(RECEIPT, write=edited, home=False) == Waiting()
+
+
+def test_a_second_copy_of_our_words_is_told_and_a_third_is_nobodys() -> None:
+    first, second = (Receipt("comment", "forge/7#3", n, "words", "r1") for n in (53, 54))
+    assert verdict(first) == Doubled(first)
+    assert verdict(first, open_order=True) == Waiting()
+    assert verdict(first, second) == Unmatched()
+
+
+def test_the_same_words_asked_for_twice_may_each_be_doubled() -> None:
+    other = Receipt("comment", "forge/7#3", 52, "words", "r2")
+    first, second = (Receipt("comment", "forge/7#3", n, "words", "r1") for n in (53, 54))
+    assert verdict(first, second, other) == Doubled(other)
+
+
+def test_what_has_no_words_has_no_copies() -> None:
+    closed = Receipt("close", "forge/7#3", 3, "", "r1")
+    write = BotWrite("e1", "close", "forge/7#3", 4, "", seen_s=1000.0)
+    assert verdict(closed, write=write) == Unmatched()
 
 
 def test_any_wording_we_once_gave_a_mirror_is_ours() -> None:

@@ -154,6 +154,11 @@ class House:
             raise NOT_LINKED
         return await self.lane.ask(method, params)
 
+    async def ask_lane(self, lane: str, method: str, params: dict[str, Any]) -> Any:
+        if lane != LANE:
+            raise NOT_LINKED
+        return await self.ask(method, params)
+
     async def step(self) -> float:
         """Look at all requests, and wait until what was begun is through."""
         pause_s = await self.orders.step()

@@ -46,7 +46,7 @@ class Followed:
         self.follow = Follow(
             self.archive, house.ledger, house.requests, house.clock, SeededDice(3), began_s=0.0,
             open_words=_open, is_linked=lambda: house.is_linked,
-            journals_home=lambda: self.home, ask=house.ask, freeze=self._freeze,
+            journals_home=lambda: self.home, ask_lane=house.ask_lane, freeze=self._freeze,
             alert=lambda urgency, told: self.alerts.append((urgency, told)),
         )  # fmt: skip
         await self.follow.resume()
@@ -157,6 +157,22 @@ async def test_our_comment_with_other_words_is_told_and_does_not_freeze(
     await followed.live(60)
     assert [urgency for urgency, _ in followed.alerts] == ["high"]
     assert followed.frozen == []
+
+
+async def test_a_second_copy_of_our_comment_is_told_once_and_does_not_freeze(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    request = await followed.ordered_comment()
+    await followed.receipt(request, 44, "our-words")
+    await followed.comment_seen(45, "our-words")
+    await followed.live(60)
+    assert [urgency for urgency, _ in followed.alerts] == ["high"]
+    assert "also 44" in followed.alerts[0][1]
+
+    await followed.comment_seen(46, "our-words")
+    await followed.live(60)
+    assert len(followed.frozen) == 1
 
 
 async def test_a_write_nobody_here_made_freezes_once(followed: Followed) -> None:
@@ -302,6 +318,29 @@ async def test_after_a_reconcile_what_the_lane_no_longer_lists_has_vanished(
     told = await followed.archive.events(0, 100, prefix="forge.vanished")
     vanished = sorted(decode_event(archived.stored).subject for archived in told)
     assert vanished == [f"{FORGE}/7#4", f"{FORGE}/7/comment/44"]
+    assert await followed.archive.living(7, 10**9) == [ISSUE]
+
+
+async def test_only_the_lane_that_reconciled_says_what_vanished(followed: Followed) -> None:
+    await followed.bring(
+        "forge.snapshot.issue", lane="other", subject=ISSUE, repository=7, number=3, updated_s=100
+    )
+    followed.house.lane.world["listing"] = {"issues": [], "comments": []}
+    await followed.bring("forge.reconciled", lane="other", repository=7)
+    await followed.live(60)
+    assert await followed.archive.living(7, 10**9) == [ISSUE]
+
+
+async def test_a_lane_that_no_longer_polls_says_nothing_about_what_vanished(
+    followed: Followed,
+) -> None:
+    await followed.bring(
+        "forge.snapshot.issue", subject=ISSUE, repository=7, number=3, updated_s=100
+    )
+    followed.house.lane.world["listing"] = EdgeError("another lane holds it", transient=False)
+    await followed.bring("forge.reconciled", repository=7)
+    followed.house.lane.world["listing"] = {"issues": [], "comments": []}
+    await followed.live(60)
     assert await followed.archive.living(7, 10**9) == [ISSUE]
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from allegro.adapters.sqlite.archive import open_archive
@@ -403,3 +404,29 @@ async def test_people_who_write_while_pages_are_read_are_all_journalled(
     await lane.live(60)
     assert len(opened) == 60
     await nothing_is_missing_or_double(lane)
+
+
+async def test_only_a_lane_that_polls_now_says_what_a_repository_holds(make_lane: MakeLane) -> None:
+    lane = await make_lane(poll_s=5.0)
+    lane.forge.open_issue(garden(lane), "one")
+    await lane.live(10)
+    assert lane.duty.listing(1)["issues"] == [1]
+
+    lease = lane.state.leases.pop("forge")
+    with pytest.raises(EdgeError, match="another lane holds") as told:
+        lane.duty.listing(1)
+    assert not told.value.transient
+
+    taken = lane.roles.taken["forge"]  # another lane polled meanwhile, and this one took it back
+    lane.roles.taken["forge"] = msgspec.structs.replace(taken, epoch=taken.epoch + 1)
+    lane.state.leases["forge"] = lease
+    lane.forge.open_issue(garden(lane), "two")
+    lane.forge.fault = DOWN
+    await lane.duty.step()
+    with pytest.raises(EdgeError, match="not reconciled yet") as told:
+        lane.duty.listing(1)
+    assert told.value.transient
+
+    lane.forge.fault = None
+    await lane.live(60)
+    assert lane.duty.listing(1)["issues"] == [1, 2]

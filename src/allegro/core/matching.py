@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 GRACE_S = 600.0
+COPIES = 2
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -49,6 +50,12 @@ class Altered(msgspec.Struct, frozen=True):
     """
 
 
+class Doubled(msgspec.Struct, frozen=True):
+    """The effect of `of` once more: a forge may finish a write that was given up (G10)."""
+
+    of: Receipt
+
+
 class Waiting(msgspec.Struct, frozen=True):
     """An order may still be writing, or journals are on their way."""
 
@@ -64,17 +71,24 @@ def judge(
     open_order: bool,
     journals_home: bool,
     now_s: float,
-) -> Matched | Altered | Waiting | Unmatched:
+) -> Matched | Altered | Doubled | Waiting | Unmatched:
     """Decide about one write.
 
     `open_order`: an order for this target may still write. `journals_home`: every lane's journal
-    is archived to its end. It waits for both, but never longer than GRACE_S.
+    is archived to its end. It waits for both, but never longer than GRACE_S. A second copy of the
+    same words is the forge's or the network's doing; a third is somebody's.
     """
-    thing = (write.kind, write.target, write.artifact)
-    known = [r.content for r in receipts if (r.kind, r.target, r.artifact) == thing]
+    receipts = [r for r in receipts if (r.kind, r.target) == (write.kind, write.target)]
+    known = [r.content for r in receipts if r.artifact == write.artifact]
     if write.content in known:
         return Matched()
     may_still_come = open_order or not journals_home
     if may_still_come and now_s < write.seen_s + GRACE_S:
         return Waiting()
-    return Altered() if known else Unmatched()
+    if known:
+        return Altered()
+    same = [r for r in receipts if write.content and r.content == write.content]
+    for receipt in same:
+        if sum(r.request == receipt.request for r in same) < COPIES:
+            return Doubled(receipt)
+    return Unmatched()

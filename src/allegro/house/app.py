@@ -110,7 +110,7 @@ class _House:
             self._archive, self._ledger, self._requests, self._clock, self._dice,
             began_s=self._fleet.began_s, open_words=self._open_words,
             is_linked=lambda: bool(self._lanes.linked()), journals_home=self._lanes.all_home,
-            ask=self._lanes.ask, freeze=self._take_freeze, alert=self._alert,
+            ask_lane=self._lanes.ask_lane, freeze=self._take_freeze, alert=self._alert,
         )  # fmt: skip
         self._sessions = Sessions(
             self._archive, self._ledger, self._requests, self._clock,

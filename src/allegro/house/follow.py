@@ -14,16 +14,24 @@ from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event, encode_event
 from allegro.core.freeze import Freeze
 from allegro.core.lifecycle import State, Step
-from allegro.core.matching import Altered, BotWrite, Receipt, Unmatched, Waiting, judge
+from allegro.core.matching import (
+    Altered,
+    BotWrite,
+    Doubled,
+    Receipt,
+    Unmatched,
+    Waiting,
+    judge,
+)
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Request
 from allegro.core.stores import Archive, Archived, Ledger
 from allegro.core.timestamps import rfc3339
 from allegro.house.foreign import told_number
 from allegro.house.orders import ordered, receipts_of
-from allegro.house.proposals import Ask
 from allegro.house.reading import read_on
 from allegro.house.requests import Requests
+from allegro.house.sessions import AskLane
 
 _log = structlog.get_logger()
 RECHECK_S = 5.0
@@ -56,7 +64,7 @@ class Follow:
     def __init__(
         self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock,
         dice: Dice, *, began_s: float, open_words: Callable[[Event], Any],
-        is_linked: Callable[[], bool], journals_home: Callable[[], bool], ask: Ask, freeze: Callable[[Freeze], Any],
+        is_linked: Callable[[], bool], journals_home: Callable[[], bool], ask_lane: AskLane, freeze: Callable[[Freeze], Any],
         alert: Callable[[str, str], None],
     ) -> None:  # fmt: skip
         self._archive = archive
@@ -67,7 +75,7 @@ class Follow:
         self._began_s = began_s
         self._open_words = open_words
         self._is_linked = is_linked
-        self._ask = ask
+        self._ask_lane = ask_lane
         self._journals_home = journals_home
         self._freeze = freeze
         self._alert = alert
@@ -75,7 +83,7 @@ class Follow:
         self._grew = asyncio.Event()
         self._waited_s: dict[str, float] = {}
         self._matched_s: float | None = None
-        self._to_compare: dict[int, int] = {}
+        self._to_compare: dict[int, tuple[str, int]] = {}
 
     def kick(self) -> None:
         self._grew.set()
@@ -99,7 +107,8 @@ class Follow:
             await self._match()
             await self._renew_stale()
             await self._compare()
-            return RECHECK_S if await self._ledger.bot_writes() else IDLE_S
+            waits = self._to_compare or await self._ledger.bot_writes()
+            return RECHECK_S if waits else IDLE_S
         except EdgeError as error:  # a disk that refuses: the cursor stands, nothing is lost
             _log.error("follow.blocked", error=str(error))
             return TROUBLE_S
@@ -107,20 +116,19 @@ class Follow:
     async def _compare(self) -> None:
         """After a reconcile: what the archive holds to exist and the lane does not has vanished.
 
-        A lane whose disk went back does not know what it once told, so the house asks.
+        A lane whose disk went back does not know what it once told, so the house asks: that very
+        lane, while it still polls. What another one knows is older.
         """
-        while self._to_compare and self._is_linked():
-            repository, row = next(iter(self._to_compare.items()))
+        for repository, (lane, row) in list(self._to_compare.items()):
             try:
-                told = await self._ask("listing", {"repository": repository})
+                told = await self._ask_lane(lane, "listing", {"repository": repository})
+                held = _subjects(told)
             except EdgeError as error:
-                if error.transient:
-                    raise
-                _log.warning("listing.refused", repository=repository, error=str(error))
-                self._to_compare.pop(repository)
+                if not error.transient:
+                    _log.info("listing.refused", repository=repository, error=str(error))
+                    self._to_compare.pop(repository)
                 continue
             self._to_compare.pop(repository)
-            held = _subjects(told)
             living = await self._archive.living(repository, row)
             gone = [subject for subject in living if _tail(subject) not in held]
             events = [self._vanished(subject, repository) for subject in gone]
@@ -160,7 +168,8 @@ class Follow:
         if event.type in _STEPS:
             await self._act(archived, event)
         elif event.type == "forge.reconciled":
-            self._to_compare[told_number(event.data.get("repository"))] = archived.row
+            repository = told_number(event.data.get("repository"))
+            self._to_compare[repository] = (archived.lane, archived.row)
         elif event.type == "audit.done":
             await self._learn_bots(event)
         elif event.type.startswith("forge.snapshot."):
@@ -274,6 +283,8 @@ class Follow:
                     "high",
                     f"{write.kind} {write.artifact} on {write.target}: our words were changed",
                 )
+            if isinstance(verdict, Doubled):
+                await self._note_doubled(write, verdict.of)
             if isinstance(verdict, Unmatched):
                 told = f"{write.kind} {write.artifact} on {write.target} was made under our name by nobody here"
                 self._alert("critical", told)
@@ -281,6 +292,15 @@ class Follow:
                     Freeze(self._dice.token(8).hex(), self._clock.now_s(), "house", told)
                 )
             await self._ledger.drop_bot_write(write.event)
+
+    async def _note_doubled(self, write: BotWrite, of: Receipt) -> None:
+        """Tell of a second copy of an effect of ours, and know it from now on (G10)."""
+        self._alert(
+            "high",
+            f"{write.kind} {write.artifact} on {write.target} is there twice: also {of.artifact}",
+        )
+        copy = msgspec.structs.replace(of, artifact=write.artifact)
+        await self._ledger.save(receipts=(copy,))
 
     def _linked_since_last_s(self) -> float:
         """Return the seconds since the last match, 0 where the link was down then or is now."""

@@ -349,7 +349,7 @@ class _Lane:
         self.desk.executor = executor
         self.desk.queries = Queries(
             ports.reader, executor.looking, bots, self.state.forge, self.recorder.content,
-            taking.listing,
+            duty.listing,
         )  # fmt: skip
         self.status.reader = ports.reader
         self.fleet.drains["forge"] = duty.drain

@@ -82,6 +82,12 @@ class ForgeDuty:
         """Take these objects for new again: their bodies aged out of the journal."""
         self._taking.drop(subjects)
 
+    def listing(self, repository_id: int) -> dict[str, list[int]]:
+        """Return what a repository holds. Raises EdgeError where this lane does not poll it now."""
+        if not holds(self._state.leases.get(ROLE), self._clock.boot_s()):
+            raise EdgeError("another lane holds the forge role", transient=False, kind="no_role")
+        return self._taking.listing(repository_id)
+
     async def run(self) -> None:
         """Poll until cancelled. A forge that fails is retried with backoff, marks standing."""
         await self.resume()
@@ -145,6 +151,7 @@ class ForgeDuty:
         if taken is None or taken.epoch == self._epoch:
             return
         if self._epoch or taken.is_from_another:
+            self._taking.begin_again()
             for watch in self._watches:
                 watch.begin_again()
         self._epoch = taken.epoch

@@ -58,6 +58,10 @@ class Taking:
         """Note that everything a repository has is known now."""
         self._complete.add(repository_id)
 
+    def begin_again(self) -> None:
+        """Note that another lane polled meanwhile: what is known may be less than there is."""
+        self._complete.clear()
+
     def forget(self) -> None:
         """Forget what was journalled: everything the forge shows is new again."""
         self._complete.clear()
