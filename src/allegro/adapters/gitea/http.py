@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import email.utils
+import socket
+import struct
 import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -19,6 +21,9 @@ _KINDS = {
     409: "conflict", 412: "precondition", 413: "too_large", 422: "validation",
     423: "archived", 429: "rate_limited",
 }  # fmt: skip
+
+_LINGER_NOT = struct.pack("ii", 1, 0)
+_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
 
 T = TypeVar("T")
 
@@ -42,6 +47,7 @@ class GiteaHttp:
     def __init__(self, url: str, token: Callable[[], str], *, timeout_s: float) -> None:
         self._base = url.rstrip("/") + "/api/v1"
         self._token = token
+        self._timeout_s = timeout_s
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(3.0, timeout_s))
         self._session: aiohttp.ClientSession | None = None
         self.requests = 0
@@ -108,10 +114,26 @@ class GiteaHttp:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
+            connector = aiohttp.TCPConnector(
+                socket_factory=lambda place: abortive_socket(place[0], place[1], self._timeout_s)
+            )
             self._session = aiohttp.ClientSession(
-                timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
+                connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
             )
         return self._session
+
+
+def abortive_socket(family: int, kind: int, timeout_s: float) -> socket.socket:
+    """Return a TCP socket whose unsent words die with it, and after `timeout_s` at the latest.
+
+    A kernel goes on sending what a program wrote before it closed, or was stopped: over a line that
+    was cut, a write that was given up would arrive when it is mended, minutes later (G10).
+    """
+    made = socket.socket(family, kind)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    if _USER_TIMEOUT is not None:
+        made.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, int(timeout_s * 1000))
+    return made
 
 
 def decode(answer: Answer, type_: type[T], path: str) -> T:
