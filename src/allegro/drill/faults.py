@@ -155,7 +155,7 @@ async def _fill_disk(fleet: ScratchFleet, lane: str) -> None:
 
 
 async def _free_disk(fleet: ScratchFleet, lane: str) -> None:
-    (fleet.lanes[lane].folder / "ballast").unlink()
+    (fleet.lanes[lane].folder / "ballast").unlink(missing_ok=True)
 
 
 async def _hand_over(fleet: ScratchFleet, lane: str) -> None:

@@ -192,9 +192,18 @@ class ScratchFleet(Stage):
             and all(len(one["hears"]) == len(LANES) - 1 for one in lanes)
         )
 
-    async def whole(self, within_s: float = UP_S) -> None:
+    async def whole(self, within_s: float = UP_S) -> str:
+        """Wait until it is; return who polls then."""
+        polls = ""
+
+        async def settled() -> bool:
+            nonlocal polls
+            polls = await self.holder() if await self.is_whole() else ""
+            return bool(polls)
+
         try:
-            await self.until(self.is_whole, "the fleet is whole again", within_s=within_s)
+            await self.until(settled, "the fleet is whole again", within_s=within_s)
+            return polls
         except ToldError as error:
             told = await self.fleet()
             seen = {key: told[key] for key in ("roles", "lanes", "take_overs")}

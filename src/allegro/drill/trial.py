@@ -83,12 +83,8 @@ class Trial:
     async def play(self, fault: Fault, *, works: bool = True) -> Outcome:
         """Play one trial. `works`: people also ask for a comment and a change."""
         fleet = self._fleet
-        await fleet.whole()
-        victim, began_s, seen = (
-            await fleet.holder(),
-            self._clock.now_s(),
-            len(await fleet.forge_log()),
-        )
+        victim = await fleet.whole()
+        began_s, seen = self._clock.now_s(), len(await fleet.forge_log())
         self._opened, self._wanted = [], []
         async with self._people():
             if works:
