@@ -8,6 +8,8 @@ TRIALS ?= 200
 SESSION_TRIALS ?= 100
 FLEET_TRIALS ?= 450
 SEED ?= 1
+# files of tests played side by side: they wait more than they work
+JOBS ?= 3
 
 .DEFAULT_GOAL := quick
 .PHONY: quick test trials demo bench lock fix docs clean
@@ -36,7 +38,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff check $(CODE) && $(BIN)/ruff format --check -q $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 trials: $(VENV)/.test
 	@scripts/setup.sh agent model

@@ -69,7 +69,7 @@ def test_an_order_lives_no_longer_than_the_gate_allows() -> None:
         msgspec.convert({"ttl_s": 61}, OrderSettings)
 
 
-@pytest.mark.parametrize("section", {*sections(LaneSettings), *sections(HouseSettings)})
+@pytest.mark.parametrize("section", dict.fromkeys(sections(LaneSettings) + sections(HouseSettings)))
 def test_every_key_says_what_it_is(section: type) -> None:
     for name, kind in get_type_hints(section, include_extras=True).items():
         metas = [m for m in getattr(kind, "__metadata__", ()) if isinstance(m, Meta)]
