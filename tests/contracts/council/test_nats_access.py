@@ -220,9 +220,10 @@ async def test_a_server_with_a_stolen_configuration_but_its_own_key_joins_nobody
     servers: Servers, lanes: dict[str, NatsCouncil]
 ) -> None:
     before = [await lanes["a"].page(name) for name in NAMES]
-    thief = servers.make_member("d", free_ports(1)[0])
+    # a name before all others: such a server dials them
+    thief = servers.make_member("0d", free_ports(1)[0])
     stolen = servers.files["a"].trusted.read_bytes()
-    servers.files["d"].trusted.write_bytes(stolen)
+    servers.files["0d"].trusted.write_bytes(stolen)
     await servers.start_as(thief, list(servers.members.values()))
     try:
         refused = servers.files["a"].log
@@ -231,17 +232,17 @@ async def test_a_server_with_a_stolen_configuration_but_its_own_key_joins_nobody
                 break
             await asyncio.sleep(0.05)
         assert "TLS route handshake error" in refused.read_text()
-        council = servers.council("d", timeout_s=1.0)
+        council = servers.council("0d", timeout_s=1.0)
         for call in (council.read("forge"), council.write("forge", RECORD, 1), council.page("a")):
             with pytest.raises(EdgeError):
                 await call
-        assert servers.routes("d") == set()
+        assert servers.routes("0d") == set()
         for name in NAMES:
             assert servers.routes(name) == set(NAMES) - {name}
         assert [await lanes["a"].page(name) for name in NAMES] == before
-        assert await lanes["a"].page("d") == (0, None)
+        assert await lanes["a"].page("0d") == (0, None)
     finally:
-        await servers.stop("d")
+        await servers.stop("0d")
 
 
 async def test_clients_and_the_monitor_are_reached_on_loopback_alone(servers: Servers) -> None:

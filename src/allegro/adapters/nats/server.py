@@ -181,14 +181,11 @@ def render(
             "cluster": {
                 "name": f"{fleet[:16]}-{number}",
                 "listen": listen,
-                # one connection a pair, tried at growing intervals: two servers that dial each other
-                # at the same moment over a slow line refuse each other's call for minutes
                 "pool_size": -1,
-                "connect_backoff": True,
                 "no_advertise": True,
                 "ping_interval": "1s",
                 "ping_max": 2,
-                "routes": [f"nats-route://{member.address}" for member in others],
+                "routes": _routes(me, others),
                 "tls": {
                     "cert_file": str(files.certificate),
                     "key_file": str(files.key),
@@ -229,6 +226,21 @@ def render(
         },
         indent=1,
     )
+
+
+def _routes(me: Member, others: Sequence[Member]) -> list[str]:
+    """Return what this server dials: of each pair the first by name dials the other.
+
+    Two that dial each other over a slow line close each other's call as a duplicate, again and
+    again, for minutes. For the others its own address stands in, which a server finds out and
+    leaves alone: by the number of routes it knows how many it must hear before a first vote.
+    """
+    return [
+        f"nats-route://{member.address}"
+        if member.name > me.name
+        else f"nats-route://{member.name}@{me.address}"
+        for member in others
+    ]
 
 
 def public_of(seed: str) -> str:
