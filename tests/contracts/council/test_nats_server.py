@@ -156,3 +156,22 @@ def test_a_lane_may_write_the_registers_of_the_roles_and_its_own_page_and_nothin
     (user,) = told["accounts"]["LANE_a"]["users"]
     keys = {one for one in user["permissions"]["publish"]["allow"] if one.startswith("$KV.")}
     assert keys == {"$KV.allegro.role.forge", "$KV.allegro.role.hermes", "$KV.allegro.page.a"}
+
+
+def test_of_two_servers_only_one_dials_the_other(tmp_path: Path) -> None:
+    members = [Member(name * 32, name, f"192.0.2.{n}:1", "", "") for n, name in enumerate("abcde")]
+    pairs = []
+    for me in members:
+        others = [member for member in members if member is not me]
+        told = json.loads(
+            render(
+                ServerFiles(tmp_path), me, others, fleet="f" * 32, number=1, listen=me.address,
+                public="U" * 56, disk_mb=64,
+            )
+        )  # fmt: skip
+        routes = told["cluster"]["routes"]
+        assert len(set(routes)) == len(others)
+        dialled = {route.rpartition("//")[2].rpartition("@")[2] for route in routes}
+        pairs += [(me.name, one.name) for one in others if one.address in dialled]
+    assert len(pairs) == 10
+    assert all((second, first) not in pairs for first, second in pairs)
