@@ -155,6 +155,14 @@ class Servers:
             told: dict[str, Any] = json.load(answer)
         return {route["remote_name"] for route in told.get("routes") or []}
 
+    def group(self, name: str) -> tuple[str, int]:
+        """Return whom a server takes for the leader of all servers, and how many it counts."""
+        running = read_running(self.files[name])
+        assert running is not None
+        with urlopen(f"{running.monitor}/jsz", timeout=2) as answer:
+            told = json.load(answer)["meta_cluster"]
+        return str(told.get("leader", "")), int(told.get("cluster_size", 0))
+
     async def leader(self) -> str:
         """Return which server leads the bucket's replicas now."""
         async with raw_client(self.access("a")) as (client, _):

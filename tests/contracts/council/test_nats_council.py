@@ -18,9 +18,10 @@ from allegro.adapters.nats.council import NatsCouncil
 from allegro.core.council import Page
 from allegro.core.errors import EdgeError
 from allegro.core.lease import Record, Slot
+from allegro.core.roster import MAX_MEMBERS
 
 from .halls import NAMES
-from .servers import Servers, formed
+from .servers import Servers, formed, free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 ELECTED_S = 20.0
@@ -185,3 +186,24 @@ async def test_a_server_that_hangs_costs_each_call_one_time_out_and_leaves_no_so
         os.kill(pid, signal.SIGCONT)
     await formed(council, ELECTED_S)
     await formed(lanes["a"], ELECTED_S)
+
+
+async def test_the_largest_council_is_one(tmp_path: Path) -> None:
+    largest = Servers(tmp_path)
+    more = "defg"
+    for name, port in zip(more, free_ports(len(more)), strict=True):
+        largest.members[name] = largest.make_member(name, port)
+    names = [*largest.members]
+    assert len(names) == MAX_MEMBERS
+    try:
+        await asyncio.gather(*(largest.start(name) for name in names))
+        made = {name: largest.council(name) for name in names}
+        for council in made.values():
+            await formed(council, ELECTED_S)
+        leaders = {largest.group(name) for name in names}
+        assert len(leaders) == 1
+        assert leaders.pop()[1] == MAX_MEMBERS
+        assert all(largest.routes(name) == {*names} - {name} for name in names)
+        await works(made, "forge")
+    finally:
+        await largest.close()
