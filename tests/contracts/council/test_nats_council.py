@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import time
@@ -11,17 +12,18 @@ from collections.abc import AsyncIterator, Awaitable
 from itertools import count
 from pathlib import Path
 
+import nats.errors
 import pytest
 import pytest_asyncio
 
-from allegro.adapters.nats.council import NatsCouncil
+from allegro.adapters.nats.council import STREAM, SUBJECT, NatsCouncil
 from allegro.core.council import Page
 from allegro.core.errors import EdgeError
 from allegro.core.lease import Record, Slot
 from allegro.core.roster import MAX_MEMBERS
 
 from .halls import NAMES
-from .servers import Servers, formed, free_ports
+from .servers import Servers, formed, free_ports, raw_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 ELECTED_S = 20.0
@@ -207,3 +209,23 @@ async def test_the_largest_council_is_one(tmp_path: Path) -> None:
         await works(made, "forge")
     finally:
         await largest.close()
+
+
+async def test_a_bucket_that_somebody_made_otherwise_is_not_used(tmp_path: Path) -> None:
+    strange = Servers(tmp_path)
+    config = {"name": STREAM, "subjects": [SUBJECT + ">"], "storage": "memory", "num_replicas": 3}
+    try:
+        await strange.start_all()
+        until_s = time.monotonic() + ELECTED_S
+        async with raw_client(strange.access("a")) as (client, _):
+            made: dict[str, object] = {"error": ""}
+            while "error" in made and time.monotonic() < until_s:  # before they agree it is refused
+                with contextlib.suppress(nats.errors.Error):
+                    raw = json.dumps(config).encode()
+                    reply = await client.request(f"$JS.API.STREAM.CREATE.{STREAM}", raw, timeout=1)
+                    made = json.loads(reply.data)
+        assert "error" not in made
+        with pytest.raises(EdgeError, match="storage is memory"):
+            await strange.council("b").read("forge")
+    finally:
+        await strange.close()

@@ -35,6 +35,16 @@ MAX_BYTES = 4_000_000
 WRONG_SEQUENCE = frozenset({10071, 10164})
 NO_MESSAGE = 10037
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+_WANTED = StreamConfig(
+    name=STREAM, subjects=[SUBJECT + ">"], num_replicas=REPLICAS, max_msgs_per_subject=1,
+    retention=RetentionPolicy.LIMITS, storage=StorageType.FILE, discard=DiscardPolicy.NEW,
+    max_bytes=MAX_BYTES, max_msg_size=MAX_VALUE, deny_delete=True, deny_purge=True,
+    allow_direct=False, allow_rollup_hdrs=False, duplicate_window=1, max_age=0,
+)  # fmt: skip
+_COMPARED = (
+    "subjects", "num_replicas", "max_msgs_per_subject", "retention", "storage", "discard",
+    "max_bytes", "max_msg_size", "deny_delete", "deny_purge", "max_age",
+)  # fmt: skip
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -145,17 +155,17 @@ class NatsCouncil:
 
 
 async def _make_bucket(stream: JetStreamContext) -> None:
-    """Make the bucket where it is not; found or made, it is the same on every lane."""
+    """Make the bucket where it is not. Raises EdgeError for one that was made otherwise."""
     try:
-        await stream.stream_info(STREAM)
-        return
+        found = (await stream.stream_info(STREAM)).config
     except NotFoundError:
-        pass
-    config = StreamConfig(
-        name=STREAM, subjects=[SUBJECT + ">"], num_replicas=REPLICAS, max_msgs_per_subject=1,
-        retention=RetentionPolicy.LIMITS, storage=StorageType.FILE, discard=DiscardPolicy.NEW,
-        max_bytes=MAX_BYTES, max_msg_size=MAX_VALUE, deny_delete=True, deny_purge=True,
-        allow_direct=False, allow_rollup_hdrs=False, duplicate_window=1,
-    )  # fmt: skip
-    await stream.add_stream(config)
-    _log.warning("council.bucket_made")
+        await stream.add_stream(_WANTED)
+        _log.warning("council.bucket_made")
+        return
+    wrong = [name for name in _COMPARED if getattr(found, name) != getattr(_WANTED, name)]
+    if wrong:
+        told = ", ".join(f"{name} is {getattr(found, name)}" for name in wrong)
+        raise EdgeError(
+            f"the council's bucket was not made by allegro: {told}; sign a new roster to get another",
+            transient=True, kind="foreign_bucket",
+        )  # fmt: skip
