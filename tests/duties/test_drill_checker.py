@@ -55,6 +55,7 @@ def test_a_good_trial_has_no_fault() -> None:
         (with_(writes=(*GOOD.writes, Write(5.0, "b", "other", "DELETE /x"))), "by nobody"),
         (with_(writes=GOOD.writes[:3]), "made 0 times"),
         (with_(archived=frozenset({2})), "never came home"),
+        (with_(vanished=("forge/1#1",)), "forge/1#1 was told as deleted"),
         (with_(labelled={}), "0 seen labels"),
         (with_(labelled={1: (SEEN, SEEN)}), "2 seen labels"),
         (with_(intents=((1, "a"), (1, "b"))), "order 1 was carried out by a, b"),

@@ -53,6 +53,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
     `intents` are (order number, lane) of the effects that lanes began; `frozen` the spans
     (from, until) in which the fleet was stopped, `grace_s` after the stop already taken off.
+    `vanished` are the subjects that came home as deleted: in a trial nobody deletes anything.
     """
 
     writes: tuple[Write, ...] = ()
@@ -61,6 +62,7 @@ class Evidence(msgspec.Struct, frozen=True):
     opened: frozenset[int] = frozenset()
     archived: frozenset[int] = frozenset()
     labelled: Mapping[int, tuple[str, ...]] = {}
+    vanished: tuple[str, ...] = ()
     intents: tuple[tuple[int, str], ...] = ()
     frozen: tuple[tuple[float, float], ...] = ()
     expects_labels: bool = True
@@ -103,6 +105,7 @@ def faults(evidence: Evidence) -> list[str]:
     found += [
         f"issue {number} never came home" for number in sorted(evidence.opened - evidence.archived)
     ]
+    found += [f"{subject} was told as deleted and is there" for subject in evidence.vanished]
     if evidence.expects_labels:
         for number in sorted(evidence.opened):
             seen = sum(label == SEEN for label in evidence.labelled.get(number, ()))

@@ -196,7 +196,8 @@ class Trial:
         try:
             await self._fleet.until(final, "every request is settled", within_s=SETTLED_S)
         except ToldError as error:
-            raise ToldError(f"{error} {states}") from error
+            stopped = (await self._fleet.status()).get("freezes")
+            raise ToldError(f"{error} {states} stopped by: {stopped}") from error
         return states
 
     async def _evidence(self, states: dict[str, str], began_s: float, seen: int) -> Evidence:
@@ -220,6 +221,7 @@ class Trial:
             taken=tuple(one for one, _ in await self._taken(0.0)),
             wanted=tuple(Wanted(what, name, states[id_]) for what, name, id_ in self._wanted),
             opened=opened, archived=await self._archived(), labelled=labels,
+            vanished=await self._vanished(began_s),
             intents=tuple((order, lane) for order, lane in intents if order),
         )  # fmt: skip
 
@@ -228,6 +230,15 @@ class Trial:
             [
                 int(event["data"]["number"])
                 async for event in self._fleet.client.events(prefix="forge.snapshot.issue")
+            ]
+        )
+
+    async def _vanished(self, since_s: float) -> tuple[str, ...]:
+        return tuple(
+            [
+                str(event["subject"])
+                async for event in self._fleet.client.events(prefix="forge.vanished")
+                if datetime.fromisoformat(event["time"]).timestamp() >= since_s
             ]
         )
 
