@@ -297,7 +297,7 @@ class Follow:
         """Tell of a second copy of an effect of ours, and know it from now on (G10)."""
         self._alert(
             "high",
-            f"{write.kind} {write.artifact} on {write.target} is there twice: also {of.artifact}",
+            f"{write.kind} {write.artifact} on {write.target} is there more than once: also {of.artifact}",
         )
         copy = msgspec.structs.replace(of, artifact=write.artifact)
         await self._ledger.save(receipts=(copy,))
