@@ -17,7 +17,7 @@ from allegro.demo.stage import override, secret_file
 from allegro.drill.fleet import BOT, CODE_BOT, OWNER, REPOSITORY, UP_S, ScratchFleet, world
 from allegro.drill.network import Network
 
-from .boxes import PROGRAM, ROOT, Box
+from .boxes import PROGRAM, Box
 from .theatre import QuickStage
 
 ALLEGRO = f"{PROGRAM}/.venv/bin/allegro"
@@ -25,6 +25,7 @@ LANE_TOML = "/etc/allegro/lane.toml"
 HOUSE = {"orders.ttl_s": 6, "orders.settle_s": 2}
 FORGE = {"forge.poll_s": 0.5, "forge.timeout_s": 2.0}
 UNIT, HOUSE_UNIT, COUNCIL = "allegro-lane", "allegro-house", "allegro-council"
+_EXAMPLES = f"{PROGRAM}/examples"
 _NATS_LOG = "/var/lib/allegro/council/nats.log"
 TIMMY = "timmy"
 _HOME = f"/home/{TIMMY}"
@@ -135,11 +136,14 @@ class Machines(QuickStage, ScratchFleet):
         for path, text in (
             (change, self.tokens[CODE_BOT]["change"]),
             (f"{_HOME}/passphrase", "correct horse battery staple"),
-            (f"{_HOME}/.config/systemd/user/{HOUSE_UNIT}.service",
-             (ROOT / "examples" / "house.service").read_text()),
-        ):  # fmt: skip
+        ):
             await box.put(path, text + "\n", owner=TIMMY, mode="600")
         await box.run("chown", "-R", f"{TIMMY}:", f"{_HOME}/.config")
+        units = f"{_HOME}/.config/systemd/user"
+        await box.run("mkdir", "-p", units, user=TIMMY)
+        await box.run(
+            "cp", f"{_EXAMPLES}/house.service", f"{units}/{HOUSE_UNIT}.service", user=TIMMY
+        )
         await self.at_home(
             name, "init", "house", "--config", HOUSE_TOML, "--change-token-file", change
         )
@@ -163,8 +167,8 @@ class Machines(QuickStage, ScratchFleet):
 
     async def put_unit(self, name: str, example: str, unit: str = UNIT) -> None:
         """Copy one of the shipped units, unchanged."""
-        text = (ROOT / "examples" / example).read_text()
-        await self.boxes[name].put(f"/etc/systemd/system/{unit}.service", text)
+        unit = f"/etc/systemd/system/{unit}.service"
+        await self.boxes[name].run("cp", f"{_EXAMPLES}/{example}", unit)
         await self.systemctl(name, "daemon-reload")
 
     async def systemctl(self, name: str, *words: str) -> str:

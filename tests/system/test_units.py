@@ -138,9 +138,6 @@ async def test_a_copied_sessions_unit_runs_a_session_in_its_sandbox(home: Machin
         assert "bubblewrap" in await home.allegro(HOME, "doctor")
         await _session(home)
 
-        before = await home.shown(HOME)
-        await home.systemctl(HOME, "kill", "-s", "KILL", "--kill-whom=main", UNIT)
-        await home.came_back(HOME, before)
         await home.boxes[HOME].cut_power()
         await home.boxes[HOME].boot()
         await home.ready(HOME)
