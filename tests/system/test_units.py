@@ -245,3 +245,13 @@ async def test_a_planned_reboot_goes_as_the_runbook_says(fleet: Machines) -> Non
         shown = await fleet.shown(name, COUNCIL)
         assert (shown["ActiveState"], shown["NRestarts"]) == ("active", "0")
         await fleet.is_quiet(name, fleet.tokens[BOT]["daily"])
+
+
+@needs_networks
+async def test_a_killed_council_server_is_started_again(fleet: Machines) -> None:
+    holder = await fleet.whole()
+    before = await fleet.shown(holder, COUNCIL)
+    await fleet.systemctl(holder, "kill", "-s", "KILL", COUNCIL)
+    await fleet.came_back(holder, before, COUNCIL)
+    await fleet.whole()
+    await fleet.work("after a council server was killed")
