@@ -85,6 +85,9 @@ hint() {
     ! command -v ip >/dev/null || ! command -v nsenter >/dev/null; then
     echo "skipping fail-over with cut links: it needs root, /dev/net/tun, ip (iproute2) and nsenter"
   fi
+  if [ "$(id -u)" != 0 ] || [ ! -e /lib/systemd/systemd ]; then
+    echo "skipping the units under a real systemd: it needs root and systemd"
+  fi
   [ -e .hermes/.ready ] || echo "skipping what needs a real Hermes Agent: it is not installed"
   [ -e .local-model/.ready ] || echo "skipping the smoke test with a local model: it is not installed"
   [ -n "${ALLEGRO_GITEA_BIN:-}${ALLEGRO_GITEA_URL:-}" ] ||
