@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 
 import msgspec
 
@@ -45,6 +46,7 @@ HOUSE = {"orders.ttl_s": 6, "orders.settle_s": 2}
 FAR_HOUSE = {"orders.ttl_s": 14, "orders.settle_s": 3}  # a change is a dozen round trips
 FAR_MS = 100.0
 MEDIAN_S, LEADER_S = 6.0, 20.0
+_ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -227,6 +229,14 @@ def _row(name: str, lines: Sequence[Line]) -> str:
     )
 
 
+def _end_once(number: int, frame: FrameType | None) -> None:
+    """Begin to end; whoever ends us, and how often they say so, the fleets end first."""
+    del number, frame
+    for one in _ENDS:
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def play_input() -> None:
     """Play what standard input asks for (a JSON array of Wanted); lines on standard output."""
     trials = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Wanted])
@@ -252,8 +262,8 @@ def main() -> int:
     if trouble := Namespaces.trouble():
         sys.stdout.write(f"skipped: {trouble}\n")
         return 0
-    for number in (signal.SIGTERM, signal.SIGINT):  # whoever ends us, the fleets end first
-        signal.signal(number, signal.default_int_handler)
+    for number in _ENDS:
+        signal.signal(number, _end_once)
     if arguments.play:
         play_input()
         return 0

@@ -96,6 +96,7 @@ class Namespaces:
         self._hub = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "allegro.drill.hub", *nodes,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # it ends with its input, after the fleet
         )  # fmt: skip
         self._pids = (await self._answer())["pids"]
         self._was = os.open("/proc/self/ns/net", os.O_RDONLY)
