@@ -331,6 +331,18 @@ async def test_only_the_lane_that_reconciled_says_what_vanished(followed: Follow
     assert await followed.archive.living(7, 10**9) == [ISSUE]
 
 
+async def test_a_lane_that_answers_nothing_is_asked_once_a_minute_whatever_it_reconciled(
+    followed: Followed,
+) -> None:
+    followed.house.lane.world["listing"] = EdgeError("no answer in time", transient=True)
+    for repository in range(1, 21):
+        await followed.bring("forge.reconciled", repository=repository)
+    assert [method for method, _ in followed.house.lane.asked] == ["listing"]
+
+    await followed.live(130)
+    assert len(followed.house.lane.asked) == 3
+
+
 async def test_a_lane_that_no_longer_polls_says_nothing_about_what_vanished(
     followed: Followed,
 ) -> None:

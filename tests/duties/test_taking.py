@@ -96,6 +96,13 @@ def test_what_was_gone_and_is_back_is_told_each_time() -> None:
     assert len(set(seen)) == 8
 
 
+def test_what_is_gone_may_be_told_as_gone_twice() -> None:
+    lane = Observer()
+    seen = [lane.see(body) for body in ("one", "two", GONE)]
+    again, _ = lane._taking.vanished(7, SUBJECT, 3)
+    assert again[0].id not in seen
+
+
 def test_a_version_that_was_not_kept_has_the_same_id_when_it_is_seen_again() -> None:
     lane = Observer()
     lane.see("one")

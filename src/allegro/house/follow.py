@@ -36,6 +36,7 @@ from allegro.house.sessions import AskLane
 _log = structlog.get_logger()
 RECHECK_S = 5.0
 IDLE_S = 60.0
+MAX_COMPARED = 10_000
 TROUBLE_S = 5.0
 MAX_TEXT = 1_000
 MAX_COUNTED_S = 30.0  # a longer pause between two looks was a sleeping machine
@@ -84,6 +85,7 @@ class Follow:
         self._waited_s: dict[str, float] = {}
         self._matched_s: float | None = None
         self._to_compare: dict[int, tuple[str, int]] = {}
+        self._not_before_s: dict[str, float] = {}
 
     def kick(self) -> None:
         self._grew.set()
@@ -107,8 +109,7 @@ class Follow:
             await self._match()
             await self._renew_stale()
             await self._compare()
-            waits = self._to_compare or await self._ledger.bot_writes()
-            return RECHECK_S if waits else IDLE_S
+            return RECHECK_S if await self._ledger.bot_writes() else IDLE_S
         except EdgeError as error:  # a disk that refuses: the cursor stands, nothing is lost
             _log.error("follow.blocked", error=str(error))
             return TROUBLE_S
@@ -117,14 +118,19 @@ class Follow:
         """After a reconcile: what the archive holds to exist and the lane does not has vanished.
 
         A lane whose disk went back does not know what it once told, so the house asks: that very
-        lane, while it still polls. What another one knows is older.
+        lane, while it still polls. What another one knows is older. One that does not answer is
+        left alone for a while: it must not hold up the word of the others.
         """
         for repository, (lane, row) in list(self._to_compare.items()):
+            if self._clock.boot_s() < self._not_before_s.get(lane, float("-inf")):
+                continue
             try:
                 told = await self._ask_lane(lane, "listing", {"repository": repository})
                 held = _subjects(told)
             except EdgeError as error:
-                if not error.transient:
+                if error.transient:
+                    self._not_before_s[lane] = self._clock.boot_s() + IDLE_S
+                else:
                     _log.info("listing.refused", repository=repository, error=str(error))
                     self._to_compare.pop(repository)
                 continue
@@ -169,7 +175,8 @@ class Follow:
             await self._act(archived, event)
         elif event.type == "forge.reconciled":
             repository = told_number(event.data.get("repository"))
-            self._to_compare[repository] = (archived.lane, archived.row)
+            if repository in self._to_compare or len(self._to_compare) < MAX_COMPARED:
+                self._to_compare[repository] = (archived.lane, archived.row)
         elif event.type == "audit.done":
             await self._learn_bots(event)
         elif event.type.startswith("forge.snapshot."):

@@ -178,10 +178,9 @@ class Taking:
     def vanished(self, repository_id: int, subject: str, number: int) -> Notes:
         """Return the event that says that a known object is no longer there."""
         held = self._versions.get(subject, Version(subject, "", 0))
+        returns = self._history(held).get(held.hash, held.turn)
         version = Version(subject, "", held.updated_s, held.turn, number)
-        id_ = self._recorder.version_id(
-            subject, "vanished " + held.hash, held.updated_s, self._history(held)[held.hash]
-        )
+        id_ = self._recorder.version_id(subject, "vanished " + held.hash, held.updated_s, returns)
         data = {
             "repository": repository_id, "number": number, "vanished": True,
             "updated_s": version.updated_s,
