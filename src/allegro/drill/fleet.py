@@ -214,7 +214,7 @@ class ScratchFleet(Stage):
         running = read_running(self.lanes[name].server)
         if running is None:
             return False
-        told = await _said(
+        told = await _run(
             *self.network.enter(name), sys.executable, "-c", _READ,
             f"{running.monitor}/jsz?accounts=true&streams=true",
         )  # fmt: skip
@@ -260,15 +260,9 @@ def pairs(nodes: Iterable[str], others: Sequence[str]) -> list[tuple[str, str]]:
     ]
 
 
-async def _run(*words: str) -> None:
-    child = await asyncio.create_subprocess_exec(*words)
-    if await child.wait():
-        raise ToldError(f"{words[0]} failed")
-
-
-async def _said(*words: str) -> bytes:
+async def _run(*words: str) -> bytes:
     child = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
-    said, _ = await child.communicate()
+    told, _ = await child.communicate()
     if child.returncode:
         raise ToldError(f"{words[0]} failed")
-    return said
+    return told
