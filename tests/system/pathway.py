@@ -16,7 +16,8 @@ class Pathway:
 
     `cut` resets every connection and refuses new ones; `hold` lets bytes pile up unseen, as a
     dead path does; `mend` undoes both. `watch` is told the tag of each message the house sends
-    (plain links only) before it is forwarded; what it returns false for goes no further.
+    (plain links only) before it is forwarded; what it returns false for ends the connection.
+    Messages with a tag in `swallowed` are lost on the way, and nothing else is.
     """
 
     def __init__(self, to_port: int) -> None:
@@ -30,6 +31,7 @@ class Pathway:
         self.port = 0
         self.connections = 0
         self.watch: Callable[[str], bool] = lambda tag: True
+        self.swallowed: frozenset[str] = frozenset()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -90,33 +92,36 @@ class Pathway:
             await self._open.wait()
             if not data:
                 raise ConnectionResetError("one side hung up")
-            for tag in frames.tags(data) if frames is not None else ():
+            for tag, raw in frames.parts(data) if frames is not None else [("", data)]:
                 if not self.watch(tag):
                     raise ConnectionResetError("the watcher stopped it")
-            sink.write(data)
+                if tag not in self.swallowed:
+                    sink.write(raw)
             await sink.drain()
 
 
 class Frames:
-    """Reads the tags of the messages in a stream of masked WebSocket frames (RFC 6455)."""
+    """Parts a stream of masked WebSocket frames (RFC 6455), each with its message's tag."""
 
     def __init__(self) -> None:
         self._held = b""
         self._upgraded = False
 
-    def tags(self, data: bytes) -> list[str]:
+    def parts(self, data: bytes) -> list[tuple[str, bytes]]:
+        """Return what is whole now; the request before the frames has no tag."""
         self._held += data
+        found = []
         if not self._upgraded:
-            _, end, rest = self._held.partition(b"\r\n\r\n")
+            head, end, rest = self._held.partition(b"\r\n\r\n")
             if not end:
                 return []
             self._upgraded, self._held = True, rest
-        found = []
+            found.append(("", head + end))
         while (frame := self._frame()) is not None:
             found.append(frame)
         return found
 
-    def _frame(self) -> str | None:
+    def _frame(self) -> tuple[str, bytes] | None:
         held = self._held
         if len(held) < 2:
             return None
@@ -130,7 +135,8 @@ class Frames:
             return None
         key, body = held[at : at + 4], held[at + 4 : at + 4 + min(size, 32)]
         self._held = held[at + 4 + size :]
-        return _tag(bytes(byte ^ key[n % 4] for n, byte in enumerate(body)))
+        tag = _tag(bytes(byte ^ key[n % 4] for n, byte in enumerate(body)))
+        return tag, held[: at + 4 + size]
 
 
 def _tag(message: bytes) -> str:
