@@ -15,13 +15,15 @@ class Pathway:
     """Forwards from its own port to the lane's.
 
     `cut` resets every connection and refuses new ones; `hold` lets bytes pile up unseen, as a
-    dead path does; `mend` undoes both. `watch` is told the tag of each message the house sends
-    (plain links only) before it is forwarded; what it returns false for ends the connection.
-    Messages with a tag in `swallowed` are lost on the way, and nothing else is.
+    dead path does; `mend` undoes both. Only where it is told that the link is `plain` it reads
+    along: `watch` is told the tag of each message the house sends before it is forwarded, and
+    what it returns false for ends the connection; messages with a tag in `swallowed` are lost on
+    the way, and nothing else is.
     """
 
-    def __init__(self, to_port: int) -> None:
+    def __init__(self, to_port: int, *, plain: bool = False) -> None:
         self._to_port = to_port
+        self._plain = plain
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -72,10 +74,10 @@ class Pathway:
             _reset(writer)
             return
         self._writers |= {writer, back}
-        tags = Frames()
+        frames = Frames() if self._plain else None
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, back, tags))
+                group.create_task(self._pump(reader, back, frames))
                 group.create_task(self._pump(there, writer, None))
         except* (ConnectionError, OSError):
             pass
@@ -93,7 +95,7 @@ class Pathway:
             if not data:
                 raise ConnectionResetError("one side hung up")
             for tag, raw in frames.parts(data) if frames is not None else [("", data)]:
-                if not self.watch(tag):
+                if tag and not self.watch(tag):
                     raise ConnectionResetError("the watcher stopped it")
                 if tag not in self.swallowed:
                     sink.write(raw)

@@ -91,7 +91,7 @@ class Theatre:
 
     def __init__(self, folder: Path) -> None:
         self.stage = QuickStage(folder)
-        self.path = Pathway(self.stage.link_port)
+        self.path = Pathway(self.stage.link_port, plain=True)
         self.tokens: dict[str, dict[str, str]] = {}
         self.url = ""
         self._sovereign: SigningKey | None = None
