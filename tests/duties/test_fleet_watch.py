@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
-from allegro.core.errors import Refusal
+from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event, encode_event
 from allegro.core.sequence import Kept
 from allegro.house.fleet_watch import BEAT_LATE_S, KEPT, NOBODY_S, FleetWatch
@@ -51,6 +51,20 @@ class FakeLanes:
         ]
 
 
+class Stumbling:
+    """The archive's reading side with a disk that refuses the first look."""
+
+    def __init__(self, archive: SqliteArchive) -> None:
+        self._archive = archive
+        self._looks = 0
+
+    async def scan(self, *arguments: Any) -> Any:
+        self._looks += 1
+        if self._looks == 1:
+            raise EdgeError("database: disk I/O error", transient=True)
+        return await self._archive.scan(*arguments)
+
+
 class Watched:
     def __init__(self, small: Small, archive: SqliteArchive) -> None:
         self.small, self.archive, self.clock = small, archive, small.clock
@@ -59,9 +73,9 @@ class Watched:
         self._seq = 0
         self.watch = self.made()
 
-    def made(self) -> FleetWatch:
+    def made(self, archive: Any = None) -> FleetWatch:
         return FleetWatch(
-            self.archive, self.small.ledger, cast(Lanes, self.lanes), self.clock, SeededDice(1),
+            archive or self.archive, self.small.ledger, cast(Lanes, self.lanes), self.clock, SeededDice(1),
             lambda urgency, told: self.alerts.append((urgency, told)),
         )  # fmt: skip
 
@@ -71,6 +85,7 @@ class Watched:
         kept = [Kept(encode_event(event))]
         taken = await self.archive.take(lane, "j" + lane, self._seq, kept, self.clock.now_s())
         assert not isinstance(taken, Refusal)
+        self.watch.kick()
 
     async def live(self, seconds: float) -> None:
         for _ in range(int(seconds / 5)):
@@ -104,6 +119,15 @@ async def test_a_take_over_is_told_once_and_kept_over_a_restart(watched: Watched
     await again.step()
     assert [(one.lane, one.before, one.why) for one in again.took] == [("b", "a", "expired")]
     assert len(watched.alerts) == 1
+
+
+async def test_what_the_disk_refused_is_read_at_the_next_look(watched: Watched) -> None:
+    await watched.tell("role.taken", **TOOK)
+    watched.watch = watched.made(Stumbling(watched.archive))
+    await watched.live(5)
+    assert not watched.alerts
+    await watched.live(5)
+    assert [urgency for urgency, _ in watched.alerts] == ["high"]
 
 
 @pytest.mark.parametrize("before", ["", "b"])

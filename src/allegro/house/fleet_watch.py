@@ -56,6 +56,7 @@ class FleetWatch:
         self._dice = dice
         self._alert = alert
         self._grew = asyncio.Event()
+        self._is_unread = True
         self._late: set[str] = set()
         self.took: list[TakeOver] = []
         self._began_s = clock.now_s()
@@ -64,6 +65,8 @@ class FleetWatch:
         self._alone_since_s: float | None = clock.now_s()
 
     def kick(self) -> None:
+        """The archive grew."""
+        self._is_unread = True
         self._grew.set()
 
     @property
@@ -90,11 +93,14 @@ class FleetWatch:
         """Read on and look at the beats once; return the seconds to wait."""
         self.look()
         try:
-            await read_on(self._archive, self._ledger, "fleet", _FOLLOWED, self._one)
+            if self._is_unread:
+                self._is_unread = False
+                await read_on(self._archive, self._ledger, "fleet", _FOLLOWED, self._one)
             await self._note_beats()
             self._note_nobody()
         except EdgeError as error:
             _log.error("fleet.blocked", error=str(error))
+            self._is_unread = True
             return TROUBLE_S
         return LOOK_S
 
