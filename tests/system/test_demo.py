@@ -34,6 +34,7 @@ async def test_the_demo_ends_well_and_its_json_says_what_happened() -> None:
     assert all(step["ok"] for step in told["steps"])
     assert told["pull_request"]["number"] > 0
     assert told["pull_request"]["after_approval_s"] < 120
+    assert told["versions"]["forge"].startswith("gitea ")
     assert told["events"]["sent"] == told["events"]["archived"] == 5000
     assert told["events"]["lost"] == told["events"]["duplicated"] == 0
     assert told["outage"]["backlog"] == 5000

@@ -99,8 +99,8 @@ class Play:
             self._following(),
             contextlib.aclosing(people),
         ):
-            server = await self._server_version(forge)
             number, triage_s = await self._issue(people, forge)
+            server = await self._server_version(forge)
             pull, request, after_s = await self._change(bridge, people, forge, number)
             session = await self._scene.run(self._step)
             outage = await self._outage(people, forge)
