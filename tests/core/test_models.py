@@ -90,6 +90,8 @@ def caps(**changes: Any) -> ModelSettings:
     (422, "model gpt-9 not found", Trouble.UNKNOWN_MODEL),
     (404, "", Trouble.UNKNOWN_MODEL), (405, "", Trouble.UNKNOWN_MODEL),
     (410, "gone", Trouble.UNKNOWN_MODEL),
+    (400, '[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key."}}]',
+     Trouble.DEAD_KEY),
     (503, "", Trouble.OVERLOAD), (529, "overloaded_error", Trouble.OVERLOAD),
     (408, "", Trouble.BROKEN), (500, "", Trouble.BROKEN), (502, "quota", Trouble.BROKEN),
     (504, "", Trouble.BROKEN), (599, "", Trouble.BROKEN),

@@ -23,7 +23,7 @@ from allegro.testing.virtual import VirtualClock
 LIVES_S = 86_400.0
 TOKEN, KEY = "one-session", "sk-the-key-of-a-provider"
 STALLED = EdgeError("nothing came", transient=True, kind="stalled")
-AWAY = EdgeError("nobody listens", transient=True, kind="unreachable")
+AWAY = EdgeError("nobody listens", transient=True, kind="unreachable", sent=False)
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 Piece = bytes | EdgeError | asyncio.Event
 """What a provider sends, how it fails, or what it waits for before the next piece."""

@@ -543,6 +543,7 @@ async def test_a_session_of_a_lane_that_is_gone_for_good_is_lost_once_its_time_i
     if started:
         await home.bring("session.started", session=request.id, run="r1")
     home.home = False
+    await home.look()
     home.house.clock.advance(155)
     await home.look()
     assert home.record(request.id).end == ""
@@ -550,3 +551,77 @@ async def test_a_session_of_a_lane_that_is_gone_for_good_is_lost_once_its_time_i
     await home.look()
     record = home.record(request.id)
     assert (record.end, record.why) == ("lost", "its lane is away, and its time is over")
+
+
+async def test_the_time_of_a_session_counts_from_what_was_last_heard_of_it(home: Home) -> None:
+    request = await home.ask_for(limit_s=100)
+    await home.house.step()
+    home.house.clock.advance(500)  # it waited for a gateway
+    await home.bring("session.accepted", session=request.id, limit_s=100)
+    await home.bring("session.started", session=request.id, run="run_1")
+    home.home = False
+    await home.look()
+    home.house.clock.advance(80)
+    await home.look()
+    assert home.record(request.id).end == ""
+    home.house.clock.advance(90)
+    await home.look()
+    assert home.record(request.id).end == "lost"
+
+
+async def test_a_question_that_waits_stops_the_clock_of_its_session(home: Home) -> None:
+    id_ = await home.running(limit_s=100)
+    await home.bring("session.accepted", session=id_, limit_s=100)
+    await home.question(id_)
+    home.home = False
+    await home.look()
+    home.house.clock.advance(3000)
+    await home.look()
+    assert home.record(id_).end == ""
+    home.house.clock.advance(1000)
+    await home.look()
+    assert home.record(id_).end == "lost"
+
+
+async def test_a_house_that_just_started_waits_for_its_lanes(home: Home) -> None:
+    id_ = await home.running(limit_s=100)
+    await home.bring("session.accepted", session=id_, limit_s=100)
+    home.house.clock.advance(1000)  # it was off
+    home.home = False
+    await home.look()
+    home.house.clock.advance(50)
+    await home.look()
+    assert home.record(id_).end == ""
+    home.home = True
+    await home.bring("session.end", session=id_, state="completed", told={"output": "roses"})
+    assert (home.record(id_).end, home.record(id_).output) == ("completed", "roses")
+
+
+async def test_what_a_lane_says_of_a_session_counts_more_than_that_it_seemed_lost(
+    home: Home,
+) -> None:
+    id_ = await home.running(limit_s=100)
+    await home.bring("session.accepted", session=id_, limit_s=100)
+    home.home = False
+    await home.look()
+    home.house.clock.advance(500)
+    await home.look()
+    assert home.record(id_).end == "lost"
+    home.home = True
+    await home.bring("session.answered", session=id_, choice="deny")
+    assert (home.record(id_).end, home.record(id_).state) == ("", "running")
+    await home.bring("session.end", session=id_, state="completed", told={"output": "roses"})
+    assert (home.record(id_).end, home.record(id_).output) == ("completed", "roses")
+    await home.bring("session.end", session=id_, state="failed", told={"output": "no"})
+    assert home.record(id_).end == "completed"
+
+
+async def test_a_question_that_cannot_be_shown_whole_is_an_alert_and_no_request(
+    home: Home,
+) -> None:
+    id_ = await home.running()
+    told = asked_notes(msgspec.structs.replace(ASKED, refused="it is too long"))
+    data: dict[str, Any] = {"session": id_, "number": 1, "run": "run_1", "refused": True}
+    await home.bring("session.question", told=told, **data)
+    assert home.answers() == []
+    assert "it is too long" in home.alerts[-1]

@@ -416,6 +416,18 @@ async def test_of_two_questions_at_once_none_can_be_approved_and_the_agent_is_to
 
 
 @hurried
+async def test_a_question_that_is_not_shown_whole_is_told_and_denied_whatever_was_signed() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    gateway.tell(Asked("rm -rf X=***", "delete", ("rm",), "a part of it is hidden"))
+    await settled()
+    (event,) = stage.told("session.question")
+    assert event.data["refused"] is True
+    assert gateway.answers == ["deny"]
+    assert await stage.order(stage.once()) == "action.stale"
+
+
+@hurried
 async def test_both_of_two_questions_at_once_are_told_no() -> None:
     stage = await made()
     gateway = await stage.begin()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import aiohttp
 
+from allegro.adapters.bodies import read_whole
 from allegro.core.errors import ConfigError, EdgeError
 from allegro.core.ports import Upstream
 from allegro.core.settings import ModelSettings, Rung
@@ -35,7 +36,7 @@ class HttpProviders:
         response = await self._send("GET", rung, "/models", None)
         upstream = HttpUpstream(response)
         try:
-            told = (await response.content.read(1 << 20)).decode("utf-8", "replace")
+            told = (await read_whole(response, 4 << 20)).decode("utf-8", "replace")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _edge(error) from error
         finally:
@@ -94,6 +95,8 @@ def _edge(error: Exception) -> EdgeError:
     stalled = isinstance(error, aiohttp.SocketTimeoutError) and not isinstance(
         error, aiohttp.ConnectionTimeoutError
     )
+    never_left = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     return EdgeError(
-        type(error).__name__, transient=True, kind="stalled" if stalled else "unreachable"
-    )
+        type(error).__name__, transient=True, kind="stalled" if stalled else "unreachable",
+        sent=not never_left,
+    )  # fmt: skip

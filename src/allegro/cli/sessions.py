@@ -99,6 +99,8 @@ def step_line(event: TelemetryEvent) -> tuple[str, bool]:
             return f"· {facts.get('tool')} failed or was refused", True
         case "session.question":
             told = f"\n? it wants to: {words.get('command')}  ({words.get('description')})"
+            if words.get("refused"):
+                return f"{told}\n  denied: {words['refused']}", True
             return told + "\n  allegro requests; allegro approve DIGEST; or reject", True
         case "session.answered":
             return f"  answered: {facts.get('choice')}", True

@@ -46,6 +46,10 @@ _QUOTA = re.compile(
     r"(?<![a-z])(quota|credits?|billing|spend(ing)? limit|insufficient[_ ]balance)(?![a-z])",
     re.IGNORECASE,
 )
+_BAD_KEY = re.compile(
+    r"api[ _-]?key( is)? (not valid|invalid|expired)|invalid[ _]api[ _-]?key|api_key_invalid",
+    re.IGNORECASE,
+)
 _NO_MODEL_CODES = frozenset({"model_not_found", "unknown_model", "invalid_model", "no_such_model"})
 _SECONDS = re.compile(
     r"\s*(?:([0-9]{1,5})h)?(?:([0-9]{1,7})m(?!s))?(?:([0-9]{1,15}(?:\.[0-9]{1,9})?)s?)?\s*"
@@ -63,6 +67,8 @@ def classify(status: int, told: str, model: str = "") -> Trouble:
         return Trouble.QUOTA if status == 403 and _QUOTA.search(told) else Trouble.DEAD_KEY
     if status == 402:
         return Trouble.QUOTA
+    if status == 400 and _BAD_KEY.search(_code_and_message(told)):
+        return Trouble.DEAD_KEY
     if status == 429:
         return Trouble.QUOTA if _QUOTA.search(_code_and_message(told)) else Trouble.OVERLOAD
     if status in {404, 405, 410} or (status in {400, 422} and _names_no_model(told, model)):

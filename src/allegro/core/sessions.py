@@ -57,11 +57,15 @@ class UsageClaimed(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """The agent wants to do something dangerous and waits for an answer."""
+    """The agent wants to do something dangerous and waits for an answer.
+
+    `refused` says why no approval may meet it, such as what it would run is not shown whole.
+    """
 
     command: str
     description: str
     patterns: tuple[str, ...]
+    refused: str = ""
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -107,6 +111,7 @@ def asked_notes(asked: Asked) -> dict[str, str]:
     return {
         "command": asked.command, "description": asked.description,
         "patterns": msgspec.json.encode(asked.patterns).decode(),
+        **({"refused": asked.refused} if asked.refused else {}),
     }  # fmt: skip
 
 
@@ -116,7 +121,8 @@ def asked_of(notes: Mapping[str, str]) -> Asked:
         patterns = msgspec.json.decode(notes.get("patterns", "[]"), type=tuple[str, ...])
     except msgspec.DecodeError:
         patterns = ()
-    return Asked(notes.get("command", ""), notes.get("description", ""), patterns)
+    command, description = notes.get("command", ""), notes.get("description", "")
+    return Asked(command, description, patterns, notes.get("refused", ""))
 
 
 def may_answer(now_s: float, deadline_s: float) -> bool:

@@ -44,7 +44,8 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `state` is accepted, running, waiting or ended; `end` empty until it ended. `tokens` and
     `cost_usd` are measured by the lane's proxy, None where the price is unknown. Times are Unix
-    seconds of the house.
+    seconds of the house; `heard_s` is when its lane's newest word of it came. `presumed` is true
+    where the house itself took it for lost: a later word of its lane counts more.
     """
 
     id: str
@@ -71,6 +72,8 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None = None
     duration_s: float | None = None
     ended_s: float = 0.0
+    heard_s: float = 0.0
+    presumed: bool = False
 
 
 class Archive(Protocol):

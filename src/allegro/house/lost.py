@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from allegro.core.ports import Clock
+from allegro.core.sessions import End
 from allegro.core.stores import SessionRecord
 
 LOST_AFTER_S = 20.0
 AWAY_S = 60.0
+QUESTION_S = 3600.0  # the longest a lane lets a question wait
 
 
 class Lost:
@@ -23,6 +27,7 @@ class Lost:
         self._lane_home = lane_home
         self._clock = clock
         self._missing_since: dict[str, float] = {}
+        self._away_since: dict[str, float] = {}
 
     async def why(self, record: SessionRecord) -> str:
         """Say why a session cannot run any more, empty while it may. Raises EdgeError.
@@ -30,20 +35,40 @@ class Lost:
         Its lane does not know it, for a while, though all it told is home; or its lane is away,
         perhaps for good, and the time it would have given the session ran out.
         """
+        now_s = self._clock.boot_s()
         if not self._lane_home(record.lane):
             self._missing_since.pop(record.id, None)
-            over = self.is_over(record.began_s, record.limit_s)
+            away_s = now_s - self._away_since.setdefault(record.lane, now_s)
+            asks_s = QUESTION_S if record.state == "waiting" else 0.0
+            limit_s = record.limit_s and record.limit_s + asks_s
+            over = away_s >= AWAY_S and self.is_over(record.heard_s or record.began_s, limit_s)
             return "its lane is away, and its time is over" if over else ""
+        self._away_since.pop(record.lane, None)
         if record.state == "accepted":
             return ""  # the word of its order comes first
         told = await self._ask_lane(record.lane, "sessions", {})
         if not isinstance(told, list) or record.id in told:
             self._missing_since.pop(record.id, None)
             return ""
-        now_s = self._clock.boot_s()
         since_s = self._missing_since.setdefault(record.id, now_s)
         return "its lane does not know it any more" if now_s - since_s >= LOST_AFTER_S else ""
 
-    def is_over(self, began_s: float, limit_s: float) -> bool:
-        """Say whether what began then cannot run any more, by the limit that its lane keeps."""
-        return 0 < limit_s < self._clock.now_s() - began_s - AWAY_S
+    def is_over(self, heard_s: float, limit_s: float) -> bool:
+        """Say whether what was heard of then cannot run any more, by the limit its lane keeps."""
+        return 0 < limit_s < self._clock.now_s() - heard_s - AWAY_S
+
+
+def presumed(record: SessionRecord, why: str, at_s: float) -> SessionRecord:
+    """Return a session that the house takes for lost."""
+    return msgspec.structs.replace(
+        record, state="ended", end=End.LOST.value, ended_s=at_s, why=why, presumed=True
+    )
+
+
+def heard(record: SessionRecord, at_s: float) -> SessionRecord:
+    """Return a session of which its lane said something: it is not lost, if it seemed to be."""
+    if record.presumed:
+        record = msgspec.structs.replace(
+            record, state="running", end="", ended_s=0.0, why="", presumed=False
+        )
+    return msgspec.structs.replace(record, heard_s=at_s)

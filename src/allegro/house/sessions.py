@@ -25,7 +25,7 @@ from allegro.house.foreign import (
     told_real,
     told_text,
 )
-from allegro.house.lost import Lost
+from allegro.house.lost import Lost, heard, presumed
 from allegro.house.orders import SESSION_KINDS
 from allegro.house.reading import read_on
 from allegro.house.requests import Requests
@@ -182,9 +182,9 @@ class Sessions:
         if request is None or request.kind != "run_session" or request.lane != archived.lane:
             return  # a lane speaks of sessions that were ordered from it, and of no others
         record = self.records.get(session) or _new(request)
-        if record.end:
+        if record.end and not record.presumed:
             return
-        changed = self._after(record, event)
+        changed = self._after(heard(record, archived.at_s), event)
         if forged := told_number(event.data.get("forged")):
             told = (
                 f"session {session}: {forged} facts were forged inside its sandbox, none believed"
@@ -268,6 +268,10 @@ class Sessions:
             return record
         notes = {str(key): str(value)[:MAX_COMMAND] for key, value in list(words.items())[:10]}
         asked = asked_of(notes)
+        if event.data.get("refused") is True or asked.refused:
+            why = told_text(asked.refused) or "it cannot be shown whole"
+            self._alert("medium", f"session {record.id}: its lane denied a question: {why}")
+            return msgspec.structs.replace(record, asked=record.asked + 1)
         until_s = min(told_real(event.data.get("until_s")) or 0.0, self._clock.now_s() + 3600)
         action = AnswerOnce(
             id=self._requests.new_id(), lane=lane, session=record.id, run=run, number=number,
@@ -333,9 +337,7 @@ class Sessions:
             why = await self._lost.why(record)
             if why:
                 at_s = self._clock.now_s()
-                lost = msgspec.structs.replace(
-                    record, state="ended", end=End.LOST.value, ended_s=at_s, why=why
-                )
+                lost = presumed(record, why, at_s)
                 await self._keep(lost)
                 await self._ended(lost)
 

@@ -60,7 +60,7 @@ class Live:
         self.task: asyncio.Task[None] | None = None
 
     def notice(self, event: AgentEvent, now_s: float, timeout_s: float) -> bool:
-        """Count an event. True when questions wait side by side: all must be denied."""
+        """Count an event. True when no approval may meet what waits: all must be denied."""
         if isinstance(event, ToolBegan):
             self.tools += 1
         elif isinstance(event, Answered):
@@ -83,9 +83,10 @@ class Live:
         self.asked_s = self.asked_s if beside else now_s
         digest = question_digest(self.action.id, self.run, self.questions, event)
         # beside another, no approval may meet it: an answer could reach the wrong one
-        self.pending = Pending(self.questions, "" if beside else digest, now_s + timeout_s)
+        is_no = beside or bool(event.refused)
+        self.pending = Pending(self.questions, "" if is_no else digest, now_s + timeout_s)
         self.answered.clear()
-        return beside
+        return is_no
 
     def used_s(self, now_s: float) -> float:
         """Return how long it ran, the time it waited for answers left out."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from allegro.core.errors import EdgeError
 from allegro.core.models import (
+    BYTES_PER_TOKEN,
     Ladder,
     Spend,
     Trouble,
@@ -27,9 +29,11 @@ from allegro.core.settings import Rung
 
 _log = structlog.get_logger()
 MAX_ANSWER = 32 * 1024 * 1024
+MAX_LINE = 1024 * 1024
 TOLD = 2_000
 STARTS_BYTES = 6
-_LONG_WORD = re.compile(r"[A-Za-z0-9_+/=-]{20,}")
+_LONG_WORD = re.compile(r"[A-Za-z0-9_+/=.-]{20,}")
+_FAR_FEWER = 8
 _STARTS = (b"data:", b":", b"event:", b"id:", b"retry:", b"\n", b"\r")
 
 Record = Callable[[str, str, dict[str, Any], Any], Awaitable[None]]
@@ -48,6 +52,7 @@ class Grant(msgspec.Struct):
     reserved: Spend = Spend()
     calls: int = 0
     measured: bool = True
+    is_revoked: bool = False
     tasks: set[asyncio.Task[Any]] = msgspec.field(default_factory=set)
 
 
@@ -59,6 +64,7 @@ class Usage(msgspec.Struct):
     told: bool = False
     text_bytes: int = 0
     finished: bool = False
+    failed: bool = False
 
 
 _MIDWAY = {
@@ -83,7 +89,7 @@ class Call:
 
     def __init__(
         self, proxy: Proxy, grant: Grant, rung: Rung, began_s: float,
-        tried: list[tuple[Rung, Trouble]], size: int,
+        tried: list[tuple[Rung, Trouble]], size: int, max_tokens: int,
     ) -> None:  # fmt: skip
         self._proxy = proxy
         self._grant = grant
@@ -92,6 +98,8 @@ class Call:
         self._first_s: float | None = None
         self._tried = tried
         self._size = size
+        self._max_tokens = max_tokens
+        self._may_cost = False
         self._number = grant.calls
         self._is_done = False
         self.usage = Usage()
@@ -111,13 +119,16 @@ class Call:
         """Send the call and pass its answer on. None when the next rung is to be tried."""
         proxy, rung = self._proxy, self._rung
         sent = msgspec.json.encode({**body, "model": rung.upstream or rung.model})
+        self._may_cost = True
         try:
             upstream = await proxy.providers.call(rung, sent)
         except EdgeError as error:
+            self._may_cost = error.sent
             stalled = error.kind == "stalled"
             return await self._next_rung(Trouble.STALLED if stalled else Trouble.UNREACHABLE)
         try:
             if upstream.status != 200:
+                self._may_cost = False
                 return await self._refused(upstream)
             if body.get("stream"):
                 return await self._stream(request, upstream)
@@ -130,12 +141,16 @@ class Call:
             raw = await _read_some(upstream, TOLD)
         except EdgeError:
             return await self._next_rung(Trouble.BROKEN)
-        told = raw.decode("utf-8", "replace")
-        trouble = await self._proxy.told_apart(self._rung, upstream.status, told)
+        return await self._refused_with(upstream, upstream.status, raw.decode("utf-8", "replace"))
+
+    async def _refused_with(
+        self, upstream: Upstream, status: int, told: str
+    ) -> web.StreamResponse | None:
+        trouble = await self._proxy.told_apart(self._rung, status, told)
         if trouble is Trouble.BAD_REQUEST:
             await self.done(trouble.value, Usage())
             error = {"message": scrubbed(told), "type": "provider", "code": None}
-            return web.json_response({"error": error}, status=upstream.status)
+            return web.json_response({"error": error}, status=status)
         after_s = retry_after_s(trouble, upstream.headers, self._proxy.clock.now_s())
         return await self._next_rung(trouble, after_s)
 
@@ -156,6 +171,8 @@ class Call:
             stalled = isinstance(error, EdgeError) and error.kind == "stalled"
             return await self._next_rung(Trouble.STALLED if stalled else Trouble.BROKEN)
         self._first_s = self._proxy.clock.boot_s()
+        if (status := error_in(told)) is not None:
+            return await self._refused_with(upstream, status, raw[:TOLD].decode("utf-8", "replace"))
         usage = Usage(text_bytes=len(raw), finished=True)
         _note_usage(usage, told)
         self._proxy.ladder.worked(self._rung)
@@ -165,7 +182,9 @@ class Call:
     async def _stream(self, request: web.Request, upstream: Upstream) -> web.StreamResponse | None:
         try:
             first = await upstream.read()
-            while first and len(first) < STARTS_BYTES and b"\n" not in first:
+            while first and b"\n" not in first and len(first) < MAX_LINE:
+                if len(first) >= STARTS_BYTES and not first.startswith(_STARTS):
+                    break
                 more = await upstream.read()
                 first += more
                 if not more:
@@ -175,6 +194,10 @@ class Call:
             return await self._next_rung(Trouble.STALLED if stalled else Trouble.BROKEN)
         if not first.startswith(_STARTS):
             return await self._next_rung(Trouble.BROKEN)
+        line, _, _ = first.partition(b"\n")
+        if (status := error_in(_told(line) or {})) is not None:
+            told = line.removeprefix(b"data:")[:TOLD].decode("utf-8", "replace")
+            return await self._refused_with(upstream, status, told)
         self._first_s = self._proxy.clock.boot_s()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         usage, reason = self.usage, ""
@@ -200,12 +223,18 @@ class Call:
     async def _pass_on(
         self, response: web.StreamResponse, upstream: Upstream, first: bytes, usage: Usage
     ) -> str:
-        rest, chunk = b"", first
+        rest, chunk, size = b"", first, 0
         while chunk:
-            await response.write(chunk)
             *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > MAX_LINE:  # too long to be read along: it counts by its size
+                usage.text_bytes += len(rest)
+                rest = b""
             for line in lines:
                 _note_line(usage, line)
+            size += len(chunk)
+            if usage.failed or size > MAX_ANSWER:
+                return "broken"
+            await response.write(chunk)
             try:
                 chunk = await upstream.read()
             except EdgeError as error:
@@ -213,15 +242,24 @@ class Call:
         _note_line(usage, rest)
         return "ok" if usage.finished else "half"
 
+    async def left(self) -> None:
+        """Write down that nobody waits for the answer any more: its token went, or its reader."""
+        if self.usage.finished:  # all was said; a reader may hang up before the connection ends
+            self._proxy.ladder.worked(self._rung)
+            await self.done("ok", self.usage)
+            return
+        if self._may_cost and self._first_s is None:  # it may come to its end without us
+            self.usage.text_bytes = math.floor(self._max_tokens * BYTES_PER_TOKEN)
+        await self.done("revoked" if self._grant.is_revoked else "reader_gone", self.usage)
+
     async def done(self, result: str, usage: Usage, reset_s: float | None = None) -> None:
         """Write down what came of the call and what it cost, once."""
         if self._is_done:
             return
         self._is_done = True
         proxy, grant = self._proxy, self._grant
-        if not usage.told and self._first_s is not None:
-            usage.tokens_in = estimated_tokens(self._size)
-            usage.tokens_out = estimated_tokens(usage.text_bytes)
+        if self._may_cost:
+            self._estimate(usage)
         tokens = usage.tokens_in + usage.tokens_out
         cost = cost_usd(self._rung, usage.tokens_in, usage.tokens_out)
         cost = 0.0 if self._rung.local or not tokens else cost
@@ -244,6 +282,17 @@ class Call:
         except EdgeError as error:
             _log.error("model.unrecorded", error=str(error))
 
+    def _estimate(self, usage: Usage) -> None:
+        """Count what nobody told, or what was told before its end or of much more text."""
+        least_in, least_out = estimated_tokens(self._size), estimated_tokens(usage.text_bytes)
+        doubtful = not usage.finished or usage.tokens_out * _FAR_FEWER < least_out
+        if not usage.told:
+            usage.tokens_in, usage.tokens_out = least_in, least_out
+        elif doubtful:
+            usage.tokens_in = max(usage.tokens_in, least_in)
+            usage.tokens_out = max(usage.tokens_out, least_out)
+            usage.told = False
+
 
 async def _read_some(upstream: Upstream, limit: int) -> bytes:
     raw = b""
@@ -257,22 +306,48 @@ async def _read_some(upstream: Upstream, limit: int) -> bytes:
 
 def _note_line(usage: Usage, line: bytes) -> None:
     """Learn from one line of a stream what it says of use and end."""
-    line = line.strip()
-    if not line.startswith(b"data:"):
-        return
-    payload = line[5:].strip()
-    if payload == b"[DONE]":
+    if line.strip() == b"data: [DONE]" or line.strip() == b"data:[DONE]":
         usage.finished = True
         return
-    try:
-        told = msgspec.json.decode(payload, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    told = _told(line)
+    if told is None:
         return
     _note_usage(usage, told)
-    for choice in told.get("choices") or ():
+    usage.failed = usage.failed or error_in(told) is not None
+    choices = told.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict):
-            usage.text_bytes += len(str(choice.get("delta") or ""))
+            usage.text_bytes += _text_size(choice.get("delta"))
             usage.finished = usage.finished or bool(choice.get("finish_reason"))
+
+
+def _told(line: bytes) -> dict[str, Any] | None:
+    """Return the object in one line of a stream, None where there is none."""
+    line = line.strip()
+    if not line.startswith(b"data:"):
+        return None
+    try:
+        return msgspec.json.decode(line[5:], type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _text_size(delta: Any) -> int:
+    """Return the bytes of all text in a piece of an answer."""
+    if isinstance(delta, str):
+        return len(delta.encode())
+    inner = delta.values() if isinstance(delta, dict) else delta if isinstance(delta, list) else ()
+    return sum(_text_size(one) for one in inner)
+
+
+def error_in(told: Mapping[str, Any]) -> int | None:
+    """Return the status of an error inside an answer that was sent as a good one; None without."""
+    error = told.get("error")
+    if not error:
+        return None
+    code = error.get("code") if isinstance(error, dict) else None
+    code = int(code) if isinstance(code, str) and code.isdecimal() and len(code) == 3 else code
+    return code if isinstance(code, int) and 400 <= code < 600 else 500
 
 
 def _note_usage(usage: Usage, told: dict[str, Any]) -> None:

@@ -80,6 +80,7 @@ class ModelProxy:
         """Take a token back and break off its calls; return what it had used."""
         grant = self._grants.pop(token, None)
         if grant is not None:
+            grant.is_revoked = True
             for task in grant.tasks:
                 task.cancel()
         return grant
@@ -151,11 +152,14 @@ class ModelProxy:
             return _error(404, "model_not_found", f"no model {named!r} here")
         # an agent's own side calls name its default: the model of its session answers them too
         body = {name: value for name, value in body.items() if name in PASSED_ON}
-        body["max_tokens"] = self._bounded(body.pop("max_completion_tokens", None)
-                                           or body.get("max_tokens"))  # fmt: skip
+        name = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
+        most = self._bounded(body.get(name))
+        body = {**body, name: most}
+        if name == "max_completion_tokens":
+            body.pop("max_tokens", None)
         if body.get("stream"):
             body["stream_options"] = {"include_usage": True}
-        reserve = self._most(grant.model, estimated_tokens(size), body["max_tokens"])
+        reserve = self._most(grant.model, estimated_tokens(size), most)
         session = grant.spend.with_more(grant.reserved)
         day = self._day_spend().with_more(self._reserved)
         refusal = within_caps(day, session, reserve, self._settings, grant.own_tokens)
@@ -166,7 +170,7 @@ class ModelProxy:
         grant.reserved = grant.reserved.with_more(reserve)
         self._reserved = self._reserved.with_more(reserve)
         try:
-            return await self._climb(request, grant, body, size)
+            return await self._climb(request, grant, body, size, most)
         finally:
             grant.reserved = grant.reserved.without(reserve)
             self._reserved = self._reserved.without(reserve)
@@ -183,7 +187,7 @@ class ModelProxy:
         return most if wanted is None or wanted < 1 else min(wanted, most)
 
     async def _climb(
-        self, request: web.Request, grant: Grant, body: dict[str, Any], size: int
+        self, request: web.Request, grant: Grant, body: dict[str, Any], size: int, most: int
     ) -> web.StreamResponse:
         """Try the rungs in order; the first that begins to answer is used to its end."""
         tried: list[tuple[Rung, Trouble]] = []
@@ -192,7 +196,7 @@ class ModelProxy:
             if not await self._is_worth_it(rung):
                 continue
             grant.calls += 1
-            call = Call(self, grant, rung, self.clock.boot_s(), tried, size)
+            call = Call(self, grant, rung, self.clock.boot_s(), tried, size, most)
             try:
                 await call.begin()
             except EdgeError as error:
@@ -200,7 +204,10 @@ class ModelProxy:
             try:
                 answer = await call.carry(request, body)
             except asyncio.CancelledError:
-                await call.done("revoked", call.usage)
+                await call.left()
+                raise
+            except Exception:
+                await call.done("broken", call.usage)
                 raise
             if answer is not None:
                 return answer

@@ -83,6 +83,7 @@ class SessionVoice:
                 data = {
                     "number": number, "run": live.run, "question": digest,
                     "until_s": round(self._clock.now_s() + left_s, 3),
+                    **({"refused": True} if event.refused else {}),
                 }  # fmt: skip
                 return self.event(session, "session.question", data, asked_notes(event))
             case Answered():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -156,10 +157,7 @@ class Sessions:
         if refusal is not None:
             self._forget(action.id)
             return "action.void", {"reason": refusal.reason}, refusal.detail
-        live.grant = Grant(
-            action.id, live.model, self._clock.boot_s() + 2 * self._settings.session_s,
-            10**12,
-        )  # fmt: skip
+        live.grant = Grant(action.id, live.model, math.inf, 10**12)  # it ends with the session
         self._proxy.grant(live.ready.token, live.grant)
         run = Run(action.id, prompt_of(action), action.instructions, action.history, live.model)
         try:
@@ -229,6 +227,9 @@ class Sessions:
                 queue.put_nowait(event)
         except EdgeError as error:
             queue.put_nowait(Ended(End.LOST, "", str(error), {}))
+        except Exception as error:  # noqa: BLE001 (a session has one end, whatever happens)
+            _log.exception("session.unread", session=live.action.id)
+            queue.put_nowait(Ended(End.LOST, "", f"it was not read on: {error!r}", {}))
 
     async def _next(self, live: Live, queue: asyncio.Queue[AgentEvent]) -> AgentEvent:
         """Return the next event; when the session's time is over, end it."""

@@ -33,6 +33,14 @@ async def test_a_text_run_streams_its_words_in_order_and_ends_completed_with_the
     assert end.usage["total_tokens"] == end.usage["input_tokens"] + end.usage["output_tokens"]
 
 
+async def test_an_answer_longer_than_a_stream_s_line_may_be_ends_all_the_same(
+    gateway: HermesGateway,
+) -> None:
+    events = await carry_out(gateway, new_run(play({"say": "x" * 2_000, "pieces": 1_500})))
+    assert end_of(events).end is End.COMPLETED
+    assert end_of(events).output.startswith("x" * 2_000)
+
+
 async def test_the_use_of_a_model_is_claimed_once_a_call(gateway: HermesGateway) -> None:
     events = await carry_out(gateway, new_run(play({"say": "hello"})))
     end = end_of(events)

@@ -152,6 +152,21 @@ async def test_a_dangerous_command_asks_one_question_and_once_lets_it_pass_once(
     assert end_of(events).end is End.COMPLETED
 
 
+async def test_a_question_shows_all_that_would_run(gateway: HermesGateway) -> None:
+    hidden = "rm -rf /tmp/old; X_TOKEN=$(echo${IFS}more>/tmp/more)"
+    too_long = f"rm -rf /tmp/old; : {'p' * 17_000}; echo more"
+
+    async def answer(run: str, event: AgentEvent) -> None:
+        if isinstance(event, Asked):
+            await gateway.answer(run, "deny")
+
+    steps = [{"tool": "terminal", "arguments": {"command": one}} for one in (hidden, too_long)]
+    events = await carry_out(gateway, new_run(play(*steps, {"say": "done"})), answer)
+    first, second = all_of(events, Asked)
+    assert (first.command, first.refused) == (hidden, "")
+    assert "longer than" in second.refused
+
+
 async def test_deny_blocks_the_command_and_the_run_goes_on_to_its_end(
     gateway: HermesGateway,
 ) -> None:

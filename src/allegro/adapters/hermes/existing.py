@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+from allegro.adapters.hermes.asking import unmasked
 from allegro.adapters.hermes.wire import HermesWire
 from allegro.core.errors import EdgeError
 from allegro.core.ports import GatewaySpec, Run
-from allegro.core.sessions import AgentEvent
+from allegro.core.sessions import AgentEvent, Asked
 from allegro.core.settings import HermesSettings
 
 
@@ -72,8 +73,9 @@ class ExistingGateway:
         self._run = await self._wire.begin(whole, run.session)
         return self._run
 
-    def events(self, run: str) -> AsyncIterator[AgentEvent]:
-        return self._wire.events(run)
+    async def events(self, run: str) -> AsyncIterator[AgentEvent]:
+        async for event in self._wire.events(run):
+            yield unmasked(event) if isinstance(event, Asked) else event
 
     async def answer(self, run: str, choice: str) -> None:
         await self._wire.answer(run, choice)

@@ -18,13 +18,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
+import structlog
+
+from allegro.adapters.hermes.asking import OpenCalls
 from allegro.adapters.hermes.telemetry import Telemetry
 from allegro.adapters.hermes.wire import HermesWire
 from allegro.core.errors import EdgeError
 from allegro.core.ports import Run
-from allegro.core.sessions import AgentEvent, End, Ended, Gap, ToolBegan, ToolEnded
+from allegro.core.sessions import AgentEvent, Asked, End, Ended, Gap, ToolBegan, ToolEnded
 from allegro.core.settings import HermesSettings
 
+_log = structlog.get_logger()
 WATCH_S = 2.0
 EXIT_S = 5.0
 LAST_WORDS_S = 0.01
@@ -50,6 +54,7 @@ class HermesGateway:
         self._datagrams: Counter[tuple[str, str]] = Counter()
         self._arrived: Counter[tuple[str, str]] = Counter()
         self._begun: list[str] = []
+        self._calls = OpenCalls()
         self.telemetry = Telemetry(folder / "telemetry", self._hold)
         self.process: asyncio.subprocess.Process | None = None
         self.wire: HermesWire | None = None
@@ -92,7 +97,7 @@ class HermesGateway:
         while not self._queue.empty():
             self._queue.get_nowait()
         self._streamed, self._datagrams = Counter(), Counter()  # of this run alone
-        self._arrived, self._begun = Counter(), []
+        self._arrived, self._begun, self._calls = Counter(), [], OpenCalls()
         body = {
             "input": run.prompt, "session_id": run.session, "model": run.model,
             **({"instructions": run.instructions} if run.instructions else {}),
@@ -131,9 +136,18 @@ class HermesGateway:
             self._queue.put_nowait(_dead(self._over_memory))
 
     async def _stream(self, run: str) -> None:
+        try:
+            await self._read_stream(run)
+        except Exception as error:  # noqa: BLE001 (a session has one end, whatever happens)
+            _log.exception("hermes.stream_unread")
+            self._queue.put_nowait(Ended(End.LOST, "", f"its stream was not read: {error!r}", {}))
+
+    async def _read_stream(self, run: str) -> None:
         assert self.wire is not None
         async for event, at_s in self.wire.stamped(run):
             self.telemetry.read()
+            if isinstance(event, Asked):
+                event = self._calls.whole(event)  # noqa: PLW2901 (the same question, whole)
             self._release(at_s)
             if self.telemetry.hello.is_set() and isinstance(event, ToolBegan | ToolEnded):
                 self._await_datagram(event)
@@ -168,6 +182,7 @@ class HermesGateway:
 
     def _hold(self, event: AgentEvent, at_s: float) -> None:
         """Keep what a datagram told until the stream, which is slower, told what was before."""
+        self._calls.hear(event)
         if isinstance(event, ToolBegan | ToolEnded):
             self._datagrams[type(event).__name__, event.tool] += 1
             self._arrived[type(event).__name__, event.tool] += 1

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
 import aiohttp
 import msgspec
+from aiohttp.http_exceptions import HttpProcessingError  # a line of a stream that is too long
 
+from allegro.adapters.bodies import read_whole
 from allegro.adapters.hermes.heard import MAX_OUTPUT, Heard
 from allegro.adapters.hermes.lines import told_lines
 from allegro.core.errors import EdgeError
@@ -35,7 +38,6 @@ ANSWER_S = 15.0
 SILENCE_S = 95.0  # Hermes sends a keepalive every 30 s
 LOOK_WITHIN_S = 5.0
 POLL_S = 0.5
-MAX_COMMAND = 16_000
 _ENDS = {
     "completed": End.COMPLETED,
     "failed": End.FAILED,
@@ -198,9 +200,12 @@ class HermesWire:
                     )  # fmt: skip
                 look = partial(self._is_over, run)
                 async for line in told_lines(response.content.readline, look):
-                    with contextlib.suppress(msgspec.DecodeError):
-                        yield msgspec.json.decode(line.strip(), type=dict[str, Any])
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RuntimeError) as error:
+                    with contextlib.suppress(ValueError):
+                        yield plain(line.strip())
+        except (
+            aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError, ValueError,
+            RuntimeError,
+        ) as error:  # fmt: skip
             raise EdgeError(f"the stream broke: {error!r}", transient=True) from error
 
     async def _call(
@@ -212,7 +217,7 @@ class HermesWire:
                 method, self._base + path, json=body, headers=headers,
                 timeout=aiohttp.ClientTimeout(total=within_s),
             ) as response:  # fmt: skip
-                raw = await response.content.read(4 * MAX_OUTPUT)
+                raw = await read_whole(response, 4 * MAX_OUTPUT)
         except aiohttp.ClientConnectorError as error:
             raise EdgeError(
                 f"Hermes is not reachable: {error}", transient=True, sent=False
@@ -229,11 +234,37 @@ class HermesWire:
                 status=response.status, sent=not refused, kind="refused" if refused else "broken",
             )  # fmt: skip
         try:
-            return msgspec.json.decode(raw or b"{}", type=dict[str, Any])
-        except msgspec.DecodeError as error:
+            return plain(raw or b"{}")
+        except ValueError as error:
             raise EdgeError(
                 "Hermes' answer is not JSON", transient=False, kind="garbage"
             ) from error
+
+
+def plain(raw: bytes) -> dict[str, Any]:
+    """Return a JSON object. Raises ValueError when it is none.
+
+    Python writes half of a character where a text was cut within one: it becomes a replacement.
+    """
+    try:
+        return msgspec.json.decode(raw, type=dict[str, Any])
+    except msgspec.DecodeError:
+        told = json.loads(raw)
+    except RecursionError as error:
+        raise ValueError("too deep") from error
+    if not isinstance(told, dict):
+        raise ValueError("not an object")
+    return {key: _mended(value) for key, value in told.items()}
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_mended(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _mended(one) for key, one in value.items()}
+    return value
 
 
 def event_of(frame: dict[str, Any]) -> AgentEvent | None:
@@ -246,8 +277,7 @@ def event_of(frame: dict[str, Any]) -> AgentEvent | None:
             keys = (
                 tuple(str(one)[:200] for one in patterns[:20]) if isinstance(patterns, list) else ()
             )
-            command = _text(frame.get("command"))[:MAX_COMMAND]
-            return Asked(command, _text(frame.get("description"))[:MAX_COMMAND], keys)
+            return Asked(_text(frame.get("command")), _text(frame.get("description")), keys)
         case "approval.responded":
             return Answered(_text(frame.get("choice"))[:20])
         case "tool.started":

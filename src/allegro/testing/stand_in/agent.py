@@ -28,6 +28,7 @@ FORBIDDEN = (
     (r"\bmkfs\b", "format filesystem (mkfs)"),
     (r":\(\)\s*\{\s*:\s*\|\s*:\s*&\s*\}\s*;\s*:", "fork bomb"),
 )
+SECRET = re.compile(r"([A-Z_]*(?:TOKEN|SECRET|PASSWORD)=)\S+")
 DANGEROUS = (
     (r"\brm\s+(-\S*\s+)*/", "delete in root path"),
     (r"\brm\s+(-\S*r|--recursive\b)", "recursive delete"),
@@ -260,7 +261,8 @@ class Agent:
         run.question, run.question_id = asyncio.Future(), uuid.uuid4().hex
         named = {"request_id": run.question_id} if self.is_new else {}
         self.set_status(run, "waiting_for_approval", last_event="approval.request")
-        run.emit("approval.request", command=command, description=name, pattern_key=name,
+        shown = SECRET.sub(r"\1***", command)  # as Hermes shows it, though it runs it whole
+        run.emit("approval.request", command=shown, description=name, pattern_key=name,
                  pattern_keys=[name], allow_permanent=True, choices=CHOICES, **named)  # fmt: skip
         choice, why = "deny", "denied by user"
         try:
