@@ -147,6 +147,7 @@ class FakeGateway:
         self.deaf = False
         self.begin_fault: EdgeError | None = None
         self.pending = 0
+        self.gone = asyncio.Event()
         self._queue: asyncio.Queue[AgentEvent] = asyncio.Queue()
 
     def tell(self, *events: AgentEvent) -> None:
@@ -188,7 +189,11 @@ class FakeGateway:
     async def stop(self, run: str) -> None:
         del run
 
+    async def died(self) -> None:
+        await self.gone.wait()
+
     async def close(self, session: str) -> None:
+        self.gone.set()
         self.closed.append(session)
         self.tell(GONE)
 

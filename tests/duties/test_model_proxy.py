@@ -14,8 +14,9 @@ import pytest
 
 from allegro.adapters.providers import HttpProviders
 from allegro.core.errors import ConfigError, EdgeError
-from allegro.core.models import Spend, Trouble
+from allegro.core.models import Spend, Trouble, within_caps
 from allegro.core.settings import ModelSettings
+from allegro.lane.app_sessions import DaySpend, read_day
 
 from .house import until
 from .providers import (
@@ -433,6 +434,17 @@ async def test_a_line_without_an_end_does_not_fill_the_memory(proxy: Served) -> 
     with pytest.raises(aiohttp.ClientError):
         await proxy.ask(stream=True)
     assert proxy.result()["result"] == "broken"
+
+
+@pytest.mark.parametrize("held", [b"", b"{", b"[]", b'{"day": 5}', b"\xff"])
+def test_a_day_whose_sum_cannot_be_read_counts_as_used_up(tmp_path: Path, held: bytes) -> None:
+    models, path = ModelSettings(), tmp_path / "spend.json"
+    assert read_day(path, models, 0.0) == DaySpend()
+    path.write_bytes(held)
+    told = read_day(path, models, 0.0)
+    assert told.day == "1970-01-01"
+    more = Spend(0.0, 1)
+    assert within_caps(told.spend, Spend(), more, models, 10**9) is not None
 
 
 # --- caps --------------------------------------------------------------------------------------

@@ -518,6 +518,22 @@ async def test_to_speak_to_a_gateway_that_was_closed_is_an_edge_error() -> None:
         await wire.answer("run_1", "once")
 
 
+@hurried
+async def test_a_gateway_that_dies_while_it_waits_is_replaced() -> None:
+    stage = await made()
+    dead = stage.gateway
+    ready, started = stage.gateways.ready, len(stage.host.started)
+    dead.gone.set()
+    await settled()
+    await asyncio.sleep(5)
+    await settled()
+    assert stage.gateways.ready == ready
+    assert len(stage.host.started) == started + 1
+    assert dead.closed == [""]
+    gateway = await stage.begin()
+    assert gateway is not dead
+
+
 # --- gateways ----------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import click
 from allegro.cli.output import Failure, json_option, now_s, print_json, run_async, socket_option
 from allegro.cli.secrets import passphrase, poke
 from allegro.client.errors import HouseUnreachable
-from allegro.client.house_client import get, post
+from allegro.client.house_client import get, named, post
 from allegro.config import load_house
 from allegro.core.approvals import Member, fingerprint
 from allegro.core.errors import Refusal
@@ -194,7 +194,7 @@ def _offered(socket: Path, known: Fleet, name: str) -> Member:
     lane = next((one for one in known.lanes if one.name == name and not one.revoked), None)
     if lane is None:
         raise Failure(f"no paired lane is named {name!r}")
-    told = run_async(get(socket, f"fleet/offer/{name}"))
+    told = run_async(get(socket, f"fleet/offer/{named(name)}"))
     if not isinstance(told, dict):
         raise Failure(f"{name} offers nothing that can be read")
     member = Member(

@@ -21,6 +21,7 @@ EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 EXIT_FROZEN = 4
+WIDE = 400
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,7 +48,8 @@ def socket_option(command: F) -> F:
 
 def console() -> Console:
     """Return a console that writes plain text where there is no terminal."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    is_seen = sys.stdout.isatty()
+    return Console(highlight=False, soft_wrap=not is_seen, width=None if is_seen else WIDE)
 
 
 def print_json(value: Any) -> None:

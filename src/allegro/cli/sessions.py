@@ -19,7 +19,7 @@ from allegro.cli.output import (
     socket_option,
 )
 from allegro.client.hermes_bridge import HermesBridge, HermesResult, TelemetryEvent
-from allegro.client.house_client import get, post
+from allegro.client.house_client import get, named, post
 from allegro.core.render import visible
 from allegro.core.timestamps import span
 
@@ -163,7 +163,7 @@ def sessions(limit: int, socket: Path | None, as_json: bool) -> None:
 def session(id_: str, stop: bool, socket: Path | None, as_json: bool) -> None:
     """Show one session; with --stop, stop it."""
     if stop:
-        told = run_async(post(socket, f"sessions/{id_}/stop"))
+        told = run_async(post(socket, f"sessions/{named(id_)}/stop"))
         if as_json:
             print_json(told)
         elif not told["stopped"]:
@@ -171,7 +171,7 @@ def session(id_: str, stop: bool, socket: Path | None, as_json: bool) -> None:
         else:
             click.echo(f"{told['id']}: stopped")
         return
-    told = run_async(get(socket, f"sessions/{id_}"))
+    told = run_async(get(socket, f"sessions/{named(id_)}"))
     if as_json:
         print_json(told)
         return

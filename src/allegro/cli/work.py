@@ -22,7 +22,7 @@ from allegro.cli.output import (
 from allegro.cli.secrets import passphrase
 from allegro.cli.show import checked_action, draw
 from allegro.client.errors import BadRequest
-from allegro.client.house_client import default_state_dir, get, post
+from allegro.client.house_client import default_state_dir, get, named, post
 from allegro.config import load_house
 from allegro.core.actions import action_digest, kind_of
 from allegro.core.approvals import Approval, issue_token, sovereign_kid, token_kid
@@ -64,7 +64,7 @@ def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
 @json_option
 def show(id_: str, socket: Path | None, as_json: bool) -> None:
     """Show what would be signed, computed from the signed bytes."""
-    told = run_async(get(socket, f"requests/{id_}"))
+    told = run_async(get(socket, f"requests/{named(id_)}"))
     if as_json:
         _, action = checked_action(told)
         print_json({**told, "checked": {"kind": kind_of(action), "digest": told["digest"]}})
@@ -100,7 +100,7 @@ def approve(
     settings = load_house(config) if config else None
     files = files_of(settings) if settings else HouseFiles(default_state_dir())
     house = socket or _socket_beside(config)
-    told = run_async(get(house, f"requests/{digest}"))
+    told = run_async(get(house, f"requests/{named(digest)}"))
     raw, action = checked_action(told)
     if needs_of(kind_of(action)) is not Needs.APPROVAL:
         raise Failure(f"{kind_of(action)} needs no approval")
@@ -130,7 +130,11 @@ def approve(
 @json_option
 def reject(id_: str, reason: str, socket: Path | None, as_json: bool) -> None:
     """Say no."""
-    _say(run_async(post(socket, f"requests/{id_}/reject", {"reason": reason})), as_json, "rejected")
+    _say(
+        run_async(post(socket, f"requests/{named(id_)}/reject", {"reason": reason})),
+        as_json,
+        "rejected",
+    )
 
 
 @click.command()
@@ -139,7 +143,7 @@ def reject(id_: str, reason: str, socket: Path | None, as_json: bool) -> None:
 @json_option
 def withdraw(id_: str, socket: Path | None, as_json: bool) -> None:
     """Take back a request, or an approval whose order is not out yet."""
-    _say(run_async(post(socket, f"requests/{id_}/withdraw", {})), as_json, "withdrawn")
+    _say(run_async(post(socket, f"requests/{named(id_)}/withdraw", {})), as_json, "withdrawn")
 
 
 @click.command()
@@ -148,7 +152,7 @@ def withdraw(id_: str, socket: Path | None, as_json: bool) -> None:
 @json_option
 def explain(id_: str, socket: Path | None, as_json: bool) -> None:
     """Tell one decision line by line: asked, shown, signed, ordered, looked, done."""
-    told = run_async(get(socket, f"requests/{id_}"))
+    told = run_async(get(socket, f"requests/{named(id_)}"))
     if as_json:
         print_json({**told, "schema": "allegro.explain/1", "policy": needs_of(told["kind"]).value})
         return

@@ -21,7 +21,7 @@ from allegro.client.errors import (
     StillOpen,
     Withdrawn,
 )
-from allegro.client.house_client import WAIT_S
+from allegro.client.house_client import WAIT_S, named
 from allegro.core.issues import Issue
 
 _ENDS = {
@@ -150,7 +150,7 @@ class GiteaBridge(Bridge):
         while True:
             slice_s = min(WAIT_S, left_s)
             told: dict[str, Any] = await self._riding_over(
-                lambda: self._house.get(f"requests/{request_id}/wait", timeout_s=slice_s)  # noqa: B023
+                lambda: self._house.get(f"requests/{named(request_id)}/wait", timeout_s=slice_s)  # noqa: B023
             )
             if told["state"] == "done":
                 return told

@@ -15,7 +15,7 @@ from allegro.client.errors import (
     StillOpen,
     Withdrawn,
 )
-from allegro.client.house_client import WAIT_S
+from allegro.client.house_client import WAIT_S, named
 
 _PREFIXES = ("session.", "model.", "telemetry.")
 
@@ -144,7 +144,7 @@ class HermesBridge(Bridge):
         while True:
             slice_s = min(WAIT_S, left_s)
             told = await self._riding_over(
-                lambda: self._house.get(f"sessions/{session_id}/wait", timeout_s=slice_s)  # noqa: B023
+                lambda: self._house.get(f"sessions/{named(session_id)}/wait", timeout_s=slice_s)  # noqa: B023
             )
             if told.get("end"):
                 return _result(told)
@@ -155,7 +155,7 @@ class HermesBridge(Bridge):
 
     async def stop_session(self, session_id: str) -> bool:
         """Stop a session at once. Needs no approval."""
-        told = await self._house.post(f"sessions/{session_id}/stop")
+        told = await self._house.post(f"sessions/{named(session_id)}/stop")
         return bool(told["stopped"])
 
     async def stream_telemetry(
@@ -179,7 +179,7 @@ class HermesBridge(Bridge):
 
     async def get_session_summary(self, session_id: str) -> SessionSummary:
         """Return the counters of a session. Raises BadRequest when there is none of this id."""
-        told = await self._house.get(f"sessions/{session_id}")
+        told = await self._house.get(f"sessions/{named(session_id)}")
         if "lane" not in told or told.get("request"):
             raise BadRequest(
                 f"session {session_id} has not begun: {told.get('why') or told['state']}"
@@ -203,7 +203,7 @@ class HermesBridge(Bridge):
 
     async def revoke_model_access(self, endpoint: ModelEndpoint) -> bool:
         """Take a lent model back at once; False when it had ended. Needs no approval."""
-        told = await self._house.post(f"loans/{endpoint.loan_id}/revoke")
+        told = await self._house.post(f"loans/{named(endpoint.loan_id)}/revoke")
         return bool(told["revoked"])
 
 

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from allegro.client.errors import BadRequest, HouseUnreachable, NotNow
 
@@ -29,6 +31,17 @@ def default_state_dir() -> Path:
         return Path("~/Library/Application Support/allegro").expanduser()
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(base).expanduser() / "allegro"
+
+
+def named(name: str) -> str:
+    """Return an id or name as one part of a path. Raises BadRequest where it can be none."""
+    try:
+        part = quote(name, safe="")
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"{name!r} is no text") from error
+    if part.strip(".") == "":
+        raise BadRequest(f"{name!r} names nothing: give an id or a name")
+    return part
 
 
 class HouseClient:
@@ -72,8 +85,15 @@ class HouseClient:
             async with self._open().get(
                 "http://house/v1/events", params=params, timeout=timeout
             ) as response:
-                async for line in response.content:
-                    yield msgspec.json.decode(line)
+                held = bytearray()
+                async for piece in response.content.iter_any():
+                    held += piece
+                    if b"\n" not in piece:
+                        continue
+                    *lines, rest = held.split(b"\n")
+                    held = rest
+                    for line in lines:
+                        yield msgspec.json.decode(line)
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
 
@@ -81,15 +101,21 @@ class HouseClient:
         self, method: str, path: str, params: dict[str, str | int | float], body: Any
     ) -> Any:
         try:
+            data = None if body is None else msgspec.json.encode(body)
+        except UnicodeEncodeError as error:
+            raise BadRequest("what you gave is not valid UTF-8 text") from error
+        try:
             async with self._open().request(
-                method, f"http://house/v1/{path}", params=params,
-                data=None if body is None else msgspec.json.encode(body),
+                method, URL(f"http://house/v1/{path}", encoded=True), params=params, data=data,
                 timeout=aiohttp.ClientTimeout(total=WAIT_S + 15),
             ) as response:  # fmt: skip
                 raw = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._unreachable(error) from error
-        answer = msgspec.json.decode(raw)
+        try:
+            answer = msgspec.json.decode(raw)
+        except msgspec.DecodeError as error:
+            raise BadRequest(f"the house answered {response.status} to {path}") from error
         if response.status < 300:
             return answer
         told = str(answer.get("error", f"status {response.status}"))

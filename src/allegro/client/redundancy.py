@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from allegro.client.bridge import Bridge
+from allegro.client.house_client import named
 from allegro.core.lease import ROLES
 
 
@@ -66,7 +67,7 @@ class RedundancyManager(Bridge):
 
     async def health_check_vps(self, host: str) -> HealthStatus:
         """Return how the lane named `host` is, from two vantage points where there are two."""
-        told = await self._riding_over(lambda: self._house.get(f"fleet/health/{host}"))
+        told = await self._riding_over(lambda: self._house.get(f"fleet/health/{named(host)}"))
         house = _own(told["house"])
         siblings = {name: _sibling(one) for name, one in told["siblings"].items()}
         troubles = tuple(

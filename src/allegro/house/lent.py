@@ -10,6 +10,8 @@ from aiohttp import web
 from allegro.core.errors import EdgeError
 from allegro.house.sessions import AskLane
 
+MAX_ROUNDS = 60
+
 
 class Lent:
     """Routes only: the token is the lane's, and the lane decides what it is good for."""
@@ -32,13 +34,19 @@ class Lent:
              "body": await request.read()},
         )  # fmt: skip
         told = begun if isinstance(begun, dict) else {}
+        call = str(told.get("call", ""))
+        for _ in range(MAX_ROUNDS):  # a provider may take its time for the first word
+            if told.get("status") is not None or told.get("done") is not False:
+                break
+            answer = await self._ask_lane(lane, "model_next", {"call": call})
+            told = answer if isinstance(answer, dict) else {}
         status = told.get("status")
         response = web.StreamResponse(
             status=status if isinstance(status, int) and 200 <= status < 600 else 502,
             headers={"Content-Type": str(told.get("type", "application/json"))[:100]},
         )
         await response.prepare(request)
-        await self._pieces(request, response, lane, str(told.get("call", "")))
+        await self._pieces(request, response, lane, call)
         return response
 
     async def _pieces(

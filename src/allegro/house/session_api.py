@@ -20,6 +20,7 @@ from allegro.house.views import session_view
 
 MAX_QUOTE = 20_000
 MAX_QUOTES = 50
+QUOTES_BYTES = 120_000
 LEND_S = 60.0
 
 
@@ -86,18 +87,18 @@ class SessionApi:
     async def _issue_quotes(self, issue: str) -> tuple[Quote, ...]:
         """Read an issue and its comments through a lane: quoted data, each with its author."""
         name, _, number = issue.partition("#")
-        if not number.isdigit():
+        if not (number.isascii() and number.isdigit()):
             raise EdgeError("issue must be like owner/name#12", transient=False)
         told = await self._ask("issue_details", {"repository": name, "number": int(number)})
         try:
-            quotes = [Quote(issue, _who(told), f"{told['title']}\n\n{told['body']}"[:MAX_QUOTE])]
-            quotes += [
+            first = Quote(issue, _who(told), f"{told['title']}\n\n{told['body']}"[:MAX_QUOTE])
+            rest = [
                 Quote(f"{issue} comment {one['id']}", _who(one), str(one["body"])[:MAX_QUOTE])
                 for one in told["comments"]
             ]
         except (KeyError, TypeError) as error:
             raise EdgeError("the lane's answer cannot be read", transient=False) from error
-        return tuple(quotes[:MAX_QUOTES])
+        return newest_quotes(first, rest)
 
     async def _show(self, request: web.Request) -> web.Response:
         found = self._sessions.find(request.match_info["id"])
@@ -138,6 +139,20 @@ class SessionApi:
         if isinstance(found, Request):
             told["request"] = found.state.value
         return answer_json(told)
+
+
+def newest_quotes(first: Quote, rest: list[Quote]) -> tuple[Quote, ...]:
+    """Return an issue and its newest comments, as many as a prompt has room for; say what is not."""
+    room, kept = QUOTES_BYTES - len(first.text.encode()), 0
+    for one in reversed(rest[-(MAX_QUOTES - 2) :]):
+        room -= len(one.text.encode())
+        if room < 0:
+            break
+        kept += 1
+    if kept == len(rest):
+        return (first, *rest)
+    told = f"{len(rest) - kept} older comments are left out: there is no room for them"
+    return (first, Quote(first.source, "allegro", told), *rest[len(rest) - kept :])
 
 
 def _who(told: dict[str, Any]) -> str:

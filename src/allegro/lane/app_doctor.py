@@ -140,6 +140,7 @@ def _targets(settings: LaneSettings) -> Targets:
     own = [state.key, state.trust, state.paired, state.journal, state.sessions]
     urls = [settings.forge.url, *(rung.base_url for rung in settings.models.rungs)]
     listens = [settings.link.listen, settings.status.listen, settings.webhook.listen]
+    listens.append(settings.council.listen)
     places = [_place(listen) for listen in listens if listen and not listen.startswith("unix:")]
     for url in filter(None, urls):
         parts = urlsplit(url)

@@ -53,6 +53,15 @@ class DaySpend(msgspec.Struct, frozen=True):
     spend: Spend = Spend()
 
 
+def read_day(path: Path, models: ModelSettings, now_s: float) -> DaySpend:
+    """Return what a day has used; where that cannot be read, this day counts as used up."""
+    found = read_state(path, DaySpend)
+    if found is not None or not path.exists():
+        return found or DaySpend()
+    _log.error("spend.unreadable", file=path.name, until="the next day (UTC)")
+    return DaySpend(rfc3339(now_s)[:10], Spend(models.usd_per_day, models.tokens_per_day))
+
+
 class SessionsApp:
     """Everything of a lane that has to do with agent sessions."""
 
@@ -64,7 +73,7 @@ class SessionsApp:
         self._files = files
         self._clock = clock
         self._runtime = make_runtime(files.folder)
-        self._day = read_state(files.spend, DaySpend) or DaySpend()
+        self._day = read_day(files.spend, settings.models, clock.now_s())
         self._dirty = asyncio.Event()
         self._providers = HttpProviders(settings.models, secret_now)
         self._connect = ConnectProxy(settings.hermes.destinations)

@@ -32,6 +32,7 @@ class Ready(msgspec.Struct):
     network: bool
     born_s: float
     is_ended: bool = False
+    watch: asyncio.Task[None] | None = None
 
 
 class Gateways:
@@ -95,9 +96,9 @@ class Gateways:
                     async with self._changed, asyncio.timeout(60.0):
                         await self._changed.wait()
         finally:
-            for ready in self._ready:
+            for ready in list(self._ready):
+                self._leave(ready)
                 await ready.gateway.close("")
-            self._ready = []
 
     async def take(self, tools: tuple[str, ...], network: bool, within_s: float) -> Ready | None:
         """Return a gateway with exactly these tools, None when there is none in time."""
@@ -112,7 +113,7 @@ class Gateways:
                         await self._changed.wait()
             match = [one for one in self._ready if one.tools == tools and one.network == network]
             ready = (match or self._ready)[0]
-            self._ready.remove(ready)
+            self._leave(ready)
             self._busy += 1
         if match:
             return ready
@@ -149,6 +150,7 @@ class Gateways:
             ready = await self._start(tools, network)
         finally:
             self._starting -= 1
+        ready.watch = asyncio.create_task(self._watch(ready))
         async with self._changed:
             self._ready.append(ready)
             self._changed.notify_all()
@@ -157,8 +159,25 @@ class Gateways:
         """End gateways that waited too long: processes grow with age."""
         now_s = self._clock.boot_s()
         for ready in [one for one in self._ready if now_s - one.born_s > MAX_AGE_S]:
-            self._ready.remove(ready)
+            self._leave(ready)
             await ready.gateway.close("")
+
+    def _leave(self, ready: Ready) -> None:
+        """Take a gateway from those that wait."""
+        self._ready.remove(ready)
+        if ready.watch is not None:
+            ready.watch.cancel()
+
+    async def _watch(self, ready: Ready) -> None:
+        """Replace a gateway that ended while it waited."""
+        await ready.gateway.died()
+        _log.warning("hermes.died_idle")
+        ready.watch = None
+        async with self._changed:
+            if ready in self._ready:
+                self._leave(ready)
+            self._changed.notify_all()
+        await ready.gateway.close("")
 
     async def _start(self, tools: tuple[str, ...], network: bool) -> Ready:
         token = self._dice.token(24).hex()

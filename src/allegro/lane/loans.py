@@ -30,45 +30,67 @@ Call = Callable[[str, str, str, bytes], Awaitable[Answer]]
 """(method, path, authorization, body) -> the proxy's answer."""
 
 
+class Held:
+    """One call: `opening` is its answer once it began, `reading` the next piece of it."""
+
+    def __init__(self, opening: asyncio.Task[Answer], at_s: float) -> None:
+        self.opening = opening
+        self.reading: asyncio.Task[bytes] | None = None
+        self.is_told = False
+        self.at_s = at_s
+
+
 class Loans:
-    """`begin` opens a call, `next` gives its next piece; what nobody fetches is dropped."""
+    """`begin` opens a call, `next` gives its beginning and then its pieces.
+
+    Neither waits as long as a provider may take: the link asks for an answer sooner. What nobody
+    fetches is dropped.
+    """
 
     def __init__(self, call: Call, clock: Clock, dice: Dice) -> None:
         self._call = call
         self._clock = clock
         self._dice = dice
-        self._open: dict[str, tuple[Answer, float]] = {}
-        self._reading: dict[str, asyncio.Task[bytes]] = {}
+        self._held: dict[str, Held] = {}
+        self._dropping: asyncio.Task[None] | None = None
 
     async def begin(self, params: dict[str, Any]) -> dict[str, Any]:
         """Begin a call with a loan's token. Raises EdgeError when there are too many."""
-        await self._drop_forgotten()
         path = str(params["path"])
         if path not in PATHS:
             raise EdgeError(f"{path} is no path of a lent model", transient=False)
-        if len(self._open) >= MAX_CALLS:
+        if len(self._held) >= MAX_CALLS:
             raise EdgeError("too many model calls at once", transient=True)
-        answer = await self._call(
-            PATHS[path], path, str(params["authorization"]), bytes(params["body"])
-        )
         id_ = self._dice.token(8).hex()
-        self._open[id_] = (answer, self._clock.boot_s())
-        return {"call": id_, "status": answer.status, "type": answer.content_type}
+        opening = asyncio.ensure_future(
+            self._open(path, str(params["authorization"]), bytes(params["body"]))
+        )
+        self._held[id_] = Held(opening, self._clock.boot_s())
+        if self._dropping is None or self._dropping.done():
+            self._dropping = asyncio.create_task(self._drop_forgotten())
+        return {"call": id_, **await self._begun(id_)}
+
+    async def _open(self, path: str, authorization: str, body: bytes) -> Answer:
+        return await self._call(PATHS[path], path, authorization, body)
 
     async def next(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Return the next piece of a call; `done` with its end, none of both while it is silent."""
+        """Return how a call began, once, then each piece; `done` with its end.
+
+        None of these while it is silent. Raises EdgeError when it broke off.
+        """
         id_ = str(params["call"])
-        held = self._open.get(id_)
+        held = self._held.get(id_)
         if held is None:
             raise EdgeError("no such call", transient=False)
-        answer, _ = held
-        self._open[id_] = (answer, self._clock.boot_s())
-        reading = self._reading.get(id_) or asyncio.ensure_future(answer.read())
-        self._reading[id_] = reading
-        done, _ = await asyncio.wait({reading}, timeout=WAIT_S)
+        held.at_s = self._clock.boot_s()
+        if not held.is_told:
+            return await self._begun(id_)
+        answer = held.opening.result()
+        held.reading = held.reading or asyncio.ensure_future(answer.read())
+        done, _ = await asyncio.wait({held.reading}, timeout=WAIT_S)
         if not done:
             return {"piece": b"", "done": False}
-        self._reading.pop(id_, None)
+        reading, held.reading = held.reading, None
         try:
             piece = reading.result()
         except EdgeError:
@@ -78,20 +100,44 @@ class Loans:
             await self.end(id_)
         return {"piece": piece, "done": not piece}
 
+    async def _begun(self, id_: str) -> dict[str, Any]:
+        held = self._held[id_]
+        done, _ = await asyncio.wait({held.opening}, timeout=WAIT_S)
+        if not done:
+            return {"piece": b"", "done": False}
+        try:
+            answer = held.opening.result()
+        except EdgeError:
+            await self.end(id_)
+            raise
+        held.is_told = True
+        return {
+            "status": answer.status, "type": answer.content_type, "piece": b"", "done": False
+        }  # fmt: skip
+
     async def end(self, id_: str) -> None:
-        held = self._open.pop(id_, None)
-        reading = self._reading.pop(id_, None)
-        if reading is not None:
-            reading.cancel()
-        if held is not None:
-            await held[0].close()
+        """Close a call, wherever it stands."""
+        held = self._held.pop(id_, None)
+        if held is None:
+            return
+        if held.reading is not None:
+            held.reading.cancel()
+        if not held.opening.done():
+            held.opening.cancel()
+        elif not held.opening.cancelled() and held.opening.exception() is None:
+            await held.opening.result().close()
 
     async def _drop_forgotten(self) -> None:
-        before_s = self._clock.boot_s() - FORGOTTEN_S
-        for id_ in [id_ for id_, (_, at_s) in self._open.items() if at_s < before_s]:
-            await self.end(id_)
+        while self._held:
+            await self._clock.sleep(FORGOTTEN_S / 4)
+            before_s = self._clock.boot_s() - FORGOTTEN_S
+            for id_ in [id_ for id_, held in self._held.items() if held.at_s < before_s]:
+                await self.end(id_)
 
     async def close(self) -> None:
-        for id_ in list(self._open):
+        """End every call."""
+        if self._dropping is not None:
+            self._dropping.cancel()
+        for id_ in list(self._held):
             with contextlib.suppress(EdgeError):
                 await self.end(id_)

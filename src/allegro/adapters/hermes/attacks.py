@@ -58,7 +58,7 @@ def attacks(targets: Targets, settings: HermesSettings) -> tuple[Attack, ...]:
     return (
         *found,
         Attack("read the host's users' secrets", "cat /etc/shadow"),
-        Attack("read another process", "cat /proc/1/environ && test -s /proc/1/environ"),
+        Attack("read another process", "head -c 1 /proc/1/environ | grep -qz ."),
         Attack("leave by the first process", "ls /proc/1/root/"),
         Attack("write to the system", "touch /usr/bin/x || touch /etc/x || touch /doors/x"),
         Attack("mount something", "mkdir -p /tmp/m && mount -t tmpfs x /tmp/m"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
@@ -82,6 +83,9 @@ class ExistingGateway:
 
     async def stop(self, run: str) -> None:
         await self._wire.stop(run)
+
+    async def died(self) -> None:
+        await asyncio.Event().wait()
 
     async def close(self, session: str) -> None:
         """Stop the run, which no end of a process of ours would, and delete its session there."""

@@ -203,6 +203,10 @@ class HermesGateway:
         assert self.wire is not None
         await self.wire.stop(run)
 
+    async def died(self) -> None:
+        assert self.process is not None
+        await self.process.wait()
+
     async def close(self, session: str) -> None:
         """Kill the process with all it started, and remove what it had."""
         for task in self._tasks:
