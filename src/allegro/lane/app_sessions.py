@@ -29,7 +29,7 @@ from allegro.config import read_secret
 from allegro.core.errors import ConfigError, EdgeError
 from allegro.core.models import Spend
 from allegro.core.ports import AgentHost, Clock, Dice
-from allegro.core.settings import LaneSettings
+from allegro.core.settings import LaneSettings, ModelSettings
 from allegro.core.timestamps import rfc3339
 from allegro.lane.files import LaneFiles
 from allegro.lane.gateways import Gateways
