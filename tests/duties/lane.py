@@ -48,6 +48,7 @@ class Lane:
         self.journal = journal
         self.settings = settings
         self.linked = True
+        self.undecided = False
         self._dice = SeededDice(1)
         self.state = self._new_state()
         self.duty: ForgeDuty
@@ -82,7 +83,7 @@ class Lane:
         )  # fmt: skip
         self.duty = ForgeDuty(
             self.forge, recorder, taking, triage, state, lambda: roles, self.settings, self.clock,
-            self._dice,
+            self._dice, lambda: self.undecided,
         )  # fmt: skip
         await self.duty.resume()
 

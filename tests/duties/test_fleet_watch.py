@@ -12,7 +12,8 @@ from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event, encode_event
 from allegro.core.sequence import Kept
-from allegro.house.fleet_watch import BEAT_LATE_S, KEPT, NOBODY_S, FleetWatch
+from allegro.house.beat_watch import BEAT_LATE_S
+from allegro.house.fleet_watch import KEPT, NOBODY_S, FleetWatch
 from allegro.house.lanes import Lanes
 from allegro.testing.virtual import SeededDice, VirtualClock
 
@@ -31,6 +32,7 @@ class FakeLanes:
         self._clock = clock
         self.up = {"a": True, "b": True}
         self.holding = {"a"}
+        self._since_s = clock.now_s()
         self._heard = dict.fromkeys(self.up, clock.now_s())
 
     def linked(self) -> list[str]:
@@ -46,7 +48,7 @@ class FakeLanes:
         for name in self.linked():
             self._heard[name] = self._clock.now_s()
         return [
-            {"name": name, "linked": up, "heard_s": self._heard[name]}
+            {"name": name, "linked": up, "heard_s": self._heard[name], "since_s": self._since_s}
             for name, up in self.up.items()
         ]
 
@@ -70,26 +72,29 @@ class Watched:
         self.small, self.archive, self.clock = small, archive, small.clock
         self.lanes = FakeLanes(self.clock)
         self.alerts: list[tuple[str, str]] = []
-        self._seq = 0
+        self._seq: dict[str, int] = {}
+        self.beating = True
         self.watch = self.made()
 
     def made(self, archive: Any = None) -> FleetWatch:
         return FleetWatch(
-            archive or self.archive, self.small.ledger, cast(Lanes, self.lanes), self.clock, SeededDice(1),
+            archive or self.archive, self.small.ledger, cast(Lanes, self.lanes), self.clock, SeededDice(len(self.alerts) + 1),
             lambda urgency, told: self.alerts.append((urgency, told)),
         )  # fmt: skip
 
     async def tell(self, type_: str, lane: str = "b", **data: Any) -> None:
-        self._seq += 1
-        event = Event(f"e{self._seq}", type_, f"lane:{lane}", "2030-01-01T00:00:00Z", data=data)
+        seq = self._seq[lane] = self._seq.get(lane, 0) + 1
+        event = Event(f"{lane}{seq}", type_, f"lane:{lane}", "2030-01-01T00:00:00Z", data=data)
         kept = [Kept(encode_event(event))]
-        taken = await self.archive.take(lane, "j" + lane, self._seq, kept, self.clock.now_s())
+        taken = await self.archive.take(lane, "j" + lane, seq, kept, self.clock.now_s())
         assert not isinstance(taken, Refusal)
         self.watch.kick()
 
     async def live(self, seconds: float) -> None:
         for _ in range(int(seconds / 5)):
             self.clock.advance(5)
+            for name in self.lanes.linked() if self.beating else ():
+                await self.tell("lane.beat", name, done="polled")
             await self.watch.step()
 
     async def own(self, prefix: str) -> list[dict[str, Any]]:
@@ -174,6 +179,66 @@ async def test_a_silent_lane_is_told_once_and_once_when_it_is_back(watched: Watc
     await watched.live(10)
     assert [urgency for urgency, _ in watched.alerts] == ["high", "low"]
     assert len(await watched.own("beat.back")) == 1
+
+
+async def test_a_lane_that_is_linked_and_does_not_beat_is_told(watched: Watched) -> None:
+    await watched.live(30)
+    watched.beating = False
+    await watched.live(BEAT_LATE_S + 10)
+    assert sorted(told.partition(" since")[0] for _, told in watched.alerts) == [
+        "lane a is linked and does not beat", "lane b is linked and does not beat",
+    ]  # fmt: skip
+    watched.beating = True
+    await watched.live(10)
+    assert sorted(told for _, told in watched.alerts)[:2] == ["a is back", "b is back"]
+
+
+async def test_a_house_that_slept_takes_nobody_for_silent(watched: Watched) -> None:
+    await watched.live(10)
+    watched.lanes.up.update(a=False, b=False)  # their connections broke meanwhile
+    watched.clock.advance(4 * 3600)
+    await watched.watch.step()
+    watched.lanes.up.update(a=True)
+    await watched.live(20)
+    assert watched.alerts == []
+    await watched.live(BEAT_LATE_S)
+    assert [told.partition(" since")[0] for _, told in watched.alerts] == ["lane b is silent"]
+
+
+async def test_a_house_that_restarts_tells_nothing_twice_and_knows_since_when(
+    watched: Watched,
+) -> None:
+    await watched.live(10)
+    heard_s = watched.clock.now_s()
+    watched.lanes.up["b"] = False
+    await watched.live(BEAT_LATE_S + 10)
+    assert len(watched.alerts) == 1
+    watched.watch = watched.made()
+    await watched.watch.resume()
+    told_s = watched.watch.last_heard_s("b")
+    assert told_s is not None
+    assert abs(told_s - heard_s) <= 5
+    await watched.live(120)
+    assert len(watched.alerts) == 1
+    watched.lanes.up["b"] = True
+    await watched.live(10)
+    assert [told for _, told in watched.alerts[1:]] == ["b is back"]
+    (back,) = await watched.own("beat.back")
+    assert back["silent_s"] > 170
+
+
+async def test_a_house_that_restarts_knows_since_when_it_is_alone(watched: Watched) -> None:
+    await watched.live(10)
+    watched.lanes.up.update(a=False, b=False)
+    await watched.live(10)
+    since_s = watched.watch.local_only_since_s
+    watched.clock.advance(600)
+    watched.watch = watched.made()
+    await watched.watch.resume()
+    assert watched.watch.local_only_since_s == since_s
+    watched.lanes.up.update(a=True)
+    await watched.live(5)
+    assert watched.watch.local_only_since_s is None
 
 
 async def test_a_role_that_nobody_holds_is_told_once_and_once_when_it_is_held_again(

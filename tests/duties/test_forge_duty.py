@@ -236,6 +236,36 @@ async def test_triage_waits_without_a_lease_and_catches_up(make_lane: MakeLane) 
     assert set(lane.forge.issues[1, 1].labels) == {"triage/seen", "status/pending"}
 
 
+async def test_while_the_council_decides_nothing_a_lane_reads_on_and_changes_nothing(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane(poll_s=5.0)
+    lane.forge.open_issue(garden(lane), "before")
+    await lane.live(60)
+    written = list(lane.forge.written)
+    lane.state.leases.clear()
+    lane.forge.open_issue(garden(lane), "nobody holds the role")
+    lane.clock.advance(60)
+    await lane.duty.step()
+    assert len(await lane.snapshots()) == 2  # the label of the first is one of them
+
+    lane.undecided = True
+    for _ in range(3):
+        lane.clock.advance(5)
+        await lane.duty.step()
+    assert "nobody holds the role" in {issue.title for issue in await lane.snapshots()}
+    assert lane.forge.written == written
+    assert lane.state.done.what == "polled without the council"
+    with pytest.raises(EdgeError, match="another lane holds"):
+        lane.duty.listing(1)
+
+    lane.undecided = False
+    await lane.live(30)  # the role is held again
+    assert [number for _, number in lane.forge.written] == [1, 2]
+    assert lane.state.done.what == "polled"
+    await nothing_is_missing_or_double(lane)
+
+
 async def test_the_action_cap_spreads_triage_over_cycles(make_lane: MakeLane) -> None:
     lane = await make_lane(actions_per_cycle=20)
     await lane.live(10)

@@ -333,21 +333,40 @@ async def test_a_page_in_anothers_name_is_not_believed(fleet: Fleet) -> None:
     assert fleet.lanes["a"].state.freezes.is_thawed is False
 
 
+async def watched(fleet: Fleet, seconds: float) -> None:
+    """Let the fleet live, and the first lane look out for the others as it does in truth."""
+    for _ in range(int(seconds / 2)):
+        await fleet.live(2)
+        await fleet.lanes["a"].siblings._note_silence()
+
+
 async def test_a_lane_that_is_not_heard_is_told_once_and_once_when_it_is_back(
     fleet: Fleet,
 ) -> None:
     a, b = fleet.lanes["a"], fleet.lanes["b"]
     b.alive = False
-    await fleet.live(SILENT_S + 5)
-    for _ in range(2):
-        await a.siblings._note_silence()
+    await watched(fleet, SILENT_S + 10)
     (missing,) = await a.told("beat.missing")
     assert missing["lane"] == "b"
     b.alive = True
-    await fleet.live(5)
-    for _ in range(2):
-        await a.siblings._note_silence()
-    assert len(await a.told("beat.back")) == 1
+    await watched(fleet, 10)
+    (back,) = await a.told("beat.back")
+    assert isinstance(back["silent_s"], float)
+    assert back["silent_s"] > SILENT_S
+
+
+async def test_a_lane_that_slept_takes_nobody_for_silent(fleet: Fleet) -> None:
+    a = fleet.lanes["a"]
+    await watched(fleet, 10)
+    a.alive = False  # it is stopped, and the others go on
+    await fleet.live(2 * SILENT_S)
+    a.alive = True
+    await a.siblings._note_silence()
+    await watched(fleet, 10)
+    assert await a.told("beat.missing") == []
+    fleet.lanes["b"].alive = False
+    await watched(fleet, SILENT_S + 10)
+    assert [one["lane"] for one in await a.told("beat.missing")] == ["b"]
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 2, 7])

@@ -328,6 +328,14 @@ class Life(QuickStage, ScratchFleet):
         words = [words for number, words in await self.versions(*numbers) if f'"{SEEN}"' in words]
         return len({json.loads(one)["number"] for one in words}) == len(numbers)
 
+    async def marked(self, number: int) -> int:
+        """Return how often an issue was marked as seen, by the forge's own log."""
+        path = f"/issues/{number}/labels"
+        return sum(
+            call["method"] in {"POST", "PUT"} and call["path"].endswith(path)
+            for call in await self.forge_log()
+        )
+
     async def came_home(self, *numbers: int, within_s: float = 30.0) -> None:
         """Wait until these issues are archived; each must be there once as it was opened.
 

@@ -135,11 +135,17 @@ async def test_two_of_three_lanes_dead_leave_a_survivor_that_obeys_and_buffers(
     await fleet.until(told_meanwhile, "what it journalled while cut off comes home")
     assert cut_s < (await told_meanwhile())[-1] < mended_s
     await fleet.commented("by the survivor")
-    issue = await fleet.open_issue("while no lane may poll")
+    issue = await fleet.open_issue("while no lane holds the role")
+    await fleet.came_home(issue)
+    assert await fleet.marked(issue) == 0  # it reads on, and changes nothing
 
     await fleet.start(dead[0])
-    await fleet.came_home(issue)
     await fleet.until(fleet.holder, "a role is held again")
+
+    async def is_marked() -> bool:
+        return await fleet.marked(issue) == 1
+
+    await fleet.until(is_marked, "the new holder marks it", within_s=60.0)
     await fleet.start(dead[1])
     await fleet.settled()
     assert await fleet.count("by the survivor") == 1

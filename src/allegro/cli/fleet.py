@@ -56,7 +56,7 @@ def join(config: Path, order: tuple[str, ...], lanes: tuple[str, ...]) -> None:
     settings = load_house(config)
     files, socket = files_of(settings), socket_of(settings)
     known = load_fleet(files)
-    before = {member.name: member for member in known.roster.members} if known.roster else {}
+    before = {member.name: member for member in _trusted(known)}
     offered = {name: _offered(socket, known, name) for name in lanes}
     members = tuple({**before, **offered}.values())
     if len(members) < MIN_MEMBERS:
@@ -64,13 +64,16 @@ def join(config: Path, order: tuple[str, ...], lanes: tuple[str, ...]) -> None:
             f"a council needs {MIN_MEMBERS} lanes to go on without one; name all of them:\n"
             "  allegro fleet join --config house.toml FIRST SECOND THIRD"
         )
+    for old in known.roster.members if known.roster else ():
+        if old.name not in {member.name for member in members}:
+            click.echo(f"{old.name} leaves: its key is revoked")
     for member in members:
-        state = "joins" if member.name in offered else "stays"
+        state = "stays" if before.get(member.name) == member else "joins"
         click.echo(f"{member.name} {state}: key {member.lane}, council at {member.address}")
         click.echo(
             f"  certificate {_pin(member.certificate)}, domain {member.domain or 'not said'}"
         )
-    _sign(files, socket, members, _orders(members, order))
+    _sign(files, socket, members, _orders(members, order, known))
 
 
 @fleet.command()
@@ -91,14 +94,14 @@ def leave(config: Path, order: tuple[str, ...], everybody: bool, lanes: tuple[st
         raise Failure(f"not in the council: {', '.join(unknown)}")
     if not before or not (lanes or everybody):
         raise Failure("there is no council" if not before else "name the lanes, or --all")
-    members = () if everybody else tuple(m for m in before if m.name not in lanes)
+    members = () if everybody else tuple(m for m in _trusted(known) if m.name not in lanes)
     if members and len(members) < MIN_MEMBERS:
         raise Failure(
             f"{len(members)} lanes cannot go on when one dies: let another join first,\n"
             "or end the fleet: allegro fleet leave --config house.toml --all"
         )
     click.echo(f"the council: {', '.join(m.name for m in members) or 'none, each lane is alone'}")
-    _sign(files, socket, members, _orders(members, order))
+    _sign(files, socket, members, _orders(members, order, known))
 
 
 @fleet.command()
@@ -140,7 +143,10 @@ def rest(socket: Path | None, role: str | None, to: str, minutes: float, lane: s
 def fleet_lines(told: dict[str, Any], now_s: float) -> list[str]:
     """Return the lines of `fleet status`."""
     if told["members"]:
-        quorum = "agrees" if told["quorum"] else "HAS NO QUORUM: no role changes hands"
+        quorum = {
+            True: "agrees", False: "HAS NO QUORUM: no role changes hands",
+            None: "no lane says whether it agrees",
+        }[told["quorum"]]  # fmt: skip
         lines = [f"council {told['roster']} of {', '.join(told['members'])}: {quorum}"]
     else:
         lines = ["no council: each lane is alone"]
@@ -164,7 +170,7 @@ def fleet_lines(told: dict[str, Any], now_s: float) -> list[str]:
     lines += [
         f"lane {lane['name']} KEEPS council {lane['roster'] or 'none'}, signed is {told['roster']}"
         for lane in told["lanes"]
-        if lane["linked"] and lane["name"] in told["members"] and lane["roster"] != told["roster"]
+        if lane["answers"] and lane["name"] in told["members"] and lane["roster"] != told["roster"]
     ]
     lines += [
         f"SHARED failure domain {domain}: one outage there takes more than one lane"
@@ -184,6 +190,8 @@ def _lane_line(lane: dict[str, Any], now_s: float) -> str:
         heard = f", last heard {span(now_s - lane['heard_s'])} ago" if lane["heard_s"] else ""
         return f"lane {lane['name']}: NOT LINKED{heard}"
     held = ", ".join(lane["held"]) or "no role"
+    if not lane["answers"]:
+        return f"lane {lane['name']}: linked, DOES NOT ANSWER; it last said: {held}"
     hears = f"; hears {', '.join(lane['hears'])}" if lane["hears"] else ""
     able = ", ".join(lane["ready"]) or "nothing"
     return f"lane {lane['name']}: {held}; able to do {able}{hears}"
@@ -206,13 +214,28 @@ def _offered(socket: Path, known: Fleet, name: str) -> Member:
     return member
 
 
-def _orders(members: tuple[Member, ...], told: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+def _trusted(known: Fleet) -> tuple[Member, ...]:
+    """Return the members of the council whose keys are not revoked."""
+    revoked = {fingerprint(lane.key) for lane in known.lanes if lane.revoked}
+    members = known.roster.members if known.roster else ()
+    return tuple(member for member in members if member.lane not in revoked)
+
+
+def _orders(
+    members: tuple[Member, ...], told: tuple[str, ...], known: Fleet
+) -> dict[str, tuple[str, ...]]:
+    """Return who is preferred for each role: as told, else as before, new lanes last."""
     orders = orders_of([member.name for member in members]) if members else {}
+    before = known.roster.roles if known.roster else {}
+    for role, names in orders.items():
+        kept = [name for name in before.get(role, ()) if name in names]
+        if kept:
+            orders[role] = (*kept, *(name for name in names if name not in kept))
     for one in told:
-        role, _, names = one.partition("=")
+        role, _, preferred = one.partition("=")
         if role not in orders:
             raise Failure(f"--order {one}: known roles are forge and hermes", 2)
-        orders[role] = tuple(name.strip() for name in names.split(",") if name.strip())
+        orders[role] = tuple(name.strip() for name in preferred.split(",") if name.strip())
     return orders
 
 

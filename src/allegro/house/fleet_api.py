@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
+from allegro.core.approvals import fingerprint
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, encode_event
 from allegro.core.lease import ROLES
@@ -30,6 +31,7 @@ from allegro.house.lanes import Lanes
 ASK_S = 4.0
 REACH_S = 3.0
 REST_S = 3600.0
+MAX_REST_S = 86_400.0
 
 
 class RestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,18 +78,18 @@ class FleetApi:
 
     async def describe(self) -> dict[str, Any]:
         """Return the fleet at a glance; what no lane could tell is null."""
-        self._watch.look()
         fleet, roster = self._fleet(), self._fleet().roster
-        members = [member.name for member in roster.members] if roster else []
+        members = self._members()
         described = self._lanes.describe()
         told = await asyncio.gather(*(self._of_lane(lane) for lane in described))
-        holders = {role: _holder(role, told) for role in ROLES}
+        holders = {role: _holder(role, told, members) for role in ROLES}
+        agreeing = [one["quorum"] for one in told if one["name"] in members and one["answers"]]
         domains = {one["name"]: one["domain"] for one in told if one["domain"]}
         return {
             "schema": "allegro.fleet/1", "roster": roster.number if roster else 0,
             "members": members, "lanes": told,
             "roles": {role: holder for role, holder in holders.items() if holder is not None},
-            "quorum": any(one["quorum"] for one in told) if members else None,
+            "quorum": any(agreeing) if agreeing else None,
             "registers": {role: _registered(role, told) for role in ROLES},
             "shared_domains": sorted(
                 {domain for domain in domains.values() if list(domains.values()).count(domain) > 1}
@@ -97,6 +99,13 @@ class FleetApi:
             "take_overs": [msgspec.to_builtins(one) for one in self._watch.took[-5:]],
             "local_only_since_s": self._watch.local_only_since_s,
         }  # fmt: skip
+
+    def _members(self) -> list[str]:
+        """Return the lanes of the council whose keys are not revoked."""
+        fleet = self._fleet()
+        revoked = {fingerprint(lane.key) for lane in fleet.lanes if lane.revoked}
+        members = fleet.roster.members if fleet.roster else ()
+        return [member.name for member in members if member.lane not in revoked]
 
     async def _of_lane(self, lane: dict[str, Any]) -> dict[str, Any]:
         told: dict[str, Any] = {}
@@ -108,7 +117,8 @@ class FleetApi:
                 told = answer if isinstance(answer, dict) else {}
         siblings = told.get("siblings")
         return {
-            "name": lane["name"], "linked": lane["linked"], "heard_s": lane["heard_s"],
+            "name": lane["name"], "linked": lane["linked"], "answers": bool(told),
+            "heard_s": lane["heard_s"] or self._watch.last_heard_s(lane["name"]),
             "held": _held(told.get("held"), self._lanes.roles_of(lane["name"])),
             "held_for_s": _ages(told.get("held_for_s")),
             "holders": _holders(told.get("holders")),
@@ -129,6 +139,9 @@ class FleetApi:
     async def _rest(self, request: web.Request) -> web.Response:
         """Let a lane rest from a role: every linked lane is told, the holder hands over."""
         body = decode_body(await request.read(), RestBody)
+        refusal = self._against_rest(body)
+        if refusal is not None:
+            return refused(refusal)
         roles = (body.role,) if body.role else tuple(self._lanes.roles_of(body.lane)) or ROLES
         told: dict[str, str] = {}
         resting = []
@@ -144,8 +157,28 @@ class FleetApi:
                 except EdgeError as error:
                     told.setdefault(name, str(error))
         if not resting:
-            return refused(Refusal("nobody_told", "; ".join(told.values()) or "no lane is linked"))
+            nobody = f"no linked lane serves {' or '.join(roles)}"
+            return refused(Refusal("nobody_told", "; ".join(told.values()) or nobody))
         return answer_json({"roles": resting, "told": told})
+
+    def _against_rest(self, body: RestBody) -> Refusal | None:
+        """Return why a lane cannot be made to rest as asked, None when it can."""
+        members = self._members()
+        if not members:
+            return Refusal("no_council", "there is no council: a lane that is alone cannot rest")
+        for name in filter(None, (body.lane or "?", body.to)):
+            if name not in members:
+                known = ", ".join(members)
+                return Refusal("unknown_lane", f"{name} is not in the council; it has {known}")
+        if body.to == body.lane:
+            return Refusal("bad_request", "a lane cannot hand over to itself")
+        if body.role and body.role not in ROLES:
+            return Refusal("bad_request", f"{body.role} is no role: {', '.join(ROLES)}")
+        if not 1.0 <= body.seconds <= MAX_REST_S:
+            return Refusal("bad_request", "a rest takes from one second to one day")
+        if body.to and body.to not in {name for name, _, _ in self._lanes.linked()}:
+            return Refusal("not_linked", f"{body.to} is not linked: it cannot take over now")
+        return None
 
     async def _happened(self, request: web.Request) -> web.Response:
         body = decode_body(await request.read(), Happened)
@@ -214,14 +247,21 @@ async def _reach(url: str) -> bool | None:
     return True
 
 
-def _holder(role: str, lanes: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return who says it holds a role; of several the one with the highest epoch."""
-    claims = [(one["held"][role], one["name"]) for one in lanes if role in one["held"]]
+def _holder(role: str, lanes: list[dict[str, Any]], members: list[str]) -> dict[str, Any] | None:
+    """Return who says it holds a role; of several the one with the highest epoch.
+
+    Where there is a council, what a lane outside of it does for itself is no claim.
+    """
+    claims = [
+        (one["held"][role], one["name"]) for one in lanes
+        if role in one["held"] and (not members or one["name"] in members)
+    ]  # fmt: skip
     if not claims:
         return None
     epoch, name = max(claims)
     ages = {one["name"]: one["held_for_s"].get(role) for one in lanes}
-    return {"lane": name, "epoch": epoch, "claims": len(claims), "for_s": ages[name]}
+    rivals = len(claims) if members else 1  # lanes that are alone have nobody to agree with
+    return {"lane": name, "epoch": epoch, "claims": rivals, "for_s": ages[name]}
 
 
 def _held(told: object, heard: dict[str, int]) -> dict[str, int]:

@@ -10,22 +10,21 @@ import msgspec
 import structlog
 
 from allegro.core.errors import EdgeError
-from allegro.core.events import Event, decode_event, encode_event
+from allegro.core.events import Event, decode_event
 from allegro.core.lease import ROLES
 from allegro.core.ports import Clock, Dice
 from allegro.core.stores import HOUSE, Archive, Archived, Ledger
-from allegro.core.timestamps import rfc3339
+from allegro.house.beat_watch import BeatWatch
 from allegro.house.foreign import told_number, told_real, told_text
 from allegro.house.lanes import Lanes
 from allegro.house.reading import read_on
 
 _log = structlog.get_logger()
-BEAT_LATE_S = 45.0
 LOOK_S = 5.0
 TROUBLE_S = 5.0
 KEPT = 20
 NOBODY_S = 20.0
-_FOLLOWED = ("role.taken", "beat.", "council.")
+_FOLLOWED = ("role.taken", "beat.", "council.", "lane.beat")
 
 
 class TakeOver(msgspec.Struct, frozen=True):
@@ -53,16 +52,13 @@ class FleetWatch:
         self._ledger = ledger
         self._lanes = lanes
         self._clock = clock
-        self._dice = dice
         self._alert = alert
         self._grew = asyncio.Event()
         self._is_unread = True
-        self._late: set[str] = set()
+        self._beats = BeatWatch(archive, ledger, lanes, clock, dice, alert)
         self.took: list[TakeOver] = []
-        self._began_s = clock.now_s()
         self._nobody_since_s: dict[str, float] = {}
         self._told_nobody: set[str] = set()
-        self._alone_since_s: float | None = clock.now_s()
 
     def kick(self) -> None:
         """The archive grew."""
@@ -72,8 +68,11 @@ class FleetWatch:
     @property
     def local_only_since_s(self) -> float | None:
         """Since when (Unix s) no lane is linked; None while one is."""
-        self.look()
-        return self._alone_since_s
+        return self._beats.local_only_since_s()
+
+    def last_heard_s(self, lane: str) -> float | None:
+        """Return when a lane that is late was last heard (Unix s), None for one that is not."""
+        return self._beats.last_heard_s(lane)
 
     async def run(self) -> None:
         await self.resume()
@@ -84,32 +83,25 @@ class FleetWatch:
                 await asyncio.wait_for(self._grew.wait(), pause_s)
 
     async def resume(self) -> None:
-        """Take up the take-overs that the ledger keeps."""
+        """Take up what the ledger keeps."""
+        await self._beats.resume()
         for kept in await self._ledger.strings("take-overs"):
             with contextlib.suppress(msgspec.DecodeError):
                 self.took.append(msgspec.json.decode(kept, type=TakeOver))
 
     async def step(self) -> float:
         """Read on and look at the beats once; return the seconds to wait."""
-        self.look()
         try:
             if self._is_unread:
                 self._is_unread = False
                 await read_on(self._archive, self._ledger, "fleet", _FOLLOWED, self._one)
-            await self._note_beats()
+            await self._beats.look()
             self._note_nobody()
         except EdgeError as error:
             _log.error("fleet.blocked", error=str(error))
             self._is_unread = True
             return TROUBLE_S
         return LOOK_S
-
-    def look(self) -> None:
-        """Note whether any lane is linked."""
-        if self._lanes.linked():
-            self._alone_since_s = None
-        elif self._alone_since_s is None:
-            self._alone_since_s = self._clock.now_s()
 
     async def _one(self, archived: Archived) -> None:
         try:
@@ -121,6 +113,8 @@ class FleetWatch:
         lane, told = archived.lane, event.data
         if event.type == "role.taken":
             await self._note_take_over(lane, event)
+        elif event.type == "lane.beat":
+            self._beats.beat(lane, archived.at_s)
         elif event.type == "beat.missing":
             self._alert("high", f"lane {lane} does not hear {told_text(told.get('lane'), 32)}")
         elif event.type == "beat.back":
@@ -165,22 +159,3 @@ class FleetWatch:
             if boot_s - since_s >= NOBODY_S and role not in self._told_nobody:
                 self._told_nobody.add(role)
                 self._alert("high", f"nobody holds {role} since {boot_s - since_s:.0f} s")
-
-    async def _note_beats(self) -> None:
-        """Tell once of a lane whose beat is missing, and once when it is back."""
-        now_s = self._clock.now_s()
-        for lane in self._lanes.describe():
-            name, heard_s = lane["name"], lane["heard_s"] or self._began_s
-            late = not lane["linked"] and now_s - heard_s > BEAT_LATE_S
-            if late == (name in self._late):
-                continue
-            type_ = "beat.missing" if late else "beat.back"
-            data = {"lane": name, "silent_s": round(now_s - heard_s, 1)}
-            event = Event(
-                id=self._dice.token(16).hex(), type=type_, source="house", time=rfc3339(now_s),
-                data=data,
-            )  # fmt: skip
-            await self._archive.add([encode_event(event)], now_s)
-            (self._late.add if late else self._late.discard)(name)
-            told = f"lane {name} is silent since {rfc3339(heard_s)}" if late else f"{name} is back"
-            self._alert("high" if late else "low", told)

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 DISK_S = 5.0
+UNDECIDED_S = 15.0
 AGE_S = 3600.0
 STOP_S = 5.0
 
@@ -193,6 +194,7 @@ class _Lane:
             self.recorder, self.state, clock, settings.beat, cycles=self._cycles,
             healthy=self.status.healthy, ping=ping,
         )  # fmt: skip
+        self.status.more_facts.append(beats.facts)
         self._background(beats.run(), "beats")
         if self._safe_mode:
             self._background(self._end_safe_mode(), "safe mode")
@@ -338,7 +340,7 @@ class _Lane:
         )  # fmt: skip
         duty = ForgeDuty(
             ports.reader, self.recorder, taking, triage, self.state, lambda: self.fleet.roles, settings,
-            ports.clock, ports.dice,
+            ports.clock, ports.dice, lambda: self.fleet.siblings.unheard_s() > UNDECIDED_S,
         )  # fmt: skip
         executor = Executor(
             ports.reader, ports.writer, self.recorder, ports.clock, self.state.situation,

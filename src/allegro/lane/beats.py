@@ -12,6 +12,7 @@ from allegro.core.ports import Clock
 from allegro.core.settings import BeatSettings
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
+from allegro.lane.status import Fact
 
 _log = structlog.get_logger()
 BEAT_S = 15.0
@@ -40,7 +41,8 @@ class Beats:
 
     async def beat(self) -> None:
         """Tell once what was last done. A journal that is full says so elsewhere."""
-        data = {"done_s": self._state.done.at_s, "cycles": self._cycles()}
+        done = self._state.done
+        data = {"done": done.what[:200], "done_s": done.at_s, "cycles": self._cycles()}
         try:
             await self._recorder.tell("lane.beat", data=data)
         except EdgeError as error:
@@ -50,6 +52,7 @@ class Beats:
         """Call the dead-man's URL, unless something is wrong: then its watcher shall miss us."""
         if not self._healthy():
             self.ping_trouble = "not called: this lane is unhealthy"
+            _log.warning("deadman.not_called", error=self.ping_trouble)
             return
         try:
             await self._ping(self._settings.url)
@@ -57,6 +60,17 @@ class Beats:
         except EdgeError as error:
             self.ping_trouble = str(error)
             _log.warning("deadman.not_called", error=str(error))
+
+    def facts(self) -> list[Fact]:
+        """Return doctor's fact about the dead-man's switch; none where it is not configured."""
+        if not self._settings.url:
+            return []
+        return [
+            Fact("dead-man switch", "bad" if self.ping_trouble else "ok",
+                 self.ping_trouble or "called", "last call",
+                 mend="see that beat.url answers 2xx: its watcher takes this lane for dead"
+                 if self.ping_trouble else "")
+        ]  # fmt: skip
 
     async def _tell(self) -> None:
         while True:

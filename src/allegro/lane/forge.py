@@ -12,7 +12,6 @@ from allegro.core.backoff import FORGE
 from allegro.core.errors import EdgeError
 from allegro.core.events import Event
 from allegro.core.issues import Issue, Repository
-from allegro.core.lease import holds
 from allegro.core.marks import Mark, Window, first_mark, next_mark, window
 from allegro.core.ports import Clock, Dice, ForgeReader, IssuePage, Version
 from allegro.core.settings import ForgeSettings
@@ -22,6 +21,7 @@ from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
 from allegro.lane.taking import Notes, Taking
 from allegro.lane.triage import Triage
+from allegro.lane.turn import Turn
 from allegro.lane.watches import MarksHome, RoleKeeper, Watch, newest_home
 
 _log = structlog.get_logger()
@@ -30,12 +30,14 @@ MARK_HOME_S = 60.0
 DEEP_S = 60.0
 REPOSITORIES_S = 300.0
 ACTIVE_S = 3600.0
-ROLE = "forge"
 TELL_AFTER = 3
 
 
 class ForgeDuty:
-    """Runs while this lane holds the `forge` role. `hint` makes the next poll come at once."""
+    """Runs while this lane holds the `forge` role. `hint` makes the next poll come at once.
+
+    While the council decides nothing (`undecided`) it reads on without the role.
+    """
 
     def __init__(
         self,
@@ -48,23 +50,23 @@ class ForgeDuty:
         settings: ForgeSettings,
         clock: Clock,
         dice: Dice,
+        undecided: Callable[[], bool],
     ) -> None:
         self._reader = reader
         self._recorder = recorder
         self._taking = taking
         self._triage = triage
         self._state = state
-        self._roles = roles
         self._settings = settings
         self._clock = clock
         self._dice = dice
+        self._turn = Turn(state, clock, roles, undecided, self._begin_again)
         self._hinted = asyncio.Event()
         self._watches = [Watch(name) for name in settings.watch]
         self._active: dict[int, float] = {}
         self._swept: dict[int, tuple[float, int]] = {}
         self._forge_now_s = 0
         self._failures = 0
-        self._epoch = 0
         self._marks_home = MarksHome()
         self._cycling = asyncio.Lock()
         self.cycles = 0
@@ -84,7 +86,7 @@ class ForgeDuty:
 
     def listing(self, repository_id: int) -> dict[str, list[int]]:
         """Return what a repository holds. Raises EdgeError where this lane does not poll it now."""
-        if not holds(self._state.leases.get(ROLE), self._clock.boot_s()):
+        if not self._turn.holds():
             raise EdgeError("another lane holds the forge role", transient=False, kind="no_role")
         return self._taking.listing(repository_id)
 
@@ -123,9 +125,8 @@ class ForgeDuty:
 
     async def cycle(self) -> None:
         """Poll every watch once, sweep, and reconcile what is due."""
-        if not holds(self._state.leases.get(ROLE), self._clock.boot_s()):
+        if not self._turn.may_poll():
             return
-        self._note_take_over()
         self._state.home_marks |= self._marks_home.learn(self._recorder.journal.acked)
         if not self._recorder.journal.has_room:
             self._state.did("journal full: waiting")
@@ -143,18 +144,12 @@ class ForgeDuty:
             raise troubles[0]
         self.cycles += 1
         self._state.forge_trouble = "; ".join(str(t) for t in troubles if t is not None)
-        self._state.did("polled")
+        self._state.did("polled without the council" if self._turn.reads_on else "polled")
 
-    def _note_take_over(self) -> None:
-        """After another lane held the role: go on from the mark that is home, and list anew."""
-        taken = self._roles().taken.get(ROLE)
-        if taken is None or taken.epoch == self._epoch:
-            return
-        if self._epoch or taken.is_from_another:
-            self._taking.begin_again()
-            for watch in self._watches:
-                watch.begin_again()
-        self._epoch = taken.epoch
+    def _begin_again(self) -> None:
+        self._taking.begin_again()
+        for watch in self._watches:
+            watch.begin_again()
 
     async def _one_watch(self, watch: Watch) -> EdgeError | None:
         """Poll one watch; what fails with one does not hold up the others."""
@@ -235,7 +230,7 @@ class ForgeDuty:
             self._state.forge_offset_s = self._clock.now_s() - collected.date_s
             mark = next_mark(watch.mark, collected.date_s, now_s)
             await self._advance(watch, mark, tell=changed)
-        await self._roles().acted(ROLE)
+        await self._turn.acted()
         await self._triage_all(watch, collected.issues, reached_s)
 
     async def _begin(self, watch: Watch, read: ReadPage, now_s: float) -> None:

@@ -27,6 +27,7 @@ from allegro.lane.state import LaneState
 _log = structlog.get_logger()
 PAGE_S = 2.0
 SILENT_S = 45.0
+ASLEEP_S = 20.0
 MAX_HELD = 200
 MAX_REST_S = 86_400.0
 
@@ -49,8 +50,9 @@ class Siblings:
         self._is_linked = is_linked
         self._seen: dict[str, Sighting] = {}
         self._resting: dict[tuple[str, str], float] = {}
-        self._silent: set[str] = set()
-        self._began_s = clock.boot_s()
+        self._silent: dict[str, float] = {}
+        self._began_s = self._looked_s = clock.boot_s()
+        self._awake_s = self._began_s
         self._agreed_s = float("-inf")
 
     async def run(self) -> None:
@@ -112,6 +114,12 @@ class Siblings:
         """Whether the council stored something just now: a leader left alone only answers."""
         return self._clock.boot_s() - self._agreed_s <= FRESH_PAGES * PAGE_S
 
+    def unheard_s(self) -> float:
+        """Return for how long (s) the council has stored nothing of ours; 0 for a lane alone."""
+        if not self.names():
+            return 0.0
+        return self._clock.boot_s() - max(self._agreed_s, self._began_s)
+
     def describe(self) -> list[dict[str, object]]:
         """Return what is known of each other lane, in plain values; ages in seconds."""
         boot_s = self._clock.boot_s()
@@ -159,17 +167,24 @@ class Siblings:
     async def _note_silence(self) -> None:
         """Tell once of a lane that is not heard any more, and once when it is back."""
         boot_s = self._clock.boot_s()
+        if boot_s - self._looked_s > ASLEEP_S:  # we slept: nobody else was silent
+            self._awake_s = boot_s
+        self._looked_s = boot_s
         for name in self.names():
             sighting = self._seen.get(name)
             since_s = self._began_s if sighting is None else sighting.changed_s
-            silent = boot_s - since_s > SILENT_S
+            silent = boot_s - max(since_s, self._awake_s) > SILENT_S
             if silent == (name in self._silent):
                 continue
             type_ = "beat.missing" if silent else "beat.back"
-            data = {"lane": name, "silent_s": round(boot_s - since_s, 1)}
+            silent_s = boot_s - (since_s if silent else self._silent[name])
+            data = {"lane": name, "silent_s": round(silent_s, 1)}
             try:
                 await self._recorder.tell(type_, data=data)
             except EdgeError as error:
                 _log.warning("beat.untold", lane=name, error=str(error))
                 continue
-            (self._silent.add if silent else self._silent.discard)(name)
+            if silent:
+                self._silent[name] = since_s
+            else:
+                del self._silent[name]
