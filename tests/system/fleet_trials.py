@@ -15,18 +15,17 @@ import contextlib
 import itertools
 import random
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 
 from allegro.core.errors import ToldError
+from allegro.drill.ending import end_once
 from allegro.drill.faults import FAULTS
 from allegro.drill.fleet import LANES, ScratchFleet
 from allegro.drill.network import Namespaces
@@ -46,7 +45,6 @@ HOUSE = {"orders.ttl_s": 6, "orders.settle_s": 2}
 FAR_HOUSE = {"orders.ttl_s": 14, "orders.settle_s": 3}  # a change is a dozen round trips
 FAR_MS = 100.0
 MEDIAN_S, LEADER_S = 6.0, 20.0
-_ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -225,16 +223,8 @@ def _row(name: str, lines: Sequence[Line]) -> str:
         f"{statistics.median(times):5.1f} s  max {max(times):5.1f} s  silence "
         f"{max((one.silence_s for one in outcomes), default=0.0):5.1f} s  duplicates "
         f"{sum(one.duplicates for one in outcomes)} lost {sum(one.lost for one in outcomes)} "
-        f"late {sum(one.late for one in outcomes)}"
+        f"late {sum(one.late or 0 for one in outcomes)}"
     )
-
-
-def _end_once(number: int, frame: FrameType | None) -> None:
-    """Begin to end; whoever ends us, and how often they say so, the fleets end first."""
-    del number, frame
-    for one in _ENDS:
-        signal.signal(one, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def play_input() -> None:
@@ -262,8 +252,7 @@ def main() -> int:
     if trouble := Namespaces.trouble():
         sys.stdout.write(f"skipped: {trouble}\n")
         return 0
-    for number in _ENDS:
-        signal.signal(number, _end_once)
+    end_once()
     if arguments.play:
         play_input()
         return 0

@@ -143,6 +143,20 @@ async def test_routing_is_taken_over_and_what_happened_is_on_record(fleet: Life)
         assert (await manager.fleet())["roles"]["forge"]["lane"] != holder
 
 
+async def test_nobody_rests_who_is_not_in_the_council(fleet: Life) -> None:
+    holder = await fleet.holder()
+    async with RedundancyManager(fleet.socket) as manager:
+        for lane, to in (("nosuch", ""), ("", ""), (holder, "nosuch"), (holder, holder)):
+            with pytest.raises(BadRequest, match=r"not in the council|to itself"):
+                await manager.take_over_routing(lane, to)
+        with pytest.raises(BadRequest):
+            await manager.health_check_vps(f"{holder}?x=1")
+    for minutes in ("0", "-3", "99999"):
+        told = await fleet.command("fleet", "rest", holder, "--minutes", minutes, code=1)
+        assert "rests" not in told
+    assert await fleet.holder() == holder
+
+
 async def test_a_planned_drill_on_the_running_fleet_loses_nothing(fleet: Life) -> None:
     before = await fleet.holder()
     told = json.loads(await fleet.command("drill", "failover", "--json"))

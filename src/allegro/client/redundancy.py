@@ -75,7 +75,9 @@ class RedundancyManager(Bridge):
             for fact in told["house"].get("facts", ())
             if fact.get("verdict") != "ok"
         )
-        return HealthStatus(host, _verdict(house, siblings), house, siblings, troubles)
+        is_bad = any(fact.get("verdict") == "bad" for fact in told["house"].get("facts", ()))
+        verdict = _verdict(house, siblings, is_bad=is_bad)
+        return HealthStatus(host, verdict, house, siblings, troubles)
 
     async def take_over_routing(self, failed_host: str, to: str = "") -> TakenOver:
         """Let the other lanes do what `failed_host` does, for an hour at least.
@@ -123,19 +125,19 @@ def _own(told: dict[str, Any]) -> Seen:
 
 
 def _sibling(told: dict[str, Any]) -> Seen:
-    ready = told["ready"]
+    """What a lane is ready for, it can do; why it is not ready for more, another lane cannot tell."""
+    ready = told["ready"] if told["heard"] else ()
     return Seen(
         host=told["host"], council=told["heard"],
-        forge=(ROLES[0] in ready) if told["heard"] else None,
-        provider=(ROLES[1] in ready) if told["heard"] else None,
+        forge=True if ROLES[0] in ready else None,
+        provider=True if ROLES[1] in ready else None,
     )  # fmt: skip
 
 
-def _verdict(house: Seen, siblings: dict[str, Seen]) -> str:
+def _verdict(house: Seen, siblings: dict[str, Seen], *, is_bad: bool) -> str:
     """Dead needs two who say so, or the only one there is: one view may be its own trouble."""
     if house.daemon:
-        bad = False in (house.forge, house.provider, house.clock)
-        return "ill" if bad else "well"
+        return "ill" if is_bad or False in (house.forge, house.provider, house.clock) else "well"
     if any(one.council for one in siblings.values()):
         return "ill"  # alive, but not for the house
     if house.host is False and all(one.host is False for one in siblings.values()):

@@ -38,14 +38,17 @@ SETTLED_S = 150.0
 HOME_S = 45.0
 FINAL = frozenset({"done", "failed", "conflict", "stale", "expired", "withdrawn", "rejected"})
 
+_PARTS = ("silent_s", "take_s", "act_s")
+
 
 class Outcome(msgspec.Struct, frozen=True):
     """What a trial showed; times in seconds from the moment of the fault.
 
     `take_over_s`: until another lane's first poll (0 where the role need not move); `silence_s`:
     the longest time in which no lane polled; `late`: labels written by a lane that had lost the
-    role; `detected_s`: how long the old holder was silent before the new one decided; `led`: the
-    victim's server led the council's stream.
+    role, None where lanes look alike; `detected_s`: how long the old holder was silent before the
+    new one decided; `taken_s`: from there until it held the role, `act_s`: from there until its
+    first act; `led`: the victim's server led the council's stream.
     """
 
     fault: str
@@ -57,9 +60,11 @@ class Outcome(msgspec.Struct, frozen=True):
     detected_s: float
     duplicates: int
     lost: int
-    late: int
+    late: int | None
     faults: tuple[str, ...]
     led: bool = False
+    taken_s: float = 0.0
+    act_s: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -76,6 +81,7 @@ class Trial:
         self._clock = SystemClock()
         self._dice = dice
         self._who = who
+        self._look_alike = who({"peer": "", "user": BOT}) == BOT
         self._opened: list[int] = []
         self._wanted: list[tuple[str, str, str]] = []
         self._count = 0
@@ -100,16 +106,19 @@ class Trial:
         states = await self._settled()
         evidence = await self._evidence(states, began_s, seen)
         polls = await self._polls(seen)
-        taken = [one for one in await self._taken(began_s) if one[0].lane != victim]
+        took = [told for one, told in await self._taken(began_s) if one.lane != victim]
+        timed = took[0] if took and fault.moves else {}
         found = faults(evidence)
         return Outcome(
             fault=fault.name, delay_ms=fleet.delay_ms, victim=victim,
             holder=await fleet.holder(),
             take_over_s=round(polled_s - struck_s, 2) if fault.moves else 0.0,
             silence_s=round(longest_silence(polls, struck_s, max(polled_s, struck_s + 1)), 2),
-            detected_s=taken[0][1] if taken and fault.moves else 0.0,
+            detected_s=timed.get("silent_s", 0.0), taken_s=timed.get("take_s", 0.0),
+            act_s=timed.get("act_s", 0.0),
             duplicates=duplicates(evidence), lost=len(evidence.opened - evidence.archived),
-            late=len(late_writes(evidence)), faults=tuple(found), led=led,
+            late=None if self._look_alike else len(late_writes(evidence)),
+            faults=tuple(found), led=led,
         )  # fmt: skip
 
     @contextlib.asynccontextmanager
@@ -173,7 +182,7 @@ class Trial:
             for poll in await self._polls(seen):
                 if poll.at_s > struck_s and poll.lane not in {victim, BOT}:
                     return poll.at_s
-            if self._who({"peer": "", "user": BOT}) == BOT:  # lanes look alike: ask the fleet
+            if self._look_alike:  # ask the fleet
                 told = [one for one, _ in await self._taken(struck_s) if one.lane != victim]
                 if told:
                     return told[0].at_s
@@ -242,15 +251,20 @@ class Trial:
             ]
         )
 
-    async def _taken(self, since_s: float) -> list[tuple[Taken, float]]:
-        """Return who took the forge role since then, and how long each was silent before."""
+    async def _taken(self, since_s: float) -> list[tuple[Taken, dict[str, float]]]:
+        """Return who took the forge role since then, and how long each part of it took."""
         found = []
         async for event in self._fleet.client.events(prefix="role.taken"):
             told = event["data"]
             at_s = datetime.fromisoformat(event["time"]).timestamp() - told["act_s"]
             if told["role"] == "forge" and at_s >= since_s:
                 lane = str(event["lane"])
-                found.append((Taken(at_s, lane, int(told["epoch"])), float(told["silent_s"])))
+                found.append(
+                    (
+                        Taken(at_s, lane, int(told["epoch"])),
+                        {key: float(told[key]) for key in _PARTS},
+                    )
+                )
         return found
 
     async def _labels(self) -> dict[int, tuple[str, ...]]:

@@ -142,17 +142,16 @@ class Follow:
                 await self._archive.add(events, self._clock.now_s())
 
     def _vanished(self, subject: str, repository: int) -> bytes:
-        now_s = self._clock.now_s()
-        data = {"repository": repository, "vanished": True, "updated_s": int(now_s)}
+        data = {
+            "repository": repository, "vanished": True, "updated_s": int(self._clock.now_s()),
+        }  # fmt: skip
+        return self._own("forge.vanished", data, subject)
+
+    def _own(self, type_: str, data: dict[str, Any], subject: str = "") -> bytes:
+        """Return an event of the house itself."""
+        id_, time = self._dice.token(16).hex(), rfc3339(self._clock.now_s())
         return encode_event(
-            Event(
-                id=self._dice.token(16).hex(),
-                type="forge.vanished",
-                source="house",
-                time=rfc3339(now_s),
-                subject=subject,
-                data=data,
-            )
+            Event(id=id_, type=type_, source="house", time=time, subject=subject, data=data)
         )
 
     async def _renew_stale(self) -> None:
@@ -302,6 +301,11 @@ class Follow:
 
     async def _note_doubled(self, write: BotWrite, of: Receipt) -> None:
         """Tell of a second copy of an effect of ours, and know it from now on (G10)."""
+        data = {
+            "kind": write.kind, "target": write.target, "artifact": write.artifact,
+            "also": of.artifact,
+        }  # fmt: skip
+        await self._archive.add([self._own("effect.doubled", data)], self._clock.now_s())
         self._alert(
             "high",
             f"{write.kind} {write.artifact} on {write.target} is there more than once: also {of.artifact}",

@@ -252,8 +252,10 @@ class FleetApp:
         seconds = params.get("seconds", 0)
         if role not in self._served() or not isinstance(seconds, int | float) or not self._members:
             raise EdgeError("rest needs a role of this fleet and seconds", transient=False)
-        self.siblings.rest(lane, role, float(seconds))
         to = str(params.get("to", ""))
+        if lane not in self._members or to not in {"", *self._members} or to == lane != "":
+            raise EdgeError("rest needs lanes of this council", transient=False)
+        self.siblings.rest(lane, role, float(seconds))
         if to and lane == self._me.lane and role in self.roles.held():
             self.roles.hand_over(role, to)
         return {"held": self.roles.held()}

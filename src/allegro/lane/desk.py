@@ -204,7 +204,8 @@ class Desk:
                 return Refused(
                     "house_behind",
                     "this house lost events it had acknowledged: it was restored from an older "
-                    "copy. If this machine is to act, run `allegro house take-seat`",
+                    "copy. If this machine is to act, run `allegro house --config house.toml "
+                    "take-seat`",
                 )
             after = journal.acked
             self._state.relist = True

@@ -113,6 +113,7 @@ class Roles:
         self._views = {role: View(role, epoch=epochs.highest(role)) for role in roles}
         self._asked: dict[str, str] = {}
         self._failures = 0
+        self._since_s: dict[str, float] = {}
         self.drains: dict[str, Callable[[], Awaitable[None]]] = {}
         self.taken: dict[str, TakeOver] = {}
         self.on_taken: Callable[[str], None] = lambda role: None
@@ -168,9 +169,9 @@ class Roles:
         return {role: lease.epoch for role, lease in leases.items() if holds(lease, boot_s)}
 
     def held_for_s(self, role: str) -> float:
-        """Return for how long (s) this lane has held a role, 0 where it never took it."""
-        taken = self.taken.get(role)
-        return 0.0 if taken is None else self._clock.boot_s() - taken.taken_s
+        """Return for how long (s) this lane has held a role without a break, 0 where it does not."""
+        since_s = self._since_s.get(role)
+        return 0.0 if since_s is None else self._clock.boot_s() - since_s
 
     async def acted(self, role: str) -> None:
         """Note the first act after a take-over, and tell how long each part of it took (R5)."""
@@ -240,6 +241,8 @@ class Roles:
             self._asked.pop(role, None)
             _log.info("role.offered", role=role, to=step.record.offered)
         if after.lease is not None:
+            if role not in self.held():  # taken, or had again after it ran out
+                self._since_s[role] = self._clock.boot_s()
             self._state.leases[role] = after.lease
 
     def _took(self, before: View, step: Take, decided_s: float) -> None:
@@ -254,6 +257,7 @@ class Roles:
         self.on_taken(role)
 
     def _drop(self, role: str) -> None:
+        self._since_s.pop(role, None)
         if self._state.leases.pop(role, None) is not None:
             _log.info("role.left", role=role)
 

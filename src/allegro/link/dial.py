@@ -88,7 +88,7 @@ class LaneLink:
                 self._down(str(refusal))
                 failures = max(failures, 3)
             except (EdgeError, ProtocolError, aiohttp.ClientError, OSError, TimeoutError) as error:
-                self._down(str(error) or type(error).__name__)
+                self._down(_words(error))
             failures = 0 if self._clock.boot_s() - began_s > DEAD_S else failures + 1
             self._prodded.clear()
             with contextlib.suppress(TimeoutError):
@@ -259,3 +259,11 @@ def _connector(url: str) -> tuple[str, aiohttp.BaseConnector]:
         path = url.removeprefix("ws+unix://")
         return "http://lane/link", aiohttp.UnixConnector(path=path)
     return url.rstrip("/") + "/link", aiohttp.TCPConnector()
+
+
+def _words(error: Exception) -> str:
+    """Return why there is no link; aiohttp's own words tell objects of its inside."""
+    if isinstance(error, aiohttp.ClientConnectorError) and error.port:
+        why = error.os_error.strerror or str(error.os_error) or type(error.os_error).__name__
+        return f"cannot connect to {error.host}:{error.port}: {why}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,110 @@
+"""What is said and signed of a fleet: who is in its council, who holds what, what a drill showed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from allegro.cli.drill import _failed, drill_lines, summary
+from allegro.cli.fleet import _orders, _trusted, fleet_lines
+from allegro.core.approvals import Member, Roster, fingerprint
+from allegro.house.files import Fleet, KnownLane
+from allegro.house.fleet_api import _holder
+
+NAMES = ("a", "b", "c", "d")
+
+
+def lane(name: str, *, revoked: bool = False) -> KnownLane:
+    return KnownLane(name, name.encode() * 32, f"wss://{name}", None, revoked=revoked)
+
+
+def member(name: str) -> Member:
+    return Member(fingerprint(name.encode() * 32), name, f"{name}:1", "pem", "")
+
+
+def fleet(*names: str, revoked: tuple[str, ...] = (), **roles: tuple[str, ...]) -> Fleet:
+    told = roles or {"forge": names, "hermes": (*names[1:], names[0])}
+    roster = Roster(aud="f", number=3, members=tuple(map(member, names)), roles=told)
+    return Fleet(
+        "f", 0.0, b"", 1, b"", b"", 1, "", 1, "", b"", b"", b"",
+        lanes=tuple(lane(name, revoked=name in revoked) for name in NAMES), roster=roster,
+    )  # fmt: skip
+
+
+def test_a_revoked_lane_is_no_member_any_more() -> None:
+    assert [one.name for one in _trusted(fleet("a", "b", "c", revoked=("b",)))] == ["a", "c"]
+
+
+def test_who_is_preferred_stays_and_new_lanes_come_last() -> None:
+    known = fleet("a", "b", "c", forge=("c", "a", "b"), hermes=("a", "b", "c"))
+    members = tuple(map(member, ("a", "b", "c", "d")))
+    assert _orders(members, (), known) == {
+        "forge": ("c", "a", "b", "d"), "hermes": ("a", "b", "c", "d"),
+    }  # fmt: skip
+    assert _orders(members[1:], (), known)["forge"] == ("c", "b", "d")
+    assert _orders(members, ("forge=d, a",), known)["forge"] == ("d", "a")
+
+
+def said(name: str, **held: int) -> dict[str, Any]:
+    return {"name": name, "held": held, "held_for_s": dict.fromkeys(held, 5.0)}
+
+
+def test_a_lane_outside_of_the_council_claims_nothing() -> None:
+    lanes = [said("a", forge=4), said("b"), said("d", forge=9)]
+    told = _holder("forge", lanes, ["a", "b", "c"])
+    assert told is not None
+    assert (told["lane"], told["claims"]) == ("a", 1)
+    assert _holder("forge", lanes[1:], ["a", "b", "c"]) is None
+
+
+def test_lanes_that_are_alone_are_no_rivals() -> None:
+    told = _holder("forge", [said("a", forge=4), said("b", forge=2)], [])
+    assert told is not None
+    assert told["claims"] == 1
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    one = {
+        "name": "a", "linked": True, "answers": True, "heard_s": 0.0, "held": {}, "ready": [],
+        "hears": [], "serves": [], "roster": 3,
+    }  # fmt: skip
+    return {
+        "members": ["a"], "roster": 3, "quorum": True, "local_only_since_s": None, "roles": {},
+        "orders": {}, "registers": {"forge": "", "hermes": ""}, "shared_domains": [],
+        "take_overs": [], "lanes": [{**one, **changes}],
+    }  # fmt: skip
+
+
+def test_a_lane_that_does_not_answer_is_not_said_to_be_unable() -> None:
+    told = "\n".join(fleet_lines({**status(answers=False, roster=0), "quorum": None}, 10.0))
+    assert "DOES NOT ANSWER" in told
+    assert "no lane says whether it agrees" in told
+    assert "able to do" not in told
+    assert "KEEPS" not in told
+
+
+GOOD = {
+    "fault": "planned", "victim": "a", "holder": "b", "take_over_s": 1.5, "detected_s": 0.0,
+    "taken_s": 0.01, "act_s": 0.4, "silence_s": None, "duplicates": 0, "lost": 0, "faults": [],
+}  # fmt: skip
+
+
+def test_a_drill_tells_detection_take_over_and_first_act() -> None:
+    told = summary([GOOD], "planned")
+    assert (told["ok"], told["max_s"], told["duplicates"], told["lost"]) == (True, 1.5, 0, 0)
+    line, verdict = drill_lines(told)
+    for part in ("a -> b", "next poll after 1.5 s", "detected in 0.0", "taken in 0.01", "0.40 s"):
+        assert part in line
+    assert "nobody polled for" not in line
+    assert verdict.startswith("good")
+
+
+@pytest.mark.parametrize("before", [[], [GOOD]])
+def test_a_drill_that_failed_says_so_in_its_json(before: list[dict[str, Any]]) -> None:
+    told = summary([*before, _failed("planned", "a", 30.0, "nobody took over")], "planned")
+    assert not told["ok"]
+    assert told["max_s"] == 30.0
+    assert told["trials"][-1]["faults"] == ["nobody took over"]
+    assert drill_lines(told)[-1].startswith("NOT GOOD")
+    assert "FAULT nobody took over" in "".join(drill_lines(told))
