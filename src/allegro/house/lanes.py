@@ -245,8 +245,16 @@ class Lanes:
     def _holder_first(
         self, lanes: list[tuple[str, str, LaneLink]], role: str
     ) -> list[tuple[str, str, LaneLink]]:
-        """Sort by what lanes say of a role: the highest epoch first, else as they were paired."""
-        return sorted(lanes, key=lambda one: -self._ends[one[0]][0].roles.get(role, 0))
+        """Sort by what lanes say of a role: the highest epoch first, else as they were paired.
+
+        Where there is a council, its lanes come before those outside of it.
+        """
+        roster = self._house.fleet().roster
+        members = {member.name for member in roster.members} if roster else set()
+        return sorted(
+            lanes,
+            key=lambda one: (one[0] not in members, -self._ends[one[0]][0].roles.get(role, 0)),
+        )
 
     def is_home(self, lane: str) -> bool:
         """Whether this lane is linked and all it has told is archived."""
