@@ -442,7 +442,7 @@ class Up:
 
 async def lanes(*names: str, **serves: Serves) -> Lanes:
     """Return the real register with these lanes linked."""
-    made = Lanes(cast(Shared, None))
+    made = Lanes(cast(Shared, _House()))
     nobody = asyncio.ensure_future(asyncio.sleep(0))
     await nobody
     for name in names:
@@ -452,11 +452,39 @@ async def lanes(*names: str, **serves: Serves) -> Lanes:
     return made
 
 
+class _Roster(msgspec.Struct):
+    members: tuple[Any, ...] = ()
+
+
+class _House:
+    """What the register asks of the house: who is in its council."""
+
+    def __init__(self, *members: str) -> None:
+        self._roster = _Roster(tuple(_Known(name) for name in members)) if members else None
+
+    def fleet(self) -> Any:
+        return _Paired(self._roster)
+
+
+class _Paired(msgspec.Struct):
+    roster: _Roster | None
+
+
 class _Known(msgspec.Struct):
     name: str
     url: str = ""
     pin: str = ""
     key: bytes = b"k" * 32
+
+
+async def test_lanes_of_the_council_are_asked_before_one_outside_of_it() -> None:
+    serves = Serves(True, 0, local=False)
+    made = await lanes("alone", "a", "b", alone=serves, a=serves, b=serves)
+    for name, epoch in (("alone", 99), ("a", 3), ("b", 4)):
+        made._ends[name][0].roles = {"forge": epoch}
+    assert [one[0] for one in made.serving_forge()] == ["alone", "b", "a"]
+    made._house = cast(Shared, _House("a", "b"))
+    assert [one[0] for one in made.serving_forge()] == ["b", "a", "alone"]
 
 
 async def test_the_local_lane_serves_only_where_no_other_is_linked() -> None:
