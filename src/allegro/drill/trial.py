@@ -38,17 +38,18 @@ SETTLED_S = 150.0
 HOME_S = 45.0
 FINAL = frozenset({"done", "failed", "conflict", "stale", "expired", "withdrawn", "rejected"})
 
+BEFORE_S = 1.0  # a lane may have taken the role just before the blow
 _PARTS = ("silent_s", "take_s", "act_s")
 
 
 class Outcome(msgspec.Struct, frozen=True):
     """What a trial showed; times in seconds from the moment of the fault.
 
-    `take_over_s`: until another lane's first poll (0 where the role need not move); `silence_s`:
-    the longest time in which no lane polled; `late`: labels written by a lane that had lost the
-    role, None where lanes look alike; `detected_s`: how long the old holder was silent before the
-    new one decided; `taken_s`: from there until it held the role, `act_s`: from there until its
-    first act; `led`: the victim's server led the council's stream.
+    `take_over_s`: until another lane's first poll by its role (0 where the role need not move);
+    `silence_s`: the longest time in which no lane polled; `late`: labels written by a lane that had
+    lost the role, None where lanes look alike; `detected_s`: how long the old holder was silent
+    before the new one decided; `taken_s`: from there until it held the role, `act_s`: from there
+    until its first act; `led`: the victim's server led the council's stream.
     """
 
     fault: str
@@ -108,6 +109,7 @@ class Trial:
         polls = await self._polls(seen)
         took = [told for one, told in await self._taken(began_s) if one.lane != victim]
         timed = took[0] if took and fault.moves else {}
+        polled_s = _as_holder(polls, await self._taken(struck_s - BEFORE_S), victim, polled_s)
         found = faults(evidence)
         return Outcome(
             fault=fault.name, delay_ms=fleet.delay_ms, victim=victim,
@@ -282,6 +284,21 @@ class Trial:
                 for row in rows:
                     found[row["number"]] = tuple(label["name"] for label in row["labels"])
         return found
+
+
+def _as_holder(
+    polls: tuple[Poll, ...],
+    taken: list[tuple[Taken, dict[str, float]]],
+    victim: str,
+    first_s: float,
+) -> float:
+    """Return when another lane first polled by its role: without a council, others read on."""
+    for one, _ in taken:
+        if one.lane == victim:
+            continue
+        own = [poll.at_s for poll in polls if poll.lane == one.lane and poll.at_s >= one.at_s]
+        return max(first_s, min(own, default=first_s))
+    return first_s
 
 
 def by_address(fleet: ScratchFleet) -> Callable[[dict[str, Any]], str]:
