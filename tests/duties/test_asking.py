@@ -21,12 +21,16 @@ def calls(*args: Any) -> OpenCalls:
     return told
 
 
+def shown_whole(told: OpenCalls, question: Asked, *, is_complete: bool = True) -> Asked:
+    return told.whole(question, is_complete=is_complete)
+
+
 def asked(command: str, description: str = "delete") -> Asked:
     return Asked(command, description, ("rm",))
 
 
 def test_what_is_shown_as_it_is_may_be_approved() -> None:
-    assert calls({"command": "rm -rf a"}).whole(asked("rm -rf a")) == asked("rm -rf a")
+    assert shown_whole(calls({"command": "rm -rf a"}), asked("rm -rf a")) == asked("rm -rf a")
 
 
 @pytest.mark.parametrize(
@@ -39,13 +43,15 @@ def test_what_is_shown_as_it_is_may_be_approved() -> None:
     ],
 )
 def test_a_hidden_part_is_shown(shown: str, whole: str) -> None:
-    assert calls({"command": whole}).whole(asked(shown)) == asked(whole)
+    assert shown_whole(calls({"command": whole}), asked(shown)) == asked(whole)
 
 
 def test_a_script_is_shown_as_the_agent_asks_about_it() -> None:
     told = calls({"code": "API_KEY='x'\nprint(1)"})
     shown = "execute_code <<'PY'\nAPI_KEY=***\nprint(1)\nPY"
-    assert told.whole(asked(shown)).command == "execute_code <<'PY'\nAPI_KEY='x'\nprint(1)\nPY"
+    assert (
+        shown_whole(told, asked(shown)).command == "execute_code <<'PY'\nAPI_KEY='x'\nprint(1)\nPY"
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,34 +63,44 @@ def test_a_script_is_shown_as_the_agent_asks_about_it() -> None:
     ],
 )  # fmt: skip
 def test_what_would_run_is_not_known_without_one_call_that_fits(told: OpenCalls) -> None:
-    assert told.whole(asked(SHOWN)).refused
+    assert shown_whole(told, asked(SHOWN)).refused
 
 
-def test_two_calls_that_fit_are_one_too_many() -> None:
-    told = calls({"command": "X_TOKEN=a"}, {"command": "X_TOKEN=b"})
-    assert told.whole(asked("X_TOKEN=***")).refused
+@pytest.mark.parametrize("decoy", [
+    {"command": SHOWN}, {"command": "rm -rf /tmp/a; X_TOKEN=plain"}, {"command": "ls"}, None,
+    "arguments that were cut [cut]", {"path": "a file"},
+])  # fmt: skip
+def test_a_masked_command_beside_another_call_may_be_either(decoy: Any) -> None:
+    assert shown_whole(calls(decoy, {"command": EVIL}), asked(SHOWN)).refused
+    assert shown_whole(calls({"command": EVIL}, decoy), asked(SHOWN)).refused
+
+
+def test_a_masked_command_is_not_known_while_a_word_of_the_plugin_is_missing() -> None:
+    told = calls({"command": "rm -rf /tmp/a; X_TOKEN=plain"})  # and its end may be what is missing
+    assert shown_whole(told, asked(SHOWN), is_complete=False).refused
+    assert shown_whole(told, asked("rm -rf /tmp/a; X_TOKEN=plain"), is_complete=False).refused == ""
 
 
 def test_a_call_that_ended_is_no_answer_to_a_question() -> None:
     told = calls({"command": EVIL})
     told.hear(ToolEnded("terminal", "c0", True, 1.0, {}))
-    assert told.whole(asked(SHOWN)).refused
+    assert shown_whole(told, asked(SHOWN)).refused
 
 
 @pytest.mark.parametrize("field", ["command", "description"])
 def test_what_is_too_long_to_be_shown_is_denied(field: str) -> None:
     long = "x" * (MAX_COMMAND + 1)
     told = asked(long) if field == "command" else asked("rm", long)
-    no = calls({"command": told.command}).whole(told)
+    no = shown_whole(calls({"command": told.command}), told)
     assert "longer" in no.refused
     assert max(len(no.command), len(no.description)) == MAX_COMMAND
     just = asked("x" * MAX_COMMAND)
-    assert calls({"command": just.command}).whole(just) == just
+    assert shown_whole(calls({"command": just.command}), just) == just
 
 
 def test_many_masks_take_no_time() -> None:
     shown = "a***" * 5_000 + "b"
-    assert calls({"command": "a" * 100_000}).whole(asked(shown)).refused
+    assert shown_whole(calls({"command": "a" * 100_000}), asked(shown)).refused
 
 
 @pytest.mark.parametrize("shown", [SHOWN, "curl abc...xyz", "[REDACTED]", "«redacted:x»"])

@@ -12,6 +12,8 @@ ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def end_once() -> None:
     """Let the first of these signals be a KeyboardInterrupt, and every later one be nothing."""
     for number in ENDS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue  # nohup, or a shell's background
         with contextlib.suppress(ValueError):  # not in the main thread: somebody else decides
             signal.signal(number, _begin_to_end)
 

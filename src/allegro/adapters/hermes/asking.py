@@ -33,15 +33,19 @@ class OpenCalls:
             if ended is not None:
                 self._open.remove(ended)
 
-    def whole(self, asked: Asked) -> Asked:
-        """Return the question with what would run, or with the reason why it must be denied."""
-        texts = {text for _, _, text in self._open if text is not None}
-        if asked.command in texts:
-            return within_size(asked)
-        fitting = [text for text in texts if _may_show(asked.command, text)]
-        if len(fitting) != 1:
-            return refused(asked, "the agent did not tell what would run")
-        return within_size(msgspec.structs.replace(asked, command=fitting[0]))
+    def whole(self, asked: Asked, *, is_complete: bool) -> Asked:
+        """Return the question with what would run, or with the reason why it must be denied.
+
+        A masked command may be shown of several calls alike: it is known only where one call runs
+        and no word of the plugin is missing (`is_complete`).
+        """
+        texts = [text for _, _, text in self._open]
+        if not _MASK.search(asked.command):
+            if asked.command in texts:
+                return within_size(asked)
+        elif is_complete and len(texts) == 1 and texts[0] and _may_show(asked.command, texts[0]):
+            return within_size(msgspec.structs.replace(asked, command=texts[0]))
+        return refused(asked, "what would run is not known for sure")
 
 
 def unmasked(asked: Asked) -> Asked:
@@ -52,6 +56,7 @@ def unmasked(asked: Asked) -> Asked:
 
 
 def within_size(asked: Asked) -> Asked:
+    """Return the question, denied where it is longer than can be shown."""
     if max(len(asked.command), len(asked.description)) > MAX_COMMAND:
         return refused(asked, f"it is longer than {MAX_COMMAND} characters")
     return asked

@@ -147,7 +147,8 @@ class HermesGateway:
         async for event, at_s in self.wire.stamped(run):
             self.telemetry.read()
             if isinstance(event, Asked):
-                event = self._calls.whole(event)  # noqa: PLW2901 (the same question, whole)
+                told = all(self._arrived[key] >= count for key, count in self._streamed.items())
+                event = self._calls.whole(event, is_complete=told)  # noqa: PLW2901 (the same)
             self._release(at_s)
             if self.telemetry.hello.is_set() and isinstance(event, ToolBegan | ToolEnded):
                 self._await_datagram(event)
