@@ -230,7 +230,7 @@ async def open_agency(
         async with open_theatre(
             folder / "play",
             lane={**agent, **(lane or {})},
-            house={"orders.ttl_s": 12, **(house or {})},
+            house={"orders.ttl_s": 18, **(house or {})},
         ) as theatre:
             agency = Agency(theatre, stub, port, user_id)
             try:
