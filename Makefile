@@ -30,7 +30,7 @@ quick: $(VENV)/.test
 	$(BIN)/ruff check $(CODE) && $(BIN)/ruff format --check -q $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/core tests/link tests/duties
+	$(BIN)/pytest tests/core tests/link tests/duties tests/bad
 
 test: $(VENV)/.test
 	@scripts/setup.sh agent model

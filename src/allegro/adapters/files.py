@@ -10,7 +10,8 @@ from typing import IO, TypeVar
 
 import msgspec
 
-from allegro.core.errors import ConfigError, EdgeError
+from allegro.core.errors import ConfigError, EdgeError, Unholdable
+from allegro.core.untrusted import UNREADABLE, Unreadable, read_json, unreadable
 
 T = TypeVar("T")
 
@@ -18,13 +19,17 @@ T = TypeVar("T")
 def write_state(path: Path, value: object) -> None:
     """Replace a JSON file so that a crash leaves the old or the new one, never a part.
 
-    Raises EdgeError when the disk refuses.
+    Raises EdgeError when the disk refuses, Unholdable for a value that JSON cannot hold.
     """
     beside = path.with_name(path.name + ".new")
     try:
+        raw = msgspec.json.format(msgspec.json.encode(value), indent=1)
+    except UNREADABLE as error:
+        raise Unholdable(f"cannot write {path.name}: {error}") from error
+    try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(value), indent=1))
+            file.write(raw)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
@@ -38,12 +43,21 @@ def write_state(path: Path, value: object) -> None:
         raise EdgeError(f"cannot write {path.name}: {error}", transient=True, kind=kind) from error
 
 
+def load_state(path: Path, type_: type[T]) -> T | Unreadable | None:
+    """Return the value of a JSON file, None when there is no file, Unreadable when it is damaged."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return unreadable(error)
+    return read_json(raw, type_)
+
+
 def read_state(path: Path, type_: type[T]) -> T | None:
     """Return the value of a JSON file, None when it is missing or unreadable."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=type_)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    value = load_state(path, type_)
+    return None if isinstance(value, Unreadable) else value
 
 
 def free_bytes(path: Path) -> int:

@@ -9,17 +9,20 @@ from typing import Any
 import msgspec
 import rfc8785
 
+from allegro.core.errors import Unholdable
+from allegro.core.untrusted import UNREADABLE, Unreadable, read_json
+
 
 def canonical(value: Any) -> bytes:
     """Return the RFC 8785 bytes of a struct or plain JSON value.
 
-    Raises ValueError for what JSON cannot hold exactly: NaN, infinities, integers beyond 2**53,
-    lone surrogates.
+    Raises Unholdable for what JSON cannot hold exactly: NaN, infinities, integers beyond 2**53,
+    lone surrogates, keys that are no words, MessagePack extensions, values nested too deep.
     """
     try:
         return rfc8785.dumps(msgspec.to_builtins(value))
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
-        raise ValueError(f"no canonical form: {error}") from error
+    except UNREADABLE as error:
+        raise Unholdable(f"no canonical form: {error}") from error
 
 
 def is_canonical(raw: bytes) -> bool:
@@ -27,9 +30,12 @@ def is_canonical(raw: bytes) -> bool:
 
     Duplicate keys, white space, other number spellings and escapes all make it false.
     """
+    value = read_json(raw, object)
+    if isinstance(value, Unreadable):
+        return False
     try:
-        return canonical(msgspec.json.decode(raw)) == raw
-    except (msgspec.DecodeError, ValueError, RecursionError, UnicodeDecodeError):
+        return canonical(value) == raw
+    except Unholdable:
         return False
 
 

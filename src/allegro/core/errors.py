@@ -36,6 +36,16 @@ class EdgeError(Exception):
         self.kind = kind
 
 
+class Unholdable(EdgeError, ValueError):
+    """A value that a form (canonical JSON, a frame, a row) cannot hold; nothing was written.
+
+    Not transient: the same value fails again, so its item is set aside.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message[:300], transient=False, sent=False, kind="unholdable")
+
+
 class JournalFull(EdgeError):
     """The journal has no room for this class of event; nothing was appended."""
 

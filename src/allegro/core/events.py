@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from allegro.core.canonical import keyed_hex
+from allegro.core.untrusted import UNREADABLE
 
 
 class Shed(enum.IntEnum):
@@ -78,7 +79,7 @@ def decode_event(raw: bytes) -> Event:
     """Read the stored form. Raises ValueError when it is none."""
     try:
         event = _decoder.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"not an event: {error}") from error
     if event.specversion != "1.0" or not event.id or not event.type:
         raise ValueError("not an event: id, type and specversion 1.0 are required")

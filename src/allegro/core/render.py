@@ -91,8 +91,27 @@ def visible(text: str) -> str:
     return "".join(_show(char) for char in text)
 
 
-def _show(char: str) -> str:
-    if char in _VISIBLE_SPACES:
+def one_line(value: object, limit: int = 300) -> str:
+    """Return a foreign value as part of one line of a screen, log or alert.
+
+    It can start no line, move no cursor and colour nothing: line ends and tabs become visible like
+    every other hidden character. Longer than `limit` characters is cut with `…`. Never raises.
+    """
+    text = value if isinstance(value, str) else _words_of(value)
+    cut = text[:limit]
+    shown = "".join(char if char == " " else _show(char, spaces=False) for char in cut)
+    return shown + "…" if len(text) > limit else shown
+
+
+def _words_of(value: object) -> str:
+    try:
+        return str(value)
+    except (ValueError, RecursionError):  # a number of 5,000 digits, a value nested too deep
+        return f"<{type(value).__name__}>"
+
+
+def _show(char: str, *, spaces: bool = True) -> str:
+    if spaces and char in _VISIBLE_SPACES:
         return char
     hidden = unicodedata.category(char) in {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"}
     return f"⟨U+{ord(char):04X}⟩" if hidden or _BLANK.match(char) else char

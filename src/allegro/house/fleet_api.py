@@ -22,10 +22,10 @@ from allegro.core.lease import ROLES
 from allegro.core.ports import Clock, Dice
 from allegro.core.stores import Archive
 from allegro.core.timestamps import rfc3339
+from allegro.core.untrusted import names_of, number_of, real_of, text_of
 from allegro.house.answers import answer_json, decode_body, refused
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.fleet_watch import FleetWatch
-from allegro.house.foreign import told_names, told_number, told_real, told_text
 from allegro.house.lanes import Lanes
 
 ASK_S = 4.0
@@ -122,12 +122,12 @@ class FleetApi:
             "held": _held(told.get("held"), self._lanes.roles_of(lane["name"])),
             "held_for_s": _ages(told.get("held_for_s")),
             "holders": _holders(told.get("holders")),
-            "roster": told_number(told.get("roster")),
+            "roster": number_of(told.get("roster")),
             "serves": self._lanes.serves(lane["name"]),
-            "council": told_text(told.get("council"), 16), "quorum": told.get("quorum") is True,
-            "ready": list(told_names(told.get("ready"))), "domain": told_text(told.get("domain"), 64),
+            "council": text_of(told.get("council"), 16), "quorum": told.get("quorum") is True,
+            "ready": list(names_of(told.get("ready"))), "domain": text_of(told.get("domain"), 64),
             "hears": [
-                told_text(one.get("lane"), 32)
+                text_of(one.get("lane"), 32)
                 for one in (siblings if isinstance(siblings, list) else [])[:16]
                 if isinstance(one, dict) and one.get("heard") is True
             ],
@@ -227,7 +227,7 @@ class FleetApi:
         host = told.get("host")
         return {
             "host": host if isinstance(host, bool) else None, "heard": told.get("heard") is True,
-            "ready": list(told_names(told.get("ready"))),
+            "ready": list(names_of(told.get("ready"))),
         }  # fmt: skip
 
 
@@ -268,13 +268,13 @@ def _held(told: object, heard: dict[str, int]) -> dict[str, int]:
     """Return the roles a lane says it holds now; what its last beat said where it did not answer."""
     if not isinstance(told, dict):
         return heard
-    return {role: told_number(told[role]) for role in ROLES if role in told}
+    return {role: number_of(told[role]) for role in ROLES if role in told}
 
 
 def _holders(told: object) -> dict[str, str]:
     """Return whom a lane reads as holder of each role; empty for nobody."""
     holders = told if isinstance(told, dict) else {}
-    return {role: next(iter(told_names(holders.get(role))), "") for role in ROLES}
+    return {role: next(iter(names_of(holders.get(role))), "") for role in ROLES}
 
 
 def _registered(role: str, lanes: list[dict[str, Any]]) -> str:
@@ -285,4 +285,4 @@ def _registered(role: str, lanes: list[dict[str, Any]]) -> str:
 
 def _ages(told: object) -> dict[str, float | None]:
     ages = told if isinstance(told, dict) else {}
-    return {role: told_real(ages[role]) for role in ROLES if role in ages}
+    return {role: real_of(ages[role]) for role in ROLES if role in ages}

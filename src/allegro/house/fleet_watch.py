@@ -14,8 +14,8 @@ from allegro.core.events import Event, decode_event
 from allegro.core.lease import ROLES
 from allegro.core.ports import Clock, Dice
 from allegro.core.stores import HOUSE, Archive, Archived, Ledger
+from allegro.core.untrusted import number_of, real_of, text_of
 from allegro.house.beat_watch import BeatWatch
-from allegro.house.foreign import told_number, told_real, told_text
 from allegro.house.lanes import Lanes
 from allegro.house.reading import read_on
 
@@ -116,9 +116,9 @@ class FleetWatch:
         elif event.type == "lane.beat":
             self._beats.beat(lane, archived.at_s)
         elif event.type == "beat.missing":
-            self._alert("high", f"lane {lane} does not hear {told_text(told.get('lane'), 32)}")
+            self._alert("high", f"lane {lane} does not hear {text_of(told.get('lane'), 32)}")
         elif event.type == "beat.back":
-            self._alert("low", f"lane {lane} hears {told_text(told.get('lane'), 32)} again")
+            self._alert("low", f"lane {lane} hears {text_of(told.get('lane'), 32)} again")
         elif event.type == "council.lost":
             self._alert("high", f"lane {lane} lost the council: no role changes hands there")
         elif event.type == "council.back":
@@ -126,11 +126,11 @@ class FleetWatch:
 
     async def _note_take_over(self, lane: str, event: Event) -> None:
         data = event.data
-        role, before, why = (told_text(data.get(key), 32) for key in ("role", "before", "why"))
+        role, before, why = (text_of(data.get(key), 32) for key in ("role", "before", "why"))
         took = TakeOver(
             at=event.time, lane=lane, role=role, before=before, why=why,
-            epoch=told_number(data.get("epoch")), silent_s=told_real(data.get("silent_s")) or 0.0,
-            take_s=told_real(data.get("take_s")) or 0.0, act_s=told_real(data.get("act_s")) or 0.0,
+            epoch=number_of(data.get("epoch")), silent_s=real_of(data.get("silent_s")) or 0.0,
+            take_s=real_of(data.get("take_s")) or 0.0, act_s=real_of(data.get("act_s")) or 0.0,
         )  # fmt: skip
         self.took = [*self.took, took][-KEPT:]
         kept = tuple(msgspec.json.encode(one).decode() for one in self.took)

@@ -27,7 +27,7 @@ from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Request
 from allegro.core.stores import Archive, Archived, Ledger
 from allegro.core.timestamps import rfc3339
-from allegro.house.foreign import told_number
+from allegro.core.untrusted import number_of
 from allegro.house.orders import ordered, receipts_of
 from allegro.house.reading import read_on
 from allegro.house.requests import Requests
@@ -173,7 +173,7 @@ class Follow:
         if event.type in _STEPS:
             await self._act(archived, event)
         elif event.type == "forge.reconciled":
-            repository = told_number(event.data.get("repository"))
+            repository = number_of(event.data.get("repository"))
             if repository in self._to_compare or len(self._to_compare) < MAX_COMPARED:
                 self._to_compare[repository] = (archived.lane, archived.row)
         elif event.type == "audit.done":
@@ -200,7 +200,7 @@ class Follow:
         request = self._request_of(event)
         if request is None:
             return
-        order = told_number(event.data.get("order"))
+        order = number_of(event.data.get("order"))
         if not was_ordered(request, order, archived.lane):
             return  # a lane speaks of its own orders only
         words = self._open_words(event)
@@ -209,7 +209,7 @@ class Follow:
         changes: dict[str, Any] = {}
         receipts: tuple[Receipt, ...] = ()
         if step is Step.RECEIPT:
-            artifact = told_number(event.data.get("artifact"))
+            artifact = number_of(event.data.get("artifact"))
             told = words if isinstance(words, dict) else {}
             changes = {
                 "artifact": artifact, "url": _text(told.get("url", "")),
@@ -254,7 +254,7 @@ class Follow:
     async def _learn_bots(self, event: Event) -> None:
         told = event.data.get("bots")
         bots = (
-            frozenset(told_number(id_) for id_ in told if told_number(id_) > 0)
+            frozenset(number_of(id_) for id_ in told if number_of(id_) > 0)
             if isinstance(told, list)
             else frozenset()
         )
@@ -342,19 +342,18 @@ def bot_write(event: Event, seen_s: float, bots: frozenset[int], began_s: float)
     What was there before this fleet began is not looked at.
     """
     data = event.data
-    number, at_s = told_number(data.get("number")), told_number(data.get("created_s"))
+    number, at_s = number_of(data.get("number")), number_of(data.get("created_s"))
     repository = event.subject.split("#", 1)[0].split("/comment/", 1)[0]
     target = f"{repository}#{number}"
-    ours = told_number(data.get("author_id")) in bots
+    ours = number_of(data.get("author_id")) in bots
     closed_by_us = (
-        told_number(data.get("closed_by")) in bots
-        and told_number(data.get("closed_s")) >= began_s - 60
+        number_of(data.get("closed_by")) in bots and number_of(data.get("closed_s")) >= began_s - 60
     )
     match event.type:
         case "forge.snapshot.comment" if ours and at_s >= began_s - 60:
             content = _text(data.get("content", ""))
             return BotWrite(
-                event.id, "comment", target, told_number(data.get("comment")), content, seen_s
+                event.id, "comment", target, number_of(data.get("comment")), content, seen_s
             )
         case "forge.snapshot.pull" if ours and at_s >= began_s - 60:
             content = _text(data.get("content", ""))

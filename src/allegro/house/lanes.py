@@ -30,8 +30,8 @@ from allegro.core.messages import (
 )
 from allegro.core.ports import Clock, Dice
 from allegro.core.stores import Archive, Ledger
+from allegro.core.untrusted import number_of
 from allegro.house.files import Fleet, KnownLane
-from allegro.house.foreign import told_number
 from allegro.link.dial import LaneLink
 from allegro.link.handshake import check_greeting
 
@@ -162,9 +162,7 @@ class LaneEndpoint:
             case LaneBeat():
                 self.head, self.done = max(message.head, self.home), message.done[:200]
                 self.roles = {
-                    role: told_number(message.roles[role])
-                    for role in ROLES
-                    if role in message.roles
+                    role: number_of(message.roles[role]) for role in ROLES if role in message.roles
                 }
                 self.heard_s = self._house.clock.now_s()
             case _:

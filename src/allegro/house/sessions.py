@@ -18,12 +18,12 @@ from allegro.core.requests import Request, parsed
 from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
 from allegro.core.sessions import End, asked_of, question_digest
 from allegro.core.stores import Archive, Archived, Ledger, SessionRecord
-from allegro.house.foreign import (
+from allegro.core.untrusted import (
     MAX_NUMBER,
-    told_names,
-    told_number,
-    told_real,
-    told_text,
+    names_of,
+    number_of,
+    real_of,
+    text_of,
 )
 from allegro.house.lost import Lost, heard, presumed
 from allegro.house.orders import SESSION_KINDS
@@ -185,7 +185,7 @@ class Sessions:
         if record.end and not record.presumed:
             return
         changed = self._after(heard(record, archived.at_s), event)
-        if forged := told_number(event.data.get("forged")):
+        if forged := number_of(event.data.get("forged")):
             told = (
                 f"session {session}: {forged} facts were forged inside its sandbox, none believed"
             )
@@ -202,24 +202,24 @@ class Sessions:
         match event.type:
             case "session.accepted":
                 return change(
-                    record, state="accepted", model=told_text(data.get("model")),
-                    agent=told_text(data.get("agent")), local=data.get("local") is True,
-                    tools_on=told_names(data.get("tools")),
-                    limit_s=float(told_number(data.get("limit_s"))),
+                    record, state="accepted", model=text_of(data.get("model")),
+                    agent=text_of(data.get("agent")), local=data.get("local") is True,
+                    tools_on=names_of(data.get("tools")),
+                    limit_s=float(number_of(data.get("limit_s"))),
                 )  # fmt: skip
             case "session.started":
-                return change(record, state="running", run=told_text(data.get("run")))
+                return change(record, state="running", run=text_of(data.get("run")))
             case "session.question":
                 return change(record, state="waiting")
             case "session.answered":
-                choice = told_text(data.get("choice"))
+                choice = text_of(data.get("choice"))
                 denied = record.denied + (choice == "deny")
                 return change(record, state="running", denied=denied)
             case "model.result":
                 return change(
-                    record, tokens=min(MAX_NUMBER, record.tokens + told_number(data.get("tokens_in"))
-                    + told_number(data.get("tokens_out"))), calls=min(MAX_NUMBER, record.calls + 1),
-                    provider=told_text(data.get("provider")),
+                    record, tokens=min(MAX_NUMBER, record.tokens + number_of(data.get("tokens_in"))
+                    + number_of(data.get("tokens_out"))), calls=min(MAX_NUMBER, record.calls + 1),
+                    provider=text_of(data.get("provider")),
                 )  # fmt: skip
             case _:
                 return self._over(record, event)
@@ -227,16 +227,16 @@ class Sessions:
     def _over(self, record: SessionRecord, event: Event) -> SessionRecord:
         data, words = event.data, self._open_words(event)
         told = words if isinstance(words, dict) else {}
-        state = told_text(data.get("state"))
+        state = text_of(data.get("state"))
         cost = data.get("cost_usd")
         return msgspec.structs.replace(
             record, state="ended", end=state if state in _ENDS else End.LOST.value,
-            why=told_text(told.get("why")), output=str(told.get("output") or ""),
-            ended_s=self._clock.now_s(), duration_s=told_real(data.get("duration_s")),
-            calls=max(record.calls, told_number(data.get("calls"))),
-            tools=told_number(data.get("tools")), questions=told_number(data.get("questions")),
-            tokens=max(record.tokens, told_number(data.get("tokens"))),
-            cost_usd=told_real(cost) if isinstance(cost, int | float) else None,
+            why=text_of(told.get("why")), output=str(told.get("output") or ""),
+            ended_s=self._clock.now_s(), duration_s=real_of(data.get("duration_s")),
+            calls=max(record.calls, number_of(data.get("calls"))),
+            tools=number_of(data.get("tools")), questions=number_of(data.get("questions")),
+            tokens=max(record.tokens, number_of(data.get("tokens"))),
+            cost_usd=real_of(cost) if isinstance(cost, int | float) else None,
         )  # fmt: skip
 
     async def _keep(self, record: SessionRecord) -> None:
@@ -262,17 +262,17 @@ class Sessions:
     async def _ask_sovereign(self, record: SessionRecord, event: Event, lane: str) -> SessionRecord:
         """Put a question to Timmy: what he would sign is computed from the words, here."""
         words = self._open_words(event)
-        number, run = told_number(event.data.get("number")), told_text(event.data.get("run"))
+        number, run = number_of(event.data.get("number")), text_of(event.data.get("run"))
         if not isinstance(words, dict) or number < 1 or record.asked >= MAX_QUESTIONS:
             self._alert("high", f"session {record.id}: a question that cannot be read")
             return record
         notes = {str(key): str(value)[:MAX_COMMAND] for key, value in list(words.items())[:10]}
         asked = asked_of(notes)
         if event.data.get("refused") is True or asked.refused:
-            why = told_text(asked.refused) or "it cannot be shown whole"
+            why = text_of(asked.refused) or "it cannot be shown whole"
             self._alert("medium", f"session {record.id}: its lane denied a question: {why}")
             return msgspec.structs.replace(record, asked=record.asked + 1)
-        until_s = min(told_real(event.data.get("until_s")) or 0.0, self._clock.now_s() + 3600)
+        until_s = min(real_of(event.data.get("until_s")) or 0.0, self._clock.now_s() + 3600)
         action = AnswerOnce(
             id=self._requests.new_id(), lane=lane, session=record.id, run=run, number=number,
             question=question_digest(record.id, run, number, asked),

@@ -6,13 +6,14 @@ from typing import Any
 
 import msgspec
 
-from allegro.core.errors import ProtocolError
+from allegro.core.errors import ProtocolError, Unholdable
 from allegro.core.messages import (
     MAX_HOUSE_FRAME,
     MAX_LANE_FRAME,
     FromHouse,
     FromLane,
 )
+from allegro.core.untrusted import UNREADABLE
 
 _encoder = msgspec.msgpack.Encoder()
 _from_house = msgspec.msgpack.Decoder(FromHouse)
@@ -20,8 +21,11 @@ _from_lane = msgspec.msgpack.Decoder(FromLane)
 
 
 def encode(message: FromHouse | FromLane) -> bytes:
-    """Return the one frame of a message."""
-    return _encoder.encode(message)
+    """Return the one frame of a message. Raises Unholdable for a value that no frame can hold."""
+    try:
+        return _encoder.encode(message)
+    except UNREADABLE as error:
+        raise Unholdable(f"no frame can hold this message: {error}") from error
 
 
 def decode_from_house(frame: bytes) -> FromHouse:
@@ -41,5 +45,5 @@ def _decode(frame: bytes, limit: int, decoder: msgspec.msgpack.Decoder[Any]) -> 
         raise ProtocolError(f"frame of {len(frame)} bytes, at most {limit} are read")
     try:
         return decoder.decode(frame)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ProtocolError(f"not a message: {error}") from error

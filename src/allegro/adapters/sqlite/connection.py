@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from allegro.core.errors import EdgeError
+from allegro.core.errors import EdgeError, Unholdable
 
 MAX_JOBS = 512
 
@@ -142,13 +142,20 @@ class Worker:
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
             self._undone()
-            return future, None, error
+            return future, None, _held(error)
         self._connection.execute("RELEASE job")
         return future, result, None
 
     def _undone(self) -> None:
         if self._on_undo is not None:
             self._on_undo(self._connection)
+
+
+def _held(error: Exception) -> Exception:
+    """Return the caller's error; what SQLite cannot hold becomes Unholdable."""
+    if isinstance(error, sqlite3.Error | OverflowError | UnicodeError):
+        return Unholdable(f"no row can hold this: {error}")
+    return error
 
 
 def _kind(error: sqlite3.Error) -> str:
