@@ -24,16 +24,20 @@ class EdgeError(Exception):
 
     `transient` is true where the same call may work later; `status` is the HTTP status where one
     was given; `sent` is false only where the adapter knows that no byte of a write left us.
+    `retry_after_s` is how long the other side asked to be left alone (0 to a day), None where it
+    did not ask.
     """
 
     def __init__(
-        self, message: str, *, transient: bool, status: int = 0, sent: bool = True, kind: str = ""
-    ) -> None:
+        self, message: str, *, transient: bool, status: int = 0, sent: bool = True, kind: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(message)
         self.transient = transient
         self.status = status
         self.sent = sent
         self.kind = kind
+        self.retry_after_s = retry_after_s
 
 
 class Unholdable(EdgeError, ValueError):

@@ -13,8 +13,10 @@ import aiohttp
 import msgspec
 
 from allegro.core.errors import EdgeError
+from allegro.core.untrusted import number_of, whole_number
 
 MAX_ANSWER_BYTES = 24 * 1024 * 1024
+MAX_RETRY_AFTER_S = 86_400
 _KINDS = {
     301: "redirected", 302: "redirected", 307: "redirected", 308: "redirected",
     401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "not_allowed",
@@ -173,7 +175,23 @@ def _settle(response: aiohttp.ClientResponse, content: bytes, what: str) -> Answ
         transient=status >= 500 or status == 429,
         status=status,
         kind=kind,
+        retry_after_s=retry_after_s(response.headers),
     )
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return what `Retry-After` asks for, at most a day; None where it is missing or unreadable.
+
+    It holds seconds or a date (RFC 9110, 10.2.3); a date is measured by the answer's own `Date`.
+    """
+    text = headers.get("Retry-After", "")
+    seconds = whole_number(text)
+    if seconds is not None:
+        return float(min(seconds, MAX_RETRY_AFTER_S))
+    until_s, now_s = _unix_s(text), _unix_s(headers.get("Date", ""))
+    if not until_s or not now_s:
+        return None
+    return float(min(max(0, until_s - now_s), MAX_RETRY_AFTER_S))
 
 
 def _message(content: bytes) -> str:
@@ -186,12 +204,17 @@ def _message(content: bytes) -> str:
 
 
 def _date_s(response: aiohttp.ClientResponse) -> int:
+    return _unix_s(response.headers.get("Date", ""))
+
+
+def _unix_s(date: str) -> int:
+    """Return the Unix seconds of an HTTP date, 0 for anything else."""
     try:
-        return int(email.utils.parsedate_to_datetime(response.headers["Date"]).timestamp())
-    except (KeyError, ValueError, TypeError):
+        return number_of(int(email.utils.parsedate_to_datetime(date).timestamp()))
+    except (ValueError, TypeError, OverflowError):
         return 0
 
 
 def _total(response: aiohttp.ClientResponse) -> int:
-    text = response.headers.get("X-Total-Count", "")
-    return int(text) if text.isdigit() else -1
+    total = whole_number(response.headers.get("X-Total-Count", ""))
+    return -1 if total is None else total
