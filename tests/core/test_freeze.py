@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allegro.core.freeze import UNKNOWN, Freeze, FreezeSet, add, contains, merge, thaw
+from allegro.core.freeze import (
+    UNKNOWN,
+    Freeze,
+    FreezeSet,
+    add,
+    contains,
+    is_sound,
+    merge,
+    sound,
+    thaw,
+    tidied,
+)
 
 # one id names one freeze: ids are random and the rest follows from the id
 FREEZES = st.sampled_from([Freeze(f"f{n}", float(n % 3), "house", f"reason {n}") for n in range(6)])
@@ -63,6 +74,42 @@ def test_a_thaw_told_by_the_other_side_is_not_believed() -> None:
 
 def test_a_thaw_does_not_make_an_unknown_set_known() -> None:
     assert not thaw(UNKNOWN, ("f1",)).is_thawed
+
+
+@pytest.mark.parametrize("id_", ["a-b", "f1", "0" * 64, "thief.1"])
+def test_an_id_of_plain_characters_is_kept_as_it_is(id_: str) -> None:
+    assert is_sound(stop(id_))
+    assert add(FreezeSet(), stop(id_)).active == (stop(id_),)
+
+
+@pytest.mark.parametrize("id_", ["", "-x", "a b", "x" * 65, "\x1b[2J", "ü", "a\nb", "\ud800"])
+def test_an_id_that_cannot_be_used_is_replaced_by_the_same_one_everywhere(id_: str) -> None:
+    kept = sound(stop(id_))
+    assert not is_sound(stop(id_))
+    assert is_sound(kept)
+    assert kept == sound(stop(id_))
+    frozen = add(FreezeSet(), stop(id_))
+    assert contains(frozen, id_)
+    assert contains(frozen, kept.id)
+    assert thaw(frozen, (kept.id,)).is_thawed
+    assert thaw(frozen, (id_,)).is_thawed
+
+
+def test_a_stop_with_endless_words_is_a_stop_with_few() -> None:
+    long = Freeze("f1", 1e300, "x" * 10_000, "y\ud800" * 50_000)
+    (kept,) = add(FreezeSet(), long).active
+    assert len(kept.by) <= 64
+    assert len(kept.reason) <= 300
+    assert kept.at_s < 2**53
+    assert is_sound(kept)
+    msgspec.json.encode(kept)
+
+
+def test_a_set_read_from_disk_is_as_frozen_as_it_was() -> None:
+    raw = FreezeSet((stop("a b"), stop("c d")), frozenset({"a b"}))
+    assert [freeze.id for freeze in tidied(raw).active] == [sound(stop("c d")).id]
+    assert tidied(raw).known
+    assert not tidied(FreezeSet(known=False)).is_thawed
 
 
 def test_what_is_held_is_found_by_id() -> None:

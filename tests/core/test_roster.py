@@ -7,7 +7,14 @@ import pytest
 
 from allegro.core.approvals import Member, Roster
 from allegro.core.gate import LaneTrust
-from allegro.core.roster import MAX_MEMBERS, banned_of, check_roster, members_of, orders_of
+from allegro.core.roster import (
+    MAX_MEMBERS,
+    banned_of,
+    check_form,
+    check_roster,
+    members_of,
+    orders_of,
+)
 from tests.core.builders import TRUST, refused
 
 PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
@@ -48,7 +55,11 @@ def test_a_council_that_could_not_go_on_without_one_is_refused(count: int) -> No
     [
         {"name": "A"}, {"name": ""}, {"name": "x\ny"}, {"lane": "0" * 31}, {"lane": "Z" * 32},
         {"address": "192.0.2.1"}, {"address": "192.0.2.1:7423\n"}, {"address": "a b:1"},
-        {"address": 'h":1'}, {"domain": "a\x1b[2Jb"}, {"domain": "x" * 65}, {"certificate": "none"}, {"certificate": PEM.format('"')},
+        {"address": 'h":1'}, {"address": "[:::::]:4222"}, {"address": "[.]:4222"}, {"address": "...:1"},
+        {"address": "[192.0.2.1]:1"}, {"address": "192.0.2.256:1"}, {"address": "192.0.2.1:0"},
+        {"address": "192.0.2.1:65536"}, {"address": "192.0.2.1:99999"}, {"address": "192.0.2.1:٣"},
+        {"address": "-a.example:1"}, {"address": "a..example:1"}, {"address": "x." * 130 + "y:1"},
+        {"address": "a" * 64 + ".example:1"}, {"address": ":1"}, {"address": "2001:db8::1:7423"}, {"domain": "a\x1b[2Jb"}, {"domain": "x" * 65}, {"certificate": "none"}, {"certificate": PEM.format('"')},
         {"certificate": PEM.format("MIIa") * 2},
     ],
 )  # fmt: skip
@@ -57,6 +68,23 @@ def test_a_member_that_could_not_be_written_into_a_servers_settings_is_refused(
 ) -> None:
     broken = roster(msgspec.structs.replace(member("a"), **changes), member("b"), member("c"))
     assert refused(check_roster(msgspec.structs.replace(broken, roles={})), "bad_roster")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "192.0.2.1:1", "[2001:db8::1]:65535", "[::ffff:192.0.2.1]:7423", "lane-1.example.org:7423",
+        "localhost:7423", "xn--e1afmkfd.example:7423", "7.example:80", "10.example.org:80",
+    ],
+)  # fmt: skip
+def test_an_address_that_can_be_dialled_is_taken(address: str) -> None:
+    assert check_roster(roster(member("a", address=address), member("b"), member("c"))) is None
+
+
+def test_a_member_whose_address_cannot_be_used_is_left_out_and_the_others_keep_council() -> None:
+    signed_before = roster(member("a"), member("b", address="[.]:4222"), member("c"))
+    assert check_form(signed_before) is None
+    assert [one.name for one in members_of(held(signed_before))] == ["a", "c"]
 
 
 @pytest.mark.parametrize("same", ["lane", "name", "address", "certificate"])

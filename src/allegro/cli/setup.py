@@ -263,6 +263,7 @@ def _house_answer(config: Path, line: str | None) -> dict[str, str]:
 
 def _lane_answer(config: Path, line: str) -> dict[str, str]:
     from allegro.lane.files import LaneFiles  # noqa: PLC0415
+    from allegro.lane.kept import save_trust  # noqa: PLC0415
 
     settings = load_lane(config)
     files, offer = LaneFiles(Path(settings.lane.state_dir).expanduser()), _offer(settings)
@@ -276,7 +277,7 @@ def _lane_answer(config: Path, line: str) -> dict[str, str]:
         raise Failure(str(accepted))
     trust, paired = accepted
     write_state(files.paired, paired)
-    write_state(files.trust, LaneTrust(trust))
+    save_trust(files.trust, LaneTrust(trust))
     return {"words": six_words(offer, line.strip()), "next": f"allegro lane --config {config}"}
 
 

@@ -15,6 +15,7 @@ from msgspec import Meta
 from allegro.core.freeze import Freeze
 from allegro.core.lease import ROLES, Sibling
 from allegro.core.marks import Mark
+from allegro.core.untrusted import Unreadable, read_json
 
 T = TypeVar("T")
 MAX_FREEZES = 64
@@ -39,10 +40,8 @@ class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def parsed(value: bytes, type_: type[T]) -> T | None:
     """Return what the council stores; None for nothing, and for what is not in the form."""
-    try:
-        return msgspec.json.decode(value, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    found = read_json(value, type_)
+    return None if isinstance(found, Unreadable) else found
 
 
 class Sighting(msgspec.Struct, frozen=True):

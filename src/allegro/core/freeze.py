@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+
+from allegro.core.untrusted import MAX_NUMBER, text_of
+
+MAX_ACTIVE = 200
+"""So many active freezes at most are taken over from lanes: frozen is frozen."""
+
+_MAX_BY = 64
+_MAX_REASON = 300
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 
 
 class Freeze(msgspec.Struct, frozen=True):
@@ -18,6 +29,28 @@ class Freeze(msgspec.Struct, frozen=True):
     at_s: Annotated[float, Meta(ge=0)]
     by: str
     reason: str
+
+
+def is_sound(freeze: Freeze) -> bool:
+    """Say whether every lane and the house keep this freeze exactly as it is."""
+    return sound(freeze) == freeze
+
+
+def sound(freeze: Freeze) -> Freeze:
+    """Return the freeze as lanes and house keep it: words cut, an id that cannot be used replaced.
+
+    A stop is never refused for its form, and all who read the same freeze keep the same id.
+    """
+    at_s = freeze.at_s if 0 <= freeze.at_s < MAX_NUMBER else 0.0
+    by, reason = text_of(freeze.by, _MAX_BY), text_of(freeze.reason, _MAX_REASON)
+    return Freeze(sound_id(freeze.id), at_s, by, reason)
+
+
+def sound_id(freeze_id: str) -> str:
+    """Return an id of at most 64 plain characters: this one, or a digest in its place."""
+    if _ID.fullmatch(freeze_id):
+        return freeze_id
+    return hashlib.sha256(freeze_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 class FreezeSet(msgspec.Struct, frozen=True):
@@ -49,7 +82,7 @@ def merge(mine: FreezeSet, theirs: FreezeSet) -> FreezeSet:
 
     A set that was told counts as known from then on.
     """
-    by_id = {freeze.id: freeze for freeze in (*theirs.freezes, *mine.freezes)}
+    by_id = {freeze.id: freeze for freeze in map(sound, (*theirs.freezes, *mine.freezes))}
     ordered = tuple(sorted(by_id.values(), key=lambda freeze: (freeze.at_s, freeze.id)))
     return FreezeSet(ordered, mine.thawed, mine.known or theirs.known)
 
@@ -60,8 +93,14 @@ def add(mine: FreezeSet, freeze: Freeze) -> FreezeSet:
 
 def thaw(mine: FreezeSet, freeze_ids: tuple[str, ...]) -> FreezeSet:
     """Lift the freezes of a thaw whose signature the caller has verified."""
-    return FreezeSet(mine.freezes, mine.thawed | frozenset(freeze_ids), mine.known)
+    return FreezeSet(mine.freezes, mine.thawed | set(map(sound_id, freeze_ids)), mine.known)
+
+
+def tidied(kept: FreezeSet) -> FreezeSet:
+    """Return a set that was read from disk with each of its freezes and ids sound."""
+    lifted = FreezeSet(thawed=frozenset(map(sound_id, kept.thawed)), known=kept.known)
+    return merge(lifted, FreezeSet(kept.freezes, known=False))
 
 
 def contains(mine: FreezeSet, freeze_id: str) -> bool:
-    return any(freeze.id == freeze_id for freeze in mine.freezes)
+    return any(freeze.id == sound_id(freeze_id) for freeze in mine.freezes)

@@ -23,6 +23,9 @@ HELD = 0.85
 STAGGER = 0.1
 MAX_EPOCH = 2**53 - 1
 MAX_EPOCH_JUMP = 2**20
+MAX_KEPT_EPOCH = 2**52
+"""A higher epoch on a lane's own disk is damage: the room above it could never be used up."""
+
 MAX_LEASE_S = 60
 
 

@@ -21,7 +21,8 @@ from allegro.config import read_secret
 from allegro.core.approvals import Thaw
 from allegro.core.errors import ConfigError, EdgeError, Refusal
 from allegro.core.events import Event
-from allegro.core.freeze import Freeze, FreezeSet, add, thaw
+from allegro.core.freeze import MAX_ACTIVE, Freeze, FreezeSet, add, contains, sound, thaw, tidied
+from allegro.core.render import one_line
 from allegro.core.settings import HouseSettings
 from allegro.house.api import Api, Hooks
 from allegro.house.facts import Facts
@@ -47,7 +48,6 @@ from allegro.house.sessions import Sessions
 _log = structlog.get_logger()
 MAX_ALERTS = 200
 MAX_TOLD = 500
-MAX_FREEZES = 200
 MAX_LANE_FREEZES = 50
 REMEMBERED_S = 14 * 86_400
 
@@ -256,12 +256,12 @@ class _House:
     async def _lane_froze(self, freezes: tuple[Freeze, ...]) -> None:
         """Take a lane's freezes by union, and tell the others."""
         for freeze in freezes[:MAX_LANE_FREEZES]:
-            if len(self._freezes.active) >= MAX_FREEZES:
+            if len(self._freezes.active) >= MAX_ACTIVE:
                 return  # frozen is frozen: a lane cannot make the set endless
-            known = {held.id for held in self._freezes.freezes}
-            if freeze.id not in known and _is_sound(freeze):
-                self._alert("high", f"frozen by {freeze.by}: {freeze.reason}"[:300])
-                await self._freeze(_bounded(freeze))
+            if not contains(self._freezes, freeze.id):
+                kept = sound(freeze)
+                self._alert("high", f"frozen by {one_line(kept.by)}: {one_line(kept.reason)}"[:300])
+                await self._freeze(kept)
 
     async def _stop_everything(self, reason: str, by: str) -> dict[str, Any]:
         freeze = Freeze(self._dice.token(8).hex(), self._clock.now_s(), by, reason or "stop")
@@ -300,7 +300,7 @@ class _House:
 
     async def _known_freezes(self) -> FreezeSet:
         """Return the freeze set; a ledger that lost it starts frozen until the sovereign thaws."""
-        held = await self._ledger.freezes()
+        held = tidied(await self._ledger.freezes())
         if held.known:
             return held
         freeze = Freeze(
@@ -320,16 +320,3 @@ class _House:
         voided = await self._requests.unseat() if held else 0
         await self._ledger.set_strings("seat and key", (now,))
         return voided
-
-
-def _bounded(freeze: Freeze) -> Freeze:
-    """Return a lane's freeze with its words cut to what a screen needs."""
-    return Freeze(freeze.id[:64], freeze.at_s, freeze.by[:64], freeze.reason[:300])
-
-
-def _is_sound(freeze: Freeze) -> bool:
-    """Whether a freeze that came through a lane has a form that can be kept and shown."""
-    return (
-        freeze.id.isalnum() and len(freeze.id) <= 64 and 0 <= freeze.at_s < 2**53
-        and len(freeze.by) <= MAX_TOLD and len(freeze.reason) <= 2_000
-    )  # fmt: skip

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from allegro.adapters.clock import SystemClock, SystemDice
 from allegro.adapters.deadman import ping
-from allegro.adapters.files import free_bytes, hold_folder, read_state, write_state
+from allegro.adapters.files import free_bytes, hold_folder, write_state
 from allegro.adapters.gitea.http import GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.adapters.gitea.writer import GiteaWriter
@@ -27,7 +27,6 @@ from allegro.core.backoff import FORGE
 from allegro.core.crashes import LASTS_S, is_safe_mode_due, remembered
 from allegro.core.errors import ConfigError, EdgeError, ToldError
 from allegro.core.events import Event
-from allegro.core.freeze import UNKNOWN, FreezeSet
 from allegro.core.gate import LaneTrust
 from allegro.core.messages import Serves
 from allegro.core.pairing import Paired
@@ -39,8 +38,9 @@ from allegro.lane.auditor import Auditor
 from allegro.lane.beats import Beats
 from allegro.lane.desk import Desk
 from allegro.lane.executor import Executor
-from allegro.lane.files import LaneFiles, load_pairing
+from allegro.lane.files import LaneFiles
 from allegro.lane.forge import ForgeDuty
+from allegro.lane.kept import load_freezes, load_pairing, read_kept, save_freezes, save_trust
 from allegro.lane.outside import Ports, Wrap
 from allegro.lane.queries import Queries
 from allegro.lane.recorder import Recorder
@@ -70,11 +70,11 @@ async def run(
     """
     files = LaneFiles(Path(settings.lane.state_dir).expanduser())  # noqa: ASYNC240
     key = load_signing_key(files.key)
-    held, paired = load_pairing(files)
+    held, paired = load_pairing(files.trust, files.paired)
     if settings.forge.url:
         read_secret(Path(settings.forge.token_file))
     clock, dice = SystemClock(), SystemDice()
-    crashes = read_state(files.crashes, list[float]) or []
+    crashes = read_kept(files.crashes, list[float]) or []
     if leave_safe_mode:
         crashes = []
         write_state(files.crashes, crashes)
@@ -159,10 +159,10 @@ class _Lane:
             clock=clock,
             journal=ports.journal,
             held=self._held,
-            freezes=read_state(self._files.freezes, FreezeSet) or UNKNOWN,
+            freezes=load_freezes(self._files.freezes),
             forge=settings.forge_name,
-            save_freezes=lambda freezes: write_state(self._files.freezes, freezes),
-            save_trust=lambda held: write_state(self._files.trust, held),
+            save_freezes=lambda freezes: save_freezes(self._files.freezes, freezes),
+            save_trust=lambda held: save_trust(self._files.trust, held),
             safe_mode=self._safe_mode,
         )
         self._check_disk()

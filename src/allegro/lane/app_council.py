@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from allegro.adapters.clock import SystemClock, SystemDice
-from allegro.adapters.files import free_bytes, hold_folder, read_state
+from allegro.adapters.files import free_bytes, hold_folder
 from allegro.adapters.nats.server import (
     Server,
     ServerFiles,
@@ -35,7 +35,9 @@ from allegro.core.errors import ConfigError, EdgeError
 from allegro.core.gate import LaneTrust
 from allegro.core.roster import members_of
 from allegro.core.settings import LaneSettings
+from allegro.core.untrusted import Unreadable
 from allegro.lane.files import LaneFiles
+from allegro.lane.kept import load_trust
 
 _log = structlog.get_logger()
 LOOK_S = 1.0
@@ -122,13 +124,19 @@ class _Keeper:
         self._clock, self._dice = SystemClock(), SystemDice()
         self.server = Server(files, binary)
         self._plan: Plan | None = None
+        self._damage = ""
         self._failures = 0
         self._not_before_s = float("-inf")
         self._looked_s = float("-inf")
 
     async def step(self) -> None:
         """Bring the server to what the roster says; start again what ended or broke."""
-        plan, boot_s = plan_of(read_state(self._lane.trust, LaneTrust)), self._clock.boot_s()
+        held, boot_s = load_trust(self._lane.trust), self._clock.boot_s()
+        if isinstance(held, Unreadable):
+            plan = self._plan  # what runs goes on: nothing new is believed
+            self._note_damage(held.reason)
+        else:
+            plan, self._damage = plan_of(held), ""
         if plan != self._plan:
             await self.server.stop()
             self._plan, self._failures, self._not_before_s = plan, 0, float("-inf")
@@ -141,6 +149,12 @@ class _Keeper:
         elif boot_s - self._looked_s >= HEALTH_S:
             self._looked_s = boot_s
             await self._look()
+
+    def _note_damage(self, reason: str) -> None:
+        """Tell once of a trust that cannot be read."""
+        if reason != self._damage:
+            self._damage = reason
+            _log.error("trust.damaged", file=self._lane.trust.name, error=reason)
 
     async def _start(self, plan: Plan) -> None:
         self._failures += 1

@@ -15,7 +15,6 @@ from typing import Any
 import structlog
 
 from allegro.adapters.council import LocalCouncil, Registers
-from allegro.adapters.files import read_state, write_state
 from allegro.core.errors import EdgeError
 from allegro.core.lease import Me
 from allegro.core.ports import Council
@@ -23,6 +22,7 @@ from allegro.core.roster import banned_of, members_of
 from allegro.core.settings import LaneSettings
 from allegro.lane.desk import Desk
 from allegro.lane.files import LaneFiles
+from allegro.lane.kept import load_epochs, save_epochs
 from allegro.lane.outside import Ports
 from allegro.lane.recorder import Recorder
 from allegro.lane.roles import Epochs, Pace, Roles
@@ -55,8 +55,9 @@ class FleetApp:
         self._desk = desk
         self._status = status
         self._me = Me(settings.lane.name, ports.dice.token(8).hex())
-        known = read_state(files.epochs, dict[str, int]) or {}
-        self._epochs = Epochs(known, lambda epochs: write_state(files.epochs, epochs))
+        self._epochs = Epochs(
+            load_epochs(files.epochs), lambda epochs: save_epochs(files.epochs, epochs)
+        )
         recorder.epochs = self._epochs.all
         self._changed = asyncio.Event()
         self._forge_answered_s = float("-inf")
@@ -281,7 +282,7 @@ async def answers(address: str) -> bool:
         _, writer = await asyncio.wait_for(opening, PROBE_S)
     except ConnectionRefusedError:
         return True
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, ValueError, OverflowError):  # no address at all among them
         return False
     writer.close()
     return True

@@ -11,14 +11,15 @@ import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
+from msgspec import Meta
 
 from allegro.adapters.connect import ConnectProxy
 from allegro.adapters.door import open_door
-from allegro.adapters.files import read_state, write_state
+from allegro.adapters.files import load_state, write_state
 from allegro.adapters.hermes.existing import ExistingHermes
 from allegro.adapters.hermes.host import Doors, HermesHost
 from allegro.adapters.hermes.install import python_of
@@ -31,8 +32,10 @@ from allegro.core.models import Spend
 from allegro.core.ports import AgentHost, Clock, Dice
 from allegro.core.settings import LaneSettings, ModelSettings
 from allegro.core.timestamps import rfc3339
+from allegro.core.untrusted import MAX_NUMBER, Number
 from allegro.lane.files import LaneFiles
 from allegro.lane.gateways import Gateways
+from allegro.lane.kept import read_kept
 from allegro.lane.live import OpenSession
 from allegro.lane.loans import Loans
 from allegro.lane.models import ModelProxy
@@ -53,12 +56,28 @@ class DaySpend(msgspec.Struct, frozen=True):
     spend: Spend = Spend()
 
 
+class KeptSpend(msgspec.Struct, frozen=True):
+    usd: Annotated[float, Meta(ge=0, lt=MAX_NUMBER)]
+    tokens: Number
+    unpriced_tokens: Number
+
+
+class KeptDay(msgspec.Struct, frozen=True):
+    """spend.json as it is read: an object without these fields is no record of what was used."""
+
+    day: Annotated[str, Meta(max_length=10)]
+    spend: KeptSpend
+
+
 def read_day(path: Path, models: ModelSettings, now_s: float) -> DaySpend:
     """Return what a day has used; where that cannot be read, this day counts as used up."""
-    found = read_state(path, DaySpend)
-    if found is not None or not path.exists():
-        return found or DaySpend()
-    _log.error("spend.unreadable", file=path.name, until="the next day (UTC)")
+    found = load_state(path, KeptDay)
+    if found is None:
+        return DaySpend()
+    if isinstance(found, KeptDay):
+        kept = found.spend
+        return DaySpend(found.day, Spend(kept.usd, kept.tokens, kept.unpriced_tokens))
+    _log.error("spend.unreadable", file=path.name, error=found.reason, until="the next day (UTC)")
     return DaySpend(rfc3339(now_s)[:10], Spend(models.usd_per_day, models.tokens_per_day))
 
 
@@ -86,7 +105,7 @@ class SessionsApp:
         self.sessions = Sessions(
             self.gateways, self.proxy, recorder, clock, dice, settings.hermes, state.situation,
             lane=settings.lane.name, local=settings.lane.local,
-            known=read_state(files.sessions, dict[str, OpenSession]) or {},
+            known=read_kept(files.sessions, dict[str, OpenSession]) or {},
             save=lambda known: write_state(files.sessions, known),
         )  # fmt: skip
         self.loans = Loans(partial(call_local, self._runtime / "models"), clock, dice)

@@ -6,11 +6,6 @@ from pathlib import Path
 
 import msgspec
 
-from allegro.adapters.files import read_state
-from allegro.core.errors import ConfigError
-from allegro.core.gate import LaneTrust
-from allegro.core.pairing import Paired
-
 
 class LaneFiles(msgspec.Struct, frozen=True):
     """The names of everything in a lane's state folder."""
@@ -64,13 +59,3 @@ class LaneFiles(msgspec.Struct, frozen=True):
     @property
     def certificate_key(self) -> Path:
         return self.folder / "link.key"
-
-
-def load_pairing(files: LaneFiles) -> tuple[LaneTrust, Paired]:
-    """Read whom this lane believes. Raises ConfigError when it was not paired."""
-    held, paired = read_state(files.trust, LaneTrust), read_state(files.paired, Paired)
-    if held is None or paired is None:
-        raise ConfigError(
-            ("this lane is not paired: run `allegro pair --config lane.toml` and follow it",)
-        )
-    return held, paired

@@ -34,7 +34,7 @@ from allegro.core.approvals import (
 from allegro.core.errors import Refusal
 from allegro.core.gate import LaneTrust, Trust, read_sovereign
 from allegro.core.messages import PROTOCOL, Greet, Hello, LogIn
-from allegro.core.roster import check_roster
+from allegro.core.roster import check_form
 
 MAX_CERTIFICATES = 256
 _SOVEREIGN_KID = re.compile(r"sovereign:([0-9]{1,16})")
@@ -251,7 +251,7 @@ def _take_roster(held: LaneTrust, token: str, now_s: float, verify: Verify) -> L
     is_same_key = held.roster_by == trust.sovereign_number
     if held.roster is not None and is_same_key and claims.number <= held.roster.number:
         return held
-    refusal = check_roster(claims)
+    refusal = check_form(claims)
     by = trust.sovereign_number
     return refusal or msgspec.structs.replace(held, roster=claims, roster_by=by)
 

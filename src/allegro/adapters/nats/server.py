@@ -22,10 +22,12 @@ from urllib.request import urlopen
 import msgspec
 import nkeys
 
+from allegro.adapters.files import load_state
 from allegro.adapters.nats.council import BUCKET, STREAM, Access
 from allegro.core.approvals import Member
 from allegro.core.errors import ConfigError, EdgeError
 from allegro.core.lease import ROLES
+from allegro.core.untrusted import Name, Number, Unreadable
 
 OLDEST = (2, 14)
 MAX_PAYLOAD = 65_536
@@ -83,10 +85,17 @@ class ServerFiles(msgspec.Struct, frozen=True):
 class Running(msgspec.Struct, frozen=True):
     """Where the server that runs now is reached, on loopback. `roster` is its council's number."""
 
-    pid: int
-    client: str
-    monitor: str
-    roster: int
+    pid: Number
+    client: Name
+    monitor: Name
+    roster: Number
+
+
+class _Ports(msgspec.Struct, frozen=True):
+    """What the server itself writes down of where it listens."""
+
+    nats: tuple[Name, ...]
+    monitoring: tuple[Name, ...]
 
 
 def find_server(named: str) -> str:
@@ -146,9 +155,8 @@ def access_of(files: ServerFiles, running: Running) -> Access | None:
 
 def read_running(files: ServerFiles) -> Running | None:
     """Return which server runs; None for none, and for what cannot be read."""
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(files.running.read_bytes(), type=Running)
-    return None
+    running = load_state(files.running, Running)
+    return None if isinstance(running, Unreadable) else running
 
 
 def render(
@@ -277,23 +285,20 @@ class Server:
                 stdin=asyncio.subprocess.DEVNULL, preexec_fn=_end_with_parent,
             )  # fmt: skip
         ports = await self._ports(child, within_s)
-        self._monitor = ports["monitoring"][0]
-        running = Running(child.pid, ports["nats"][0], self._monitor, number)
+        self._monitor = ports.monitoring[0]
+        running = Running(child.pid, ports.nats[0], self._monitor, number)
         beside = files.running.with_suffix(".new")
         beside.write_bytes(msgspec.json.encode(running))
         beside.replace(files.running)
 
-    async def _ports(
-        self, child: asyncio.subprocess.Process, within_s: float
-    ) -> dict[str, list[str]]:
+    async def _ports(self, child: asyncio.subprocess.Process, within_s: float) -> _Ports:
         found = self._files.folder / f"nats-server_{child.pid}.ports"
         for _ in range(int(within_s / 0.05)):
             if child.returncode is not None:
                 break
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                ports = json.loads(found.read_text("utf-8"))
-                if ports["nats"] and ports["monitoring"]:
-                    return dict(ports)
+            ports = load_state(found, _Ports)
+            if isinstance(ports, _Ports) and ports.nats and ports.monitoring:
+                return ports
             await asyncio.sleep(0.05)
         await self.stop()
         raise EdgeError(f"nats-server did not start: {self._last_line()}", transient=True)

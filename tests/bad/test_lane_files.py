@@ -1,0 +1,198 @@
+"""A lane's state files with every bad value in every field: never a traceback, never a thaw."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from allegro.adapters.files import write_state
+from allegro.adapters.nats.server import Running, ServerFiles, read_running
+from allegro.core.crashes import is_safe_mode_due, remembered
+from allegro.core.errors import ConfigError
+from allegro.core.freeze import UNKNOWN, Freeze, FreezeSet
+from allegro.core.gate import LaneTrust
+from allegro.core.lease import MAX_KEPT_EPOCH
+from allegro.core.pairing import Paired
+from allegro.core.settings import ModelSettings
+from allegro.core.untrusted import Unreadable
+from allegro.lane.app_council import plan_of
+from allegro.lane.app_sessions import DaySpend, read_day
+from allegro.lane.files import LaneFiles
+from allegro.lane.kept import (
+    load_epochs,
+    load_freezes,
+    load_pairing,
+    load_trust,
+    read_kept,
+    save_epochs,
+    save_freezes,
+    save_trust,
+)
+from allegro.lane.live import OpenSession
+from tests.core.builders import TRUST
+from tests.core.test_roster import THREE
+
+from . import values as bad
+
+COVERS = (
+    "trust.json", "paired.json", "freezes.json", "epochs.json", "crashes.json", "sessions.json",
+    "spend.json", "council/running.json",
+)  # fmt: skip
+KEYS = {"lane.key", "link.key", "link.crt"}
+STORES = {"journal.db", "council"}
+
+FROZEN = FreezeSet(
+    (Freeze("f1", 5.0, "house", "stop"), Freeze("f2", 6.0, "chat", "stop")), frozenset({"f1"})
+)
+HELD = LaneTrust(
+    msgspec.structs.replace(TRUST, lane=THREE.members[0].lane), frozenset({"ab" * 16}), THREE, 1
+)
+PAIRED = Paired("a", b"s" * 32, b"x" * 32)
+MODELS = ModelSettings(usd_per_day=5.0, tokens_per_day=1_000)
+
+
+def document(value: object) -> Any:
+    return json.loads(msgspec.json.encode(value))
+
+
+def written(tmp_path: Path, raw: bytes) -> Path:
+    path = tmp_path / "state.json"
+    path.write_bytes(raw)
+    return path
+
+
+def test_every_state_file_of_a_lane_has_its_cases_here() -> None:
+    files = LaneFiles(Path("state"))
+    named = {
+        getattr(files, name).relative_to(files.folder).as_posix()
+        for name, value in vars(LaneFiles).items() if isinstance(value, property)
+    }  # fmt: skip
+    assert named - KEYS - STORES == {name for name in COVERS if "/" not in name}
+
+
+def test_a_bent_freeze_set_never_lifts_a_freeze(tmp_path: Path) -> None:
+    path = tmp_path / "freezes.json"
+    save_freezes(path, FROZEN)
+    assert load_freezes(path) == FROZEN
+    for name, raw in bad.bent_json(json.loads(path.read_bytes())):
+        read = load_freezes(written(tmp_path, raw))
+        if not name.startswith(("freezes", "thawed")):
+            assert not read.is_thawed, name
+        assert read.known or not read.is_thawed, name
+
+
+@pytest.mark.parametrize("left_out", ["freezes", "thawed", "known"])
+def test_a_freeze_set_that_holds_less_than_a_set_is_unknown_and_so_frozen(
+    tmp_path: Path, left_out: str
+) -> None:
+    whole = document(FreezeSet())
+    assert load_freezes(written(tmp_path, json.dumps(whole).encode())).is_thawed
+    del whole[left_out]
+    assert load_freezes(written(tmp_path, json.dumps(whole).encode())) == UNKNOWN
+    for raw in (b"{}", b"", b'{"schema":3,"freezes":[],"thawed":[],"known":true}', b'{"set":[]}'):
+        assert load_freezes(written(tmp_path, raw)) == UNKNOWN
+    assert load_freezes(tmp_path / "none.json") == UNKNOWN
+
+
+def test_the_files_of_the_version_before_still_open(tmp_path: Path) -> None:
+    files = LaneFiles(tmp_path)
+    write_state(files.freezes, FROZEN)
+    write_state(files.trust, HELD)
+    write_state(files.paired, PAIRED)
+    write_state(files.epochs, {"forge": 7})
+    assert load_freezes(files.freezes) == FROZEN
+    assert load_pairing(files.trust, files.paired) == (HELD, PAIRED)
+    assert load_epochs(files.epochs) == {"forge": 7}
+
+
+def test_bent_trust_is_damaged_or_says_all_that_it_said(tmp_path: Path) -> None:
+    path, paired = tmp_path / "trust.json", tmp_path / "paired.json"
+    save_trust(path, HELD)
+    write_state(paired, PAIRED)
+    assert load_pairing(path, paired) == (HELD, PAIRED)
+    for name, raw in bad.bent_json(json.loads(path.read_bytes())):
+        file = written(tmp_path, raw)
+        held = load_trust(file)
+        assert held is not None, name
+        if isinstance(held, Unreadable):
+            with pytest.raises(ConfigError, match=r"is damaged: ") as told:
+                load_pairing(file, paired)
+            assert "not paired" not in str(told.value), name
+            continue
+        plan_of(held)
+        if not name.startswith("revoked"):
+            assert held.revoked == HELD.revoked, name
+
+
+@pytest.mark.parametrize("left_out", ["trust", "revoked", "roster", "roster_by"])
+def test_trust_that_holds_less_than_it_must_is_damaged(tmp_path: Path, left_out: str) -> None:
+    path = tmp_path / "trust.json"
+    save_trust(path, HELD)
+    whole = json.loads(path.read_bytes())
+    del whole[left_out]
+    assert isinstance(load_trust(written(tmp_path, json.dumps(whole).encode())), Unreadable)
+
+
+def test_a_bent_pairing_is_damaged_and_a_lost_half_is_told_as_lost(tmp_path: Path) -> None:
+    trust, paired = tmp_path / "trust.json", tmp_path / "paired.json"
+    with pytest.raises(ConfigError, match="not paired"):
+        load_pairing(trust, paired)
+    save_trust(trust, HELD)
+    with pytest.raises(ConfigError, match=r"paired\.json is missing beside the other one"):
+        load_pairing(trust, paired)
+    for _, raw in bad.bent_json(document(PAIRED)):
+        paired.write_bytes(raw)
+        assert refused_with(trust, paired) in {"", "paired.json is damaged"}
+
+
+def refused_with(trust: Path, paired: Path) -> str:
+    """Return how the refusal to start begins, empty where the pairing is whole."""
+    try:
+        _, found = load_pairing(trust, paired)
+    except ConfigError as error:
+        return str(error).partition(":")[0]
+    assert len(found.sealing) == 32
+    return ""
+
+
+def test_bent_epochs_leave_room_to_take_a_role(tmp_path: Path) -> None:
+    path = tmp_path / "epochs.json"
+    save_epochs(path, {"forge": 7})
+    assert load_epochs(path) == {"forge": 7}
+    for form in (json.loads(path.read_bytes()), {"forge": 7}):
+        for name, raw in bad.bent_json(form):
+            known = load_epochs(written(tmp_path, raw))
+            assert all(0 <= n <= MAX_KEPT_EPOCH for n in known.values()), name
+    for number in (2**53 - 1, 2**70, -1):
+        assert load_epochs(written(tmp_path, b'{"forge":%d}' % number)) == {}
+
+
+def test_bent_crashes_sessions_and_servers_are_none(tmp_path: Path) -> None:
+    running = ServerFiles(tmp_path)
+    for name, raw in bad.bent_json([1.0, 2.0, 3.0]):
+        crashes = read_kept(written(tmp_path, raw), list[float]) or []
+        assert isinstance(is_safe_mode_due(crashes, 4.0), bool), name
+        msgspec.json.encode(remembered(crashes, 4.0))
+    for _, raw in bad.bent_json({"s1": document(OpenSession(1.0, "d", 1))}):
+        read_kept(written(tmp_path, raw), dict[str, OpenSession])
+    for _, raw in bad.bent_json(
+        document(Running(1, "nats://127.0.0.1:1", "http://127.0.0.1:2", 1))
+    ):
+        running.running.write_bytes(raw)
+        found = read_running(running)
+        assert found is None or len(found.client) <= 300
+
+
+def test_a_bent_record_of_what_was_spent_counts_as_used_up(tmp_path: Path) -> None:
+    whole = document(DaySpend("2026-11-28"))
+    assert read_day(tmp_path / "none.json", MODELS, 0.0) == DaySpend()
+    for name, raw in bad.bent_json(whole):
+        day = read_day(written(tmp_path, raw), MODELS, 0.0)
+        assert day.spend.usd >= 0, name
+        assert day.spend.tokens >= 0, name
+        if name.endswith(": missing") or name.startswith("whole"):
+            assert day.spend.usd == MODELS.usd_per_day, name
