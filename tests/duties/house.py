@@ -21,6 +21,7 @@ from allegro.core.matching import Receipt
 from allegro.core.messages import GiveOrder, OrderAnswer
 from allegro.core.requests import Request
 from allegro.core.settings import HouseIdentity, HouseSettings
+from allegro.core.stores import Place
 from allegro.house.files import Fleet
 from allegro.house.orders import Orders
 from allegro.house.proposals import Proposal
@@ -102,6 +103,10 @@ class WornLedger(SqliteLedger):
     async def set_number(self, name: str, value: int) -> None:
         self._refuse()
         await super().set_number(name, value)
+
+    async def keep_place(self, name: str, place: Place) -> None:
+        self._refuse()
+        await super().keep_place(name, place)
 
     def _refuse(self) -> None:
         if self.worn:

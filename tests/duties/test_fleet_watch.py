@@ -12,6 +12,7 @@ from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event, encode_event
 from allegro.core.sequence import Kept
+from allegro.core.stores import SetAside
 from allegro.house.beat_watch import BEAT_LATE_S
 from allegro.house.fleet_watch import KEPT, NOBODY_S, FleetWatch
 from allegro.house.lanes import Lanes
@@ -79,8 +80,11 @@ class Watched:
     def made(self, archive: Any = None) -> FleetWatch:
         return FleetWatch(
             archive or self.archive, self.small.ledger, cast(Lanes, self.lanes), self.clock, SeededDice(len(self.alerts) + 1),
-            lambda urgency, told: self.alerts.append((urgency, told)),
+            lambda urgency, told: self.alerts.append((urgency, told)), self._set_aside,
         )  # fmt: skip
+
+    async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
+        self.alerts.append(("high", f"set aside: {aside.reason}"))
 
     async def tell(self, type_: str, lane: str = "b", **data: Any) -> None:
         seq = self._seq[lane] = self._seq.get(lane, 0) + 1

@@ -17,6 +17,7 @@ from allegro.core.lifecycle import State, Step
 from allegro.core.matching import GRACE_S
 from allegro.core.requests import Request
 from allegro.core.sequence import Kept
+from allegro.core.stores import SetAside
 from allegro.house.follow import Follow
 from allegro.testing.virtual import BOT, HUMAN, SeededDice, VirtualClock
 from tests.core.builders import FORGE
@@ -37,6 +38,7 @@ class Followed:
         self.home = True
         self.frozen: list[Freeze] = []
         self.alerts: list[tuple[str, str]] = []
+        self.aside: list[SetAside] = []
         self._seq: dict[str, int] = {}
         self._ids = 0
         self.follow: Follow
@@ -48,8 +50,12 @@ class Followed:
             open_words=_open, is_linked=lambda: house.is_linked,
             journals_home=lambda: self.home, ask_lane=house.ask_lane, freeze=self._freeze,
             alert=lambda urgency, told: self.alerts.append((urgency, told)),
+            on_set_aside=self._set_aside,
         )  # fmt: skip
         await self.follow.resume()
+
+    async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
+        self.aside.append(aside)
 
     async def _freeze(self, freeze: Freeze) -> None:
         self.frozen.append(freeze)

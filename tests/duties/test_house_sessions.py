@@ -21,7 +21,7 @@ from allegro.core.sequence import Kept
 from allegro.core.session_actions import AnswerOnce, RunSession
 from allegro.core.sessions import Asked, asked_notes, question_digest
 from allegro.core.settings import OrderSettings
-from allegro.core.stores import SessionRecord
+from allegro.core.stores import SessionRecord, SetAside
 from allegro.house.lanes import House as Shared
 from allegro.house.lanes import LaneEndpoint, Lanes
 from allegro.house.progress import Progress, progress_text
@@ -61,9 +61,13 @@ class Home:
         self.sessions = Sessions(
             archive, house.ledger, house.requests, house.clock, self._ask_lane, _open,
             lambda _, told: self.alerts.append(told), lambda _: self.home, house.orders.kick,
+            self._set_aside,
         )  # fmt: skip
         house.orders.sessions = self.sessions
         self.task = asyncio.create_task(self.sessions.run())
+
+    async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
+        self.alerts.append(f"set aside: {aside.reason}")
 
     async def _ask_lane(self, lane: str, method: str, params: dict[str, Any]) -> Any:
         if not self.home:

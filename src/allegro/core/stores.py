@@ -39,6 +39,33 @@ class Taken(msgspec.Struct, frozen=True):
     last_row: int
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where a reader of the archive stands.
+
+    Every row up to `row` was read. Rows up to `upto` are under work where that is more than `row`.
+    `item` is the row that is tried by itself, 0 for none; `tries` counts how often that was begun.
+    """
+
+    row: int = 0
+    upto: int = 0
+    item: int = 0
+    tries: int = 0
+
+
+class SetAside(msgspec.Struct, frozen=True, kw_only=True):
+    """An item that could not be handled: what a duty met, from which lane, and why.
+
+    `item` is a row of the archive or the duty's own name of it; `lane` is empty where the item came
+    from none; `at_s` Unix seconds.
+    """
+
+    duty: str
+    item: str
+    lane: str
+    reason: str
+    at_s: float
+
+
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What the house knows of one session.
 
@@ -100,7 +127,23 @@ class Archive(Protocol):
     async def last_row(self) -> int: ...
 
 
-class Ledger(Protocol):
+class WorkBook(Protocol):
+    """What is under work and what was set aside. Durable when a method returns.
+
+    `begin` notes that an item of a duty is under work for the `tries`th time, `end` that it is no
+    more; `begun` are those that were never ended, with their tries.
+    """
+
+    async def place(self, name: str) -> Place: ...
+    async def keep_place(self, name: str, place: Place) -> None: ...
+    async def begin(self, duty: str, item: str, tries: int) -> None: ...
+    async def end(self, duty: str, item: str) -> None: ...
+    async def begun(self, duty: str) -> dict[str, int]: ...
+    async def set_aside(self, aside: SetAside) -> None: ...
+    async def all_set_aside(self) -> list[SetAside]: ...
+
+
+class Ledger(WorkBook, Protocol):
     """Requests, receipts, freezes, numbers. `requests` is the part held in memory, by id."""
 
     requests: dict[str, Request]

@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 
 from allegro.adapters.clock import SystemClock, SystemDice
@@ -20,10 +19,12 @@ from allegro.adapters.sqlite.ledger import open_ledger
 from allegro.config import read_secret
 from allegro.core.approvals import Thaw
 from allegro.core.errors import ConfigError, EdgeError, Refusal
-from allegro.core.events import Event
+from allegro.core.events import Event, decode_event
 from allegro.core.freeze import MAX_ACTIVE, Freeze, FreezeSet, add, contains, sound, thaw, tidied
 from allegro.core.render import one_line
 from allegro.core.settings import HouseSettings
+from allegro.core.stores import SetAside
+from allegro.core.untrusted import Unreadable, plain, read_json
 from allegro.house.api import Api, Hooks
 from allegro.house.facts import Facts
 from allegro.house.files import (
@@ -111,11 +112,12 @@ class _House:
             began_s=self._fleet.began_s, open_words=self._open_words,
             is_linked=lambda: bool(self._lanes.linked()), journals_home=self._lanes.all_home,
             ask_lane=self._lanes.ask_lane, freeze=self._take_freeze, alert=self._alert,
+            on_set_aside=self._set_aside,
         )  # fmt: skip
         self._sessions = Sessions(
             self._archive, self._ledger, self._requests, self._clock,
             self._lanes.ask_lane, self._open_words, self._alert, self._lanes.is_home,
-            self._orders.kick,
+            self._orders.kick, self._set_aside,
         )  # fmt: skip
         self._orders.sessions = self._sessions
         session_api = SessionApi(self._sessions, self._requests, self._lanes.ask)
@@ -123,8 +125,9 @@ class _House:
             self._sessions, self._requests, self._lanes.ask, self._clock, self._orders.kick
         )
         self._watch = FleetWatch(
-            self._archive, self._ledger, self._lanes, self._clock, self._dice, self._alert
-        )
+            self._archive, self._ledger, self._lanes, self._clock, self._dice, self._alert,
+            self._set_aside,
+        )  # fmt: skip
         fleet_api = FleetApi(
             self._archive, self._lanes, self._watch, self._clock, self._dice,
             lambda: self._fleet, self._alert,
@@ -222,16 +225,33 @@ class _House:
             return None
         try:
             raw = self._sealing.open(self._fleet.id, event.id, event.sealed)
-            return msgspec.json.decode(raw)
-        except (EdgeError, msgspec.DecodeError):
-            _log.warning("words.unreadable", event=event.id)
+        except EdgeError as error:
+            _log.warning("words.sealed_otherwise", id=event.id[:64], error=str(error))
             return None
+        words = read_json(raw, object)
+        held = words if isinstance(words, Unreadable) else plain(words)
+        if isinstance(held, Unreadable):
+            _log.warning("words.unreadable", id=event.id[:64], reason=held.reason)
+            return None
+        return held
 
     def _archived(self) -> None:
         self._follow.kick()
         self._sessions.kick()
         self._watch.kick()
         self._api.archived()
+
+    async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
+        """Tell that an item could not be handled; the duty goes on with the next."""
+        event = self._event_of(stored)
+        what = f"{event.type} of lane {aside.lane}" if event else f"item {aside.item}"
+        self._alert("high", f"{aside.duty}: {what} was set aside: {aside.reason}")
+
+    def _event_of(self, stored: bytes) -> Event | None:
+        try:
+            return decode_event(stored)
+        except ValueError:
+            return None
 
     def _alert(self, urgency: str, told: str) -> None:
         _log.warning("alert", urgency=urgency, told=told)

@@ -14,10 +14,10 @@ from allegro.core.events import Event, decode_event
 from allegro.core.lease import ROLES
 from allegro.core.ports import Clock, Dice
 from allegro.core.stores import HOUSE, Archive, Archived, Ledger
-from allegro.core.untrusted import number_of, real_of, text_of
+from allegro.core.untrusted import Unreadable, number_of, read_json, real_of, text_of
 from allegro.house.beat_watch import BeatWatch
 from allegro.house.lanes import Lanes
-from allegro.house.reading import read_on
+from allegro.runtime.consumer import OnSetAside, Reader
 
 _log = structlog.get_logger()
 LOOK_S = 5.0
@@ -46,9 +46,8 @@ class FleetWatch:
 
     def __init__(
         self, archive: Archive, ledger: Ledger, lanes: Lanes, clock: Clock, dice: Dice,
-        alert: Callable[[str, str], None],
+        alert: Callable[[str, str], None], on_set_aside: OnSetAside,
     ) -> None:  # fmt: skip
-        self._archive = archive
         self._ledger = ledger
         self._lanes = lanes
         self._clock = clock
@@ -59,6 +58,7 @@ class FleetWatch:
         self.took: list[TakeOver] = []
         self._nobody_since_s: dict[str, float] = {}
         self._told_nobody: set[str] = set()
+        self._reader = Reader("fleet", archive, ledger, clock, _FOLLOWED, self._one, on_set_aside)
 
     def kick(self) -> None:
         """The archive grew."""
@@ -86,15 +86,16 @@ class FleetWatch:
         """Take up what the ledger keeps."""
         await self._beats.resume()
         for kept in await self._ledger.strings("take-overs"):
-            with contextlib.suppress(msgspec.DecodeError):
-                self.took.append(msgspec.json.decode(kept, type=TakeOver))
+            took = read_json(kept, TakeOver)
+            if not isinstance(took, Unreadable):
+                self.took.append(took)
 
     async def step(self) -> float:
         """Read on and look at the beats once; return the seconds to wait."""
         try:
             if self._is_unread:
                 self._is_unread = False
-                await read_on(self._archive, self._ledger, "fleet", _FOLLOWED, self._one)
+                await self._reader.read_on()
             await self._beats.look()
             self._note_nobody()
         except EdgeError as error:

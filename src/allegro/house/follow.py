@@ -27,11 +27,11 @@ from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Request
 from allegro.core.stores import Archive, Archived, Ledger
 from allegro.core.timestamps import rfc3339
-from allegro.core.untrusted import number_of
+from allegro.core.untrusted import Unreadable, number_of, read_value
 from allegro.house.orders import ordered, receipts_of
-from allegro.house.reading import read_on
 from allegro.house.requests import Requests
 from allegro.house.sessions import AskLane
+from allegro.runtime.consumer import OnSetAside, Reader
 
 _log = structlog.get_logger()
 RECHECK_S = 5.0
@@ -62,11 +62,11 @@ class Follow:
     `open_words` opens what a lane sealed, `freeze` stops the fleet, `alert` tells a person.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each port is named)
         self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock,
         dice: Dice, *, began_s: float, open_words: Callable[[Event], Any],
         is_linked: Callable[[], bool], journals_home: Callable[[], bool], ask_lane: AskLane, freeze: Callable[[Freeze], Any],
-        alert: Callable[[str, str], None],
+        alert: Callable[[str, str], None], on_set_aside: OnSetAside,
     ) -> None:  # fmt: skip
         self._archive = archive
         self._ledger = ledger
@@ -86,6 +86,9 @@ class Follow:
         self._matched_s: float | None = None
         self._to_compare: dict[int, tuple[str, int]] = {}
         self._not_before_s: dict[str, float] = {}
+        self._reader = Reader(
+            "followed", archive, ledger, clock, _FOLLOWED, self._one, on_set_aside
+        )
 
     def kick(self) -> None:
         self._grew.set()
@@ -105,7 +108,7 @@ class Follow:
     async def step(self) -> float:
         """Read on, match, renew and compare once; return the seconds to wait."""
         try:
-            await read_on(self._archive, self._ledger, "followed", _FOLLOWED, self._one)
+            await self._reader.read_on()
             await self._match()
             await self._renew_stale()
             await self._compare()
@@ -192,8 +195,8 @@ class Follow:
 
     async def _take_freeze(self, event: Event) -> None:
         """Freeze here too: a lane may hear of a stop where the house does not (S6)."""
-        with contextlib.suppress(msgspec.ValidationError):
-            freeze = msgspec.convert(self._open_words(event), Freeze)
+        freeze = read_value(self._open_words(event), Freeze)
+        if not isinstance(freeze, Unreadable):
             await self._freeze(freeze)
 
     async def _act(self, archived: Archived, event: Event) -> None:

@@ -27,9 +27,9 @@ from allegro.core.untrusted import (
 )
 from allegro.house.lost import Lost, heard, presumed
 from allegro.house.orders import SESSION_KINDS
-from allegro.house.reading import read_on
 from allegro.house.requests import Requests
 from allegro.house.unread import Unread
+from allegro.runtime.consumer import OnSetAside, Reader
 
 _log = structlog.get_logger()
 IDLE_S = 15.0
@@ -51,7 +51,7 @@ class Sessions:
     def __init__(
         self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock,
         ask_lane: AskLane, open_words: Callable[[Event], Any], alert: Callable[[str, str], None],
-        lane_home: Callable[[str], bool], kick: Callable[[], None],
+        lane_home: Callable[[str], bool], kick: Callable[[], None], on_set_aside: OnSetAside,
     ) -> None:  # fmt: skip
         self._archive = archive
         self._ledger = ledger
@@ -69,6 +69,9 @@ class Sessions:
         self._denials: set[asyncio.Task[None]] = set()
         self._unread = Unread(requests)
         self.records: dict[str, SessionRecord] = {}
+        self._reader = Reader(
+            "sessions followed", archive, ledger, clock, _FOLLOWED, self._one, on_set_aside
+        )
         requests.on_change(self._request_changed)
 
     def on_change(self, listener: Callable[[SessionRecord], None]) -> None:
@@ -99,9 +102,7 @@ class Sessions:
             self._grew.clear()
             try:
                 ended = self._unread.ended()
-                await read_on(
-                    self._archive, self._ledger, "sessions followed", _FOLLOWED, self._one
-                )
+                await self._reader.read_on()
                 self._wake(*self._unread.read(ended))
                 await self._find_lost()
             except EdgeError as error:

@@ -12,7 +12,7 @@ from allegro.core.freeze import UNKNOWN, FreezeSet
 from allegro.core.lifecycle import STAGES
 from allegro.core.matching import BotWrite, Receipt
 from allegro.core.requests import Request
-from allegro.core.stores import SessionRecord
+from allegro.core.stores import Place, SessionRecord, SetAside
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS request (
@@ -25,8 +25,17 @@ CREATE TABLE IF NOT EXISTS bot_write (
   content TEXT NOT NULL, seen_s REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS session (
   id TEXT PRIMARY KEY, began_s REAL NOT NULL, stored BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS place (
+  name TEXT PRIMARY KEY, row INTEGER NOT NULL, upto INTEGER NOT NULL, item INTEGER NOT NULL,
+  tries INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS under_work (
+  duty TEXT NOT NULL, item TEXT NOT NULL, tries INTEGER NOT NULL, PRIMARY KEY (duty, item));
+CREATE TABLE IF NOT EXISTS set_aside (
+  duty TEXT NOT NULL, item TEXT NOT NULL, lane TEXT NOT NULL, reason TEXT NOT NULL,
+  at_s REAL NOT NULL, PRIMARY KEY (duty, item));
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
+MAX_ASIDE = 500
 
 
 class SqliteLedger:
@@ -147,6 +156,70 @@ class SqliteLedger:
         )
         found = [msgspec.msgpack.decode(row[0], type=SessionRecord) for row in rows]
         return found[::-1]
+
+    async def place(self, name: str) -> Place:
+        """Return where a reader stands; a ledger of before kept the row alone, as a number."""
+
+        def job(connection: sqlite3.Connection) -> Place:
+            row = connection.execute(
+                "SELECT row, upto, item, tries FROM place WHERE name = ?", (name,)
+            ).fetchone()
+            if row is not None:
+                return Place(*row)
+            before = int(_get(connection, name) or b"0")
+            return Place(before, before)
+
+        return await self._worker.run(job)
+
+    async def keep_place(self, name: str, place: Place) -> None:
+        row = (name, *msgspec.structs.astuple(place))
+        await self._worker.run(
+            lambda c: c.execute("INSERT OR REPLACE INTO place VALUES (?,?,?,?,?)", row)
+        )
+
+    async def begin(self, duty: str, item: str, tries: int) -> None:
+        await self._worker.run(
+            lambda c: c.execute(
+                "INSERT OR REPLACE INTO under_work VALUES (?,?,?)", (duty, item, tries)
+            )
+        )
+
+    async def end(self, duty: str, item: str) -> None:
+        await self._worker.run(
+            lambda c: c.execute("DELETE FROM under_work WHERE duty = ? AND item = ?", (duty, item))
+        )
+
+    async def begun(self, duty: str) -> dict[str, int]:
+        rows = await self._worker.run(
+            lambda c: c.execute(
+                "SELECT item, tries FROM under_work WHERE duty = ?", (duty,)
+            ).fetchall()
+        )
+        return dict(rows)
+
+    async def set_aside(self, aside: SetAside) -> None:
+        """Keep what was set aside, once; of one lane's the newest MAX_ASIDE."""
+        row = msgspec.structs.astuple(aside)
+
+        def job(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR IGNORE INTO set_aside VALUES (?,?,?,?,?)", row)
+            connection.execute(
+                "DELETE FROM set_aside WHERE rowid IN (SELECT rowid FROM set_aside"
+                " WHERE lane = ? ORDER BY rowid DESC LIMIT -1 OFFSET ?)",
+                (aside.lane, MAX_ASIDE),
+            )
+
+        await self._worker.run(job)
+
+    async def all_set_aside(self) -> list[SetAside]:
+        """Return what was set aside, oldest first."""
+        rows = await self._worker.run(
+            lambda c: c.execute("SELECT * FROM set_aside ORDER BY rowid").fetchall()
+        )
+        return [
+            SetAside(duty=duty, item=item, lane=lane, reason=reason, at_s=at_s)
+            for duty, item, lane, reason, at_s in rows
+        ]
 
     async def close(self) -> None:
         await self._worker.close()

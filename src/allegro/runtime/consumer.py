@@ -1,0 +1,240 @@
+"""The one supervised consumer loop: a bug belongs to the item it met, never to the program.
+
+This is the only place besides an `app.py` with a broad `except`. `Reader` reads the archive on for
+one duty; `Items` runs the work of a duty whose items come from elsewhere (a queue, a table). Both
+keep on disk what is under work, log the traceback of a bug, try the item once more, and then set it
+aside: durably, with a sentence for a person, while the next item is handled. An item that was under
+work when the program died counts as one try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from allegro.core.errors import EdgeError
+from allegro.core.ports import Clock
+from allegro.core.stores import Archive, Archived, Place, SetAside, WorkBook
+
+_log = structlog.get_logger()
+SPAN = 20_000
+CHUNK = 200
+LAZY = 1_000
+TRIES = 2
+DIED = "the program died while this was under work"
+
+OnSetAside = Callable[[SetAside, bytes], Awaitable[None]]
+"""Is given what was set aside and, from a `Reader`, the stored event; else no bytes."""
+
+
+class Outcome(enum.Enum):
+    """What became of one item."""
+
+    DONE = "done"
+    AGAIN = "again"
+    SET_ASIDE = "set aside"
+
+
+class Reader:
+    """Gives each archived event of some types to `one`, in order, from a durable place.
+
+    In bulk the place costs one commit for each CHUNK of events: the stretch under work is written
+    down before. After a death or an error inside a stretch, that stretch is read event by event
+    with a commit for each. An event may be given again after a crash, so `one` must bear repeats.
+    A transient EdgeError of `one` is the disk's or the link's: it is raised, nothing is set aside.
+    """
+
+    def __init__(
+        self, name: str, archive: Archive, book: WorkBook, clock: Clock, prefixes: tuple[str, ...],
+        one: Callable[[Archived], Awaitable[None]], on_set_aside: OnSetAside,
+    ) -> None:  # fmt: skip
+        self._name = name
+        self._archive = archive
+        self._book = book
+        self._clock = clock
+        self._prefixes = prefixes
+        self._one = one
+        self._on_set_aside = on_set_aside
+        self._place: Place | None = None
+        self._kept = Place()
+
+    @property
+    def row(self) -> int:
+        """The last row that was read, 0 before the first reading."""
+        return self._place.row if self._place else 0
+
+    async def read_on(self) -> None:
+        """Read to the end of the archive. Raises EdgeError of the stores."""
+        if self._place is None:
+            self._place = self._kept = await self._book.place(self._name)
+        place = self._place
+        while True:
+            found, scanned = await self._archive.scan(place.row, SPAN, self._prefixes)
+            for at in range(0, len(found), CHUNK):
+                await self._stretch(found[at : at + CHUNK])
+            if scanned > self._place.row:
+                self._place = Place(scanned, max(scanned, self._place.upto))
+            if scanned == place.row:
+                break
+            place = self._place
+        if self._kept != place and (
+            self._kept.upto > self._kept.row or place.row >= self._kept.row + LAZY
+        ):
+            await self._keep(place)
+
+    async def _stretch(self, chunk: Sequence[Archived]) -> None:
+        assert self._place is not None
+        upto = chunk[-1].row
+        careful = self._place.upto > self._place.row
+        if not careful:
+            await self._keep(Place(self._place.row, upto))
+        for archived in chunk:
+            if archived.row > self._place.upto:
+                careful = False
+            if careful:
+                begun = self._place.tries if self._place.item == archived.row else 0
+                await self._try_on(archived, max(upto, self._place.upto), begun)
+            elif await self._try(archived):
+                await self._try_on(archived, upto, 1)
+            self._place = Place(archived.row, max(upto, self._place.upto))
+        if self._place.upto <= upto:
+            self._place = Place(upto, upto)
+
+    async def _try_on(self, archived: Archived, upto: int, begun: int) -> None:
+        """Try one event until it is read or set aside; `begun` tries came to nothing."""
+        reason = DIED
+        while begun < TRIES:
+            await self._keep(Place(archived.row - 1, upto, archived.row, begun + 1))
+            try:
+                reason = await self._try(archived)
+            except EdgeError:
+                self._place = Place(archived.row - 1, upto, archived.row, begun)
+                raise
+            except asyncio.CancelledError:  # a clean stop is no try
+                with contextlib.suppress(EdgeError):
+                    await self._keep(Place(archived.row - 1, upto, archived.row, begun))
+                raise
+            if not reason:
+                return
+            begun += 1
+        aside = SetAside(
+            duty=self._name, item=str(archived.row), lane=archived.lane, reason=reason,
+            at_s=self._clock.now_s(),
+        )  # fmt: skip
+        await self._book.set_aside(aside)
+        await self._on_set_aside(aside, archived.stored)
+
+    async def _try(self, archived: Archived) -> str:
+        """Give one event to the duty; return why it could not be read, empty when it was."""
+        assert self._place is not None
+        try:
+            await self._one(archived)
+        except EdgeError as error:
+            if error.transient:
+                upto = max(self._place.upto, archived.row)
+                self._place = Place(archived.row - 1, upto, archived.row, 0)
+                raise
+            return _reason(error)
+        except Exception as error:  # noqa: BLE001 (the supervised loop: see the module)
+            _note(error, duty=self._name, item=str(archived.row), lane=archived.lane)
+            return _reason(error)
+        return ""
+
+    async def _keep(self, place: Place) -> None:
+        await self._book.keep_place(self._name, place)
+        self._place = self._kept = place
+
+
+class Items:
+    """Runs the items of one duty, named by `item`, where a bug in one must not end the others.
+
+    A second call for an item that failed is its second try: the duty decides when. EdgeErrors are
+    the duty's own business and pass through.
+    """
+
+    def __init__(
+        self, name: str, book: WorkBook, clock: Clock, on_set_aside: OnSetAside
+    ) -> None:  # fmt: skip
+        self._name = name
+        self._book = book
+        self._clock = clock
+        self._on_set_aside = on_set_aside
+        self._tries: dict[str, int] | None = None
+
+    async def handle(
+        self, item: str, work: Callable[[], Awaitable[object]], *, lane: str = ""
+    ) -> Outcome:
+        """Do the work of one item. Raises EdgeError of the work and of the book.
+
+        `lane` is the lane from which the item came, empty where none did.
+        """
+        if self._tries is None:
+            self._tries = await self._book.begun(self._name)
+        tries, reason = self._tries.get(item, 0), DIED
+        if tries < TRIES:
+            await self._book.begin(self._name, item, tries + 1)
+            try:
+                await work()
+            except (EdgeError, asyncio.CancelledError):  # no try: the disk, the link, a clean stop
+                with contextlib.suppress(EdgeError):
+                    await self._put_down(item, tries)
+                raise
+            except Exception as error:  # noqa: BLE001 (the supervised loop: see the module)
+                _note(error, duty=self._name, item=item, lane=lane)
+                reason = _reason(error)
+            else:
+                self._tries.pop(item, None)
+                await self._book.end(self._name, item)
+                return Outcome.DONE
+            self._tries[item] = tries + 1
+            if tries + 1 < TRIES:
+                return Outcome.AGAIN
+        aside = SetAside(
+            duty=self._name, item=item, lane=lane, reason=reason, at_s=self._clock.now_s()
+        )
+        await self._book.set_aside(aside)
+        self._tries.pop(item, None)
+        await self._book.end(self._name, item)
+        await self._on_set_aside(aside, b"")
+        return Outcome.SET_ASIDE
+
+    async def _put_down(self, item: str, tries: int) -> None:
+        if tries:
+            await self._book.begin(self._name, item, tries)
+        else:
+            await self._book.end(self._name, item)
+
+
+async def keep_running(
+    name: str, run: Callable[[], Awaitable[None]], clock: Clock, pause_s: float,
+    failed: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Run what serves one lane until it returns; begin it again `pause_s` after a bug of it.
+
+    `failed` is given a sentence each time. For tasks of which each serves one lane: its bug, met by
+    what that lane said, must not end the others.
+    """
+    while True:
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001 (the supervised loop: see the module)
+            _note(error, duty=name, item="", lane="")
+            failed(f"{name} failed and is begun again: {_reason(error)}")
+        else:
+            return
+        await clock.sleep(pause_s)
+
+
+def _note(error: Exception, *, duty: str, item: str, lane: str) -> None:
+    """Log where a bug is: the traceback, and no value of what was under work."""
+    trace = "".join(traceback.format_tb(error.__traceback__))[-4_000:]
+    _log.error("item.failed", duty=duty, item=item, lane=lane, error=_reason(error), trace=trace)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
