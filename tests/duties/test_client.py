@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from allegro.client.errors import BadRequest
+from allegro.client.errors import BadRequest, HouseUnreachable, NotNow
 from allegro.client.house_client import HouseClient, named
 from allegro.core.session_actions import Quote
 from allegro.house.session_api import MAX_QUOTES, QUOTES_BYTES, newest_quotes
@@ -22,6 +22,7 @@ class HouseStub:
 
     def __init__(self) -> None:
         self.paths: list[str] = []
+        self.last: dict[str, str] = {"end": "all"}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.paths.append(request.raw_path)
@@ -31,6 +32,8 @@ class HouseStub:
         await response.prepare(request)
         for words in ("one", LONG, "three"):
             await response.write(msgspec.json.encode({"words": words}) + b"\n")
+        if self.last:
+            await response.write(msgspec.json.encode(self.last) + b"\n")
         return response
 
 
@@ -52,6 +55,18 @@ async def test_an_event_however_long_is_read_and_what_is_behind_it(
 ) -> None:
     _, client = stub
     assert [event["words"] async for event in client.events()] == ["one", LONG, "three"]
+
+
+@pytest.mark.parametrize(
+    ("last", "raised"), [({}, HouseUnreachable), ({"error": "the disk is full"}, NotNow)]
+)
+async def test_events_that_break_off_are_not_taken_for_all_there_are(
+    stub: tuple[HouseStub, HouseClient], last: dict[str, str], raised: type[Exception]
+) -> None:
+    house, client = stub
+    house.last = last
+    with pytest.raises(raised):
+        _ = [event async for event in client.events()]
 
 
 @pytest.mark.parametrize("id_", ["a/b", "../status", "x?y=1", "x#y", "ö %41"])

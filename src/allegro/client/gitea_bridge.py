@@ -12,6 +12,7 @@ import msgspec
 
 from allegro.client.bridge import Bridge, asked_by
 from allegro.client.errors import (
+    BadRequest,
     Conflict,
     EffectFailed,
     Expired,
@@ -23,6 +24,7 @@ from allegro.client.errors import (
 )
 from allegro.client.house_client import WAIT_S, named
 from allegro.core.issues import Issue
+from allegro.core.untrusted import Unreadable, read_value
 
 _ENDS = {
     "rejected": Rejected,
@@ -70,7 +72,7 @@ class GiteaBridge(Bridge):
         """
         since_s = since.timestamp() if isinstance(since, datetime.datetime) else since or 0.0
         told = await self._house.get("issues", repository=repo, since_s=since_s)
-        issues = [msgspec.convert(issue, Issue) for issue in told["issues"]]
+        issues = [_issue(issue) for issue in told["issues"]]
         return [issue for issue in issues if not issue.is_pull_request]
 
     async def get_issue_details(self, repo: str, issue: int) -> Issue:
@@ -81,7 +83,7 @@ class GiteaBridge(Bridge):
         told = await self._house.post(
             "ask", {"method": "issue_details", "params": {"repository": repo, "number": issue}}
         )
-        return msgspec.convert(told, Issue)
+        return _issue(told)
 
     async def create_pr(
         self, repo: str, branch: str, title: str, body: str, *, base: str = ""
@@ -178,6 +180,13 @@ def encoded(files: Mapping[str, str | bytes | None]) -> dict[str, str | None]:
         else base64.b64encode(content.encode() if isinstance(content, str) else content).decode()
         for path, content in files.items()
     }
+
+
+def _issue(told: object) -> Issue:
+    issue = read_value(told, Issue)
+    if isinstance(issue, Unreadable):
+        raise BadRequest(f"the lane's answer is no issue: {issue}")
+    return issue
 
 
 def _why(told: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import aiohttp
@@ -15,6 +15,7 @@ import msgspec
 from yarl import URL
 
 from allegro.client.errors import BadRequest, HouseUnreachable, NotNow
+from allegro.core.untrusted import UNREADABLE, Unreadable, read_json, text_of
 
 WAIT_S = 50.0
 
@@ -79,31 +80,41 @@ class HouseClient:
         return await self._call("POST", path, {}, body)
 
     async def events(self, **params: str | int) -> AsyncIterator[dict[str, Any]]:
-        """Yield archived events, oldest first; with follow=1 without end."""
+        """Yield archived events, oldest first; with follow=1 without end.
+
+        An event that the house cannot read has type `unreadable`, its row, and why. Raises
+        HouseUnreachable when the house breaks off, NotNow when it says why: what was yielded is
+        then not all there is.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
         try:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
             async with self._open().get(
                 "http://house/v1/events", params=params, timeout=timeout
             ) as response:
-                held = bytearray()
-                async for piece in response.content.iter_any():
-                    held += piece
-                    if b"\n" not in piece:
-                        continue
-                    *lines, rest = held.split(b"\n")
-                    held = rest
-                    for line in lines:
-                        yield msgspec.json.decode(line)
+                if response.status != 200:
+                    _raise_for(response.status, read_json(await response.read(), dict), "events")
+                async for line in _lines(response.content):
+                    event = read_json(line, dict)
+                    if isinstance(event, Unreadable):
+                        raise BadRequest(f"the house sent a line that cannot be read: {event}")
+                    if "end" in event:
+                        return
+                    if "error" in event:
+                        raise NotNow(f"the events broke off: {event['error']}")
+                    yield event
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
+        raise self._unreachable(EOFError("the events broke off"))
 
     async def _call(
         self, method: str, path: str, params: dict[str, str | int | float], body: Any
     ) -> Any:
         try:
             data = None if body is None else msgspec.json.encode(body)
-        except UnicodeEncodeError as error:
-            raise BadRequest("what you gave is not valid UTF-8 text") from error
+        except UNREADABLE as error:
+            raise BadRequest(
+                "what you gave is not valid UTF-8 text, or holds what JSON cannot"
+            ) from error
         try:
             async with self._open().request(
                 method, URL(f"http://house/v1/{path}", encoded=True), params=params, data=data,
@@ -112,14 +123,10 @@ class HouseClient:
                 raw = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._unreachable(error) from error
-        try:
-            answer = msgspec.json.decode(raw)
-        except msgspec.DecodeError as error:
-            raise BadRequest(f"the house answered {response.status} to {path}") from error
-        if response.status < 300:
+        answer = read_json(raw, object)
+        if response.status < 300 and not isinstance(answer, Unreadable):
             return answer
-        told = str(answer.get("error", f"status {response.status}"))
-        raise (NotNow if response.status == 503 else BadRequest)(told)
+        return _raise_for(response.status, answer, path)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -131,6 +138,25 @@ class HouseClient:
         return HouseUnreachable(
             f"the house does not answer at {self._socket}: start it with `allegro house` ({error})"
         )
+
+
+def _raise_for(status: int, answer: object, path: str) -> NoReturn:
+    """Raise what an answer that is none comes to."""
+    told = answer.get("error") if isinstance(answer, dict) else None
+    sentence = text_of(told) or f"the house answered {status} to {path}"
+    raise (NotNow if status == 503 else BadRequest)(sentence)
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield whole lines of any length."""
+    held = bytearray()
+    async for piece in content.iter_any():
+        held += piece
+        if b"\n" not in piece:
+            continue
+        *lines, held = held.split(b"\n")
+        for line in lines:
+            yield bytes(line)
 
 
 async def get(socket: Path | None, path: str) -> Any:

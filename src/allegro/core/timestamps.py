@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import math
+
+_LAST_S = 253_402_300_799.0
 
 
 def rfc3339(at_s: float) -> str:
-    """Return a Unix time as RFC 3339 in UTC with milliseconds."""
+    """Return a Unix time as RFC 3339 in UTC with milliseconds.
+
+    Times outside the years 1970 to 9999, and NaN, become the nearest end, so that a stored time
+    of any size can be shown.
+    """
+    at_s = min(max(at_s, 0.0), _LAST_S) if not math.isnan(at_s) else 0.0
     at = datetime.datetime.fromtimestamp(at_s, datetime.UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,30 @@ from aiohttp import web
 
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event
+from allegro.core.issues import Issue
+from allegro.core.render import one_line
 from allegro.core.stores import Archive, Archived
-from allegro.house.answers import MAX_WAIT_S, answer_json, decode_body, refused
+from allegro.core.untrusted import (
+    MAX_NAME,
+    MAX_NUMBER,
+    MAX_TEXT,
+    UNREADABLE,
+    Name,
+    Unreadable,
+    number_of,
+    plain,
+    read_value,
+    unreadable,
+)
+from allegro.house.answers import (
+    MAX_WAIT_S,
+    answer_json,
+    decode_body,
+    number_in,
+    plain_in,
+    refused,
+    seconds_in,
+)
 from allegro.house.facts import Facts
 from allegro.house.lanes import Lanes
 from allegro.house.proposals import Proposal
@@ -22,6 +44,8 @@ from allegro.house.requests import Requests
 from allegro.house.views import brief, whole
 
 MAX_BODY = 16 * 1024 * 1024
+UNREADABLE_INPUT = (msgspec.MsgspecError, ValueError, KeyError, OverflowError, RecursionError)
+"""What may come of a caller's words somewhere behind a route: an answer of 400, never of 500."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -33,6 +57,20 @@ class Hooks(msgspec.Struct, frozen=True):
     thaw: Callable[[str], Awaitable[Refusal | None]]
     reload: Callable[[], Awaitable[dict[str, Any]]]
     bring: Callable[[str], Awaitable[int]]
+
+
+class AskBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    method: Name
+    params: dict[str, Any] = {}
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    """Which events a caller wants."""
+
+    limit: int
+    prefix: str
+    subject: str | None
+    follow: bool
 
 
 class Api:
@@ -127,7 +165,7 @@ class Api:
         return _answer(await self._requests.shown(request.match_info["id"]))
 
     async def _wait(self, request: web.Request) -> web.Response:
-        timeout_s = min(MAX_WAIT_S, float(request.query.get("timeout_s", "30")))
+        timeout_s = seconds_in(request, "timeout_s", 30.0, most=MAX_WAIT_S)
         return _answer(await self._requests.wait(request.match_info["id"], timeout_s))
 
     async def _approve(self, request: web.Request) -> web.Response:
@@ -162,8 +200,12 @@ class Api:
         return answer_json(await self._hooks.reload())
 
     async def _ask(self, request: web.Request) -> web.Response:
-        body = decode_body(await request.read(), dict[str, Any])
-        return answer_json(await self._lanes.ask(str(body["method"]), dict(body.get("params", {}))))
+        body: AskBody = decode_body(await request.read(), AskBody)
+        answer = plain(await self._lanes.ask(body.method, plain_in(body.params, "params")))
+        if isinstance(answer, Unreadable):
+            told = f"the lane's answer to {body.method} cannot be read: {answer}"
+            raise EdgeError(told, transient=False, kind="unreadable")
+        return answer_json(answer)
 
     async def _gaps(self, _: web.Request) -> web.Response:
         names = ("lane", "journal", "first", "last", "count", "class", "reason", "at_s")
@@ -171,64 +213,111 @@ class Api:
         return answer_json({"schema": "allegro.gaps/1", "gaps": gaps})
 
     async def _issues(self, request: web.Request) -> web.Response:
-        """The newest version of each issue of a repository, as archived."""
-        name, since_s = request.query["repository"], int(float(request.query.get("since_s", "0")))
+        """The newest version of each issue of a repository, as archived.
+
+        One that cannot be read hides no other: `unreadable` counts them.
+        """
+        name = request.query.get("repository", "")
+        since_s = int(seconds_in(request, "since_s", 0.0, most=MAX_NUMBER - 1))
         repository = await self._repository_id(name)
         stored = await self._archive.objects(repository, since_s, "forge.snapshot.issue")
-        issues = [self._open_words(decode_event(raw)) for raw in stored]
-        return answer_json({"issues": [issue for issue in issues if issue is not None]})
+        read = [_issue(self._words_of(raw)) for raw in stored]
+        issues = [issue for issue in read if isinstance(issue, Issue)]
+        unreadable = sum(isinstance(issue, Unreadable) for issue in read)
+        return answer_json({"issues": issues, "unreadable": unreadable})
 
     async def _repository_id(self, name: str) -> int:
         for raw in await self._archive.newest_of_type("forge.snapshot.repository"):
-            event = decode_event(raw)
-            words = self._open_words(event)
+            words = self._words_of(raw)
             if isinstance(words, dict) and words.get("name") == name:
-                return int(event.data.get("repository", 0))
+                return number_of(decode_event(raw).data.get("repository"))
         raise EdgeError(
-            f"{name} is not known here: is it in forge.watch of a lane, and has a poll come home?",
+            f"{name[:MAX_NAME]} is not known here: is it in forge.watch of a lane, and has a poll"
+            " come home?",
             transient=False,
             kind="not_found",
-        )
+        )  # fmt: skip
+
+    def _words_of(self, raw: bytes) -> Any:
+        """Return the words of a stored event, None when it has none, or Unreadable."""
+        try:
+            event = decode_event(raw)
+            words = self._open_words(event)
+        except UNREADABLE as error:  # a lane's bytes
+            return unreadable(error)
+        return Unreadable("cannot be opened") if event.sealed and words is None else words
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Events as JSON lines, oldest first; `follow=1` goes on until the caller hangs up."""
-        after = int(request.query.get("after", "0"))
+        """Events as JSON lines, oldest first; `follow=1` goes on until the caller hangs up.
+
+        The last line says that it is the last: `{"end": …}` or `{"error": …}`, each with `after`.
+        """
+        after = number_in(request, "after", 0)
         if "last" in request.query:
-            after = max(0, await self._archive.last_row() - int(request.query["last"]))
-        prefix, follow = request.query.get("prefix", ""), request.query.get("follow") == "1"
-        subject = request.query.get("subject")
-        limit = int(request.query.get("limit", "1000000000"))
+            after = max(0, await self._archive.last_row() - number_in(request, "last", 0))
+        wanted = _Wanted(
+            number_in(request, "limit", MAX_NUMBER - 1), request.query.get("prefix", ""),
+            request.query.get("subject"), request.query.get("follow") == "1",
+        )  # fmt: skip
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        while limit > 0:
-            batch = await self._archive.events(
-                after, min(500, limit), prefix=prefix, subject=subject
-            )
-            for archived in batch:
+        last: dict[str, Any] = {}
+        try:
+            async for archived in self._stream(after, wanted):
                 after = archived.row
-                try:
-                    line = msgspec.json.encode(self.opened(archived))
-                except ValueError:  # a lane's bytes: what is no event is passed over, not choked on
-                    continue
-                await response.write(line + b"\n")
-            limit -= len(batch)
-            if not batch:
-                if not follow:
-                    break
-                async with self._grew:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._grew.wait(), 15.0)
+                await response.write(self._line(archived) + b"\n")
+            last = {"end": "limit" if wanted.limit < MAX_NUMBER - 1 else "all"}
+        except EdgeError as error:
+            last = {"error": str(error)[:MAX_TEXT]}
+        await response.write(msgspec.json.encode({**last, "after": after}) + b"\n")
         await response.write_eof()
         return response
 
+    async def _stream(self, after: int, wanted: _Wanted) -> AsyncIterator[Archived]:
+        left = wanted.limit
+        while left > 0:
+            batch = await self._archive.events(
+                after, min(500, left), prefix=wanted.prefix, subject=wanted.subject
+            )
+            for archived in batch:
+                after = archived.row
+                yield archived
+            left -= len(batch)
+            if not batch:
+                if not wanted.follow:
+                    return
+                async with self._grew:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._grew.wait(), 15.0)
+
+    def _line(self, archived: Archived) -> bytes:
+        """Return one event as a line; a lane's bytes that are none are shown as such."""
+        try:
+            return msgspec.json.encode(self.opened(archived))
+        except UNREADABLE as error:
+            return msgspec.json.encode(_unreadable_event(archived, unreadable(error)))
+
     def opened(self, archived: Archived) -> dict[str, Any]:
-        """Return an archived event with its words opened."""
+        """Return an archived event with its words opened. Raises ValueError where it is none."""
         event = decode_event(archived.stored)
         return {
             "row": archived.row, "lane": archived.lane, "archived_s": archived.at_s,
             "id": event.id, "type": event.type, "subject": event.subject, "time": event.time,
             "data": event.data, "words": self._open_words(event),
         }  # fmt: skip
+
+
+def _unreadable_event(archived: Archived, why: Unreadable) -> dict[str, Any]:
+    return {
+        "row": archived.row, "lane": archived.lane, "archived_s": archived.at_s, "id": "",
+        "type": "unreadable", "subject": "", "time": "", "data": {}, "words": None,
+        "unreadable": why.reason,
+    }  # fmt: skip
+
+
+def _issue(words: Any) -> Issue | Unreadable | None:
+    """Return an archived issue, None where its lane sealed none."""
+    return words if isinstance(words, Unreadable | None) else read_value(words, Issue)
 
 
 @web.middleware
@@ -250,8 +339,18 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return answer_json(
             {"error": str(error), "kind": error.kind, "transient": error.transient}, status
         )
-    except (msgspec.DecodeError, KeyError, ValueError) as error:
-        return answer_json({"error": f"bad request: {error}", "kind": "bad_request"}, 400)
+    except web.HTTPRequestEntityTooLarge:
+        return _bad(f"the body is longer than {MAX_BODY} bytes")
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return answer_json({"error": error.reason, "kind": "bad_request"}, error.status)
+    except UNREADABLE_INPUT as error:
+        return _bad(str(error))
+
+
+def _bad(why: str) -> web.Response:
+    return answer_json({"error": f"bad request: {one_line(why)}", "kind": "bad_request"}, 400)
 
 
 def _answer(found: Any) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,18 +12,20 @@ import msgspec
 
 from allegro import __version__
 from allegro.core.errors import EdgeError
-from allegro.core.freeze import FreezeSet
+from allegro.core.freeze import MAX_ACTIVE, FreezeSet, sound_id
+from allegro.core.lane_answers import read_facts, read_status
 from allegro.core.lifecycle import STAGES, State
 from allegro.core.ports import Clock
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import Archive, Ledger
 from allegro.core.timestamps import span
+from allegro.core.untrusted import Unreadable, text_of
 from allegro.house.files import Fleet, HouseFiles
 from allegro.house.lanes import Lanes
 from allegro.house.orders import Orders
 
 LOW_DISK_BYTES = 500_000_000
-MAX_FACTS = 200
+ASK_S = 5.0
 
 
 class Facts:
@@ -53,8 +56,10 @@ class Facts:
         requests = [r for r in self._ledger.requests.values() if not r.internal]
         waiting = [r for r in requests if r.state is State.PROPOSED]
         lanes = self._lanes.describe()
-        for lane in lanes:
-            lane["detail"] = await self._lane_status(lane["name"]) if lane["linked"] else None
+        details = await asyncio.gather(*(self._lane_status(lane["name"]) for lane in lanes))
+        for lane, detail in zip(lanes, details, strict=True):
+            lane["detail"] = detail
+        own = {freeze.id for freeze in self._freezes().freezes}
         return {
             "schema": "allegro.status/1",
             "version": __version__,
@@ -66,6 +71,11 @@ class Facts:
                 {"id": f.id, "by": f.by, "reason": f.reason, "at_s": f.at_s}
                 for f in self._freezes().active
             ],
+            "lane_freezes": {
+                lane["name"]: extra
+                for lane in lanes
+                if (extra := [id_ for id_ in _held_ids(lane["detail"]) if id_ not in own])
+            },
             "lanes": lanes,
             "local_only_since_s": self._alone_since(),
             "waiting_for_sovereign": len(waiting),
@@ -79,8 +89,8 @@ class Facts:
     async def doctor(self) -> dict[str, Any]:
         """Return doctor's facts of house and lanes; `ok` is false when one of them is bad."""
         facts = [*self._own_facts(), *self._request_facts()]
-        for lane in self._lanes.describe():
-            facts += await self._lane_facts(lane)
+        for found in await asyncio.gather(*map(self._lane_facts, self._lanes.describe())):
+            facts += found
         facts += self._domain_facts()
         if not self._lanes.describe():
             facts.append(
@@ -252,20 +262,22 @@ class Facts:
         for link_name, _, link in self._lanes.linked():
             if link_name == lane["name"]:
                 try:
-                    told = await link.ask("doctor", {})
+                    told = await link.ask("doctor", {}, ASK_S)
                 except EdgeError as error:
                     return [*facts, _fact(name + "doctor", "bad", str(error), "link")]
-                facts += _told_facts(name, told)
+                facts += told_facts(name, told)
         return facts
 
     async def _lane_status(self, name: str) -> Any:
         for link_name, _, link in self._lanes.linked():
             if link_name == name:
                 try:
-                    told = await link.ask("status", {}, 3.0)
-                    return told if isinstance(told, dict) else {"error": "no status was told"}
+                    told = read_status(await link.ask("status", {}, 3.0))
                 except EdgeError as error:
-                    return {"error": str(error)}
+                    return {"error": text_of(str(error))}
+                if isinstance(told, Unreadable):
+                    return {"error": f"its status cannot be read: {told}"}
+                return told
         return None
 
 
@@ -276,24 +288,22 @@ def _fact(what: str, verdict: str, told: str, source: str, mend: str = "") -> di
     }  # fmt: skip
 
 
-class _Told(msgspec.Struct, frozen=True):
-    """One of a lane's own facts, as far as it is one."""
+def told_facts(name: str, told: object) -> list[dict[str, Any]]:
+    """Return what a lane told of itself; what cannot be read is said, and hides nothing else."""
+    facts = read_facts(told)
+    if isinstance(facts, Unreadable):
+        facts = [facts]
+    return [
+        _fact(name + "doctor", "bad", f"its answer cannot be read: {fact}", "link")
+        if isinstance(fact, Unreadable)
+        else {**msgspec.to_builtins(fact), "what": name + fact.what}
+        for fact in facts
+    ]
 
-    what: str
-    verdict: str
-    told: str
-    source: str
-    age_s: float = 0.0
-    mend: str = ""
 
-
-def _told_facts(name: str, told: object) -> list[dict[str, Any]]:
-    """Return what a lane told of itself, or that it cannot be read."""
-    try:
-        facts = msgspec.convert(told, list[_Told])
-    except msgspec.ValidationError as error:
-        return [_fact(name + "doctor", "bad", f"its answer cannot be read: {error}", "link")]
-    return [{**msgspec.to_builtins(fact), "what": name + fact.what} for fact in facts[:MAX_FACTS]]
+def _held_ids(detail: dict[str, Any] | None) -> list[str]:
+    """Return the freezes a lane says it holds, as far as the house could thaw them."""
+    return [id_ for id_ in (detail or {}).get("freezes", ()) if sound_id(id_) == id_][:MAX_ACTIVE]
 
 
 def _read(path: Path) -> bytes:

@@ -18,12 +18,23 @@ from aiohttp import web
 from allegro.core.approvals import fingerprint
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, encode_event
+from allegro.core.lane_answers import LaneOffer
 from allegro.core.lease import ROLES
 from allegro.core.ports import Clock, Dice
 from allegro.core.stores import Archive
 from allegro.core.timestamps import rfc3339
-from allegro.core.untrusted import names_of, number_of, real_of, text_of
+from allegro.core.untrusted import (
+    Name,
+    Text,
+    Unreadable,
+    names_of,
+    number_of,
+    read_value,
+    real_of,
+    text_of,
+)
 from allegro.house.answers import answer_json, decode_body, refused
+from allegro.house.facts import told_facts
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.fleet_watch import FleetWatch
 from allegro.house.lanes import Lanes
@@ -35,18 +46,18 @@ MAX_REST_S = 86_400.0
 
 
 class RestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    lane: str
-    role: str = ""
-    to: str = ""
+    lane: Name
+    role: Name = ""
+    to: Name = ""
     seconds: float = REST_S
 
 
 class Happened(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A failover somebody reports from outside: words for the archive."""
 
-    what: str
-    lane: str = ""
-    role: str = ""
+    what: Text
+    lane: Name = ""
+    role: Name = ""
 
 
 class FleetApi:
@@ -134,7 +145,12 @@ class FleetApi:
         }  # fmt: skip
 
     async def _offer(self, request: web.Request) -> web.Response:
-        return answer_json(await self._lanes.ask_lane(request.match_info["lane"], "offer", {}))
+        name = request.match_info["lane"]
+        told = read_value(await self._lanes.ask_lane(name, "offer", {}), LaneOffer)
+        if isinstance(told, Unreadable):
+            why = f"the answer of lane {name} cannot be read: {told}"
+            raise EdgeError(why, transient=False, kind="unreadable")
+        return answer_json(told)
 
     async def _rest(self, request: web.Request) -> web.Response:
         """Let a lane rest from a role: every linked lane is told, the holder hands over."""
@@ -212,8 +228,7 @@ class FleetApi:
             told = await asyncio.wait_for(self._lanes.ask_lane(lane.name, "doctor", {}), ASK_S)
         except (EdgeError, TimeoutError):
             return {"host": await _reach(lane.url), "daemon": False, "facts": []}
-        facts = told if isinstance(told, list) else []
-        return {"host": True, "daemon": True, "facts": [f for f in facts if isinstance(f, dict)]}
+        return {"host": True, "daemon": True, "facts": told_facts("", told)}
 
     async def _seen_from(self, other: str, name: str) -> dict[str, Any]:
         try:

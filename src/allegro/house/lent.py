@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any
 
 from aiohttp import web
 
 from allegro.core.errors import EdgeError
+from allegro.core.untrusted import number_of, text_of
 from allegro.house.sessions import AskLane
 
 MAX_ROUNDS = 60
+_TYPE = re.compile(r"[a-z]+/[!-~]+(?:; ?[!-~]+)*")
 
 
 class Lent:
@@ -34,16 +37,17 @@ class Lent:
              "body": await request.read()},
         )  # fmt: skip
         told = begun if isinstance(begun, dict) else {}
-        call = str(told.get("call", ""))
+        call = text_of(told.get("call"), 100)
         for _ in range(MAX_ROUNDS):  # a provider may take its time for the first word
             if told.get("status") is not None or told.get("done") is not False:
                 break
             answer = await self._ask_lane(lane, "model_next", {"call": call})
             told = answer if isinstance(answer, dict) else {}
-        status = told.get("status")
+        status = number_of(told.get("status"))
+        type_ = text_of(told.get("type"), 100)
         response = web.StreamResponse(
-            status=status if isinstance(status, int) and 200 <= status < 600 else 502,
-            headers={"Content-Type": str(told.get("type", "application/json"))[:100]},
+            status=status if 200 <= status < 600 else 502,
+            headers={"Content-Type": type_ if _TYPE.fullmatch(type_) else "application/json"},
         )
         await response.prepare(request)
         await self._pieces(request, response, lane, call)

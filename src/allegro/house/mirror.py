@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import msgspec
 import structlog
 
 from allegro.core.actions import MirrorRequest, RepositoryRef
 from allegro.core.errors import EdgeError
-from allegro.core.issues import Repository
+from allegro.core.lane_answers import PinnedRepository, Place
 from allegro.core.lifecycle import State
 from allegro.core.ports import Clock
 from allegro.core.render import fence
 from allegro.core.requests import Request, parsed
 from allegro.core.settings import RequestSettings
 from allegro.core.timestamps import rfc3339
-from allegro.house.proposals import Ask
+from allegro.core.untrusted import MAX_NAME, whole_number
+from allegro.house.proposals import Ask, asked
 from allegro.house.requests import Requests
 
 _log = structlog.get_logger()
+RETRY_S = 2.0
 _LOST = frozenset({State.EXPIRED, State.WITHDRAWN, State.FAILED, State.STALE})
 _SHOWN = frozenset(
     {State.PROPOSED, State.DONE, State.FAILED, State.CONFLICT, State.STALE, State.EXPIRED,
@@ -59,10 +60,12 @@ class Mirror:
             try:
                 await self._mirror(request)
             except EdgeError as error:
+                if not error.transient:
+                    _log.warning("mirror.set_aside", request=request.id, error=str(error))
+                    continue
                 _log.info("mirror.postponed", request=request.id, error=str(error))
-                if error.transient:
-                    await self._clock.sleep(2.0)
-                    self._queue.put_nowait(request)
+                await self._clock.sleep(RETRY_S)
+                self._queue.put_nowait(request)
 
     async def _mirror(self, request: Request) -> None:
         home = self._home(request)
@@ -96,21 +99,23 @@ class Mirror:
         issue = getattr(parsed(request), "issue", 0)
         if issue:
             return request.repository, issue
-        name, _, number = request.document.context.partition("#")
-        if number.isdigit() and name.count("/") == 1:
-            return name, int(number)
-        name, _, number = self._settings.home.partition("#")
-        return (name, int(number)) if number.isdigit() else None
+        return issue_named(request.document.context) or issue_named(self._settings.home)
 
 
-async def where(ask: Ask, place: str, number: int) -> tuple[Repository, str]:
+async def where(ask: Ask, place: str, number: int) -> tuple[Place, str]:
     """Ask a lane which repository and forge an issue is on. Raises EdgeError."""
-    world = await ask("pin_repository", {"repository": place, "number": number})
-    try:
-        repo = msgspec.convert(world["repository"], Repository)
-        return repo, msgspec.convert(world["forge"], str)
-    except (KeyError, TypeError, msgspec.ValidationError) as error:
-        raise EdgeError("the lane's answer cannot be read", transient=False) from error
+    params = {"repository": place, "number": number}
+    world = await asked(ask, "pin_repository", params, PinnedRepository)
+    return world.repository, world.forge
+
+
+def issue_named(text: str) -> tuple[str, int] | None:
+    """Read `owner/name#12`; None for anything else."""
+    name, _, digits = text.partition("#")
+    number = whole_number(digits)
+    if not number or name.count("/") != 1 or len(name) > MAX_NAME or not name.isprintable():
+        return None
+    return name, number
 
 
 def _mirrors(older: Request, request: Request) -> bool:

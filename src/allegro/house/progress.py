@@ -12,7 +12,7 @@ from allegro.core.errors import EdgeError
 from allegro.core.ports import Clock
 from allegro.core.session_actions import MODEL_NAME
 from allegro.core.stores import SessionRecord
-from allegro.house.mirror import where
+from allegro.house.mirror import issue_named, where
 from allegro.house.proposals import Ask
 from allegro.house.requests import Requests
 from allegro.house.sessions import Sessions
@@ -55,17 +55,22 @@ class Progress:
                 if self._newest.get(id_) is record:
                     del self._newest[id_]
             except EdgeError as error:
+                if not error.transient:
+                    _log.warning("progress.set_aside", session=record.id, error=str(error))
+                    continue
                 _log.info("progress.postponed", session=record.id, error=str(error))
-                if error.transient:
-                    await self._clock.sleep(RETRY_S)
-                    self._queue.put_nowait(id_)
+                await self._clock.sleep(RETRY_S)
+                self._queue.put_nowait(id_)
 
     async def _show(self, record: SessionRecord) -> None:
-        place, _, number = record.issue.partition("#")
-        repo, forge = await where(self._ask, place, int(number))
+        named = issue_named(record.issue)
+        if named is None:
+            raise EdgeError(f"{record.issue[:100]!r} names no issue", transient=False)
+        place, number = named
+        repo, forge = await where(self._ask, place, number)
         action = MirrorRequest(
             id=self._requests.new_id(), forge=forge, repository=RepositoryRef(repo.id, repo.name),
-            issue=int(number), request=record.id, body=progress_text(record),
+            issue=number, request=record.id, body=progress_text(record),
         )  # fmt: skip
         await self._requests.propose_mirror(action, repo.name)
         self._kick()

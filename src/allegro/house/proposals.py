@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from allegro.core.actions import (
+    MAX_BODY_BYTES,
     Action,
     CloseIssue,
     CommentOnIssue,
@@ -24,7 +26,24 @@ from allegro.core.actions import (
 from allegro.core.canonical import sha256_hex
 from allegro.core.documents import RequestDocument
 from allegro.core.errors import EdgeError
+from allegro.core.lane_answers import (
+    MAX_BASES_BYTES,
+    HeldFile,
+    PinnedChange,
+    PinnedIssue,
+    PinnedPull,
+    PinnedRepository,
+)
 from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
+from allegro.core.untrusted import Name, Number, Text, Unreadable, read_value
+
+T = TypeVar("T")
+
+MAX_EXPIRY_S = 31_536_000
+MAX_KEY = 100
+
+Key = Annotated[str, Meta(max_length=MAX_KEY)]
+"""What a program names one asking with."""
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
@@ -32,26 +51,28 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 class Proposal(msgspec.Struct, frozen=True):
     """A request as a program makes it. `files` maps a path to base64 content, None to delete.
 
-    `key` names this asking: asked twice with the same key, it is one request.
+    `key` names this asking: asked twice with the same key by the same program, it is one request.
+    What is longer than its bound is refused with a sentence; `expires_in_s` None or 0 is the
+    house's own time.
     """
 
-    kind: str
-    repository: str
-    issue: int = 0
-    base: str = ""
-    branch: str = ""
-    title: str = ""
-    body: str = ""
-    status: str = ""
+    kind: Name
+    repository: Name
+    issue: Number = 0
+    base: Name = ""
+    branch: Name = ""
+    title: Text = ""
+    body: Annotated[str, Meta(max_length=MAX_BODY_BYTES)] = ""
+    status: Name = ""
     files: dict[str, str | None] = {}
     allow_ci_paths: bool = False
-    urgency: str = "medium"
-    question: str = ""
-    recommendation: str = ""
-    context: str = ""
-    expires_in_s: float | None = None
-    asked_by: str = ""
-    key: str = ""
+    urgency: Name = "medium"
+    question: Text = ""
+    recommendation: Text = ""
+    context: Text = ""
+    expires_in_s: Annotated[float, Meta(ge=0, le=MAX_EXPIRY_S)] | None = None
+    asked_by: Text = ""
+    key: Key = ""
 
 
 class Pinned(msgspec.Struct, frozen=True):
@@ -86,39 +107,47 @@ async def pin(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
         raise EdgeError(
             f"{proposal.kind!r} cannot be asked for; known: {', '.join(makers)}", transient=False
         )
-    try:
-        return await make(proposal, ask, id_)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:  # a lane's words are foreign
-        raise EdgeError(f"the lane's answer cannot be read: {error!r}", transient=False) from error
+    return await make(proposal, ask, id_)
+
+
+async def asked(ask: Ask, method: str, params: dict[str, Any], type_: type[T]) -> T:
+    """Ask a lane and return its answer as a value of this type.
+
+    Raises EdgeError; not transient when the answer cannot be read.
+    """
+    answer = read_value(await ask(method, params), type_)
+    if isinstance(answer, Unreadable):
+        raise EdgeError(
+            f"the lane's answer to {method} cannot be read: {answer}", transient=False,
+            kind="unreadable",
+        )  # fmt: skip
+    return answer
 
 
 async def _pin_plain(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
-    world = await ask(
-        "pin_repository", {"repository": proposal.repository, "number": proposal.issue}
-    )
+    params = {"repository": proposal.repository, "number": proposal.issue}
+    world = await asked(ask, "pin_repository", params, PinnedRepository)
     common = _common(world, id_)
     action: Action
     if proposal.kind == "comment":
         action = CommentOnIssue(**common, issue=proposal.issue, body=proposal.body)
     else:
         action = UpdateStatus(**common, issue=proposal.issue, status=proposal.status)
-    return Pinned(action, world["repository"]["name"], world["repository"]["private"])
+    return Pinned(action, world.repository.name, world.repository.private)
 
 
 async def _pin_change(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
     paths = sorted(proposal.files)
-    world = await ask(
-        "pin_change", {"repository": proposal.repository, "base": proposal.base, "paths": paths}
-    )
+    params = {"repository": proposal.repository, "base": proposal.base, "paths": paths}
+    world = await asked(ask, "pin_change", params, PinnedChange)
     changes, bases = [], {}
     for path in paths:
-        held, content = world["files"].get(path), proposal.files[path]
+        held, content = world.files.get(path), proposal.files[path]
         change = _file_change(path, held, content)
         if change is None:
             continue
         changes.append(change)
-        text = held and held["content"]
-        bases[path] = None if text is None else base64.b64decode(text)
+        bases[path] = _shown(path, held)
     if not changes:
         raise EdgeError("the base branch holds exactly these files already", transient=False)
     ci = [path for path in paths if is_ci_path(path)]
@@ -129,34 +158,46 @@ async def _pin_change(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
         )
     action = ProposeChange(
         **_common(world, id_),
-        base=world["base"],
-        base_commit=world["base_commit"],
+        base=world.base,
+        base_commit=world.base_commit,
         branch=proposal.branch,
         title=proposal.title,
         body=proposal.body,
         files=tuple(changes),
         allow_ci_paths=bool(ci),
     )
-    repo = world["repository"]
-    return Pinned(action, repo["name"], repo["private"], bases)
+    if sum(len(raw or b"") for raw in bases.values()) > MAX_BASES_BYTES:
+        raise EdgeError("the lane's answer holds more than a base can", transient=False)
+    return Pinned(action, world.repository.name, world.repository.private, bases)
 
 
-def _file_change(path: str, held: dict[str, Any] | None, content: str | None) -> FileChange | None:
+def _shown(path: str, held: HeldFile | None) -> bytes | None:
+    """Return what stands at a path now, None where nothing does or it is too large to show."""
+    if held is None or held.content is None:
+        return None
+    try:
+        return base64.b64decode(held.content, validate=True)
+    except (binascii.Error, ValueError) as error:
+        told = f"the lane's answer about {path} is not base64"
+        raise EdgeError(told, transient=False, kind="unreadable") from error
+
+
+def _file_change(path: str, held: HeldFile | None, content: str | None) -> FileChange | None:
     """Return the change of one file, None when it already is as wanted."""
     if held is None:
         if content is None:
             raise EdgeError(f"{path} is not there to be deleted", transient=False)
         return FileChange(path, "create", "100644", None, _base64(path, content))
-    if held["mode"] not in {"100644", "100755"}:
+    if held.mode not in {"100644", "100755"}:
         raise EdgeError(
             f"{path} is a folder, link or submodule and cannot be changed", transient=False
         )
     if content is None:
-        return FileChange(path, "delete", held["mode"], held["sha"], None)
+        return FileChange(path, "delete", held.mode, held.sha, None)
     content = _base64(path, content)
-    if held["content"] == content:
+    if held.content == content:
         return None
-    return FileChange(path, "update", held["mode"], held["sha"], content)
+    return FileChange(path, "update", held.mode, held.sha, content)
 
 
 def _base64(path: str, content: str) -> str:
@@ -167,46 +208,46 @@ def _base64(path: str, content: str) -> str:
 
 
 async def _pin_pull(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
-    world = await ask(
-        "pin_pull",
-        {"repository": proposal.repository, "base": proposal.base, "head": proposal.branch},
-    )
+    params = {"repository": proposal.repository, "base": proposal.base, "head": proposal.branch}
+    world = await asked(ask, "pin_pull", params, PinnedPull)
     action = CreatePullRequest(
         **_common(world, id_),
-        base=world["base"],
-        base_commit=world["base_commit"],
+        base=world.base,
+        base_commit=world.base_commit,
         head=proposal.branch,
-        head_commit=world["head_commit"],
+        head_commit=world.head_commit,
         title=proposal.title,
         body=proposal.body,
-        ci_paths=tuple(world["ci_paths"]),
+        ci_paths=world.ci_paths,
     )
-    return Pinned(action, world["repository"]["name"], world["repository"]["private"])
+    return Pinned(action, world.repository.name, world.repository.private)
 
 
 async def _pin_close(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
-    world = await ask("pin_close", {"repository": proposal.repository, "number": proposal.issue})
-    if world["state"] != "open":
+    params = {"repository": proposal.repository, "number": proposal.issue}
+    world = await asked(ask, "pin_close", params, PinnedIssue)
+    if world.state != "open":
         raise EdgeError(f"{proposal.repository}#{proposal.issue} is not open", transient=False)
+    words = world.newest_comment_body
+    named = None if words is None else sha256_hex(words.encode("utf-8", "replace"))
+    if named != world.newest_comment_sha256 or (named is None) != (world.newest_comment is None):
+        told = "the lane names another newest comment than it shows"
+        raise EdgeError(told, transient=False, kind="unreadable")
     action = CloseIssue(
         **_common(world, id_),
         issue=proposal.issue,
-        title=world["title"],
-        body_sha256=sha256_hex(world["body"].encode()),
-        newest_comment=world["newest_comment"],
-        newest_comment_sha256=world["newest_comment_sha256"],
+        title=world.title,
+        body_sha256=sha256_hex(world.body.encode("utf-8", "replace")),
+        newest_comment=world.newest_comment,
+        newest_comment_sha256=world.newest_comment_sha256,
     )
-    notes = {"body": world["body"], "newest_comment": world["newest_comment_body"] or ""}
-    return Pinned(action, world["repository"]["name"], world["repository"]["private"], notes=notes)
+    notes = {"body": world.body, "newest_comment": words or ""}
+    return Pinned(action, world.repository.name, world.repository.private, notes=notes)
 
 
-def _common(world: dict[str, Any], id_: str) -> dict[str, Any]:
-    repo = world["repository"]
-    return {
-        "id": id_,
-        "forge": world["forge"],
-        "repository": RepositoryRef(repo["id"], repo["name"]),
-    }
+def _common(world: PinnedRepository, id_: str) -> dict[str, Any]:
+    place = world.repository
+    return {"id": id_, "forge": world.forge, "repository": RepositoryRef(place.id, place.name)}
 
 
 def proposal_of(action: Action, document: RequestDocument) -> Proposal | None:

@@ -269,14 +269,15 @@ class Requests:
             if proposal is None:
                 raise EdgeError("it is not asked again by itself", transient=False)
             pinned = await pin(proposal, self._ask, self.new_id())
+            renewed = await self._add(
+                pinned, self._document(proposal, pinned), supersedes=request.id
+            )
         except EdgeError as error:
             _log.info("request.not_renewed", id=request.id, error=str(error))
             if error.transient:
                 return ""
             await self._supersede(request, NOT_AGAIN)
             return f"not asked again: {error}"
-        document = self._document(proposal, pinned)
-        renewed = await self._add(pinned, document, supersedes=request.id)
         await self._supersede(request, renewed.id)
         return f"asked again as {renewed.id}"
 

@@ -8,12 +8,22 @@ import msgspec
 from aiohttp import web
 
 from allegro.core.errors import EdgeError, Refusal
+from allegro.core.lane_answers import Talk
 from allegro.core.lifecycle import State
 from allegro.core.requests import Request
 from allegro.core.session_actions import LendModel, Quote, RunSession, Turn
 from allegro.core.sessions import session_subject
-from allegro.house.answers import MAX_WAIT_S, answer_json, decode_body, refused
-from allegro.house.proposals import Ask
+from allegro.core.untrusted import Name, Number, Text
+from allegro.house.answers import (
+    MAX_WAIT_S,
+    answer_json,
+    decode_body,
+    number_in,
+    refused,
+    seconds_in,
+)
+from allegro.house.mirror import issue_named
+from allegro.house.proposals import Ask, Key, asked
 from allegro.house.requests import Requests
 from allegro.house.sessions import Sessions
 from allegro.house.views import session_view
@@ -22,22 +32,32 @@ MAX_QUOTE = 20_000
 MAX_QUOTES = 50
 QUOTES_BYTES = 120_000
 LEND_S = 60.0
+MAX_ASKED_BY = 200
 
 
 class NewSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A session as a program asks for it. `issue` brings its text in as quoted data."""
 
     prompt: str
-    model: str = ""
+    model: Name = ""
     instructions: str = ""
     history: tuple[Turn, ...] = ()
     quotes: tuple[Quote, ...] = ()
     tools: tuple[str, ...] | None = None
     network: bool = False
-    issue: str = ""
-    limit_s: int = 3600
-    asked_by: str = ""
-    key: str = ""
+    issue: Name = ""
+    limit_s: Number = 3600
+    asked_by: Text = ""
+    key: Key = ""
+
+
+class NewLoan(msgspec.Struct, frozen=True):
+    """A lent model as a program asks for it."""
+
+    model: Name = ""
+    lives_s: Number = 900
+    max_tokens: Number = 200_000
+    asked_by: Text = ""
 
 
 class SessionApi:
@@ -60,7 +80,7 @@ class SessionApi:
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
-        limit = min(500, int(request.query.get("limit", "50")))
+        limit = number_in(request, "limit", 50, most=500)
         open_ones = [
             one for one in self._requests.all()
             if one.kind == "run_session" and one.id not in self._sessions.records
@@ -68,7 +88,7 @@ class SessionApi:
         ]  # fmt: skip
         told = [session_view(one) for one in self._sessions.records.values()]
         told += [session_view(one) for one in open_ones]
-        told = sorted(told, key=lambda one: float(one["began_s"]))[-limit:]
+        told = sorted(told, key=lambda one: float(one["began_s"]))[-limit:] if limit else []
         for one in told:
             one.pop("output", None)
         return answer_json({"schema": "allegro.sessions/1", "sessions": told})
@@ -81,23 +101,21 @@ class SessionApi:
             history=new.history, quotes=quotes, model=new.model, tools=new.tools,
             network=new.network, issue=new.issue, limit_s=new.limit_s,
         )  # fmt: skip
-        made = await self._sessions.begin(action, new.asked_by[:200], new.key[:100])
+        made = await self._sessions.begin(action, new.asked_by[:MAX_ASKED_BY], new.key)
         return answer_json(session_view(made), 201)
 
     async def _issue_quotes(self, issue: str) -> tuple[Quote, ...]:
         """Read an issue and its comments through a lane: quoted data, each with its author."""
-        name, _, number = issue.partition("#")
-        if not (number.isascii() and number.isdigit()):
+        named = issue_named(issue)
+        if named is None:
             raise EdgeError("issue must be like owner/name#12", transient=False)
-        told = await self._ask("issue_details", {"repository": name, "number": int(number)})
-        try:
-            first = Quote(issue, _who(told), f"{told['title']}\n\n{told['body']}"[:MAX_QUOTE])
-            rest = [
-                Quote(f"{issue} comment {one['id']}", _who(one), str(one["body"])[:MAX_QUOTE])
-                for one in told["comments"]
-            ]
-        except (KeyError, TypeError) as error:
-            raise EdgeError("the lane's answer cannot be read", transient=False) from error
+        params = {"repository": named[0], "number": named[1]}
+        talk = await asked(self._ask, "issue_details", params, Talk)
+        first = Quote(issue, talk.author, f"{talk.title}\n\n{talk.body}"[:MAX_QUOTE])
+        rest = [
+            Quote(f"{issue} comment {one.id}", one.author, one.body[:MAX_QUOTE])
+            for one in talk.comments
+        ]
         return newest_quotes(first, rest)
 
     async def _show(self, request: web.Request) -> web.Response:
@@ -105,7 +123,7 @@ class SessionApi:
         return refused(found) if isinstance(found, Refusal) else self._told(found)
 
     async def _wait(self, request: web.Request) -> web.Response:
-        timeout_s = min(MAX_WAIT_S, float(request.query.get("timeout_s", "30")))
+        timeout_s = seconds_in(request, "timeout_s", 30.0, most=MAX_WAIT_S)
         found = await self._sessions.wait(request.match_info["id"], timeout_s)
         return refused(found) if isinstance(found, Refusal) else self._told(found)
 
@@ -114,12 +132,12 @@ class SessionApi:
         return refused(told) if isinstance(told, Refusal) else answer_json(told)
 
     async def _lend(self, request: web.Request) -> web.Response:
-        body: dict[str, Any] = decode_body(await request.read(), dict[str, Any])
+        new: NewLoan = decode_body(await request.read(), NewLoan)
         action = LendModel(
-            id=self._requests.new_id(), model=str(body.get("model", "")),
-            lives_s=int(body.get("lives_s", 900)), max_tokens=int(body.get("max_tokens", 200_000)),
+            id=self._requests.new_id(), model=new.model, lives_s=new.lives_s,
+            max_tokens=new.max_tokens,
         )  # fmt: skip
-        made = await self._sessions.lend(action, str(body.get("asked_by", ""))[:200])
+        made = await self._sessions.lend(action, new.asked_by[:MAX_ASKED_BY])
         settled = await self._requests.wait(made.id, LEND_S)
         if isinstance(settled, Refusal):
             return refused(settled)
@@ -153,8 +171,3 @@ def newest_quotes(first: Quote, rest: list[Quote]) -> tuple[Quote, ...]:
         return (first, *rest)
     told = f"{len(rest) - kept} older comments are left out: there is no room for them"
     return (first, Quote(first.source, "allegro", told), *rest[len(rest) - kept :])
-
-
-def _who(told: dict[str, Any]) -> str:
-    author = told.get("author")
-    return str(author.get("login", "") if isinstance(author, dict) else author or "unknown")

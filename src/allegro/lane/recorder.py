@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from allegro.core.canonical import keyed_hex
+from allegro.core.effects import words_name
 from allegro.core.events import Event, content_id
 from allegro.core.marks import Mark
 from allegro.core.ports import Clock, Dice, Journal, Sealer, Version
@@ -83,7 +84,7 @@ class Recorder:
 
     def content(self, text: str) -> str:
         """Name words without telling them: the same words give the same name in this fleet."""
-        return keyed_hex(self._secret, "content", text.replace("\r\n", "\n").strip())[:40]
+        return words_name(self._secret, text)
 
     async def append(
         self,

@@ -1,0 +1,50 @@
+"""What an effect is called at home: the name of its words, its address, its receipt.
+
+House and lanes compute the same name for the same words, so that a poll's sight of an effect can
+be compared with what was ordered and no lane is asked what its own words were.
+"""
+
+from __future__ import annotations
+
+from allegro.core.actions import (
+    Action,
+    CommentOnIssue,
+    CreatePullRequest,
+    MirrorRequest,
+    ProposeChange,
+    of_forge,
+)
+from allegro.core.canonical import keyed_hex
+from allegro.core.lane_answers import sound_url
+from allegro.core.render import effect_words
+
+
+def words_name(secret: bytes, text: str) -> str:
+    """Name words without telling them: the same words give the same name in this fleet."""
+    return keyed_hex(secret, "content", text.replace("\r\n", "\n").strip())[:40]
+
+
+def content_of(action: Action, marker: str, secret: bytes) -> str:
+    """Name the words of an action as a poll shows them; empty for an action without words."""
+    words = effect_words(action, marker)
+    return words_name(secret, words) if words else ""
+
+
+def address_of(action: Action, artifact: int, said: str) -> str:
+    """Return the address of an effect's page, from its ids where the forge's address is known.
+
+    `said` is the lane's word: only its scheme is taken where it names the forge of the action;
+    an address elsewhere (a forge may show itself under another name) is kept as the lane's word.
+    """
+    said = sound_url(said)
+    base = next((f"{s}://" for s in ("https", "http") if said.startswith(f"{s}://")), "")
+    forge = of_forge(action)
+    root = f"{base}{forge.forge}/"
+    if not said.lower().startswith(root) or artifact < 1:
+        return said
+    page = f"{root}{forge.repository.name}"
+    if isinstance(forge, ProposeChange | CreatePullRequest):
+        return f"{page}/pulls/{artifact}"
+    if isinstance(forge, CommentOnIssue | MirrorRequest):
+        return f"{page}/issues/{forge.issue}#issuecomment-{artifact}"
+    return f"{page}/issues/{forge.issue}"
