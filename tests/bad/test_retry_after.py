@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from allegro.adapters.gitea.http import MAX_RETRY_AFTER_S, retry_after_s
+from allegro.adapters.gitea.headers import MAX_RETRY_AFTER_S, retry_after_s
 from tests.bad.values import HEADERS
 
 NOW = "Sat, 28 Nov 2026 12:00:00 GMT"

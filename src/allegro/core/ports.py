@@ -43,19 +43,47 @@ class Dice(Protocol):
     def fraction(self) -> float: ...
 
 
+class Unread(msgspec.Struct, frozen=True):
+    """Something that a listing holds and nobody can read. What is not known of it is 0."""
+
+    repository: int
+    number: int
+    id: int
+    reason: str
+
+
 class IssuePage(msgspec.Struct, frozen=True):
-    """One page of a listing. `total` is all that match; `date_s` the forge's clock (Unix s)."""
+    """One page of a listing. `date_s` is the forge's clock (Unix s), 0 where it tells none.
+
+    `total` is all that match as the forge counts them (-1 where it does not), `more` whether it
+    says that a page follows (None where it does not say). A forge may count what it does not
+    show us, so neither is believed alone.
+    """
 
     issues: tuple[Issue, ...]
     total: int
     date_s: int
+    unread: tuple[Unread, ...] = ()
+    more: bool | None = None
+
+    @property
+    def count(self) -> int:
+        """How many the page holds, readable or not."""
+        return len(self.issues) + len(self.unread)
 
 
 class CommentPage(msgspec.Struct, frozen=True):
-    """Comments of a repository with the issue number each belongs to (0 when not told)."""
+    """Comments with the number of the issue each belongs to; `total` and `more` as in IssuePage."""
 
     comments: tuple[tuple[int, Comment], ...]
     total: int
+    unread: tuple[Unread, ...] = ()
+    more: bool | None = None
+
+    @property
+    def count(self) -> int:
+        """How many the page holds, readable or not."""
+        return len(self.comments) + len(self.unread)
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -82,7 +110,11 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class ForgeReader(Protocol):
-    """Everything a lane reads from a forge. Raises EdgeError; None means "not there"."""
+    """Everything a lane reads from a forge. Raises EdgeError; None means "not there".
+
+    Pages hold at most `limit` things, 0 for as many as the forge gives. `conversation` are the
+    comments of one issue as far as they can be read; `comments` are all of them, or an EdgeError.
+    """
 
     async def server(self) -> Server: ...
     async def date_s(self) -> int: ...
@@ -91,11 +123,16 @@ class ForgeReader(Protocol):
     async def repository(self, name: str) -> Repository | None: ...
     async def repository_by_id(self, repository_id: int) -> Repository | None: ...
     async def organisation_repositories(self, organisation: str) -> tuple[Repository, ...]: ...
-    async def repository_issues(self, repo: Repository, window: Window, page: int) -> IssuePage: ...
-    async def organisation_issues(self, org: str, window: Window, page: int) -> IssuePage: ...
+    async def repository_issues(
+        self, repo: Repository, window: Window, page: int, limit: int = 0
+    ) -> IssuePage: ...
+    async def organisation_issues(
+        self, org: str, window: Window, page: int, limit: int = 0
+    ) -> IssuePage: ...
     async def repository_comments(
-        self, repo: Repository, since_s: int, page: int
+        self, repo: Repository, since_s: int, page: int, limit: int = 0
     ) -> CommentPage: ...
+    async def conversation(self, repo: Repository, number: int) -> CommentPage | None: ...
     async def issue(self, repo: Repository, number: int) -> Issue | None: ...
     async def comments(self, repo: Repository, number: int) -> tuple[Comment, ...] | None: ...
     async def timeline(self, repo: Repository, number: int) -> tuple[TimelineEntry, ...]: ...

@@ -229,16 +229,22 @@ class FakeForge:
             repo for repo in self.repositories.values() if repo.name.startswith(organisation + "/")
         )
 
-    async def repository_issues(self, repo: Repository, window: Window, page: int) -> IssuePage:
+    async def repository_issues(
+        self, repo: Repository, window: Window, page: int, limit: int = 0
+    ) -> IssuePage:
         await self._read(self.repositories[repo.id].name)
-        return self._page({repo.id}, window, page)
+        return self._page({repo.id}, window, page, limit)
 
-    async def organisation_issues(self, org: str, window: Window, page: int) -> IssuePage:
+    async def organisation_issues(
+        self, org: str, window: Window, page: int, limit: int = 0
+    ) -> IssuePage:
         await self._read(org)
         ids = {r.id for r in self.repositories.values() if r.name.startswith(org + "/")}
-        return self._page(ids, window, page)
+        return self._page(ids, window, page, limit)
 
-    async def repository_comments(self, repo: Repository, since_s: int, page: int) -> CommentPage:
+    async def repository_comments(
+        self, repo: Repository, since_s: int, page: int, limit: int = 0
+    ) -> CommentPage:
         await self._read(self.repositories[repo.id].name)
         found = [
             (number, comment)
@@ -248,12 +254,19 @@ class FakeForge:
             if comment.updated_s >= since_s
         ]
         found.sort(key=lambda pair: pair[1].id)
-        at = (page - 1) * self.page_size
-        return CommentPage(tuple(found[at : at + self.page_size]), len(found))
+        size = limit or self.page_size
+        at = (page - 1) * size
+        return CommentPage(tuple(found[at : at + size]), len(found), more=at + size < len(found))
 
     async def issue(self, repo: Repository, number: int) -> Issue | None:
         await self._read(self.repositories[repo.id].name)
         return self._shown(self.issues.get((repo.id, number)))
+
+    async def conversation(self, repo: Repository, number: int) -> CommentPage | None:
+        found = await self.comments(repo, number)
+        if found is None:
+            return None
+        return CommentPage(tuple((number, comment) for comment in found), len(found))
 
     async def comments(self, repo: Repository, number: int) -> tuple[Comment, ...] | None:
         await self._read(self.repositories[repo.id].name)
@@ -345,7 +358,7 @@ class FakeForge:
         repo = self.repositories[issue.repository.id]
         return msgspec.structs.replace(issue, repository=repo)
 
-    def _page(self, repositories: set[int], window: Window, page: int) -> IssuePage:
+    def _page(self, repositories: set[int], window: Window, page: int, limit: int) -> IssuePage:
         until_s = float("inf") if window.until_s is None else window.until_s
         found = [
             shown
@@ -355,6 +368,8 @@ class FakeForge:
             and (shown := self._shown(issue)) is not None
         ]
         found.sort(key=lambda issue: (-issue.updated_s, -issue.id))
-        at = (page - 1) * self.page_size
-        issues = tuple(found[at : at + self.page_size])
-        return IssuePage(issues, len(found), self.forge_s() + self.lie_s)
+        size = limit or self.page_size
+        at = (page - 1) * size
+        more = at + size < len(found)
+        issues = tuple(found[at : at + size])
+        return IssuePage(issues, len(found), self.forge_s() + self.lie_s, more=more)

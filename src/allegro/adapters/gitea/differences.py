@@ -21,6 +21,12 @@ class Difference(msgspec.Struct, frozen=True):
 
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(
+        "the version's number",
+        '1.21 to 1.27, then 28.0 without the "1."',
+        "7 to 16, with the Gitea it is compatible with behind `+gitea-`",
+        "numbers are compared as they stand: 28.0 is newer than 1.27",
+    ),
+    Difference(
         "redirect of a renamed repository",
         "301 from 1.23, 307 before",
         "301 from 12, 307 before",
@@ -69,6 +75,24 @@ DIFFERENCES: tuple[Difference, ...] = (
         "page is always sent",
     ),
     Difference(
+        "repositories of an organisation",
+        "paged first, filtered then: a short page is not the last",
+        "the same",
+        "read until the Link header names no next page, or a page is empty",
+    ),
+    Difference(
+        "a token that is refused",
+        "401 says nothing of it",
+        "401 repeats it, from 16 on or before",
+        "what we sent is taken out of every error",
+    ),
+    Difference(
+        "webhook headers",
+        "`X-Gitea-Signature`, `X-Gitea-Delivery`",
+        "the same and `X-Forgejo-…`",
+        "either is taken",
+    ),
+    Difference(
         "paths of new files in one commit",
         "sha left out",
         "sha left out; compulsory else from 13",
@@ -77,7 +101,7 @@ DIFFERENCES: tuple[Difference, ...] = (
 )
 
 _FORGEJO = re.compile(r"\+gitea-")
-_NUMBER = re.compile(r"(\d+)\.(\d+)")
+_NUMBER = re.compile(r"(\d{1,6})\.(\d{1,6})(?!\d)", re.ASCII)
 
 
 def flavour_of(version: str) -> str:
@@ -86,7 +110,7 @@ def flavour_of(version: str) -> str:
 
 
 def tells_own_token(version: str) -> bool:
-    """Say whether GET /token is there."""
+    """Say whether GET /token is there. Gitea's numbers go from 1.28 on to 28, without the "1."."""
     number = _NUMBER.match(version)
     return (
         flavour_of(version) == "gitea"

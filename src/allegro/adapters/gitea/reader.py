@@ -7,9 +7,12 @@ import binascii
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import msgspec
+
 from allegro.adapters.gitea import wire
 from allegro.adapters.gitea.differences import flavour_of, tells_own_token
 from allegro.adapters.gitea.http import GiteaHttp, decode, quote
+from allegro.adapters.gitea.listing import MAX_PAGES, every, is_last, items, single
 from allegro.core.errors import EdgeError
 from allegro.core.issues import (
     Branch,
@@ -21,10 +24,11 @@ from allegro.core.issues import (
     TreeEntry,
 )
 from allegro.core.marks import Window
-from allegro.core.ports import CommentPage, Commit, Identity, IssuePage, Server
+from allegro.core.ports import CommentPage, Commit, Identity, IssuePage, Server, Unread
+from allegro.core.untrusted import names_of, number_of
 
-MAX_PAGES = 200
 PULL_PAGES = 3
+PAGE = 50
 
 T = TypeVar("T")
 
@@ -40,10 +44,11 @@ class GiteaReader:
     async def server(self) -> Server:
         """Return what the forge says of itself; asked once."""
         if self._server is None:
-            version = (await self._http.get("/version", dict[str, str])).get("version", "")
-            settings = await self._http.get("/settings/api", dict[str, int])
-            page = settings.get("max_response_items", 50)
-            self._server = Server(flavour_of(version), version, max(1, min(50, page)))
+            told = await self._http.get("/version", wire.WireVersion)
+            settings = await self._http.get("/settings/api", wire.WireSettings)
+            size = min(PAGE, number_of(settings.max_response_items) or PAGE)
+            version = self._http.clean(told.version)
+            self._server = Server(flavour_of(version), version, size)
         return self._server
 
     async def date_s(self) -> int:
@@ -52,7 +57,8 @@ class GiteaReader:
     async def whoami(self, token: str | None = None) -> Identity:
         answer = await self._http.call("GET", "/user", token=token)
         user = decode(answer, wire.User, "/user")
-        return Identity(user.id, user.login, user.is_admin, await self._scopes(token))
+        login = self._http.clean(user.login)
+        return Identity(user.id, login, user.is_admin, await self._scopes(token))
 
     async def user_id(self, login: str) -> int | None:
         user = await self._http.find(f"/users/{quote(login)}", wire.User)
@@ -75,32 +81,32 @@ class GiteaReader:
         return None if found is None else self._keep(found)
 
     async def organisation_repositories(self, organisation: str) -> tuple[Repository, ...]:
-        path = f"/orgs/{quote(organisation)}/repos"
-        found = await self._all(path, wire.WireRepository)
+        path, size = f"/orgs/{quote(organisation)}/repos", (await self.server()).page_size
+        found = await every(self._http, path, wire.WireRepository, size, key=lambda repo: repo.id)
         return tuple(self._keep(repo) for repo in found)
 
-    async def repository_issues(self, repo: Repository, window: Window, page: int) -> IssuePage:
+    async def repository_issues(
+        self, repo: Repository, window: Window, page: int, limit: int = 0
+    ) -> IssuePage:
         """Return one page. Raises EdgeError when the name leads to another repository."""
         return await self._repo(
-            repo, lambda base: self._issue_page(f"{base}/issues", window, page, repo, {})
+            repo, lambda base: self._issue_page(f"{base}/issues", window, (page, limit), repo, {})
         )
 
-    async def organisation_issues(self, org: str, window: Window, page: int) -> IssuePage:
-        return await self._issue_page("/repos/issues/search", window, page, None, {"owner": org})
+    async def organisation_issues(
+        self, org: str, window: Window, page: int, limit: int = 0
+    ) -> IssuePage:
+        path = "/repos/issues/search"
+        return await self._issue_page(path, window, (page, limit), None, {"owner": org})
 
-    async def repository_comments(self, repo: Repository, since_s: int, page: int) -> CommentPage:
-        size = (await self.server()).page_size
-
-        async def read(base: str) -> CommentPage:
-            path = f"{base}/issues/comments"
-            answer = await self._http.call(
-                "GET", path, params={"since": wire.utc(since_s), "page": page, "limit": size}
-            )
-            found = decode(answer, wire.nullable(wire.WireComment), path) or []
-            pairs = tuple((wire.comment_number(c), wire.comment(c)) for c in found)
-            return CommentPage(pairs, answer.total)
-
-        return await self._repo(repo, read)
+    async def repository_comments(
+        self, repo: Repository, since_s: int, page: int, limit: int = 0
+    ) -> CommentPage:
+        size = limit or (await self.server()).page_size
+        asked: dict[str, str | int] = {"since": wire.utc(since_s), "page": page, "limit": size}
+        return await self._repo(
+            repo, lambda base: self._comment_page(f"{base}/issues/comments", asked, repo, 0)
+        )
 
     async def issue(self, repo: Repository, number: int) -> Issue | None:
         async def read(base: str) -> Issue:
@@ -111,11 +117,26 @@ class GiteaReader:
 
         return await self._found(repo, read)
 
-    async def comments(self, repo: Repository, number: int) -> tuple[Comment, ...] | None:
-        found = await self._find(
-            repo, f"/issues/{number}/comments", wire.nullable(wire.WireComment)
+    async def conversation(self, repo: Repository, number: int) -> CommentPage | None:
+        """Return the comments of one issue that can be read, None when the issue is not there."""
+        return await self._found(
+            repo,
+            lambda base: self._comment_page(f"{base}/issues/{number}/comments", {}, repo, number),
         )
-        return None if found is None else tuple(wire.comment(c) for c in found)
+
+    async def comments(self, repo: Repository, number: int) -> tuple[Comment, ...] | None:
+        """Return all comments of one issue. Raises EdgeError when one cannot be read."""
+        found = await self.conversation(repo, number)
+        if found is None:
+            return None
+        if found.unread:
+            raise EdgeError(
+                f"{repo.name}#{number}: comment {found.unread[0].id or ''} cannot be read: "
+                f"{found.unread[0].reason}",
+                transient=True,
+                kind="garbage",
+            )
+        return tuple(comment for _, comment in found.comments)
 
     async def timeline(self, repo: Repository, number: int) -> tuple[TimelineEntry, ...]:
         """Return an issue's whole history. An empty page comes as JSON null."""
@@ -124,14 +145,10 @@ class GiteaReader:
             path, size = f"{base}/issues/{number}/timeline", (await self.server()).page_size
             entries: dict[int, TimelineEntry] = {}
             for page in range(1, MAX_PAGES + 1):
-                found = await self._http.get(
-                    path,
-                    wire.nullable(wire.WireTimeline),
-                    page=page,
-                    limit=size,
-                )
-                fresh = {e.id: wire.timeline(e) for e in found or () if e.id not in entries}
-                if not fresh:
+                answer = await self._http.call("GET", path, params={"page": page, "limit": size})
+                found, unread = items(answer, wire.WireTimeline, path)
+                fresh = {e.id: wire.timeline(e) for e in found if e.id not in entries}
+                if not fresh and not unread:  # this list is filtered after it is paged
                     break
                 entries |= fresh
             return tuple(entries.values())
@@ -210,19 +227,17 @@ class GiteaReader:
             one = await self._http.find(f"{path}/pulls/{quote(base)}/{quote(head)}", wire.WirePull)
             if one is not None:
                 found[one.number] = wire.pull(one)
-            size = (await self.server()).page_size
+            size, seen = (await self.server()).page_size, 0
             for page in range(1, PULL_PAGES + 1):
-                listed = await self._http.get(
-                    f"{path}/pulls",
-                    wire.nullable(wire.WirePull),
-                    state="all",
-                    sort="recentupdate",
-                    page=page,
-                    limit=size,
-                )
-                pulls = [wire.pull(p) for p in listed or ()]
+                asked: dict[str, str | int] = {
+                    "state": "all", "sort": "recentupdate", "page": page, "limit": size,
+                }  # fmt: skip
+                answer = await self._http.call("GET", f"{path}/pulls", params=asked)
+                listed = decode(answer, wire.nullable(wire.WirePull), f"{path}/pulls") or []
+                pulls = [wire.pull(p) for p in listed]
                 found |= {p.number: p for p in pulls if (p.base, p.head) == (base, head)}
-                if len(pulls) < size:
+                seen += len(pulls)
+                if is_last(answer.more, answer.total, seen, fresh=bool(pulls)):
                     break
             return tuple(found[number] for number in sorted(found))
 
@@ -290,40 +305,64 @@ class GiteaReader:
     async def _find(self, repo: Repository, suffix: str, type_: type[T]) -> T | None:
         return await self._found(repo, lambda base: self._http.get(base + suffix, type_))
 
-    async def _all(self, path: str, type_: type[T]) -> list[T]:
-        size = (await self.server()).page_size
-        found: list[T] = []
-        for page in range(1, MAX_PAGES + 1):
-            listed = await self._http.get(path, wire.nullable(type_), page=page, limit=size)
-            found += listed or []
-            if not listed or len(listed) < size:
-                break
-        return found
-
     async def _issue_page(
         self,
         path: str,
         window: Window,
-        page: int,
+        place: tuple[int, int],
         repo: Repository | None,
         extra: dict[str, str],
     ) -> IssuePage:
-        size = (await self.server()).page_size
+        """Read one page; `place` is its number and limit (0 for the forge's own)."""
+        page, limit = place
         params: dict[str, str | int] = {
             "state": "all",
             "since": wire.utc(window.since_s),
             "page": page,
-            "limit": size,
+            "limit": limit or (await self.server()).page_size,
             **extra,
         }
         if window.until_s is not None:
             params["before"] = wire.utc(window.until_s)
-        answer = await self._http.call("GET", path, params=params)
-        found = decode(answer, wire.nullable(wire.WireIssue), path) or []
-        issues = tuple(
-            wire.issue(one, owner) for one in found if (owner := self._owner(one, repo)) is not None
-        )
-        return IssuePage(issues, answer.total, answer.date_s)
+        try:
+            answer = await self._http.call("GET", path, params=params)
+            found, odd = items(answer, wire.WireIssue, path)
+        except EdgeError as error:
+            alone = single(error) if limit == 1 else None
+            if alone is None:
+                raise
+            return IssuePage((), -1, 0, (_of(alone, repo),))
+        issues: list[Issue] = []
+        unread = [_of(one, repo) for one in odd]
+        for one in found:
+            owner = self._owner(one, repo)
+            if owner is None:
+                unread.append(Unread(0, one.number, one.id, "the forge does not say whose it is"))
+            else:
+                issues.append(wire.issue(one, owner))
+        return IssuePage(tuple(issues), answer.total, answer.date_s, tuple(unread), answer.more)
+
+    async def _comment_page(
+        self, path: str, asked: dict[str, str | int], repo: Repository, number: int
+    ) -> CommentPage:
+        """Read comments, of one issue where `number` is not 0."""
+        try:
+            answer = await self._http.call("GET", path, params=asked)
+            found, odd = items(answer, wire.WireComment, path)
+        except EdgeError as error:
+            alone = single(error) if asked.get("limit") == 1 else None
+            if alone is None:
+                raise
+            return CommentPage((), -1, (_of(alone, repo),))
+        unread = [_of(one, repo, number) for one in odd]
+        pairs: list[tuple[int, Comment]] = []
+        for one in found:
+            of_issue = number or wire.comment_number(one)
+            if of_issue:
+                pairs.append((of_issue, wire.comment(one)))
+            else:
+                unread.append(Unread(repo.id, 0, one.id, "the forge does not say of which issue"))
+        return CommentPage(tuple(pairs), answer.total, tuple(unread), answer.more)
 
     def _owner(self, one: wire.WireIssue, repo: Repository | None) -> Repository | None:
         """Return whose issue this is; None where the forge does not tell."""
@@ -334,8 +373,8 @@ class GiteaReader:
             return self._current(repo)
         if told is None:
             return None
-        if told.full_name:
-            self._names.setdefault(told.id, told.full_name)
+        if "/" in told.full_name:
+            self._names[told.id] = told.full_name
         return Repository(told.id, told.full_name)
 
     async def _scopes(self, token: str | None) -> tuple[str, ...] | None:
@@ -347,8 +386,17 @@ class GiteaReader:
             if error.kind in {"not_found", "forbidden", "not_allowed"}:
                 return None
             raise
-        told = decode(answer, dict[str, object], "/token").get("scopes")
-        return tuple(str(scope) for scope in told) if isinstance(told, list) else None
+        told = decode(answer, wire.WireToken, "/token").scopes
+        return names_of(told) if isinstance(told, list) else None
+
+
+def _of(unread: Unread, repo: Repository | None, number: int = 0) -> Unread:
+    """Say whose this is, where the place it was found in tells."""
+    return msgspec.structs.replace(
+        unread,
+        repository=repo.id if repo else unread.repository,
+        number=number or unread.number,
+    )
 
 
 def _belongs(told_id: int, repo: Repository) -> None:

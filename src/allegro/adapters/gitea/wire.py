@@ -1,12 +1,17 @@
-"""The forge's JSON as it comes, reduced to the fields we use, and read into core values."""
+"""The forge's JSON as it comes, reduced to the fields we use, and read into core values.
+
+Every number is bounded where it is read: what JSON, SQLite or a message cannot hold gets no
+further. Times outside 1970 to 2513 count as none.
+"""
 
 from __future__ import annotations
 
 import datetime
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
+from allegro.adapters.gitea.headers import END_S
 from allegro.core.issues import (
     Branch,
     Comment,
@@ -17,28 +22,43 @@ from allegro.core.issues import (
     TreeEntry,
 )
 from allegro.core.ports import Commit
+from allegro.core.untrusted import MAX_NUMBER, Name, Number, text_of, whole_number
+
+Id = Annotated[int, msgspec.Meta(ge=1, lt=MAX_NUMBER)]
+UserId = Annotated[int, msgspec.Meta(ge=-1_000, lt=MAX_NUMBER)]
+"""Deleted users and the forge's own are negative."""
+
+
+class WireVersion(msgspec.Struct):
+    version: Name = ""
+
+
+class WireSettings(msgspec.Struct):
+    max_response_items: Any = 50
+
+
+class WireToken(msgspec.Struct):
+    scopes: Any = None
 
 
 class User(msgspec.Struct):
-    id: int
-    login: str = ""
+    id: UserId
+    login: Name = ""
     is_admin: bool = False
 
 
 class WireRepository(msgspec.Struct):
-    id: int
-    full_name: str = ""
-    default_branch: str = ""
-    private: bool = False
-    archived: bool = False
-    owner: Any = None
-    name: str = ""
+    id: Id
+    full_name: Name = ""
+    default_branch: Any = ""
+    private: Any = False
+    archived: Any = False
 
 
 class Label(msgspec.Struct):
-    id: int
+    id: Id
     name: str
-    exclusive: bool = False
+    exclusive: Any = False
 
 
 class Milestone(msgspec.Struct):
@@ -46,8 +66,8 @@ class Milestone(msgspec.Struct):
 
 
 class WireIssue(msgspec.Struct):
-    id: int
-    number: int
+    id: Id
+    number: Id
     title: str = ""
     body: str | None = None
     state: str = "open"
@@ -55,7 +75,7 @@ class WireIssue(msgspec.Struct):
     labels: list[Label] | None = None
     assignees: list[User] | None = None
     milestone: Milestone | None = None
-    comments: int = 0
+    comments: Number = 0
     created_at: str = ""
     updated_at: str = ""
     closed_at: str | None = None
@@ -66,7 +86,7 @@ class WireIssue(msgspec.Struct):
 
 
 class WireComment(msgspec.Struct):
-    id: int
+    id: Id
     user: User | None = None
     body: str | None = None
     created_at: str = ""
@@ -76,12 +96,12 @@ class WireComment(msgspec.Struct):
 
 
 class RefIssue(msgspec.Struct):
-    number: int = 0
+    number: Number = 0
     pull_request: dict[str, Any] | None = None
 
 
 class WireTimeline(msgspec.Struct):
-    id: int
+    id: Number
     type: str = ""
     user: User | None = None
     created_at: str = ""
@@ -93,12 +113,12 @@ class Ref(msgspec.Struct):
     ref: str = ""
     label: str = ""
     sha: str = ""
-    repo_id: int = 0
+    repo_id: Number = 0
 
 
 class WirePull(msgspec.Struct):
-    id: int
-    number: int
+    id: Id
+    number: Id
     html_url: str = ""
     state: str = ""
     title: str = ""
@@ -145,8 +165,6 @@ class WireTreeEntry(msgspec.Struct):
 class WireTree(msgspec.Struct):
     tree: list[WireTreeEntry] | None = None
     truncated: bool = False
-    page: int = 1
-    total_count: int = 0
 
 
 class WireBlob(msgspec.Struct):
@@ -155,7 +173,7 @@ class WireBlob(msgspec.Struct):
 
 
 class WireCompare(msgspec.Struct):
-    total_commits: int = -1
+    total_commits: UserId = -1
 
 
 T = TypeVar("T")
@@ -169,18 +187,30 @@ def nullable(item: type[T]) -> type[list[T] | None]:
 GHOST = User(id=-1, login="Ghost")
 
 
+class Named(msgspec.Struct):
+    """What can be known of a thing that is else unreadable."""
+
+    id: Any = 0
+    number: Any = 0
+    issue_url: Any = ""
+    pull_request_url: Any = ""
+    repository: Any = None
+
+
 def seconds(text: str | None) -> int:
-    """Return Unix seconds of an RFC 3339 time; 0 for none and for Go's zero time."""
+    """Return Unix seconds of an RFC 3339 time; 0 for none, and for one that no clock shows."""
     if not text or text.startswith("0001-"):
         return 0
     try:
-        return int(datetime.datetime.fromisoformat(text).timestamp())
-    except (ValueError, OverflowError):
+        at_s = datetime.datetime.fromisoformat(text[:64]).timestamp()
+    except (ValueError, OverflowError, OSError):
         return 0
+    return int(at_s) if 0 < at_s < END_S else 0
 
 
 def utc(at_s: int) -> str:
     """Return a time as the forge's queries want it: UTC with Z, whole seconds."""
+    at_s = max(0, min(at_s, END_S))
     return datetime.datetime.fromtimestamp(at_s, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -188,9 +218,9 @@ def repository(wire: WireRepository) -> Repository:
     return Repository(
         id=wire.id,
         name=wire.full_name,
-        default_branch=wire.default_branch or "main",
-        private=wire.private,
-        archived=wire.archived,
+        default_branch=text_of(wire.default_branch, 300) or "main",
+        private=wire.private is not False,
+        archived=wire.archived is True,
     )
 
 
@@ -232,8 +262,12 @@ def comment(wire: WireComment) -> Comment:
 
 def comment_number(wire: WireComment) -> int:
     """Return the issue or pull request a comment of a repository-wide list belongs to."""
-    tail = (wire.issue_url or wire.pull_request_url).rstrip("/").rsplit("/", 1)[-1]
-    return int(tail) if tail.isdigit() else 0
+    return whole_number(url_tail(wire.issue_url or wire.pull_request_url)) or 0
+
+
+def url_tail(url: str) -> str:
+    """Return the last part of a URL's path."""
+    return url.rstrip("/").rsplit("/", 1)[-1]
 
 
 def timeline(wire: WireTimeline) -> TimelineEntry:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from allegro.adapters.gitea import wire
 from allegro.adapters.gitea.http import GiteaHttp, decode
+from allegro.adapters.gitea.listing import every
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.core.actions import (
     CloseIssue,
@@ -158,14 +159,7 @@ class GiteaWriter:
 
     async def _paged(self, path: str) -> list[wire.Label]:
         size = (await self._reader.server()).page_size
-        found: dict[int, wire.Label] = {}
-        for page in range(1, 21):
-            listed = await self._http.get(path, wire.nullable(wire.Label), page=page, limit=size)
-            fresh = {label.id: label for label in listed or () if label.id not in found}
-            found |= fresh
-            if len(listed or ()) < size or not fresh:
-                break
-        return list(found.values())
+        return await every(self._http, path, wire.Label, size, key=lambda label: label.id)
 
     async def _send(
         self,
