@@ -13,6 +13,7 @@ import msgspec
 
 from allegro.core.errors import ConfigError
 from allegro.core.settings import HouseSettings, LaneSettings
+from allegro.core.untrusted import UNREADABLE, Unreadable, read_value, unreadable
 
 S = TypeVar("S", LaneSettings, HouseSettings)
 
@@ -112,13 +113,15 @@ def _load(path: Path, settings: type[S], more: Any) -> S:
         raise ConfigError((f"{path.name}: cannot be read: {error}",)) from error
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError((f"{path.name}: not TOML: {error}",)) from error
+    except UNREADABLE as error:  # TOMLDecodeError is a ValueError; nested deep is a RecursionError
+        raise ConfigError((f"{path.name}: not TOML: {unreadable(error)}",)) from error
     lines = _Lines(path.name, text)
     faults = _faults(table, settings, lines)
     if faults:
         raise ConfigError(tuple(faults))
-    loaded = msgspec.convert(table, settings)
+    loaded = read_value(table, settings)
+    if isinstance(loaded, Unreadable):
+        raise ConfigError((f"{path.name}: {loaded}",))
     faults = [lines.fault(*fault) for fault in more(loaded)]
     if faults:
         raise ConfigError(tuple(faults))
@@ -183,16 +186,15 @@ def _section_faults(
             hint = f"; did you mean {near[0]}?  ({known[near[0]].about})" if near else ""
             faults.append(lines.fault(f"{section}.{name}", f"unknown key{hint}"))
             continue
-        try:
-            msgspec.convert(value, key.type)
-        except msgspec.ValidationError as error:
-            faults.append(lines.fault(f"{section}.{name}", _words(error, key)))
+        read = read_value(value, key.type)
+        if isinstance(read, Unreadable):
+            faults.append(lines.fault(f"{section}.{name}", _words(read, key)))
     return faults
 
 
-def _words(error: msgspec.ValidationError, key: Key) -> str:
+def _words(error: Unreadable, key: Key) -> str:
     """Return what is wrong with a value and what is wanted, in words instead of a pattern."""
-    told, _, place = str(error).partition(" - at `$")
+    told, _, place = error.reason.partition(" - at `$")
     at = place.rstrip("`")
     about = _inner_about(key.type, at.rpartition(".")[2]) if "." in at else key.about
     if "matching regex" in told:

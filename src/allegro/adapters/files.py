@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -66,6 +69,25 @@ def free_bytes(path: Path) -> int:
         return shutil.disk_usage(path).free
     except OSError:
         return 0
+
+
+@contextlib.contextmanager
+def hold_file(path: Path, what: str, wait_s: float = 30.0) -> Iterator[None]:
+    """Hold a lock while a state file is read, changed and written; wait for another holder.
+
+    The lock is advisory (flock) and ends with its process. Raises ConfigError after `wait_s`.
+    """
+    until_s = time.monotonic() + wait_s
+    with path.open("w") as handle:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() > until_s:
+                    raise ConfigError((f"another command changes {what}; try again",)) from error
+                time.sleep(0.02)
+        yield
 
 
 def hold_folder(folder: Path, who: str) -> IO[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 
+from allegro.core.untrusted import whole_number
+
 
 def notify(message: str) -> None:
     """Send one message to the supervisor; nothing happens where there is none."""
@@ -22,5 +24,5 @@ def notify(message: str) -> None:
 
 def watchdog_s() -> float | None:
     """Return how often systemd wants a sign of life, None when it does not."""
-    text = os.environ.get("WATCHDOG_USEC", "")
-    return int(text) / 2_000_000 if text.isdigit() and int(text) > 0 else None
+    every_us = whole_number(os.environ.get("WATCHDOG_USEC", ""))
+    return every_us / 2_000_000 if every_us else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -115,8 +116,11 @@ def _save(path: Path, key: Ed25519PrivateKey | X25519PrivateKey, passphrase: byt
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, algorithm
     )
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_bytes(pem)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())  # a key that power loss takes is a fleet to be paired anew
 
 
 def _load(path: Path, passphrase: Callable[[], bytes] | None) -> object:
@@ -127,5 +131,6 @@ def _load(path: Path, passphrase: Callable[[], bytes] | None) -> object:
     secret = passphrase() if b"ENCRYPTED" in pem and passphrase is not None else None
     try:
         return serialization.load_pem_private_key(pem, secret)
-    except (ValueError, TypeError) as error:
-        raise ConfigError((f"{path.name}: cannot be read with this passphrase",)) from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        hint = "with this passphrase" if secret is not None else "as a private key"
+        raise ConfigError((f"{path.name}: cannot be read {hint}",)) from error

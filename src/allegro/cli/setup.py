@@ -167,8 +167,7 @@ def pair(config: Path, line: str | None, as_json: bool) -> None:
     On the lane without LINE: prints the lane's line. At home with the lane's line: prints the
     house's. On the lane with the house's line: done. Both screens show the same six words.
     """
-    text = config.read_text("utf-8") if config.exists() else ""
-    if "[lane]" in text:
+    if "[lane]" in _text(config):
         told = _lane_answer(config, line) if line else _lane_offer(config)
     else:
         told = _house_answer(config, line)
@@ -177,6 +176,13 @@ def pair(config: Path, line: str | None, as_json: bool) -> None:
         return
     for key, value in told.items():
         click.echo(f"{key}: {value}" if key != "line" else f"\n{value}\n")
+
+
+def _text(config: Path) -> str:
+    try:
+        return config.read_text("utf-8") if config.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError((f"{config.name}: cannot be read: {error}",)) from error
 
 
 def _lane_offer(config: Path) -> dict[str, str]:
@@ -217,12 +223,11 @@ def _public_url(settings: LaneSettings, plain: bool) -> str:
 def _house_answer(config: Path, line: str | None) -> dict[str, str]:
     from allegro.house.files import (  # noqa: PLC0415
         KnownLane,
+        add_lane,
         files_of,
         load_fleet,
         load_sovereign_key,
-        save_fleet,
         socket_of,
-        with_lane,
     )
 
     if not line:
@@ -252,7 +257,7 @@ def _house_answer(config: Path, line: str | None) -> dict[str, str]:
         )
     )
     pin = bytes.fromhex(offer.pin) if offer.pin else None
-    save_fleet(files, with_lane(fleet, KnownLane(offer.name, key, offer.url, pin)))
+    add_lane(files, KnownLane(offer.name, key, offer.url, pin))
     poke(socket_of(settings))
     return {
         "line": answer,

@@ -17,6 +17,7 @@ import msgspec
 
 from allegro.core.canonical import canonical, is_canonical
 from allegro.core.errors import Refusal
+from allegro.core.untrusted import Unreadable, read_json
 
 MAX_TOKEN_BYTES = 16_384
 MAX_WALL_S = 2**40
@@ -236,10 +237,9 @@ def read_token(
         return Refusal("bad_signature", f"not signed by {kid}")
     if not is_canonical(payload_raw):
         return Refusal("not_canonical", "payload is not its own RFC 8785 form")
-    try:
-        claims = msgspec.json.decode(payload_raw, type=expect)
-    except msgspec.ValidationError as error:
-        return Refusal("malformed_token", str(error))
+    claims = read_json(payload_raw, expect)
+    if isinstance(claims, Unreadable):
+        return Refusal("malformed_token", claims.reason)
     if claims.aud != aud:
         return Refusal("wrong_audience", "meant for another fleet")
     return claims
@@ -261,10 +261,9 @@ def _split(token: str) -> tuple[bytes, bytes, bytes, bytes] | Refusal:
 def _check_header(raw: bytes, typ: str, kid: str) -> Refusal | None:
     if not is_canonical(raw):
         return Refusal("not_canonical", "header is not its own RFC 8785 form")
-    try:
-        header = msgspec.json.decode(raw, type=_Header)
-    except msgspec.ValidationError as error:
-        return Refusal("malformed_token", f"header: {error}")
+    header = read_json(raw, _Header)
+    if isinstance(header, Unreadable):
+        return Refusal("malformed_token", f"header: {header.reason}")
     if header.alg != "EdDSA":
         return Refusal("wrong_algorithm", f"alg is {header.alg!r}, must be EdDSA")
     if header.typ != typ:
@@ -288,7 +287,5 @@ def _claimed(token: str) -> _Header:
     parsed = _split(token)
     if isinstance(parsed, Refusal):
         return _Header("", "", "")
-    try:
-        return msgspec.json.decode(parsed[0], type=_Header)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return _Header("", "", "")
+    header = read_json(parsed[0], _Header)
+    return _Header("", "", "") if isinstance(header, Unreadable) else header

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from allegro.core.approvals import (
     HouseCertificate,
@@ -20,6 +22,7 @@ from allegro.core.approvals import (
 from allegro.core.canonical import canonical
 from allegro.core.errors import Refusal
 from allegro.core.gate import Trust
+from allegro.core.untrusted import Number, Unreadable, read_json
 
 _CONSONANTS = "bdfghjklmnprstvz"
 _VOWELS = "aiou"
@@ -31,10 +34,10 @@ class LaneOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `pin` is the SHA-256 of its certificate in hex, empty where a public CA or a socket serves.
     """
 
-    name: str
+    name: Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
     key: str
-    url: str
-    pin: str
+    url: Annotated[str, Meta(pattern=r"\A(wss?://|ws\+unix:///)[!-~]{1,500}\Z")]
+    pin: Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 
 
 class HouseAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,7 +45,7 @@ class HouseAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     fleet: str
     sovereign: str
-    sovereign_number: int
+    sovereign_number: Number
     house: str
     secret: str
     pairing: str
@@ -139,10 +142,13 @@ def _read(
     line = line.strip()
     if not line.startswith(prefix):
         return Refusal("malformed_line", f"the line must begin with {prefix}")
+    damaged = Refusal("malformed_line", "the line is damaged; copy the whole line")
     try:
-        return msgspec.json.decode(unb64url(line.removeprefix(prefix)), type=type_)
-    except (ValueError, msgspec.DecodeError):
-        return Refusal("malformed_line", "the line is damaged; copy the whole line")
+        raw = unb64url(line.removeprefix(prefix))
+    except ValueError:
+        return damaged
+    read: LaneOffer | HouseAnswer | Unreadable = read_json(raw, type_)
+    return damaged if isinstance(read, Unreadable) else read
 
 
 def _key(text: str) -> bytes | None:

@@ -18,7 +18,9 @@ def _about(text: str, *, ge: float | None = None, le: float | None = None) -> Me
 class LaneIdentity(msgspec.Struct, frozen=True):
     """Who this lane is."""
 
-    name: Annotated[str, _about("name of this lane, a-z 0-9 -"), Meta(pattern="^[a-z0-9-]{1,32}$")]
+    name: Annotated[
+        str, _about("name of this lane, a-z 0-9 -"), Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")
+    ]
     state_dir: Annotated[str, _about("folder for journal, keys and trust; owner-only")]
     failure_domain: Annotated[
         str, _about("what would take this lane down with others, such as a provider and region")
@@ -37,7 +39,7 @@ class ForgeSettings(msgspec.Struct, frozen=True):
         _about(
             "http:// or https:// address of the forge, with sub-path if any; empty: this lane serves no forge"
         ),
-        Meta(pattern="^(https?://.+)?$"),
+        Meta(pattern=r"\A(https?://[!-~]+)?\Z"),
     ] = ""
     token_file: Annotated[str, _about("file with the daily token; mode 0600")] = ""
     failure_domain: Annotated[
@@ -115,7 +117,7 @@ class LinkSettings(msgspec.Struct, frozen=True):
     tls: Annotated[
         str,
         _about("self-signed (pinned by the house), files, or none (loopback and Unix socket only)"),
-        Meta(pattern="^(self-signed|files|none)$"),
+        Meta(pattern=r"\A(self-signed|files|none)\Z"),
     ] = "self-signed"
     cert_file: Annotated[str, _about('certificate, for tls = "files"')] = ""
     key_file: Annotated[str, _about('its key, for tls = "files"; mode 0600')] = ""
@@ -245,7 +247,7 @@ class HermesSettings(msgspec.Struct, frozen=True):
     sandbox: Annotated[
         str,
         _about("auto, bubblewrap, or none (then every tool stays off)"),
-        Meta(pattern="^(auto|bubblewrap|none)$"),
+        Meta(pattern=r"\A(auto|bubblewrap|none)\Z"),
     ] = "auto"
     user_id: Annotated[
         int, _about("own user id of the sandbox where the lane runs as root", ge=1000, le=2**31)
@@ -298,7 +300,9 @@ class LaneSettings(msgspec.Struct, frozen=True):
 class HouseIdentity(msgspec.Struct, frozen=True):
     """Who this house is."""
 
-    name: Annotated[str, _about("name of the sovereign's house"), Meta(pattern="^[a-z0-9-]{1,32}$")]
+    name: Annotated[
+        str, _about("name of the sovereign's house"), Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")
+    ]
     state_dir: Annotated[str, _about("folder for archive, ledger, keys; owner-only")]
     socket: Annotated[
         str, _about("Unix socket of the house's API; default: house.sock in state_dir")

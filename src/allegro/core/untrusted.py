@@ -78,7 +78,8 @@ def read_value(value: object, type_: type[T]) -> T | Unreadable:
 
 def unreadable(error: BaseException) -> Unreadable:
     """Return the reason of a decoder's error in at most 200 characters."""
-    return Unreadable(f"{type(error).__name__}: {str(error)[:160]}"[:200])
+    kind = "" if isinstance(error, msgspec.ValidationError) else f"{type(error).__name__}: "
+    return Unreadable(f"{kind}{str(error)[:160]}"[:200])
 
 
 def plain(value: object, *, depth: int = MAX_DEPTH) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from allegro.adapters.clock import SystemDice
-from allegro.adapters.files import read_state, write_state
+from allegro.adapters.files import hold_file, load_state, write_state
 from allegro.adapters.signatures import (
     SealingKey,
     SigningKey,
@@ -36,6 +37,7 @@ from allegro.core.approvals import (
 from allegro.core.errors import ConfigError, Refusal
 from allegro.core.roster import check_roster
 from allegro.core.settings import HouseSettings
+from allegro.core.untrusted import Unreadable, read_json, unreadable
 
 FIRST_ACCEPTANCE_S = 30 * 86_400
 RECOVERY_JUMP = 2**32
@@ -135,15 +137,40 @@ def socket_of(settings: HouseSettings) -> Path:
 
 
 def load_fleet(files: HouseFiles) -> Fleet:
-    """Read the fleet. Raises ConfigError when `allegro init house` was not run."""
-    fleet = read_state(files.fleet, Fleet)
+    """Read the fleet. Raises ConfigError when the file is missing or damaged, and says which."""
+    fleet = load_state(files.fleet, Fleet)
     if fleet is None:
         raise ConfigError((f"{files.fleet.name} is missing: run `allegro init house`",))
+    if isinstance(fleet, Unreadable):
+        raise ConfigError(
+            (f"{files.fleet.name} is damaged ({fleet}): put back a copy; do not init anew",)
+        )
     return fleet
 
 
 def save_fleet(files: HouseFiles, fleet: Fleet) -> None:
+    """Replace the fleet file. Only inside `changing`, or no other command may have run since."""
     write_state(files.fleet, fleet)
+
+
+@contextlib.contextmanager
+def changing(files: HouseFiles, sovereign: SigningKey | None = None) -> Iterator[Fleet]:
+    """Hold the fleet file while it is read, changed and saved: two commands lose no update.
+
+    `sovereign` is the key that will sign; it was read before the lock was taken. Raises ConfigError
+    when it is not the fleet's sovereign key any more.
+    """
+    with hold_file(files.folder / "fleet.lock", files.fleet.name):
+        fleet = load_fleet(files)
+        if sovereign is not None and sovereign.public != fleet.sovereign:
+            raise ConfigError(("another command replaced the sovereign key; run this again",))
+        yield fleet
+
+
+def add_lane(files: HouseFiles, lane: KnownLane) -> None:
+    """Take a paired lane into the fleet, in the place of one of the same name."""
+    with changing(files) as fleet:
+        save_fleet(files, with_lane(fleet, lane))
 
 
 def load_house_key(files: HouseFiles) -> SigningKey:
@@ -151,7 +178,7 @@ def load_house_key(files: HouseFiles) -> SigningKey:
     fleet, beside = load_fleet(files), files.house.with_name("house.key.new")
     if key.public != fleet.house and beside.exists():
         key = load_signing_key(beside)
-        beside.replace(files.house)
+        _put_in_place(beside, files.house)
     return key
 
 
@@ -165,10 +192,16 @@ def load_sovereign_key(files: HouseFiles, passphrase: Passphrase) -> SigningKey:
     fleet, beside = load_fleet(files), files.sovereign.with_name("sovereign.key.new")
     if key.public != fleet.sovereign and beside.exists():  # a rotation was cut before its last step
         key = load_signing_key(beside, passphrase)
-        beside.replace(files.sovereign)
+        _put_in_place(beside, files.sovereign)
     if key.public != fleet.sovereign:
         raise ConfigError((f"{files.sovereign.name} is not the sovereign key of this fleet",))
     return key
+
+
+def _put_in_place(beside: Path, path: Path) -> None:
+    """Rename a new key over the old one; the daemon or a command may have done so already."""
+    with contextlib.suppress(FileNotFoundError):
+        beside.replace(path)
 
 
 def make_house(files: HouseFiles, now_s: float, passphrase: bytes | None) -> SigningKey:
@@ -232,26 +265,26 @@ def sign_roster(
     `above` is the highest number a lane says it keeps: a house that was restored from an older
     copy must sign a higher one. A lane that tells a far higher one is not followed.
     """
-    fleet = load_fleet(files)
-    number = fleet.roster.number if fleet.roster else 0
-    number = max(number, above if above <= number + ROSTER_JUMP else 0) + 1
-    roster = Roster(aud=fleet.id, number=number, members=members, roles=roles)
-    if (refusal := check_roster(roster)) is not None:
-        raise ConfigError((refusal.detail,))
-    token = issue_token(roster, sovereign_kid(fleet.sovereign_number), sovereign.sign)
-    if len(token) > MAX_TOKEN_BYTES:
-        raise ConfigError(("this roster is too large for one token",))
-    fleet = msgspec.structs.replace(fleet, roster=roster, roster_token=token)
-    save_fleet(files, fleet)
+    with changing(files, sovereign) as before:
+        number = before.roster.number if before.roster else 0
+        number = max(number, above if above <= number + ROSTER_JUMP else 0) + 1
+        roster = Roster(aud=before.id, number=number, members=members, roles=roles)
+        if (refusal := check_roster(roster)) is not None:
+            raise ConfigError((refusal.detail,))
+        token = issue_token(roster, sovereign_kid(before.sovereign_number), sovereign.sign)
+        if len(token) > MAX_TOKEN_BYTES:
+            raise ConfigError(("this roster is too large for one token",))
+        fleet = msgspec.structs.replace(before, roster=roster, roster_token=token)
+        save_fleet(files, fleet)
     return fleet
 
 
 def take_seat(files: HouseFiles, sovereign: SigningKey, now_s: float) -> Fleet:
     """Raise the seat number and give it to this house. Open approvals are void from then on."""
-    fleet = load_fleet(files)
-    fleet = msgspec.structs.replace(fleet, seat=fleet.seat + 1)
-    fleet = certified(fleet, sovereign, now_s)
-    save_fleet(files, fleet)
+    with changing(files, sovereign) as before:
+        raised = msgspec.structs.replace(before, seat=before.seat + 1)
+        fleet = certified(raised, sovereign, now_s)
+        save_fleet(files, fleet)
     return fleet
 
 
@@ -261,78 +294,88 @@ def rotate_sovereign(
     """Replace the sovereign key; the old one (or the recovery key) names the new one.
 
     The recovery key jumps ahead, so that a thief who rotated first does not stay ahead.
+    Raises ConfigError when the old key is not the one it is given as.
     """
-    fleet = load_fleet(files)
-    new = SigningKey.make()
-    rotation = Rotation(
-        aud=fleet.id,
-        key=b64url(new.public),
-        number=fleet.sovereign_number + (RECOVERY_JUMP if by_recovery else 1),
-        exp=int(now_s) + FIRST_ACCEPTANCE_S,
-    )
-    kid = "recovery" if by_recovery else sovereign_kid(fleet.sovereign_number)
-    token = issue_token(rotation, kid, old.sign)
-    fleet = msgspec.structs.replace(
-        fleet,
-        sovereign=new.public,
-        sovereign_number=rotation.number,
-        rotations=(*fleet.rotations, token),
-        revocations=_signed_again(fleet.revocations, sovereign_kid(rotation.number), new),
-    )
-    beside = files.sovereign.with_name("sovereign.key.new")
-    beside.unlink(missing_ok=True)
-    new.save(beside, passphrase)
-    save_fleet(files, certified(fleet, new, now_s))
-    beside.replace(files.sovereign)
+    with changing(files, None if by_recovery else old) as before:
+        if by_recovery and old.public != before.recovery:
+            raise ConfigError(("that is not the recovery key of this fleet",))
+        new = SigningKey.make()
+        rotation = Rotation(
+            aud=before.id,
+            key=b64url(new.public),
+            number=before.sovereign_number + (RECOVERY_JUMP if by_recovery else 1),
+            exp=int(now_s) + FIRST_ACCEPTANCE_S,
+        )
+        kid = "recovery" if by_recovery else sovereign_kid(before.sovereign_number)
+        token = issue_token(rotation, kid, old.sign)
+        fleet = msgspec.structs.replace(
+            before,
+            sovereign=new.public,
+            sovereign_number=rotation.number,
+            rotations=(*before.rotations, token),
+            revocations=_signed_again(before.revocations, sovereign_kid(rotation.number), new),
+        )
+        beside = files.sovereign.with_name("sovereign.key.new")
+        beside.unlink(missing_ok=True)
+        new.save(beside, passphrase)
+        save_fleet(files, certified(fleet, new, now_s))
+        _put_in_place(beside, files.sovereign)
     return fleet
 
 
 def _signed_again(tokens: tuple[str, ...], kid: str, key: SigningKey) -> tuple[str, ...]:
     """Return our own revocations under a new sovereign key: lanes forget the old one."""
-    return tuple(
-        issue_token(
-            msgspec.json.decode(unb64url(token.split(".")[1]), type=Revocation), kid, key.sign
-        )
-        for token in tokens
-    )
+    return tuple(issue_token(_revocation(token), kid, key.sign) for token in tokens)
+
+
+def _revocation(token: str) -> Revocation:
+    try:
+        claims = read_json(unb64url(token.split(".")[1]), Revocation)
+    except (IndexError, ValueError) as error:
+        claims = unreadable(error)
+    if isinstance(claims, Unreadable):
+        raise ConfigError((f"a revocation in fleet.json is damaged ({claims}): put back a copy",))
+    return claims
 
 
 def rotate_house(files: HouseFiles, sovereign: SigningKey, now_s: float) -> Fleet:
     """Replace the house key and revoke the old one."""
-    fleet = load_fleet(files)
-    new = SigningKey.make()
-    revocation = Revocation(aud=fleet.id, what="house", key=fingerprint(fleet.house))
-    token = issue_token(revocation, sovereign_kid(fleet.sovereign_number), sovereign.sign)
-    fleet = msgspec.structs.replace(
-        fleet,
-        house=new.public,
-        house_number=fleet.house_number + 1,
-        seat=fleet.seat + 1,
-        revocations=(*fleet.revocations, token),
-    )
-    beside = files.house.with_name("house.key.new")
-    beside.unlink(missing_ok=True)
-    new.save(beside)
-    save_fleet(files, certified(fleet, sovereign, now_s))
-    beside.replace(files.house)
+    with changing(files, sovereign) as before:
+        new = SigningKey.make()
+        revocation = Revocation(aud=before.id, what="house", key=fingerprint(before.house))
+        token = issue_token(revocation, sovereign_kid(before.sovereign_number), sovereign.sign)
+        fleet = msgspec.structs.replace(
+            before,
+            house=new.public,
+            house_number=before.house_number + 1,
+            seat=before.seat + 1,
+            revocations=(*before.revocations, token),
+        )
+        beside = files.house.with_name("house.key.new")
+        beside.unlink(missing_ok=True)
+        new.save(beside)
+        save_fleet(files, certified(fleet, sovereign, now_s))
+        _put_in_place(beside, files.house)
     return fleet
 
 
 def revoke_lane(files: HouseFiles, sovereign: SigningKey, name: str) -> Fleet:
     """Take a lane out of the fleet. Raises ConfigError for an unknown name."""
-    fleet = load_fleet(files)
-    lane = next((lane for lane in fleet.lanes if lane.name == name), None)
-    if lane is None:
-        known = ", ".join(lane.name for lane in fleet.lanes) or "none"
-        raise ConfigError((f"no lane named {name!r}; known: {known}",))
-    revocation = Revocation(aud=fleet.id, what="lane", key=fingerprint(lane.key))
-    token = issue_token(revocation, sovereign_kid(fleet.sovereign_number), sovereign.sign)
-    lanes = tuple(
-        msgspec.structs.replace(known, revoked=True) if known.name == name else known
-        for known in fleet.lanes
-    )
-    fleet = msgspec.structs.replace(fleet, lanes=lanes, revocations=(*fleet.revocations, token))
-    save_fleet(files, fleet)
+    with changing(files, sovereign) as before:
+        lane = next((lane for lane in before.lanes if lane.name == name), None)
+        if lane is None:
+            known = ", ".join(lane.name for lane in before.lanes) or "none"
+            raise ConfigError((f"no lane named {name!r}; known: {known}",))
+        revocation = Revocation(aud=before.id, what="lane", key=fingerprint(lane.key))
+        token = issue_token(revocation, sovereign_kid(before.sovereign_number), sovereign.sign)
+        lanes = tuple(
+            msgspec.structs.replace(known, revoked=True) if known.name == name else known
+            for known in before.lanes
+        )
+        fleet = msgspec.structs.replace(
+            before, lanes=lanes, revocations=(*before.revocations, token)
+        )
+        save_fleet(files, fleet)
     return fleet
 
 
