@@ -15,7 +15,7 @@ import click
 from allegro.cli.output import Failure, json_option, print_json, run_async, socket_option
 from allegro.client.house_client import HouseClient
 from allegro.core.errors import EdgeError, ToldError
-from allegro.core.render import visible
+from allegro.core.render import lined
 
 TARGET_S = 30.0
 PLANNED_S = 30.0
@@ -56,7 +56,7 @@ def failover(fault: str, scratch: bool, times: int, socket: Path | None, as_json
         print_json(told)
     else:
         for line in drill_lines(told) if is_live else [verdict_line(told)]:
-            click.echo(visible(line))
+            click.echo(line)
     return 0 if told["ok"] else 1
 
 
@@ -66,7 +66,8 @@ def drill_lines(told: dict[str, Any]) -> list[str]:
 
 
 def trial_line(one: dict[str, Any]) -> str:
-    """Return one trial in words; what was not measured is not told."""
+    """Return one trial in words, a line for each fault; what was not measured is not told."""
+    one = lined(one)
     what = f"{one['fault']}: {one['victim'] or 'nobody'} -> {one['holder'] or 'nobody'}"
     parts = [
         f"{name} {one[key]:.{digits}f} s"
@@ -156,7 +157,7 @@ async def _scratch(fault: str, times: int, *, quiet: bool) -> dict[str, Any]:
                 told.append(_failed(fault, "", spent_s, str(error)))
                 break  # a fleet that did not come round proves nothing more
             if not quiet:
-                click.echo(visible(trial_line(told[-1])))
+                click.echo(trial_line(told[-1]))
         return summary(told, fault)
     finally:
         await fleet.close()

@@ -16,9 +16,10 @@ from allegro.client.house_client import get, named, post
 from allegro.config import load_house
 from allegro.core.approvals import Member, fingerprint
 from allegro.core.errors import Refusal
-from allegro.core.render import visible
+from allegro.core.render import lined, one_line
 from allegro.core.roster import MIN_MEMBERS, check_member, orders_of
 from allegro.core.timestamps import span
+from allegro.core.untrusted import number_of
 from allegro.house.files import (
     Fleet,
     HouseFiles,
@@ -69,10 +70,10 @@ def join(config: Path, order: tuple[str, ...], lanes: tuple[str, ...]) -> None:
             click.echo(f"{old.name} leaves: its key is revoked")
     for member in members:
         state = "stays" if before.get(member.name) == member else "joins"
-        click.echo(f"{member.name} {state}: key {member.lane}, council at {member.address}")
-        click.echo(
-            f"  certificate {_pin(member.certificate)}, domain {member.domain or 'not said'}"
-        )
+        key, address = one_line(member.lane), one_line(member.address)
+        click.echo(f"{one_line(member.name)} {state}: key {key}, council at {address}")
+        domain = one_line(member.domain) or "not said"
+        click.echo(f"  certificate {_pin(member.certificate)}, domain {domain}")
     _sign(files, socket, members, _orders(members, order, known))
 
 
@@ -114,7 +115,7 @@ def status(socket: Path | None, as_json: bool) -> int:
         print_json(told)
     else:
         for line in fleet_lines(told, now_s()):
-            click.echo(visible(line))
+            click.echo(line)
     served = {role for lane in told["lanes"] for role in lane["serves"]}
     is_well = told["local_only_since_s"] is None and told["quorum"] is not False
     return 0 if is_well and served <= set(told["roles"]) else 1
@@ -134,14 +135,16 @@ def rest(socket: Path | None, role: str | None, to: str, minutes: float, lane: s
         post(socket, "fleet/rest",
              {"lane": lane, "role": role or "", "to": to, "seconds": minutes * 60})
     )  # fmt: skip
-    click.echo(f"{lane} rests from {', '.join(told['roles'])} for {minutes:g} minutes")
+    roles = ", ".join(one_line(name) for name in told["roles"])
+    click.echo(f"{one_line(lane)} rests from {roles} for {minutes:g} minutes")
     for name, answer in told["told"].items():
         if answer != "told":
-            click.echo(visible(f"  {name}: {answer}"))
+            click.echo(f"  {one_line(name)}: {one_line(answer)}")
 
 
-def fleet_lines(told: dict[str, Any], now_s: float) -> list[str]:
-    """Return the lines of `fleet status`."""
+def fleet_lines(response: dict[str, Any], now_s: float) -> list[str]:
+    """Return the lines of `fleet status`; every foreign word in them stays within its line."""
+    told = lined(response)
     if told["members"]:
         quorum = {
             True: "agrees", False: "HAS NO QUORUM: no role changes hands",
@@ -210,7 +213,7 @@ def _offered(socket: Path, known: Fleet, name: str) -> Member:
         certificate=str(told.get("certificate", "")), domain=str(told.get("domain", ""))[:64],
     )  # fmt: skip
     if isinstance(refusal := check_member(member), Refusal):
-        raise Failure(f"{name}: {refusal.detail}")
+        raise Failure(f"{name}: {one_line(refusal.detail)}")
     return member
 
 
@@ -258,11 +261,11 @@ def _highest_kept(socket: Path) -> int:
         told = run_async(get(socket, "fleet"))
     except HouseUnreachable:
         return 0
-    return max((int(lane["roster"]) for lane in told["lanes"]), default=0)
+    return max((number_of(lane["roster"]) for lane in told["lanes"]), default=0)
 
 
 def _pin(certificate: str) -> str:
     try:
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()[:32]
     except ValueError as error:
-        raise Failure(f"a lane's certificate cannot be read: {error}") from error
+        raise Failure(f"a lane's certificate cannot be read: {one_line(error)}") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from allegro.adapters.clock import SystemDice
 from allegro.adapters.signatures import SigningKey
 from allegro.cli.output import Failure, now_s, run_async
 from allegro.cli.secrets import passphrase, poke
@@ -68,7 +69,7 @@ def recovery_stop(config: Path) -> None:
     key = _recovery_key()
     claims = RecoveryStop(
         aud=fleet.id,
-        freeze=f"recovery{int(now_s())}",
+        freeze=f"recovery{SystemDice().token(8).hex()}",
         exp=int(now_s()) + STOP_LIFE_S,
     )
     token = issue_token(claims, "recovery", key.sign)

@@ -31,7 +31,7 @@ COMMANDS = {
     "council": "run:council",
     "stop": "watch:stop",
     "thaw": "watch:thaw",
-    "status": "watch:status",
+    "status": "status:status",
     "events": "watch:events",
     "doctor": "watch:doctor",
     "drill": "drill:drill",

@@ -10,13 +10,19 @@ import click
 from allegro.cli.output import run_async
 from allegro.client.errors import HouseUnreachable
 from allegro.client.house_client import HouseClient
+from allegro.core.errors import ConfigError
 
 
 def passphrase() -> bytes:
     """Return the sovereign key's passphrase: from a file named in the environment, or asked."""
     named = os.environ.get("ALLEGRO_PASSPHRASE_FILE")
     if named:
-        return Path(named).read_text("utf-8").strip().encode()
+        try:
+            return Path(named).read_text("utf-8").strip().encode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                (f"ALLEGRO_PASSPHRASE_FILE: {named}: cannot be read: {error}",)
+            ) from error
     told: str = click.prompt("passphrase of the sovereign key", hide_input=True, err=True)
     return told.encode()
 

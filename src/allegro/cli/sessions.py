@@ -20,8 +20,11 @@ from allegro.cli.output import (
 )
 from allegro.client.hermes_bridge import HermesBridge, HermesResult, TelemetryEvent
 from allegro.client.house_client import get, named, post
-from allegro.core.render import visible
+from allegro.core.render import framed, lined, one_line, visible
 from allegro.core.timestamps import span
+from allegro.core.untrusted import text_of
+
+MAX_DELTA = 1_000_000
 
 
 @click.command()
@@ -57,7 +60,7 @@ async def _run(
     async with HermesBridge(socket) as bridge, HermesBridge(socket) as stream:
         session = await bridge.begin_session(prompt, **asked)
         if not as_json:
-            click.echo(f"session {session}", err=True)
+            click.echo(f"session {one_line(session)}", err=True)
         shown = asyncio.create_task(_show_steps(stream, session)) if follow else None
         try:
             result = await bridge.result(session)
@@ -80,21 +83,27 @@ async def _show_steps(bridge: HermesBridge, session: str) -> None:
     async for event in bridge.stream_telemetry(session):
         text, new_line = step_line(event)
         if text:
-            click.echo(visible(text), nl=new_line)
+            click.echo(text, nl=new_line)
         if event.type == "session.end":
             return
 
 
 def step_line(event: TelemetryEvent) -> tuple[str, bool]:
-    """Return what a person reads of one event, and whether a line ends there."""
-    words = event.words if isinstance(event.words, dict) else {}
-    facts = event.facts
+    """Return what a person reads of one event, and whether a line ends there.
+
+    The model's own text goes on behind a bar in each new line, so that it cannot be taken for a
+    question or a result, which begin a line.
+    """
+    words = lined(event.words) if isinstance(event.words, dict) else {}
+    facts = lined(event.facts)
     match event.type:
         case "session.delta":
-            return str(words.get("text", "")), False
+            return visible(text_of((event.words or {}).get("text"), MAX_DELTA)).replace(
+                "\n", "\n  │ "
+            ), False
         case "session.tool_began":
             shown = words.get("args") or words.get("preview") or ""
-            return f"\n· {facts.get('tool')}: {str(shown)[:200]}", True
+            return f"\n· {facts.get('tool')}: {one_line(shown, 200)}", True
         case "session.tool_ended" if not facts.get("ok"):
             return f"· {facts.get('tool')} failed or was refused", True
         case "session.question":
@@ -118,9 +127,9 @@ def _last_line(result: HermesResult) -> str:
     cost = "cost unknown" if result.cost_usd is None else f"{result.cost_usd:.4f} USD"
     took = "" if result.duration_s is None else f" in {result.duration_s:.1f} s"
     place = " (local)" if result.local else ""
-    why = f": {visible(result.why)}" if result.why else ""
+    why = f": {one_line(result.why)}" if result.why else ""
     return (
-        f"{result.state}{took}{place}{why} · {result.model} · {result.tokens} tokens, {cost} · "
+        f"{one_line(result.state)}{took}{place}{why} · {one_line(result.model)} · {result.tokens} tokens, {cost} · "
         f"{result.tools} tool calls, {result.denied} denied"
     )
 
@@ -146,12 +155,13 @@ def sessions(limit: int, socket: Path | None, as_json: bool) -> None:
     for name in ("id", "state", "lane", "model", "age", "tokens", "tools", "why"):
         table.add_column(name)
     at_s = now_s()
-    for one in told["sessions"]:
-        table.add_row(
+    for one in lined(told["sessions"]):
+        cells = (
             one["id"][:10], one.get("end") or one["state"], one.get("lane", ""),
-            one.get("model", ""), span(at_s - one["began_s"]), str(one.get("tokens", "")),
-            str(one.get("tools", "")), Text(visible(one.get("why", ""))[:60]),
+            one.get("model", ""), span(at_s - one["began_s"]), one.get("tokens", ""),
+            one.get("tools", ""), str(one.get("why", ""))[:60],
         )  # fmt: skip
+        table.add_row(*(Text(str(cell)) for cell in cells))
     console().print(table)
 
 
@@ -169,7 +179,7 @@ def session(id_: str, stop: bool, socket: Path | None, as_json: bool) -> None:
         elif not told["stopped"]:
             raise Failure("its lane does not run it any more")
         else:
-            click.echo(f"{told['id']}: stopped")
+            click.echo(f"{one_line(told['id'])}: stopped")
         return
     told = run_async(get(socket, f"sessions/{named(id_)}"))
     if as_json:
@@ -178,6 +188,6 @@ def session(id_: str, stop: bool, socket: Path | None, as_json: bool) -> None:
     for name in ("id", "state", "end", "why", "lane", "local", "agent", "model", "provider",
                  "tokens", "cost_usd", "calls", "tools", "questions", "denied", "duration_s"):  # fmt: skip
         if told.get(name) not in {None, ""}:
-            click.echo(f"{name:<11} {visible(str(told[name]))}")
+            click.echo(f"{name:<11} {one_line(told[name], 2_000)}")
     if told.get("output"):
-        click.echo("\n" + visible(told["output"]))
+        click.echo("\n" + framed(str(told["output"])))

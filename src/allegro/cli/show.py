@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import difflib
+import itertools
 from typing import Any
 
 from rich.console import Console, Group
@@ -28,12 +29,15 @@ from allegro.core.actions import (
 )
 from allegro.core.canonical import sha256_hex
 from allegro.core.errors import Refusal, ToldError
-from allegro.core.render import visible
+from allegro.core.render import one_line, visible
 from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
 from allegro.core.sessions import asked_of, prompt_of, question_digest
 from allegro.core.timestamps import rfc3339
 
 MAX_DIFF_LINES = 400
+MAX_COMPARED_LINES = 100_000
+MAX_HEAD = 4_000
+NO_NEWLINE = "\\ no newline at the end of the file"
 _STYLE = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -57,13 +61,14 @@ def draw(told: dict[str, Any], console: Console) -> None:
     _, action = checked_action(told)
     head = Table.grid(padding=(0, 2))
     for name, value in _head(told, action):
-        head.add_row(Text(name, style="dim"), Text(visible(value)))
+        head.add_row(Text(name, style="dim"), Text(one_line(value, MAX_HEAD)))
     parts: list[Any] = [head]
     warnings = _warnings(action, told)
     if warnings:
-        parts.append(Text("\n".join("! " + line for line in warnings), style="bold yellow"))
+        lines = ("! " + one_line(line, MAX_HEAD) for line in warnings)
+        parts.append(Text("\n".join(lines), style="bold yellow"))
     parts += _content(action, told)
-    title = f"{told['id']}  {told['state']}"
+    title = f"{one_line(told['id'])}  {one_line(told['state'])}"
     console.print(Panel(Group(*parts), title=Text(title), title_align="left", border_style="cyan"))
 
 
@@ -153,31 +158,39 @@ def _question_stands(action: AnswerOnce, told: dict[str, Any]) -> bool:
 def _content(action: Action, told: dict[str, Any]) -> list[Any]:
     match action:
         case ProposeChange():
-            body = [Text(visible(action.body)), Text("")] if action.body else []
             bases = told.get("bases", {})
-            return [*body, *(_file(action, change, bases) for change in action.files)]
+            files = (_file(action, change, bases) for change in action.files)
+            return [*_frame("text of the pull request", action.body), *files]
         case CloseIssue():
             notes = told.get("notes", {})
-            return [Text(action.title, style="bold"), Text(visible(notes.get("body", "")))]
+            return _frame(action.title, notes.get("body", ""))
         case AnswerOnce():
             asked = asked_of(told.get("notes", {}))
-            command = Text(visible(asked.command), style="bold")
-            return [command, Text(visible(asked.description), style="dim")]
+            return [*_frame("command", asked.command), *_frame("reason given", asked.description)]
         case RunSession():
-            turns = [Text(visible(f"{turn.role}: {turn.text}"), style="dim")
-                     for turn in action.history]  # fmt: skip
-            rules = [Text(visible(action.instructions), style="dim")] if action.instructions else []
-            return [*rules, *turns, Text(visible(prompt_of(action)))]
+            turns = [_frame(f"earlier, {turn.role}", turn.text) for turn in action.history]
+            rules = _frame("instructions", action.instructions)
+            return [*rules, *itertools.chain(*turns), *_frame("prompt", prompt_of(action))]
         case _:
-            return [Text(visible(getattr(action, "body", "")))]
+            return _frame("text", getattr(action, "body", ""))
 
 
-def _file(action: ProposeChange, change: FileChange, bases: dict[str, str | None]) -> Text:
+def _frame(title: str, text: str) -> list[Any]:
+    """Return a foreign text in a box of its own: no line of it can pass for one of ours."""
+    if not text:
+        return []
+    shown = Text(visible(text))
+    return [Panel(shown, title=Text(one_line(title, 80)), title_align="left", border_style="dim")]
+
+
+def _file(action: ProposeChange, change: FileChange, bases: dict[str, str | None]) -> Panel:
     mark = "  CI" if is_ci_path(change.path) else ""
-    text = Text(f"{change.operation} {visible(change.path)} ({change.mode}){mark}\n", style="bold")
+    title = f"{change.operation} {one_line(change.path, MAX_HEAD)} ({change.mode}){mark}"
+    text = Text()
     for line in diff_lines(action, change, bases.get(change.path)):
         text.append(line + "\n", style=_STYLE.get(line[:1], ""))
-    return text
+    text.rstrip()
+    return Panel(text, title=Text(title, style="bold"), title_align="left", border_style="dim")
 
 
 def diff_lines(action: ProposeChange, change: FileChange, base: str | None) -> list[str]:
@@ -185,7 +198,10 @@ def diff_lines(action: ProposeChange, change: FileChange, base: str | None) -> l
 
     The base content counts only when its git id is the one in the signed bytes.
     """
-    before = base64.b64decode(base) if base is not None else b""
+    try:
+        before = base64.b64decode(base) if base is not None else b""
+    except (ValueError, TypeError):
+        return ["! what the lane gave as the present content cannot be read"]
     if change.before is not None:
         if base is None:
             return ["(what stands there now is too large to show)"]
@@ -197,12 +213,16 @@ def diff_lines(action: ProposeChange, change: FileChange, base: str | None) -> l
         return [
             f"(binary: {len(before)} → {len(change.raw())} bytes, sha256 {sha256_hex(change.raw())})"
         ]
-    lines = [
-        visible(line)
-        for line in difflib.unified_diff(
-            old.splitlines(), new.splitlines(), "base", "change", lineterm=""
-        )
-    ][2:]
+    if old.count("\n") + new.count("\n") > MAX_COMPARED_LINES:
+        return [f"(too many lines to compare; the new file's sha256 {sha256_hex(change.raw())})"]
+    compared = difflib.unified_diff(_lines(old), _lines(new), "base", "change", lineterm="")
+    lines = [visible(line) for line in compared][2:]
     if len(lines) > MAX_DIFF_LINES:
         lines = [*lines[:MAX_DIFF_LINES], f"… {len(lines) - MAX_DIFF_LINES} more lines"]
-    return lines or ["(line ends or mode only)"]
+    return lines or ["(mode only)"]
+
+
+def _lines(text: str) -> list[str]:
+    """Return lines as git counts them: only a line feed ends one, everything else is shown."""
+    *lines, last = text.split("\n")
+    return [*lines, last, NO_NEWLINE] if last else lines

@@ -1,4 +1,4 @@
-"""Looking after it: status, events, doctor, stop and thaw."""
+"""Looking after it: events, doctor, stop and thaw."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from allegro.cli.output import (
-    EXIT_FROZEN,
     Failure,
     console,
     json_option,
@@ -24,85 +23,14 @@ from allegro.cli.secrets import passphrase
 from allegro.client.house_client import HouseClient, get, post
 from allegro.config import load_house, load_lane
 from allegro.core.approvals import Thaw, issue_token, sovereign_kid
-from allegro.core.render import visible
+from allegro.core.render import lined, one_line
 from allegro.core.timestamps import span
+from allegro.core.untrusted import names_of
 
 THAW_LIFE_S = 7 * 86_400
+THAWED_AT_ONCE = 50
+_SHOWN_FACTS = {"number", "kind", "step", "reason", "took_s", "issues"}
 _MARK = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "red")}
-
-
-@click.command()
-@socket_option
-@json_option
-def status(socket: Path | None, as_json: bool) -> int:
-    """The fleet at a glance. Exit code 4 while frozen, 1 when a lane is not linked."""
-    told = run_async(get(socket, "status"))
-    if as_json:
-        print_json(told)
-    else:
-        for line in status_lines(told, now_s()):
-            click.echo(visible(line))
-    if told["frozen"]:
-        return EXIT_FROZEN
-    return 0 if all(lane["linked"] for lane in told["lanes"]) and told["lanes"] else 1
-
-
-def _session_lines(sessions: dict[str, Any] | None) -> list[str]:
-    """Return what a lane's agent does, and which of its gateways waits for an answer."""
-    if sessions is None:
-        return []
-    place = " beside the house" if sessions["local"] else ""
-    lines = [
-        f"  agent{place}: {sessions['ready']} of {sessions['gateways']} gateways ready, "
-        f"{len(sessions['running'])} sessions run"
-        + (f"; {sessions['trouble']}" if sessions["trouble"] else "")
-    ]
-    for one in sessions["running"]:
-        waits = one["waits_for_answer"]
-        state = f"WAITS for an answer to question {waits}" if waits else "runs"
-        lines.append(f"    session {one['session'][:10]} {state}, {span(one['runs_s'])} old")
-    return lines
-
-
-def status_lines(told: dict[str, Any], now_s: float) -> list[str]:
-    """Return the lines of `status`."""
-    state = "FROZEN" if told["frozen"] else "acting" if told["acting"] else "following"
-    lines = [f"house {told['house']}: {state}, seat {told['seat']}, allegro {told['version']}"]
-    if told["local_only_since_s"] is not None:
-        lines.append(
-            f"LOCAL ONLY for {span(now_s - told['local_only_since_s'])}: no lane can be reached"
-        )
-    lines += [
-        f"  freeze {f['id']} by {f['by']} {span(now_s - f['at_s'])} ago: {f['reason']}"
-        for f in told["freezes"]
-    ]
-    for lane in told["lanes"]:
-        if not lane["linked"]:
-            lines.append(f"lane {lane['name']}: NOT LINKED: {lane['trouble']}")
-            continue
-        detail = lane["detail"] or {}
-        trouble = detail.get("forge_trouble") or ("ok" if detail.get("healthy") else "unhealthy")
-        lines.append(
-            f"lane {lane['name']}: linked for {span(now_s - lane['since_s'])}, "
-            f"{max(0, lane['head'] - lane['home'])} events on the way, {trouble}; "
-            f"last: {detail.get('done', '?')}"
-        )
-        lines += _session_lines(detail.get("sessions"))
-    if not told["lanes"]:
-        lines.append("no lane is paired: run `allegro pair` on both sides")
-    waiting = told["waiting_for_sovereign"]
-    oldest = f", the oldest for {span(told['oldest_waiting_s'])}" if waiting else ""
-    lines.append(f"{waiting} requests wait for you{oldest}")
-    if told["blocked"]:
-        lines.append(f"orders wait: {told['blocked']}")
-    lines.append(
-        f"archive: {told['archive']['events']} events, {told['archive']['repeats_dropped']} repeats dropped"
-    )
-    lines += [
-        f"alert ({a['urgency']}) {span(now_s - a['at_s'])} ago: {a['told']}"
-        for a in told["alerts"][-5:]
-    ]
-    return lines
 
 
 @click.command()
@@ -120,7 +48,7 @@ def events(
     """What came home, oldest first, words opened."""
     if gaps:
         told = run_async(get(socket, "gaps"))
-        for gap in told["gaps"] if not as_json else []:
+        for gap in lined(told["gaps"]) if not as_json else []:
             click.echo(
                 f"{gap['lane']} {gap['journal']} {gap['first']}–{gap['last']}: {gap['count']} {gap['reason']}"
             )
@@ -137,25 +65,22 @@ async def _print_events(socket: Path | None, params: dict[str, str | int], as_js
             if as_json:
                 print_json({"schema": "allegro.event/1", **event})
             else:
-                click.echo(visible(event_line(event)))
+                click.echo(event_line(event))
 
 
 def event_line(event: dict[str, Any]) -> str:
     """Return one line for one event."""
-    words = event["words"]
+    words, time = event["words"], one_line(event["time"], 40)
     if isinstance(words, dict) and "title" in words:
-        told = f"#{words.get('number')} {words['title']}"
+        content = f"#{one_line(words.get('number'), 20)} {one_line(words['title'], 80)}"
     elif isinstance(words, dict) and "body" in words:
-        told = str(words["body"])
+        content = one_line(words["body"], 80)
     else:
-        told = "" if words is None else str(words)
-    data = {
-        k: v
-        for k, v in event["data"].items()
-        if k in {"number", "kind", "step", "reason", "took_s", "issues"}
-    }
-    clear = msgspec.json.encode(data).decode() if data else ""
-    return f"{event['row']:>6} {event['time'][11:23]} {event['lane']} {event['type']:<24} {clear} {told[:80]!r}"
+        content = "" if words is None else one_line(words, 80)
+    facts = {k: v for k, v in event["data"].items() if k in _SHOWN_FACTS}
+    clear = one_line(msgspec.json.encode(facts).decode(), 200) if facts else ""
+    lane, type_ = one_line(event["lane"], 40), one_line(event["type"], 60)
+    return f"{event['row']:>6} {time[11:23]} {lane} {type_:<24} {clear} {content!r}"
 
 
 @click.command()
@@ -175,25 +100,32 @@ def doctor(config: Path | None, attack: bool, socket: Path | None, as_json: bool
         print_json(told)
         return 0 if told["ok"] else 1
     table = Table(box=None, pad_edge=False, show_header=False)
-    for fact in told["facts"]:
+    for fact in lined(told["facts"]):
         word, style = _MARK.get(fact["verdict"], ("?   ", ""))
         source = f"{fact['source']}, {span(fact['age_s'])} old" if fact["age_s"] else fact["source"]
         table.add_row(
-            Text(word, style=style), Text(visible(fact["what"])), Text(visible(fact["told"])),
+            Text(word, style=style), Text(fact["what"]), Text(fact["told"]),
             Text(f"({source})", style="dim"),
         )  # fmt: skip
         if fact["mend"] and fact["verdict"] != "ok":
-            table.add_row("", "", Text("→ " + visible(fact["mend"]), style="italic"), "")
+            table.add_row("", "", Text("→ " + fact["mend"], style="italic"), "")
     console().print(table)
     return 0 if told["ok"] else 1
 
 
-def _freezes(status: dict[str, Any]) -> list[str]:
-    """Return the freezes of the house and those that only a lane still holds."""
+def _freezes(status: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """Return the ids of the house's freezes, and those that only a lane names, with that lane.
+
+    What a lane names is its word: an id that is none is left out, and none is signed unasked.
+    """
     held = [freeze["id"] for freeze in status["freezes"]]
+    extra: dict[str, str] = {}
     for lane in status["lanes"]:
-        held += (lane["detail"] or {}).get("freezes", [])
-    return list(dict.fromkeys(held))
+        detail = lane["detail"] if isinstance(lane["detail"], dict) else {}
+        for id_ in names_of(detail.get("freezes")):
+            if id_ and id_ not in held:
+                extra.setdefault(id_, lane["name"])
+    return held, extra
 
 
 def _lane_doctor(config: Path, attack: bool) -> dict[str, Any]:
@@ -222,11 +154,15 @@ def stop(reason: str, socket: Path | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("ids", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Every freeze there is.")
+@click.option("--all", "every", is_flag=True, help="Every freeze that the house holds.")
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="house.toml")
 @json_option
 def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None:
-    """Lift freezes by id, signed with the sovereign key."""
+    """Lift freezes by id, signed with the sovereign key.
+
+    --all lifts the freezes that the house holds. One that only a lane names is lifted by its whole
+    id alone, so that a lane cannot put ids of its own under your signature.
+    """
     from allegro.house.files import (  # noqa: PLC0415
         files_of,
         load_fleet,
@@ -236,16 +172,22 @@ def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None
 
     settings = load_house(config)
     socket, files = socket_of(settings), files_of(settings)
-    held = _freezes(run_async(get(socket, "status")))
-    wanted = held if every else [one for one in held if one.startswith(ids)] if ids else []
+    held, extra = _freezes(run_async(get(socket, "status")))
+    wanted = held if every else [id_ for id_ in held if ids and id_.startswith(ids)]
+    wanted += [id_ for id_ in extra if id_ in ids]
+    for id_, lane in extra.items():
+        if id_ not in wanted:
+            click.echo(f"not lifted, only lane {lane} names it: {one_line(id_)}", err=True)
     if not wanted:
-        raise click.UsageError(f"no such freeze; there are: {', '.join(held) or 'none'}")
+        raise click.UsageError(f"no such freeze; the house holds: {', '.join(held) or 'none'}")
     fleet = load_fleet(files)
     key = load_sovereign_key(files, passphrase)
-    claims = Thaw(aud=fleet.id, freezes=tuple(wanted), exp=int(now_s()) + THAW_LIFE_S)
-    token = issue_token(claims, sovereign_kid(fleet.sovereign_number), key.sign)
-    told = run_async(post(socket, "thaw", {"token": token}))
+    kid, response = sovereign_kid(fleet.sovereign_number), {}
+    for at in range(0, len(wanted), THAWED_AT_ONCE):
+        some = tuple(wanted[at : at + THAWED_AT_ONCE])
+        claims = Thaw(aud=fleet.id, freezes=some, exp=int(now_s()) + THAW_LIFE_S)
+        response = run_async(post(socket, "thaw", {"token": issue_token(claims, kid, key.sign)}))
     if as_json:
-        print_json({**told, "freezes": wanted})
+        print_json({**response, "freezes": wanted})
     else:
-        click.echo(f"thawed: {', '.join(wanted)}")
+        click.echo(f"thawed: {', '.join(one_line(id_) for id_ in wanted)}")

@@ -27,7 +27,7 @@ from allegro.config import load_house
 from allegro.core.actions import action_digest, kind_of
 from allegro.core.approvals import Approval, issue_token, sovereign_kid, token_kid
 from allegro.core.policy import Needs, needs_of
-from allegro.core.render import visible
+from allegro.core.render import lined, one_line
 from allegro.core.timestamps import rfc3339, span
 
 
@@ -50,10 +50,10 @@ def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
     for name in ("id", "state", "owner", "urgency", "age", "what"):
         table.add_column(name)
     at_s = now_s()
-    for one in rows:
+    for one in lined(rows):
         table.add_row(
-            one["id"][:10], one["state"], one["owner"] or "–", one["urgency"],
-            span(at_s - one["created_s"]), Text(visible(one["question"])[:100]),
+            Text(one["id"][:10]), Text(one["state"]), Text(one["owner"] or "–"), Text(one["urgency"]),
+            span(at_s - one["created_s"]), Text(one["question"][:100]),
         )  # fmt: skip
     console().print(table)
 
@@ -157,11 +157,12 @@ def explain(id_: str, socket: Path | None, as_json: bool) -> None:
         print_json({**told, "schema": "allegro.explain/1", "policy": needs_of(told["kind"]).value})
         return
     for line in explanation(told):
-        click.echo(visible(line))
+        click.echo(line)
 
 
-def explanation(told: dict[str, Any]) -> list[str]:
-    """Return the lines of `explain`."""
+def explanation(response: dict[str, Any]) -> list[str]:
+    """Return the lines of `explain`; every foreign word in them stays within its line."""
+    told = lined(response)
     document = told["document"]
     lines = [
         f"{told['kind']} {told['id']}: {told['state']}",
@@ -170,7 +171,8 @@ def explanation(told: dict[str, Any]) -> list[str]:
         f"  digest    {told['digest']}",
     ]
     if told["approval"]:
-        lines.append(f"  signed    by {token_kid(told['approval'])}, for exactly this digest")
+        signer = one_line(token_kid(response["approval"]), 64)
+        lines.append(f"  signed    by {signer}, for exactly this digest")
     lines += [
         f"  {line['what']:<9} {rfc3339(line['at_s'])}  {line['detail']}" for line in told["history"]
     ]
@@ -189,7 +191,7 @@ def _say(answer: dict[str, Any], as_json: bool, told: str) -> None:
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"{answer['id']}: {told} ({answer['state']})")
+        click.echo(f"{one_line(answer['id'])}: {told} ({one_line(answer['state'])})")
 
 
 def _socket_beside(config: Path | None) -> Path | None:

@@ -15,6 +15,7 @@ import msgspec
 from yarl import URL
 
 from allegro.client.errors import BadRequest, HouseUnreachable, NotNow
+from allegro.core.render import one_line
 from allegro.core.untrusted import UNREADABLE, Unreadable, read_json, text_of
 
 WAIT_S = 50.0
@@ -143,7 +144,7 @@ class HouseClient:
 def _raise_for(status: int, answer: object, path: str) -> NoReturn:
     """Raise what an answer that is none comes to."""
     told = answer.get("error") if isinstance(answer, dict) else None
-    sentence = text_of(told) or f"the house answered {status} to {path}"
+    sentence = one_line(text_of(told), 2_000) or f"the house answered {status} to {path}"
     raise (NotNow if status == 503 else BadRequest)(sentence)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any
 
 from allegro.core.actions import (
     Action,
@@ -101,6 +102,29 @@ def one_line(value: object, limit: int = 300) -> str:
     cut = text[:limit]
     shown = "".join(char if char == " " else _show(char, spaces=False) for char in cut)
     return shown + "…" if len(text) > limit else shown
+
+
+def lined(value: Any, limit: int = 2_000) -> Any:
+    """Return a decoded answer with every word in it made fit for one line (see `one_line`).
+
+    Screens that print line by line use this copy, so that no field can be forgotten. Whole texts
+    (a diff, an answer of a model) are shown from the answer itself, in a frame of their own.
+    """
+    if isinstance(value, str):
+        return one_line(value, limit)
+    if isinstance(value, dict):
+        return {one_line(key): lined(inner, limit) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [lined(inner, limit) for inner in value]
+    return value
+
+
+def framed(text: str) -> str:
+    """Return a whole foreign text, made visible, each line behind a bar.
+
+    None of its lines can be taken for one of the program's own, which never begin with a bar.
+    """
+    return "\n".join("  │ " + line for line in visible(text).split("\n"))
 
 
 def _words_of(value: object) -> str:
