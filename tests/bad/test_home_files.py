@@ -261,8 +261,8 @@ def test_commands_at_once_lose_no_update(tmp_path: Path) -> None:
     at_once(
         *(lambda: take_seat(files, key, 2.0) for _ in range(5)),
         *(lambda: rotate_house(files, key, 2.0) for _ in range(5)),
-        *(lambda n=n: revoke_lane(files, key, f"lane-{n}") for n in range(6)),  # type: ignore[misc]
-        *(lambda n=n: add_lane(files, lane(f"new-{n}")) for n in range(5)),  # type: ignore[misc]
+        *(lambda n=n: revoke_lane(files, key, f"lane-{n}") for n in range(6)),
+        *(lambda n=n: add_lane(files, lane(f"new-{n}")) for n in range(5)),
     )
     fleet = load_fleet(files)
     assert failures == []

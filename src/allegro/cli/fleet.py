@@ -166,7 +166,7 @@ def fleet_lines(response: dict[str, Any], now_s: float) -> list[str]:
     served = {role for lane in told["lanes"] for role in lane["serves"]}
     lines += [
         f"{role}: NOBODY holds it"
-        + (f"; the council names {told['registers'][role]}" if told["registers"][role] else "")
+        + (f"; the council names {name}" if (name := told["registers"].get(role)) else "")
         for role in sorted(served - set(told["roles"]))
     ]
     lines += [_lane_line(lane, now_s) for lane in told["lanes"]]

@@ -149,7 +149,7 @@ def stop(reason: str, socket: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(told)
     else:
-        click.echo(f"frozen: {told['freeze']}, {told['lanes_told']} lanes told at once")
+        click.echo(f"frozen: {one_line(told['freeze'])}, {told['lanes_told']} lanes told at once")
 
 
 @click.command()

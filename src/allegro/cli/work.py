@@ -71,7 +71,7 @@ def show(id_: str, socket: Path | None, as_json: bool) -> None:
         return
     draw(told, console())
     with contextlib.suppress(BadRequest):  # a follower shows, and notes nothing
-        run_async(post(socket, f"requests/{told['id']}/shown"))
+        run_async(post(socket, f"requests/{named(told['id'])}/shown"))
 
 
 @click.command()
@@ -106,7 +106,7 @@ def approve(
         raise Failure(f"{kind_of(action)} needs no approval")
     if not as_json:
         draw(told, console())
-        run_async(post(house, f"requests/{told['id']}/shown"))
+        run_async(post(house, f"requests/{named(told['id'])}/shown"))
     if not yes and not click.confirm("Approve exactly this?", err=True):
         raise Failure("not approved")
     fleet = load_fleet(files)
@@ -118,7 +118,11 @@ def approve(
     )
     token = issue_token(claims, sovereign_kid(fleet.sovereign_number), key.sign)
     answer = run_async(
-        post(socket or _socket_beside(config), f"requests/{told['id']}/approve", {"token": token})
+        post(
+            socket or _socket_beside(config),
+            f"requests/{named(told['id'])}/approve",
+            {"token": token},
+        )
     )
     _say(answer, as_json, f"approved until {rfc3339(claims.exp)}")
 
