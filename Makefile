@@ -42,9 +42,9 @@ test: $(VENV)/.test
 
 trials: $(VENV)/.test
 	@scripts/setup.sh agent model
-	$(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
-	$(BIN)/python -m tests.system.session_trials --trials $(SESSION_TRIALS) --seed $(SEED)
-	$(BIN)/python -m tests.system.fleet_trials --trials $(FLEET_TRIALS) --seed $(SEED)
+	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
+	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.session_trials --trials $(SESSION_TRIALS) --seed $(SEED)
+	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.fleet_trials --trials $(FLEET_TRIALS) --seed $(SEED)
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench

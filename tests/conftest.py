@@ -1,6 +1,22 @@
 from __future__ import annotations
 
+import os
+from collections import Counter, defaultdict
+from typing import Any
+
 import pytest
+
+# before anything of ours is imported: the programs that tests start inherit it
+os.environ.setdefault("ALLEGRO_PATIENCE", "4")
+
+# Seconds of test time (all workers together) that a suite may take on a quiet machine with two
+# cores. Printed, never asserted: what is over is mended by hand.
+BUDGET_S = {
+    "core": 20, "link": 10, "bad": 150, "duties": 120, "vectors": 5, "docs": 20, "testing": 60,
+    "contracts/forge": 180, "contracts/agent": 240, "contracts/council": 150, "system": 1_100,
+}  # fmt: skip
+_spent: defaultdict[str, float] = defaultdict(float)
+_counted: Counter[str] = Counter()
 
 
 @pytest.hookimpl(trylast=True)
@@ -8,3 +24,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Begin with what takes longest where files are shared out, so that none is left alone."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: "tests/system" not in item.nodeid)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    suite = _suite(report.nodeid)
+    _spent[suite] += report.duration
+    _counted[suite] += report.when == "call"
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print what each suite took beside what it may take."""
+    if hasattr(config, "workerinput") or sum(_counted.values()) < 1_000:
+        return
+    terminalreporter.section("seconds a suite took, all workers together (allowed)")
+    for suite, spent_s in sorted(_spent.items(), key=lambda one: -one[1]):
+        allowed_s = BUDGET_S.get(suite, 0)
+        over = "  OVER" if spent_s > allowed_s else ""
+        terminalreporter.write_line(
+            f"{suite:<18} {spent_s:7.1f} ({allowed_s:>4}) in {_counted[suite]} tests{over}"
+        )
+
+
+def _suite(nodeid: str) -> str:
+    parts = nodeid.split("::", maxsplit=1)[0].split("/")[1:-1]
+    return "/".join(parts[:2]) if parts[:1] == ["contracts"] else (parts or ["other"])[0]

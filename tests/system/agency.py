@@ -18,6 +18,7 @@ from allegro import HermesBridge
 from allegro.client.hermes_bridge import HermesResult
 from allegro.demo.stage import free_port
 from allegro.testing.models import ModelStub, play
+from tests.patience import patient
 
 from .theatre import Theatre, open_theatre
 
@@ -39,7 +40,7 @@ class Agency:
         self.stub = stub
         self.port = port
         self.user_id = user_id
-        self.bridge = HermesBridge(theatre.stage.socket, wait_s=60.0)
+        self.bridge = HermesBridge(theatre.stage.socket, wait_s=patient(60.0))
         self._models = iter(range(1, MODELS))
 
     def new_model(self) -> str:
@@ -69,7 +70,7 @@ class Agency:
         return await self.result(await self.begin(*steps, tag=tag, **asked))
 
     async def result(self, session: str, within_s: float = 60.0) -> HermesResult:
-        return await self.bridge.result(session, wait_s=within_s)
+        return await self.bridge.result(session, wait_s=patient(within_s))
 
     async def running(self, session: str) -> None:
         """Wait until the house knows that a session runs."""

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from allegro.core.errors import ToldError
+from tests.patience import patient
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "/usr/local/lib/allegro"
@@ -170,7 +171,7 @@ class Box:
         """Wait until systemd is process 1 of the box and hears us; return its id outside."""
         assert self._power is not None
         children = Path(f"/proc/{self._power.pid}/task/{self._power.pid}/children")
-        for _ in range(int(UP_S / 0.02)):
+        for _ in range(int(patient(UP_S) / 0.02)):
             with contextlib.suppress(OSError, ValueError):
                 first = int(children.read_text())
                 is_booted = Path(f"/proc/{first}/comm").read_text() == "systemd\n"
@@ -219,14 +220,14 @@ class Box:
         assert self._power is not None
         await self.run("systemctl", "poweroff")
         try:
-            await asyncio.wait_for(self._power.wait(), within_s)
+            await asyncio.wait_for(self._power.wait(), patient(within_s))
         except TimeoutError:
             raise ToldError(f"box {self.name} does not shut down") from None
         await self._gone()
 
     async def _gone(self) -> None:
         """Wait until no process is left, and remove its cgroups."""
-        for _ in range(int(GONE_S / 0.02)):
+        for _ in range(int(patient(GONE_S) / 0.02)):
             with contextlib.suppress(OSError):
                 for folder, _, _ in os.walk(self._cgroup, topdown=False):
                     Path(folder).rmdir()

@@ -34,6 +34,7 @@ from allegro.core.sequence import GENESIS, Entry, Kept, Position
 from allegro.lane.files import LaneFiles
 from allegro.link.frames import decode_from_house, encode
 from allegro.link.handshake import greet
+from tests.patience import patient
 
 from .theatre import Theatre
 
@@ -142,7 +143,7 @@ class FakeLane:
         self.sent.clear()
         self.ended.clear()
         await self.drop()
-        await asyncio.wait_for(self.sent.wait(), 15)
+        await asyncio.wait_for(self.sent.wait(), patient(15))
         await asyncio.sleep(wait_s)
 
     async def drop(self) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -21,7 +23,7 @@ def test_a_quick_run_of_one_section_keeps_its_figures(tmp_path: Path) -> None:
 
     run = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--only", "ingest", "--json", str(kept)],
-        cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=patient(100), check=False,
     )  # fmt: skip
 
     assert run.returncode == 0, run.stderr

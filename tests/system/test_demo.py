@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.patience import patient
+
 
 async def demo(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
     child = await asyncio.create_subprocess_exec(
@@ -20,7 +22,7 @@ async def demo(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, error = await asyncio.wait_for(child.communicate(stdin), 90)
+    out, error = await asyncio.wait_for(child.communicate(stdin), patient(90))
     return child.returncode or 0, out.decode(), error.decode()
 
 

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from allegro.drill.faults import FAULTS
 from allegro.drill.network import Namespaces
+from tests.patience import patient
 
 from .fleet_trials import LEADER_S, Line, Wanted, apart
 
@@ -43,7 +44,9 @@ class Runner:
         self._lines[line.wanted.fault, line.wanted.delay_ms].set_result(line)
 
     async def of(self, fault: str, delay_ms: float) -> Line:
-        return await asyncio.wait_for(asyncio.shield(self._lines[fault, delay_ms]), WITHIN_S)
+        return await asyncio.wait_for(
+            asyncio.shield(self._lines[fault, delay_ms]), patient(WITHIN_S)
+        )
 
     async def close(self) -> None:
         if not all(line.done() for line in self._lines.values()):

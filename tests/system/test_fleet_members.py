@@ -25,6 +25,7 @@ from allegro.core.lease import MAX_EPOCH_JUMP
 from allegro.drill.network import Namespaces
 from allegro.drill.trial import TARGET_S
 from allegro.lane.siblings import PAGE_S
+from tests.patience import patient
 
 from .fleet_far import Seen
 from .fleet_life import LEASE_S, Life, open_life
@@ -61,7 +62,7 @@ class Asides:
         for child in self._children:
             if child.returncode is None:
                 child.send_signal(signal.SIGINT)
-                await asyncio.wait_for(child.wait(), CLOSE_S)
+                await asyncio.wait_for(child.wait(), patient(CLOSE_S))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -275,7 +276,7 @@ async def test_a_fleet_that_ends_leaves_lanes_that_are_alone_and_poll(fleet: Lif
 async def test_a_drill_that_kills_a_lane_of_a_scratch_fleet_ends_well(
     asides: dict[str, asyncio.Task[tuple[int, bytes]]],
 ) -> None:
-    code, out = await asyncio.wait_for(asyncio.shield(asides["drill"]), WITHIN_S)
+    code, out = await asyncio.wait_for(asyncio.shield(asides["drill"]), patient(WITHIN_S))
     told = json.loads(out)
     assert code == 0
     assert told["ok"]
@@ -287,7 +288,7 @@ async def test_a_drill_that_kills_a_lane_of_a_scratch_fleet_ends_well(
 async def test_a_lane_whose_machine_is_gone_is_dead_for_the_house_and_for_its_siblings(
     asides: dict[str, asyncio.Task[tuple[int, bytes]]],
 ) -> None:
-    code, out = await asyncio.wait_for(asyncio.shield(asides["far"]), WITHIN_S)
+    code, out = await asyncio.wait_for(asyncio.shield(asides["far"]), patient(WITHIN_S))
     assert code == 0
     seen = msgspec.json.decode(out, type=Seen)
     assert seen.well.verdict == "well"

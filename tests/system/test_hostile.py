@@ -34,6 +34,7 @@ from allegro.core.messages import (
 )
 from allegro.core.sequence import GENESIS, Position, ShedEntry
 from allegro.link.frames import decode_from_lane, encode
+from tests.patience import patient
 
 from .fake_lane import FakeLane, event
 from .invariants import faults, look
@@ -69,7 +70,7 @@ async def stolen(tmp_path: Path) -> AsyncIterator[tuple[Theatre, FakeLane]]:
         lane = FakeLane(theatre)
         await lane.start()
         await theatre.stage.start_house()
-        await asyncio.wait_for(lane.sent.wait(), 15)
+        await asyncio.wait_for(lane.sent.wait(), patient(15))
         yield theatre, lane
         await lane.stop()
 
@@ -116,7 +117,7 @@ async def test_no_event_of_a_stolen_lane_ends_the_house(stolen: tuple[Theatre, F
     await lane.strike(lane.batch(*sealed))
     await alive(theatre)
     await theatre.restart_house()
-    await asyncio.wait_for(lane.sent.wait(), 15)
+    await asyncio.wait_for(lane.sent.wait(), patient(15))
     await theatre.until(lambda: alive(theatre), "the house starts again on what it kept")
     await _prints_nothing_raw(theatre)
 
@@ -248,7 +249,7 @@ async def test_strangers_at_the_lanes_door_change_nothing(theatre: Theatre) -> N
         for opening in (b"", b"garbage", os.urandom(5000), b"\x80", bytes(25_000_000)):
             async with session.ws_connect(url, max_msg_size=0) as socket:
                 await socket.send_bytes(opening)
-                answer = await asyncio.wait_for(socket.receive(), 12)
+                answer = await asyncio.wait_for(socket.receive(), patient(12))
                 assert answer.type is not aiohttp.WSMsgType.BINARY
         refused = [await _log_in(session, url, theatre, stranger=True)]
         refused.append(await _log_in(session, url, theatre, stranger=False, replay=True))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
+
 from .loss import differences, nothing_is_lost
 from .theatre import Theatre
 
@@ -42,9 +44,9 @@ async def test_a_dead_path_is_noticed_in_five_seconds_and_redialled_in_one(
         began_s = time.monotonic()
         break_path()
         await theatre.until(unlinked, "the house notices", 10)
-        assert time.monotonic() - began_s <= 5.3  # asking takes time too
+        assert time.monotonic() - began_s <= patient(5.3)  # asking takes time too
         await asyncio.sleep(1.0)
         theatre.path.mend()
         began_s = time.monotonic()
         await theatre.until(linked, "the house is linked again", 10)
-        assert time.monotonic() - began_s <= 1.5
+        assert time.monotonic() - began_s <= patient(1.5)

@@ -13,6 +13,7 @@ import pytest
 
 from allegro.core.errors import ToldError
 from allegro.demo.stage import Forge, Stage
+from tests.patience import patient
 from tests.system.test_keys import WORLD
 
 
@@ -87,10 +88,10 @@ async def test_both_daemons_tell_their_supervisor_and_end_cleanly(stage: Stage) 
             )
             told = b""
             while b"READY=1" not in told:
-                told = await asyncio.wait_for(loop.sock_recv(supervisor, 4096), 20)
+                told = await asyncio.wait_for(loop.sock_recv(supervisor, 4096), patient(20))
             assert await process.end(signal.SIGTERM) == 0
             while b"STOPPING=1" not in told:
-                told = await asyncio.wait_for(loop.sock_recv(supervisor, 4096), 20)
+                told = await asyncio.wait_for(loop.sock_recv(supervisor, 4096), patient(20))
 
 
 async def test_a_second_house_on_the_same_folder_is_refused(stage: Stage) -> None:

@@ -22,6 +22,8 @@ from allegro.config import toml_value
 from allegro.core.errors import EdgeError, ToldError
 
 READY_S = 20.0
+PATIENCE = float(os.environ.get("ALLEGRO_PATIENCE", "1"))
+"""Every wait may last so many times its limit: for machines that are busy with other things."""
 
 
 class Forge(msgspec.Struct, frozen=True):
@@ -242,7 +244,7 @@ class Stage:
         Raises ToldError with the end of the process's log when it does not come in time.
         """
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + within_s
+        until_s = loop.time() + within_s * PATIENCE
         trouble = ""
         while loop.time() < until_s:
             try:

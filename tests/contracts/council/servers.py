@@ -16,6 +16,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from nats.aio.client import Client
+from tests.patience import patient
 
 from allegro.adapters.nats.council import STREAM, SUBJECT, Access, NatsCouncil
 from allegro.adapters.nats.server import (
@@ -210,7 +211,7 @@ async def formed(council: NatsCouncil, within_s: float = 30.0) -> None:
 
     A leader that lost the others still reads for a moment, so a write has to succeed.
     """
-    until_s = time.monotonic() + within_s
+    until_s = time.monotonic() + patient(within_s)
     while True:
         try:
             revision = (await council.read("probe")).revision

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import pytest_asyncio
+from tests.patience import patient
 from tests.system.disk import NO_DISK, can_mount, fill, small_disk
 
 from allegro.adapters.nats.council import NatsCouncil
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 async def stored(council: NatsCouncil, role: str, record: Record) -> int:
     """Write as a holder does, who reads again after a call that was lost; return the revision."""
-    until_s = time.monotonic() + 20.0
+    until_s = time.monotonic() + patient(20.0)
     while True:
         with contextlib.suppress(EdgeError):
             slot = await council.read(role)

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.patience import patient
 from tests.testing.gitea.oracle import Oracle
 
 from allegro.testing.gitea import GiteaSimulator
@@ -175,7 +176,7 @@ class Server:
         return tokens[0]  # log lines may stand around it
 
     def _wait(self, address: str) -> None:
-        until_s = time.monotonic() + START_S
+        until_s = time.monotonic() + patient(START_S)
         while time.monotonic() < until_s:
             if self._process is not None and self._process.poll() is not None:
                 raise RuntimeError(f"the server ended at start: {self._console()}")
