@@ -1,9 +1,24 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from allegro.core.council import FRESH_PAGES, Page, Sighting, is_fresh, parsed, sibling, sighted
-from allegro.core.lease import Sibling
+from allegro.core.council import (
+    FRESH_PAGES,
+    MAX_FREEZES,
+    MAX_VALUE,
+    Page,
+    Sighting,
+    is_fresh,
+    page_bytes,
+    parsed,
+    read_page,
+    sibling,
+    sighted,
+)
+from allegro.core.freeze import Freeze, is_sound
+from allegro.core.lease import ROLES, Sibling
+from allegro.core.marks import MAX_WATCHES, Mark
 
 PAGE_S = 2.0
 READY = Page("a", 1.0, ready=("forge", "cooking"))
@@ -68,3 +83,34 @@ def test_a_page_out_of_form_is_read_as_none(raw: bytes) -> None:
 
 def test_a_page_in_form_is_read() -> None:
     assert parsed(b'{"lane":"a","at_s":1,"ready":["forge"]}', Page) == Page("a", 1.0, ("forge",))
+
+
+def full(reason: str, by: str = "chat") -> Page:
+    freezes = tuple(Freeze(f"f{n}", float(n), by, reason) for n in range(MAX_FREEZES))
+    marks = {f"acme/{n}" + "x" * 180: Mark(n, 1.0) for n in range(MAX_WATCHES)}
+    return Page("a", 1.0, ROLES, freezes, marks, done="y" * 200, version="z" * 64)
+
+
+@pytest.mark.parametrize("reason", ["stop", "é" * 300, "\x00" * 300, "😀" * 300, '"' * 300])
+def test_a_page_always_fits_and_a_stop_stays_on_it(reason: str) -> None:
+    raw = page_bytes(full(reason, reason[:64]), MAX_VALUE)
+    assert len(raw) <= MAX_VALUE
+    page = read_page(raw, "a")
+    assert page is not None
+    assert page.ready == ROLES
+    assert full(reason).freezes[-1].id in {freeze.id for freeze in page.freezes}
+
+
+def test_of_a_page_that_fits_nothing_is_cut() -> None:
+    page = Page("a", 1.0, freezes=(Freeze("f", 1.0, "chat", "stop"),), marks={"w": Mark(1, 1.0)})
+    assert read_page(page_bytes(page, MAX_VALUE), "a") == page
+
+
+def test_what_a_page_says_is_bounded_where_it_is_read() -> None:
+    long = Freeze("a b", 1.0, "x" * 9_000, "y" * 9_000)
+    raw = msgspec.json.encode(Page("a", 1.0, ("cooking", "forge"), (long, long)))
+    page = read_page(raw, "a")
+    assert page is not None
+    assert page.ready == ("forge",)
+    assert [is_sound(freeze) for freeze in page.freezes] == [True]
+    assert read_page(raw, "b") is None

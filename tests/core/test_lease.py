@@ -8,6 +8,7 @@ import pytest
 from allegro.core.lease import (
     ANYBODY,
     HELD,
+    MAX_EPOCH,
     MAX_EPOCH_JUMP,
     STAGGER,
     Around,
@@ -27,6 +28,7 @@ from allegro.core.lease import (
     holds,
     rank_of,
     seen,
+    sending,
     stood_down,
     wrote,
 )
@@ -299,3 +301,62 @@ def test_a_sibling_without_a_clear_word_is_not_ready(ready_s: float) -> None:
 def test_a_record_out_of_form_is_no_record(raw: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         msgspec.json.decode(raw, type=Record)
+
+
+# --- what a stolen lane writes in another's name ---------------------------------------------
+
+
+@pytest.mark.parametrize("forged", [
+    Record("a", "a1", MAX_EPOCH), Record("a", "a1", 3, beat=1), Record("a", "a1", 1),
+    Record("a", "a1", 4), Record("a", "a1", 3, lease_s=60.0),
+])  # fmt: skip
+def test_a_record_in_my_name_that_i_did_not_write_makes_me_hold_nothing(forged: Record) -> None:
+    view = seen(holding(), Slot(9, forged), A, 10.5)
+    assert view.lease is None
+    assert view.epoch < MAX_EPOCH
+    assert isinstance(step(view, boot_s=10.5, me=A), Wait)
+    taken = step(view, boot_s=15.5, me=A)
+    assert isinstance(taken, Take), "a lease later the role is free again, for me too"
+    assert taken.record.epoch == view.epoch + 1
+
+
+def test_a_record_of_mine_that_somebody_wrote_again_extends_no_lease() -> None:
+    view = seen(holding(), Slot(99, HELD_BY_A), A, 14.0)
+    assert view.lease == holding().lease
+    assert not holds(view.lease, 14.3)
+
+
+def test_a_write_whose_answer_was_lost_is_known_as_mine() -> None:
+    sent = renewed(11.0)
+    view = seen(sending(holding(), sent), Slot(9, sent), A, 12.0)
+    assert view.lease == holding().lease
+    assert isinstance(step(view, boot_s=12.0, me=A), Keep)
+
+
+def test_what_was_mine_before_another_held_the_role_is_mine_no_more() -> None:
+    view = seen(holding(), Slot(9, Record("b", "b1", 4)), A, 10.5)
+    view = seen(view, Slot(10, HELD_BY_A), A, 11.0)
+    assert view.lease is None
+    assert isinstance(step(view, boot_s=11.0, me=A), Wait)
+
+
+def test_an_older_epoch_never_lowers_the_one_a_lease_counts_under() -> None:
+    view = wrote(saw(None, at_s=0.0, me=A), Record("a", "a1", 501), 8, lease_s=5, sent_s=10.0)
+    lower = seen(view, Slot(9, Record("a", "a1", 1)), A, 10.5)
+    assert lower.epoch == 501
+    taken = step(lower, boot_s=16.0, me=A)
+    assert isinstance(taken, Take)
+    assert taken.record.epoch == 502
+
+
+def test_a_write_of_mine_lifts_the_epoch_no_further_than_another_lanes_would() -> None:
+    view = wrote(View("forge", epoch=3), Record("a", "a1", MAX_EPOCH), 8, lease_s=5, sent_s=1.0)
+    assert view.epoch == 3
+
+
+def test_the_lease_of_a_lane_that_is_in_no_council_is_not_waited_for() -> None:
+    """Nor one in my own name: only a member may be counting on a lease of its own length."""
+    around = Around(ready=True, members=frozenset({"a", "b"}))
+    for holder, free_s in (("a", 70.0), ("b", 15.0), ("zz", 15.0)):
+        view = saw(Record(holder, "p", 3, lease_s=60.0), at_s=10.0)
+        assert step(view, around, boot_s=10.0) == Wait(until_s=free_s), holder

@@ -28,6 +28,7 @@ from allegro.core.lease import (
     decide,
     holds,
     seen,
+    sending,
     stood_down,
     wrote,
 )
@@ -174,6 +175,7 @@ class World:
         lane.kept_epoch = max(lane.kept_epoch, step.record.epoch, lane.view.epoch)
         record, expected, sent_s = step.record, step.expected, lane.boot_s(self.now)
         lane.asked += 1
+        lane.view = sending(lane.view, record)
 
         def at_server() -> Callable[[], None]:
             revision = self.register.write(record, expected)

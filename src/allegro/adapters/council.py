@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from allegro.core.council import Page, parsed
+from allegro.core.council import MAX_VALUE, Page, page_bytes, parsed, read_page
 from allegro.core.lease import ANYBODY, Record, Slot
 
 
@@ -55,11 +55,11 @@ class LocalCouncil:
         return self._registers.write(key, msgspec.json.encode(record))
 
     async def publish(self, page: Page) -> None:
-        self._registers.write("page." + page.lane, msgspec.json.encode(page))
+        self._registers.write("page." + page.lane, page_bytes(page, MAX_VALUE))
 
     async def page(self, lane: str) -> tuple[int, Page | None]:
         revision, value = self._registers.values.get("page." + lane, (0, b""))
-        return revision, parsed(value, Page)
+        return revision, read_page(value, lane)
 
     async def close(self) -> None:
         return None

@@ -7,18 +7,22 @@ the reconcile that every take-over starts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from allegro.core.freeze import Freeze
+from allegro.core.freeze import Freeze, sound
 from allegro.core.lease import ROLES, Sibling
 from allegro.core.marks import Mark
 from allegro.core.untrusted import Unreadable, read_json
 
 T = TypeVar("T")
 MAX_FREEZES = 64
+MAX_VALUE = 32_768
+"""The bytes of one page or record; a council's server refuses more."""
+
 FRESH_PAGES = 3.5
 
 
@@ -36,6 +40,43 @@ class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     house_linked: bool = False
     done: Annotated[str, Meta(max_length=200)] = ""
     version: Annotated[str, Meta(max_length=64)] = ""
+
+
+def page_bytes(page: Page, limit: int) -> bytes:
+    """Return a page as it is stored, cut to fit: a page that is refused would say nothing at all.
+
+    Marks go first, which cost others a longer listing, then words of freezes, then the older
+    freezes: one freeze stops as well as many.
+    """
+    for cut in _CUTS:
+        raw = msgspec.json.encode(cut(page))
+        if len(raw) <= limit:
+            return raw
+    return msgspec.json.encode(msgspec.structs.replace(page, marks={}, freezes=()))
+
+
+def _terse(page: Page, most: int) -> Page:
+    newest = page.freezes[-most:]
+    freezes = tuple(Freeze(one.id, one.at_s, one.by[:16], one.reason[:40]) for one in newest)
+    return msgspec.structs.replace(page, marks={}, freezes=freezes)
+
+
+_CUTS: tuple[Callable[[Page], Page], ...] = (
+    lambda page: page,
+    lambda page: msgspec.structs.replace(page, marks={}),
+    lambda page: _terse(page, MAX_FREEZES),
+    lambda page: _terse(page, MAX_FREEZES // 2),
+)
+
+
+def read_page(value: bytes, lane: str) -> Page | None:
+    """Return what a lane says of itself, every part of it bounded; None for nothing readable."""
+    page = parsed(value, Page)
+    if page is None or page.lane != lane:
+        return None
+    ready = tuple(role for role in ROLES if role in page.ready)
+    freezes = tuple(dict.fromkeys(map(sound, page.freezes)))
+    return msgspec.structs.replace(page, ready=ready, freezes=freezes)
 
 
 def parsed(value: bytes, type_: type[T]) -> T | None:

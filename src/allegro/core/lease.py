@@ -27,6 +27,7 @@ MAX_KEPT_EPOCH = 2**52
 """A higher epoch on a lane's own disk is damage: the room above it could never be used up."""
 
 MAX_LEASE_S = 60
+MAX_WRITTEN = 32
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -72,7 +73,8 @@ class View(msgspec.Struct, frozen=True):
     """What a lane knows of one role. `since_s`: boot-time s when it first saw this revision.
 
     `epoch` is the highest ever seen, kept on disk; `is_first` while nothing else was seen since
-    this process began.
+    this process began. `written` are the records this process sent to be written, the last one
+    that was acknowledged and all since: what else bears its name is somebody's forgery.
     """
 
     role: str
@@ -81,6 +83,7 @@ class View(msgspec.Struct, frozen=True):
     since_s: float = float("nan")
     is_first: bool = True
     lease: Lease | None = None
+    written: tuple[Record, ...] = ()
 
 
 class Me(msgspec.Struct, frozen=True):
@@ -94,13 +97,15 @@ class Around(msgspec.Struct, frozen=True):
     `ready`: this lane could do the role's work. `rank`: how many lanes that are to be preferred
     are ready too. `heir`: whom a holder hands the role to (a name or empty), `ANYBODY` where this
     lane leaves.
-    `banned`: lanes whose key was revoked.
+    `banned`: lanes whose key was revoked. `members`: the lanes of the council, this one among
+    them; empty where they are not known.
     """
 
     ready: bool
     rank: int = 0
     heir: str = ""
     banned: frozenset[str] = frozenset()
+    members: frozenset[str] = frozenset()
 
 
 class Keep(msgspec.Struct, frozen=True):
@@ -140,14 +145,20 @@ def holds(lease: Lease | None, boot_s: float) -> bool:
 
 
 def seen(view: View, slot: Slot, me: Me, boot_s: float) -> View:
-    """Return the view after a read. Another's record, or an offer, ends the own lease at once."""
+    """Return the view after a read.
+
+    An offer, and a record that this process did not write, ends the own lease at once, whatever
+    name it bears.
+    """
     if view.slot == slot:
         return view
-    lease = view.lease if _is_kept_by(slot.record, me) else None
-    return msgspec.structs.replace(
-        view, slot=slot, since_s=boot_s, lease=lease, epoch=_higher(view.epoch, slot.record),
+    view = msgspec.structs.replace(
+        view, slot=slot, since_s=boot_s, epoch=_higher(view.epoch, slot.record),
         is_first=view.slot is None,
     )  # fmt: skip
+    if _is_own(view):
+        return view
+    return msgspec.structs.replace(view, lease=None, written=())
 
 
 def decide(view: View, me: Me, around: Around, *, lease_s: float, boot_s: float) -> Step:
@@ -155,7 +166,7 @@ def decide(view: View, me: Me, around: Around, *, lease_s: float, boot_s: float)
     slot = view.slot
     if slot is None:
         return Wait()
-    if slot.record is not None and _is_kept_by(slot.record, me):
+    if slot.record is not None and _is_own(view):
         if around.heir:
             return Offer(_again(slot.record, boot_s, around.heir), slot.revision)
         return Keep(_again(slot.record, boot_s), slot.revision)
@@ -168,12 +179,18 @@ def decide(view: View, me: Me, around: Around, *, lease_s: float, boot_s: float)
     return Wait(free_s)
 
 
+def sending(view: View, record: Record) -> View:
+    """Return the view before a write is sent: its answer may be lost, and the write not."""
+    return msgspec.structs.replace(view, written=(*view.written, record)[-MAX_WRITTEN:])
+
+
 def wrote(view: View, record: Record, revision: int, *, lease_s: float, sent_s: float) -> View:
     """Return the view after a write that succeeded. `sent_s`: boot-time s before it was sent."""
     lease = Lease(view.role, record.holder, record.epoch, sent_s + lease_s * HELD)
     return msgspec.structs.replace(
         view, slot=Slot(revision, record), since_s=sent_s, is_first=False,
-        epoch=max(view.epoch, record.epoch), lease=None if record.offered else lease,
+        epoch=_higher(view.epoch, record), lease=None if record.offered else lease,
+        written=(record,),
     )  # fmt: skip
 
 
@@ -182,12 +199,10 @@ def stood_down(view: View) -> View:
     return msgspec.structs.replace(view, lease=None)
 
 
-def _is_kept_by(record: Record | None, me: Me) -> bool:
-    return (
-        record is not None
-        and (record.holder, record.process) == (me.lane, me.process)
-        and not record.offered
-    )
+def _is_own(view: View) -> bool:
+    """Say whether the register holds what this process wrote, and no offer: names prove nothing."""
+    record = view.slot.record if view.slot is not None else None
+    return record is not None and not record.offered and record in view.written
 
 
 def _again(record: Record, boot_s: float, offered: str = "") -> Record:
@@ -206,7 +221,8 @@ def _free_from(view: View, slot: Slot, me: Me, around: Around, lease_s: float) -
     """Return from when (boot-time s) this lane may take the role, and why it is free then."""
     stagger_s = around.rank * lease_s * STAGGER
     record = slot.record
-    lease_s = max(lease_s, record.lease_s if record is not None else 0.0)
+    if record is not None and _may_hold(record.holder, me, around):
+        lease_s = max(lease_s, record.lease_s)
     if record is None:
         return view.since_s + lease_s + stagger_s, "vacant"
     if record.epoch < view.epoch:
@@ -222,6 +238,14 @@ def _free_from(view: View, slot: Slot, me: Me, around: Around, lease_s: float) -
         # our own last process: the lock on its folder says that it is gone
         return view.since_s, "restarted"
     return view.since_s + lease_s + stagger_s, "expired"
+
+
+def _may_hold(name: str, me: Me, around: Around) -> bool:
+    """Say whether a lane of this name may hold the role now, so that its own lease counts.
+
+    One in our own name is no lease that we gave: a forgery, or another program under our key.
+    """
+    return name != me.lane and (not around.members or name in around.members)
 
 
 def _higher(epoch: int, record: Record | None) -> int:

@@ -7,9 +7,20 @@ commit: a mark at the newest second seen loses what commits later. So the mark i
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection, Mapping
+
 import msgspec
 
+from allegro.core.untrusted import MAX_NUMBER
+
 MAX_OFF_S = 86_400.0
+MAX_WATCHES = 64
+"""So many marks at most are taken from one lane, and put on one page."""
+
+MAX_WATCH = 200
+"""The length of a watch's name, in characters."""
+
 WOBBLE_S = 60
 
 
@@ -28,6 +39,27 @@ class Window(msgspec.Struct, frozen=True):
 
     since_s: int
     until_s: int | None
+
+
+def is_usable(watch: str, mark: Mark) -> bool:
+    """Say whether a mark that another wrote down can be kept, counted with and passed on."""
+    return (
+        0 < len(watch) <= MAX_WATCH
+        and 0 <= mark.forge_s < MAX_NUMBER
+        and math.isfinite(mark.wall_s)
+    )
+
+
+def usable(marks: Mapping[str, Mark], watches: Collection[str]) -> dict[str, Mark]:
+    """Return the usable marks of these watches: what is no watch of ours is nobody's business."""
+    found = ((watch, marks[watch]) for watch in watches if watch in marks)
+    return {watch: mark for watch, mark in found if is_usable(watch, mark)}
+
+
+def of_watches(marks: Mapping[str, Mark], watches: Collection[str]) -> dict[str, Mark]:
+    """Return the newest `MAX_WATCHES` usable marks of these watches."""
+    found = sorted(usable(marks, watches).items(), key=lambda one: -one[1].forge_s)
+    return dict(found[:MAX_WATCHES])
 
 
 def first_mark(forge_date_s: int, now_s: float) -> Mark:

@@ -164,6 +164,7 @@ class _Lane:
             save_freezes=lambda freezes: save_freezes(self._files.freezes, freezes),
             save_trust=lambda held: save_trust(self._files.trust, held),
             safe_mode=self._safe_mode,
+            watches=settings.forge.watch,
         )
         self._check_disk()
         self.recorder = Recorder(

@@ -76,6 +76,8 @@ class FleetApp:
         members = members_of(state.held)
         self._members = tuple(member.name for member in members)
         self._number = state.held.roster.number if state.held.roster and members else 0
+        for gone in set(state.sibling_marks) - set(self._members):
+            del state.sibling_marks[gone]
         self.council = self._councils(self._council())
         self.siblings = Siblings(
             self.council, state, self._recorder, clock, lane=self._me.lane,
@@ -185,7 +187,9 @@ class FleetApp:
         return (*forge, *(("hermes",) if self._settings.serves_sessions else ()))
 
     def _others(self) -> tuple[str, ...]:
-        return tuple(name for name in self._members if name != self._me.lane)
+        """Return the other lanes; one whose key was revoked is none from that very moment on."""
+        banned = banned_of(self._state.held)
+        return tuple(n for n in self._members if n != self._me.lane and n not in banned)
 
     def _order(self, role: str) -> tuple[str, ...]:
         roster = self._state.held.roster

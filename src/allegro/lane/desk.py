@@ -24,7 +24,7 @@ from allegro.core.approvals import (
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.freeze import Freeze
 from allegro.core.gate import Permit, Presented, judge_order, read_sovereign
-from allegro.core.marks import Mark
+from allegro.core.marks import Mark, usable
 from allegro.core.messages import (
     MAX_LANE_FRAME,
     Bring,
@@ -152,7 +152,8 @@ class Desk:
         self._state.told_freezes(message.freezes)
         for token in message.thaws:
             self._thaw(token)
-        self._state.home_marks = {watch: Mark(at, wall) for watch, at, wall in message.marks}
+        marks = {watch: Mark(at_s, wall_s) for watch, at_s, wall_s in message.marks}
+        self._state.home_marks = usable(marks, self._state.watches)
         self._state.sibling_marks.clear()
         return await self._resume(message, new_seat)
 

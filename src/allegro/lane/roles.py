@@ -27,12 +27,13 @@ from allegro.core.lease import (
     holds,
     rank_of,
     seen,
+    sending,
     stood_down,
     wrote,
 )
 from allegro.core.ports import Clock, Council
 from allegro.lane.recorder import Recorder
-from allegro.lane.siblings import Siblings
+from allegro.lane.siblings import BUGS, Siblings
 from allegro.lane.state import LaneState
 
 _log = structlog.get_logger()
@@ -41,6 +42,7 @@ WITH_A_DUTY = frozenset({"forge"})  # its duty tells the first act itself
 DRAIN_S = 4.0
 MIN_WAIT_S = 0.05
 TELL_AFTER = 3
+UNTAKEN_LEASES = 4
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -123,9 +125,20 @@ class Roles:
         tick_s = self._pace.lease_s / TICKS
         while True:
             next_s = self._clock.boot_s() + tick_s
-            free_s = await self.step(role)
+            free_s = await self._step_or_rest(role)
             wait_s = min(next_s, free_s) - self._clock.boot_s()
             await self._clock.sleep(max(MIN_WAIT_S, wait_s))
+
+    async def _step_or_rest(self, role: str) -> float:
+        """Step once; a bug met in what a register holds ends the lease and not the program."""
+        try:
+            return await self.step(role)
+        except BUGS as error:
+            self._see(stood_down(self._views[role]))
+            reason = f"{type(error).__name__}: {error}"[:200]
+            _log.error("role.set_aside", role=role, error=reason)
+            await self._failed(EdgeError(reason, transient=True))
+            return float("inf")
 
     async def step(self, role: str) -> float:
         """Read, decide, write once; return when the role would be free (boot-time s).
@@ -195,6 +208,7 @@ class Roles:
         former, holder = _holder_of(before), _holder_of(view)
         if former not in {"", holder, self._me.lane}:
             self._siblings.doubt(former)
+        self._judge_offer(before, holder)
         if view.lease is None:
             self._drop(role)
         if view.epoch > before.epoch:
@@ -212,6 +226,7 @@ class Roles:
             rank=rank_of(self._me.lane, order, [s for s in siblings if s.name != holder]),
             heir=self._asked.get(role) or heir,
             banned=self._banned(),
+            members=frozenset((self._me.lane, *self._siblings.names())),
         )
         view, boot_s = self._views[role], self._clock.boot_s()
         step = decide(view, self._me, around, lease_s=self._pace.lease_s, boot_s=boot_s)
@@ -227,6 +242,7 @@ class Roles:
             await self._stand_down(role)
         if isinstance(step, Take):
             self._epochs.keep(role, step.record.epoch)
+        self._views[role] = sending(self._views[role], step.record)
         sent_s = self._clock.boot_s()
         revision = await self._council.write(role, step.record, step.expected)
         if revision is None:
@@ -253,8 +269,20 @@ class Roles:
         )  # fmt: skip
         if holder != self._me.lane:
             self._siblings.doubt(holder)
+        self._judge_offer(before, self._me.lane)
         _log.info("role.taken", role=role, epoch=step.record.epoch, before=holder, why=step.why)
         self.on_taken(role)
+
+    def _judge_offer(self, before: View, holder: str) -> None:
+        """Let a lane rest that did not take what it was offered, and forgive one that did."""
+        record = before.slot.record if before.slot is not None else None
+        if record is None or record.offered in {"", ANYBODY, self._me.lane}:
+            return
+        if record.offered == holder:
+            self._siblings.took(holder, before.role)
+        elif holder and record.epoch >= before.epoch:
+            rest_s = max(self._pace.return_s, UNTAKEN_LEASES * self._pace.lease_s)
+            self._siblings.left_untaken(record.offered, before.role, rest_s)
 
     def _drop(self, role: str) -> None:
         self._since_s.pop(role, None)

@@ -44,6 +44,7 @@ class LaneState:
         save_freezes: Callable[[FreezeSet], None],
         save_trust: Callable[[LaneTrust], None],
         safe_mode: bool,
+        watches: tuple[str, ...] = (),
     ) -> None:
         self._clock = clock
         self._journal = journal
@@ -61,6 +62,7 @@ class LaneState:
         self.forge_offset_s: float | None = None
         self.done = Done()
         self.forge_trouble = ""
+        self.watches = watches
         self.home_marks: dict[str, Mark] = {}
         self.sibling_marks: dict[str, dict[str, Mark]] = {}
         self.relist = False
