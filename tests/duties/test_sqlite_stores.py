@@ -189,7 +189,10 @@ async def test_the_archive_takes_each_event_once_and_names_gaps(tmp_path: Path) 
     taken = await archive.take("a", "j2", 1, [*entries, Kept(b"no event")], 2.0)
     assert not isinstance(taken, Refusal)
     assert (taken.fresh, taken.rejected) == (0, 1)
-    assert [gap[2:7] for gap in await archive.gaps()] == [(2, 2, 1, 5, "overflow")] * 2
+    *shed, unreadable = [gap[2:7] for gap in await archive.gaps()]
+    assert shed == [(2, 2, 1, 5, "overflow")] * 2
+    assert unreadable[:4] == (3, 3, 1, -2)
+    assert unreadable[4].startswith("unreadable: ")
     assert len(await archive.events(0, 10)) == 1
     await archive.close()
 

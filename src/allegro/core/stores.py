@@ -13,6 +13,7 @@ from allegro.core.marks import Mark
 from allegro.core.matching import BotWrite, Receipt
 from allegro.core.requests import Request
 from allegro.core.sequence import Entry, Position
+from allegro.core.ties import Tie
 
 GapRow = tuple[str, str, int, int, int, int, str, float]
 """lane, journal, first, last, count, class, reason, when (Unix s)."""
@@ -31,12 +32,16 @@ class Archived(msgspec.Struct, frozen=True):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """What a batch came to. `fresh` counts events not seen before, `rejected` unreadable ones."""
+    """What a batch came to. `fresh` counts events not seen before, `rejected` those not kept.
+
+    `clashes` are fresh ones whose id was told before with another content.
+    """
 
     position: Position
     fresh: int
     rejected: int
     last_row: int
+    clashes: int = 0
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -125,6 +130,8 @@ class Archive(Protocol):
     async def gaps(self) -> list[GapRow]: ...
     async def counts(self) -> dict[str, int]: ...
     async def last_row(self) -> int: ...
+    async def tie(self) -> Tie: ...
+    async def keep_tie(self, tie: Tie) -> None: ...
 
 
 class WorkBook(Protocol):

@@ -87,7 +87,7 @@ class _House:
         self._stack.callback(hold_folder(self._files.folder, "another house").close)
         settings = self._settings
         quota = int(settings.archive.quota_gb * 1e9)
-        self._archive = open_archive(self._files.archive, quota_bytes=quota)
+        self._archive = open_archive(self._files.archive, quota_bytes=quota, same=self._same)
         self._stack.push_async_callback(self._archive.close)
         self._ledger = open_ledger(self._files.ledger, self._clock.now_s() - REMEMBERED_S)
         self._stack.push_async_callback(self._ledger.close)
@@ -96,6 +96,7 @@ class _House:
             self._archive, self._ledger, self._clock, self._dice, fleet=lambda: self._fleet,
             freezes=lambda: self._freezes, sign=self._sign,
             verify=verify, archived=self._archived, lane_froze=self._lane_froze,
+            alert=self._alert,
         )  # fmt: skip
         self._lanes = Lanes(house)
         self._stack.push_async_callback(self._lanes.stop)
@@ -234,6 +235,25 @@ class _House:
             _log.warning("words.unreadable", id=event.id[:64], reason=held.reason)
             return None
         return held
+
+    def _same(self, one: bytes, other: bytes) -> bool:
+        """Say whether two events of one id tell the same: facts, and words once they are opened.
+
+        Words that cannot be opened are the same only where their sealed bytes are.
+        """
+        a, b = self._event_of(one), self._event_of(other)
+        if a is None or b is None:
+            return one == other
+        if (a.type, a.subject, a.data) != (b.type, b.subject, b.data):
+            return False
+        return a.sealed == b.sealed or self._words_of(a) == self._words_of(b) != b""
+
+    def _words_of(self, event: Event) -> bytes:
+        """Return the opened bytes of an event's words; none where they cannot be opened."""
+        try:
+            return self._sealing.open(self._fleet.id, event.id, event.sealed)
+        except EdgeError:
+            return b""
 
     def _archived(self) -> None:
         self._follow.kick()

@@ -41,6 +41,11 @@ MAX_JOURNAL_ID = 64
 TELL_S = 0.8
 
 
+def _untold(urgency: str, sentence: str) -> None:
+    """For a house without a screen: log what a person should see."""
+    _log.warning("alert", urgency=urgency, sentence=sentence)
+
+
 class House:
     """What every lane's end shares. `fleet` and `freezes` are asked anew each time."""
 
@@ -49,6 +54,7 @@ class House:
         fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
         sign: Callable[[bytes], bytes], verify: Callable[[bytes, bytes, bytes], bool],
         archived: Callable[[], None], lane_froze: Callable[[tuple[Freeze, ...]], Awaitable[None]],
+        alert: Callable[[str, str], None] = _untold,
     ) -> None:  # fmt: skip
         self.archive = archive
         self.ledger = ledger
@@ -60,6 +66,7 @@ class House:
         self.verify = verify
         self.archived = archived
         self.lane_froze = lane_froze
+        self.alert = alert
 
 
 class LaneEndpoint:
@@ -153,6 +160,14 @@ class LaneEndpoint:
             return taken
         if taken.rejected:
             _log.warning("archive.unreadable", lane=self.name, count=taken.rejected)
+            self._house.alert(
+                "medium", f"lane {self.name} sent what cannot be archived: see the named gaps"
+            )
+        if taken.clashes:
+            _log.warning("archive.clash", lane=self.name, count=taken.clashes)
+            self._house.alert(
+                "high", f"lane {self.name} told other things under an id that was told before"
+            )
         self.head, self.home = max(last.head, taken.position.seq), taken.position.seq
         self._house.archived()
         return Ack(taken.position)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
 
-import msgspec
-
-from allegro.adapters.sqlite.connection import Worker, open_database
+from allegro.adapters.sqlite.connection import Worker
 from allegro.adapters.sqlite.gaps import name_gaps
+from allegro.adapters.sqlite.intake import Same, same_bytes, store
+from allegro.adapters.sqlite.schema import open_versioned
+from allegro.adapters.sqlite.steps import no_time_ahead
+from allegro.adapters.sqlite.ties import get_tie, put_tie
 from allegro.core.errors import Refusal
 from allegro.core.marks import Mark
 from allegro.core.sequence import Entry, Kept, Position, follow, start
 from allegro.core.stores import HOUSE, Archived, GapRow, Taken
+from allegro.core.ties import Tie
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
@@ -35,53 +37,26 @@ CREATE TABLE IF NOT EXISTS mark (
   PRIMARY KEY (lane, watch));
 CREATE TABLE IF NOT EXISTS usage (
   lane TEXT PRIMARY KEY, bytes INTEGER NOT NULL, repeats INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
 MAX_JOURNALS = 500
-
-Row = tuple[str, str, str, str, float, bytes]
-
-
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-When = Annotated[int, msgspec.Meta(ge=0, lt=2**34)]
-
-
-class _Envelope(msgspec.Struct):
-    """What every event must be before it is kept; anything else is set aside and counted."""
-
-    id: Name
-    type: Name
-    source: Name
-    time: Name
-    specversion: Literal["1.0"]
-    subject: Annotated[str, msgspec.Meta(max_length=1000)] = ""
-    data: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class _Filing(msgspec.Struct, frozen=True):
-    updated_s: When = 0
-    repository: Count = 0
-    watch: Annotated[str, msgspec.Meta(max_length=300)] = ""
-    forge_s: When = 0
-    wall_s: Annotated[float, msgspec.Meta(ge=0, lt=2**34)] = 0.0
-    backdated: bool = False
-
-
-class _Data(msgspec.Struct):
-    data: _Filing = _Filing()
-
-
-_envelope = msgspec.json.Decoder(_Envelope)
-_data = msgspec.json.Decoder(_Data)
 GAP_BYTES = 300
 
 
 class SqliteArchive:
     """The archive on one SQLite file. `quota_bytes` bounds what one lane may store."""
 
-    def __init__(self, worker: Worker, quota_bytes: int) -> None:
+    def __init__(self, worker: Worker, quota_bytes: int, same: Same = same_bytes) -> None:
         self._worker = worker
         self._quota_bytes = quota_bytes
+        self._same = same
+
+    async def tie(self) -> Tie:
+        """Return this archive's id, and which ledger it works with."""
+        return await self._worker.run(get_tie)
+
+    async def keep_tie(self, tie: Tie) -> None:
+        await self._worker.run(lambda c: put_tie(c, tie))
 
     async def cursors(self, lane: str) -> tuple[Position, ...]:
         """Return the newest position of each of a lane's journals, newest journals first."""
@@ -96,7 +71,7 @@ class SqliteArchive:
     async def take(
         self, lane: str, journal: str, first_seq: int, entries: Sequence[Entry], at_s: float
     ) -> Taken | Refusal:
-        """Store a batch in one commit; repeats by event id are dropped, shed entries named.
+        """Store a batch in one commit; repeats are dropped; what is shed or unreadable is named.
 
         Refuses a jump in sequence, a lane over its quota and endless journal ids, storing nothing.
         """
@@ -116,20 +91,22 @@ class SqliteArchive:
             size = sum(len(e.body) if isinstance(e, Kept) else GAP_BYTES for e in entries)
             if used + size > self._quota_bytes:
                 return Refusal("over_quota", f"{lane} fills its {self._quota_bytes} bytes")
-            fresh, rejected, stored = _store(connection, lane, entries, at_s)
-            stored += GAP_BYTES * name_gaps(connection, lane, journal, first_seq, entries, at_s)
+            came = store(connection, lane, entries, at_s, self._same)
+            came.size += GAP_BYTES * name_gaps(
+                connection, lane, journal, first_seq, entries, came.rejected, at_s
+            )
             connection.execute(
                 "INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)",
                 (lane, journal, moved.seq, moved.chain, at_s),
             )
-            repeats = sum(isinstance(e, Kept) for e in entries) - fresh - rejected
+            kept = sum(isinstance(entry, Kept) for entry in entries)
             connection.execute(
                 "INSERT INTO usage VALUES (?,?,?) ON CONFLICT (lane) DO UPDATE SET"
                 " bytes = bytes + excluded.bytes, repeats = repeats + excluded.repeats",
-                (lane, stored, repeats),
+                (lane, came.size, kept - came.fresh - len(came.rejected)),
             )
             (last,) = connection.execute("SELECT COALESCE(MAX(row), 0) FROM event").fetchone()
-            return Taken(moved, fresh, rejected, last)
+            return Taken(moved, came.fresh, len(came.rejected), last, came.clashes)
 
         return await self._worker.run(job)
 
@@ -244,7 +221,7 @@ class SqliteArchive:
     async def add(self, stored: Sequence[bytes], at_s: float) -> None:
         """Store events of the house's own."""
         entries = [Kept(body) for body in stored]
-        await self._worker.run(lambda c: _store(c, HOUSE, entries, at_s))
+        await self._worker.run(lambda c: store(c, HOUSE, entries, at_s, self._same))
 
     async def marks(self) -> dict[str, Mark]:
         """Return for each watch the furthest poll mark that is home."""
@@ -283,9 +260,14 @@ class SqliteArchive:
         await self._worker.close()
 
 
-def open_archive(path: Path, *, quota_bytes: int) -> SqliteArchive:
-    """Open the archive, or make it. Must be called with a running event loop."""
-    return SqliteArchive(Worker(open_database(path, SCHEMA), "archive"), quota_bytes)
+def open_archive(path: Path, *, quota_bytes: int, same: Same = same_bytes) -> SqliteArchive:
+    """Open the archive, or make it. Must be called with a running event loop.
+
+    `same` says whether two events of one id tell the same. Raises EdgeError, not transient, for a
+    file that cannot be read or is newer than this program.
+    """
+    connection = open_versioned(path, SCHEMA, [no_time_ahead])
+    return SqliteArchive(Worker(connection, "archive"), quota_bytes, same)
 
 
 def _cursor(connection: sqlite3.Connection, lane: str, journal: str) -> Position | None:
@@ -298,80 +280,3 @@ def _cursor(connection: sqlite3.Connection, lane: str, journal: str) -> Position
 def _usage(connection: sqlite3.Connection, lane: str) -> int:
     row = connection.execute("SELECT bytes FROM usage WHERE lane = ?", (lane,)).fetchone()
     return 0 if row is None else int(row[0])
-
-
-def _store(
-    connection: sqlite3.Connection, lane: str, entries: Sequence[Entry], at_s: float
-) -> tuple[int, int, int]:
-    rows: list[Row] = []
-    rejected = size = 0
-    forge_events = []
-    for entry in entries:
-        if not isinstance(entry, Kept):
-            continue
-        try:
-            envelope = _envelope.decode(entry.body)
-            if not bytes(envelope.data).startswith(b"{"):
-                raise msgspec.ValidationError("data must be an object")
-            if envelope.type.startswith("forge."):
-                forge_events.append((envelope, _data.decode(entry.body).data))
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            rejected += 1
-            continue
-        rows.append((envelope.id, lane, envelope.type, envelope.subject, at_s, entry.body))
-        size += len(entry.body)
-    fresh = _insert(connection, rows)
-    if fresh < len(rows):
-        fresh += _keep_clashes(connection, lane, rows)
-    for envelope, filing in forge_events:
-        _file(connection, lane, envelope, filing)
-    return fresh, rejected, size
-
-
-def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
-    before = connection.total_changes
-    connection.executemany(
-        "INSERT OR IGNORE INTO event (id, lane, type, subject, at_s, stored) VALUES (?,?,?,?,?,?)",
-        rows,
-    )
-    return connection.total_changes - before
-
-
-def _keep_clashes(connection: sqlite3.Connection, lane: str, rows: Sequence[Row]) -> int:
-    """Keep events whose id another lane took for something else.
-
-    Lanes compute the same id for the same version of a forge object, so a repeat is dropped; but
-    a stolen lane could send another lane's id first, to hide what that lane will tell.
-    """
-    kept = []
-    for id_, _, type_, subject, at_s, stored in rows:
-        held = connection.execute("SELECT lane, stored FROM event WHERE id = ?", (id_,)).fetchone()
-        if held is not None and held[0] != lane and _clear(held[1]) != _clear(stored):
-            kept.append((f"{id_}@{lane}", lane, type_, subject, at_s, stored))
-    return _insert(connection, kept)
-
-
-def _clear(stored: bytes) -> tuple[str, str, bytes]:
-    envelope = _envelope.decode(stored)
-    return envelope.type, envelope.subject, bytes(envelope.data)
-
-
-def _file(connection: sqlite3.Connection, lane: str, envelope: _Envelope, filing: _Filing) -> None:
-    if envelope.type == "forge.mark":
-        connection.execute(
-            "INSERT OR REPLACE INTO mark VALUES (?,?,?,?)",
-            (lane, filing.watch, filing.forge_s, filing.wall_s),
-        )
-    elif envelope.subject:
-        # What a lane tells later is newer, whatever time the forge gave it: late commits carry an
-        # older second, and a lane whose disk went back tells old versions before those of now.
-        # Between lanes only the forge's time can tell, so there it decides.
-        anyway = filing.backdated or envelope.type == "forge.vanished"
-        connection.execute(
-            "INSERT INTO object SELECT ?, row, ?, ? FROM event WHERE id = ?"
-            " ON CONFLICT (subject) DO UPDATE SET row = excluded.row,"
-            " updated_s = excluded.updated_s, repository = excluded.repository"
-            " WHERE ? OR excluded.updated_s >= object.updated_s"
-            " OR (SELECT lane FROM event WHERE event.row = object.row) = ?",
-            (envelope.subject, filing.updated_s, filing.repository, envelope.id, anyway, lane),
-        )
