@@ -130,7 +130,9 @@ async def test_an_issue_with_odd_facts_is_archived_or_a_named_gap(shelf: Shelf) 
 
 @pytest.mark.parametrize("updated_s", [-2_208_988_800, 253_402_300_799, 2**63, "9999", None])
 async def test_an_issue_of_the_year_1900_or_9999_is_archived(shelf: Shelf, updated_s: Any) -> None:
-    event = made("e", type_="forge.snapshot.issue", **{**ISSUE, "updated_s": updated_s})
+    event = made(
+        "e", type_="forge.snapshot.issue", **dict[str, Any]({**ISSUE, "updated_s": updated_s})
+    )
     assert (await shelf.bring("a", event)).rejected == 0
     assert len(await shelf.archive.objects(7, 0, "forge.snapshot.issue")) == 1
 
@@ -161,7 +163,7 @@ async def test_a_version_of_the_far_future_does_not_shadow_an_honest_newer_one(
 
 
 async def test_a_poll_mark_of_the_far_future_is_no_further_than_now(shelf: Shelf) -> None:
-    mark = {"watch": "acme/web", "forge_s": 2**33, "wall_s": 2.0**33}
+    mark: dict[str, Any] = {"watch": "acme/web", "forge_s": 2**33, "wall_s": 2.0**33}
     await shelf.bring("thief", made("m", type_="forge.mark", **mark))
     held = (await shelf.archive.marks())["acme/web"]
     assert held.forge_s <= NOW_S + FORGE_SLACK_S
