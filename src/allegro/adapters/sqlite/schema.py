@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from allegro import __version__
 from allegro.adapters.sqlite.connection import open_database
 from allegro.core.errors import EdgeError
 
@@ -30,7 +29,7 @@ def open_versioned(
         if number > len(steps):
             raise EdgeError(
                 f"{path.name} was written by a newer allegro: it has schema {number}, and"
-                f" {__version__} reads up to {len(steps)}: start the newer version",
+                f" this one reads up to {len(steps)}: start the newer version",
                 transient=False, kind="newer_schema",
             )  # fmt: skip
         (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
