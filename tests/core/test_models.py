@@ -17,15 +17,14 @@ from allegro.core.models import (
     Ladder,
     Spend,
     Trouble,
-    classify,
     cost_usd,
-    estimated_tokens,
     ladder_words,
-    retry_after_s,
     rung_key,
-    usage_of,
     within_caps,
 )
+from allegro.core.provider_refusals import classify
+from allegro.core.provider_usage import TokenCounts, estimated_tokens, usage_of
+from allegro.core.provider_waits import retry_after_s
 from allegro.core.settings import ModelSettings, Rung
 
 from .builders import refused
@@ -36,6 +35,7 @@ NUMBERS_THAT_ARE_NONE = [math.nan, math.inf, -math.inf]
 SOON_S, LATER_S = 0.0, 1e9
 DAY_S = 86_400.0
 MODEL = "gpt-9"
+CALLERS = frozenset({Trouble.BAD_REQUEST, Trouble.OVERFLOW})
 TELLING = frozenset({Trouble.QUOTA, Trouble.OVERLOAD})
 
 
@@ -328,7 +328,7 @@ def test_a_models_rungs_are_tried_in_order_and_the_last_model_after_them() -> No
     assert ladder().rungs("gone", SOON_S) == []
 
 
-@pytest.mark.parametrize("trouble", sorted(set(Trouble) - {Trouble.BAD_REQUEST}))
+@pytest.mark.parametrize("trouble", sorted(set(Trouble) - CALLERS))
 def test_a_rung_in_trouble_is_passed_over_until_its_time_is_over(trouble: Trouble) -> None:
     # given
     steps = ladder(last="small")
@@ -346,14 +346,14 @@ def test_a_rung_in_trouble_is_passed_over_until_its_time_is_over(trouble: Troubl
 def test_what_cures_itself_is_tried_again_soon_and_what_does_not_is_left_longer() -> None:
     steps = ladder()
     waits: dict[Trouble, float] = {}
-    for trouble in set(Trouble) - {Trouble.BAD_REQUEST}:
+    for trouble in set(Trouble) - CALLERS:
         steps.worked(FAR)
         steps.failed(FAR, trouble, 0.0)
         waits[trouble] = steps.cooling[rung_key(FAR)].until_s
     assert waits == {
         Trouble.DEAD_KEY: 60.0, Trouble.QUOTA: 300.0, Trouble.OVERLOAD: 5.0,
         Trouble.UNKNOWN_MODEL: 60.0, Trouble.UNREACHABLE: 10.0, Trouble.BROKEN: 5.0,
-        Trouble.STALLED: 10.0,
+        Trouble.STALLED: 10.0, Trouble.PARAMETER: 10.0,
     }  # fmt: skip
     assert min(waits[trouble] for trouble in PROBED) > max(
         wait for trouble, wait in waits.items() if trouble not in PROBED
@@ -553,21 +553,21 @@ def test_a_ladder_only_leaves_rungs_out_and_never_changes_their_order_or_the_mod
 
 def test_a_call_costs_its_tokens_at_the_configured_prices() -> None:
     priced = rung(input_usd=2.0, output_usd=8.0)
-    assert cost_usd(priced, 1_000_000, 500_000) == 6.0
-    assert cost_usd(priced, 0, 0) == 0.0
-    assert cost_usd(rung(input_usd=0.0, output_usd=0.0), 10, 10) == 0.0
+    assert cost_usd(priced, TokenCounts(1_000_000, 500_000)) == 6.0
+    assert cost_usd(priced, TokenCounts(0, 0)) == 0.0
+    assert cost_usd(rung(input_usd=0.0, output_usd=0.0), TokenCounts(10, 10)) == 0.0
 
 
 @pytest.mark.parametrize("changes", [
     {}, {"input_usd": 2.0}, {"output_usd": 2.0},
 ])  # fmt: skip
 def test_without_both_prices_the_cost_is_unknown_and_not_nothing(changes: dict[str, Any]) -> None:
-    assert cost_usd(rung(**changes), 10, 10) is None
+    assert cost_usd(rung(**changes), TokenCounts(10, 10)) is None
 
 
 def test_what_runs_at_home_is_free() -> None:
-    assert cost_usd(HOME, 10**9, 10**9) == 0.0
-    assert cost_usd(rung(local=True, input_usd=5.0, output_usd=5.0), 10, 10) == 0.0
+    assert cost_usd(HOME, TokenCounts(10**9, 10**9)) == 0.0
+    assert cost_usd(rung(local=True, input_usd=5.0, output_usd=5.0), TokenCounts(10, 10)) == 0.0
 
 
 def test_spend_adds_up_and_tells_what_has_no_price() -> None:
@@ -747,7 +747,8 @@ def test_whatever_starts_stays_within_every_cap_and_more_use_never_opens_a_door(
 def test_usage_is_two_plausible_counts_or_was_not_told(
     told: Any, usage: tuple[int, int] | None
 ) -> None:
-    assert usage_of(told) == usage
+    counts = usage_of(told)
+    assert (counts and (counts.input, counts.output)) == usage
 
 
 JSON = st.recursive(
@@ -762,8 +763,9 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_no_answer_of_a_provider_makes_a_count_that_could_lower_a_spend(told: Any) -> None:
-    usage = usage_of(told)
-    assert usage is None or all(type(count) is int and 0 <= count < 2**40 for count in usage)
+    counts = usage_of(told)
+    found = () if counts is None else (counts.input, counts.output, counts.cached, counts.written)
+    assert all(type(count) is int and 0 <= count < 2**40 for count in found)
 
 
 def test_what_was_tried_is_told_in_words() -> None:

@@ -214,6 +214,10 @@ COOLING = {"provider": "p", "model": "m1", "trouble": "dead_key", "for_s": 5.0}
         ({"sandbox": "bubblewrap is not installed", "tools": []}, ("sandbox", "bad")),
         ({"tools": []}, ("tools", "bad")),
         ({"cooling": [COOLING]}, ("model provider", "warn")),
+        (
+            {"dialects": [{"provider": "p", "model": "m", "takes": "no stream_options"}]},
+            ("model dialect", "ok"),
+        ),
         ({"running": [{"session": "s", "waits_for_answer": 2}]}, ("a question waits", "warn")),
         (
             {"spent_today": {"usd": 9.0, "tokens": 0, "unpriced_tokens": 0}},

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
-import email.utils
 import enum
 import math
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
 from allegro.core.errors import Refusal
+from allegro.core.provider_dialect import Dialect
+from allegro.core.provider_usage import TokenCounts
 from allegro.core.settings import ModelSettings, Rung
-
-BYTES_PER_TOKEN = 3.0
 
 
 class Trouble(enum.StrEnum):
@@ -29,6 +25,8 @@ class Trouble(enum.StrEnum):
     BROKEN = "broken"
     STALLED = "stalled"
     BAD_REQUEST = "bad_request"
+    OVERFLOW = "overflow"
+    PARAMETER = "parameter"
 
 
 _COOL_S = {
@@ -39,128 +37,10 @@ _COOL_S = {
     Trouble.UNREACHABLE: 10.0,
     Trouble.BROKEN: 5.0,
     Trouble.STALLED: 10.0,
+    Trouble.PARAMETER: 10.0,
 }
 PROBED = frozenset({Trouble.DEAD_KEY, Trouble.UNKNOWN_MODEL, Trouble.QUOTA})
-_MAX_TOLD_S = {Trouble.QUOTA: 86_400.0, Trouble.OVERLOAD: 300.0}
-_QUOTA = re.compile(
-    r"(?<![a-z])(quota|credits?|billing|spend(ing)? limit|insufficient[_ ]balance)(?![a-z])",
-    re.IGNORECASE,
-)
-_BAD_KEY = re.compile(
-    r"api[ _-]?key( is)? (not valid|invalid|expired)|invalid[ _]api[ _-]?key|api_key_invalid",
-    re.IGNORECASE,
-)
-_NO_MODEL_CODES = frozenset({"model_not_found", "unknown_model", "invalid_model", "no_such_model"})
-_SECONDS = re.compile(
-    r"\s*(?:([0-9]{1,5})h)?(?:([0-9]{1,7})m(?!s))?(?:([0-9]{1,15}(?:\.[0-9]{1,9})?)s?)?\s*"
-)
-_MILLISECONDS = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)ms\s*")
-
-
-def classify(status: int, told: str, model: str = "") -> Trouble:
-    """Say what a provider's refusal means. `status` is HTTP's, `told` the body's beginning.
-
-    `model` is the name the provider was asked for: words about some other thing that was not
-    found, such as a file in the prompt, do not bench a model.
-    """
-    if status in {401, 403}:
-        return Trouble.QUOTA if status == 403 and _QUOTA.search(told) else Trouble.DEAD_KEY
-    if status == 402:
-        return Trouble.QUOTA
-    if status == 400 and _BAD_KEY.search(_code_and_message(told)):
-        return Trouble.DEAD_KEY
-    if status == 429:
-        return Trouble.QUOTA if _QUOTA.search(_code_and_message(told)) else Trouble.OVERLOAD
-    if status in {404, 405, 410} or (status in {400, 422} and _names_no_model(told, model)):
-        return Trouble.UNKNOWN_MODEL
-    if status in {503, 529}:
-        return Trouble.OVERLOAD
-    if status == 408 or status >= 500 or status < 400:
-        return Trouble.BROKEN
-    return Trouble.BAD_REQUEST
-
-
-def _error_of(told: str) -> Mapping[str, Any]:
-    """Return the error object of a refusal; empty where it has none that can be read."""
-    try:
-        body = msgspec.json.decode(told.encode("utf-8", "replace"))
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        return {}
-    if isinstance(body, list) and body:
-        body = body[0]
-    error = body.get("error", body) if isinstance(body, Mapping) else {}
-    return error if isinstance(error, Mapping) else {"message": error}
-
-
-def _code_and_message(told: str) -> str:
-    error = _error_of(told)
-    parts = [str(error.get(name) or "") for name in ("code", "type", "message")]
-    return " ".join(filter(None, parts)) or told
-
-
-def _names_no_model(told: str, model: str) -> bool:
-    """Whether a refusal is about the model itself: by its code, or in words right at its name."""
-    error = _error_of(told)
-    codes = {code for code in (error.get("code"), error.get("type")) if isinstance(code, str)}
-    if codes & _NO_MODEL_CODES:
-        return True
-    if not model:
-        return False
-    message, name, quote = str(error.get("message") or told), re.escape(model), "[`'\": ]{0,4}"
-    says = (
-        rf"(unknown|invalid|no such|unsupported) model{quote}{name}(?![\w.-])",
-        (
-            rf"\bmodel{quote}{name}{quote}(is |was |does |could )?not (be )?"
-            r"(found|exist|valid|available|supported|known|recogni[sz]ed)"
-        ),
-        rf"(?<![\w.-]){name}{quote}is (not an? (valid|known|supported)|an? (unknown|invalid)) model",
-    )
-    return any(re.search(pattern, message, re.IGNORECASE) for pattern in says)
-
-
-def retry_after_s(trouble: Trouble, headers: Mapping[str, str], now_s: float) -> float | None:
-    """Return the seconds until a provider says it may be asked again; None where it says none.
-
-    `Retry-After` counts for a quota and for overload, `X-RateLimit-Reset` for a quota alone: many
-    send it with every answer. Understands seconds, `1m30s`, `120ms`, an HTTP date, Unix seconds
-    and Unix milliseconds; never more than a day, for overload five minutes.
-    """
-    most_s = _MAX_TOLD_S.get(trouble)
-    if most_s is None:
-        return None
-    names = ["retry-after"]
-    if trouble is Trouble.QUOTA:
-        names += ["x-ratelimit-reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"]
-    for name in names:
-        text = next((value for key, value in headers.items() if key.lower() == name), "")
-        seconds = _told_s(text, now_s) if text else None
-        if seconds is not None:
-            return min(max(0.0, seconds), most_s)
-    return None
-
-
-def _told_s(text: str, now_s: float) -> float | None:
-    if match := _MILLISECONDS.fullmatch(text):
-        return float(match[1]) / 1000.0
-    match = _SECONDS.fullmatch(text)
-    if match is None or not any(match.groups()):
-        return _date_s(text, now_s)
-    hours, minutes, plain = (float(group or 0) for group in match.groups())
-    if plain > 1e11:
-        plain /= 1000.0
-    if plain > 1e9:
-        plain -= now_s
-    return hours * 3600 + minutes * 60 + plain
-
-
-def _date_s(text: str, now_s: float) -> float | None:
-    try:
-        date = email.utils.parsedate_to_datetime(text)
-        if date.tzinfo is None:  # HTTP's dates are GMT
-            date = date.replace(tzinfo=datetime.UTC)
-        return date.timestamp() - now_s
-    except (ValueError, TypeError, OverflowError):
-        return None
+WAITS = frozenset({Trouble.QUOTA, Trouble.OVERLOAD})
 
 
 class Cooling(msgspec.Struct, frozen=True):
@@ -176,6 +56,7 @@ class Ladder:
     def __init__(self, settings: ModelSettings) -> None:
         self._settings = settings
         self.cooling: dict[RungKey, Cooling] = {}
+        self.dialects: dict[RungKey, Dialect] = {}
 
     def models(self) -> tuple[str, ...]:
         """Return the models that may be asked for, in the configured order."""
@@ -230,6 +111,23 @@ class Ladder:
     def worked(self, rung: Rung) -> None:
         self.cooling.pop(rung_key(rung), None)
 
+    def dialect(self, rung: Rung) -> Dialect:
+        """Return how a rung wants to be asked, as far as it is known."""
+        return self.dialects.get(rung_key(rung), Dialect())
+
+    def learn(self, rung: Rung, dialect: Dialect) -> None:
+        """Remember how a rung was asked when it answered."""
+        if dialect != Dialect():
+            self.dialects[rung_key(rung)] = dialect
+
+    def wait_s(self, model: str, now_s: float) -> float | None:
+        """Return the seconds until the first busy rung of a model may be asked; None without."""
+        told = [
+            cooling.until_s - now_s for rung in self._wanted(model)
+            if (cooling := self._cooling(rung, now_s)) and cooling.trouble in WAITS
+        ]  # fmt: skip
+        return min(told, default=None)
+
     def last_trouble(self, rung: Rung) -> Trouble | None:
         """Return why a rung was last passed over, also when that is over; None when it worked."""
         held = self.cooling.get(rung_key(rung))
@@ -275,13 +173,21 @@ class Spend(msgspec.Struct, frozen=True):
         return Spend(self.usd + usd, self.tokens + tokens, self.unpriced_tokens)
 
 
-def cost_usd(rung: Rung, tokens_in: int, tokens_out: int) -> float | None:
-    """Return what a call cost, None where the price is not configured; a local rung is free."""
+def cost_usd(rung: Rung, counts: TokenCounts) -> float | None:
+    """Return what a call cost, None where the price is not configured; a local rung is free.
+
+    What the provider had cached costs `cached_input_usd`; what it stored in its cache costs a
+    quarter more than other input, for an hour twice as much, as providers that charge for it do.
+    """
     if rung.local:
         return 0.0
     if rung.input_usd is None or rung.output_usd is None:
         return None
-    return (tokens_in * rung.input_usd + tokens_out * rung.output_usd) / 1e6
+    cached_usd = rung.input_usd if rung.cached_input_usd is None else rung.cached_input_usd
+    plain = counts.input - counts.cached + 0.25 * counts.written + 0.75 * counts.written_long
+    return (
+        plain * rung.input_usd + counts.cached * cached_usd + counts.output * rung.output_usd
+    ) / 1e6
 
 
 def within_caps(
@@ -304,24 +210,6 @@ def within_caps(
         if not (math.isfinite(used) and used <= cap):
             return Refusal("spend_cap", f"{name}: this call could come to {used} of {cap}")
     return None
-
-
-def estimated_tokens(size_bytes: int) -> int:
-    """Return a token count for text whose use nobody told: rather too many than too few."""
-    return math.ceil(size_bytes / BYTES_PER_TOKEN)
-
-
-def usage_of(told: Any) -> tuple[int, int] | None:
-    """Return (input, output) tokens of an answer's `usage` object, None when it tells none."""
-    if not isinstance(told, Mapping):
-        return None
-    counts = []
-    for names in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):
-        found = next((told[name] for name in names if name in told), None)
-        if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 2**40:
-            return None
-        counts.append(found)
-    return counts[0], counts[1]
 
 
 def ladder_words(tried: Sequence[tuple[Rung, Trouble]]) -> str:

@@ -197,6 +197,10 @@ class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_file: Annotated[str, _about("file with its key, mode 0600; empty: none")] = ""
     input_usd: Annotated[_Price | None, _about("price of a million tokens in")] = None
     output_usd: Annotated[_Price | None, _about("price of a million tokens out")] = None
+    cached_input_usd: Annotated[
+        _Price | None,
+        _about("price of a million tokens in that it had cached; default: input_usd"),
+    ] = None
     local: Annotated[bool, _about("free, and no word leaves this machine's network")] = False
 
 
@@ -207,7 +211,7 @@ class ModelSettings(msgspec.Struct, frozen=True):
         tuple[Rung, ...],
         _about(
             "as [[models.rungs]]: model, provider, base_url (OpenAI-compatible), upstream, "
-            "key_file, input_usd, output_usd, local; tried in this order"
+            "key_file, input_usd, output_usd, cached_input_usd, local; tried in this order"
         ),
     ] = ()
     default: Annotated[str, _about("model when a session names none; empty: the first")] = ""
@@ -215,6 +219,14 @@ class ModelSettings(msgspec.Struct, frozen=True):
     stall_s: Annotated[
         float, _about("seconds a provider may be silent before it is given up", ge=1, le=3600)
     ] = 120.0
+    first_word_s: Annotated[
+        float,
+        _about(
+            "seconds until a provider's first word, or its next, whatever signs of life it sends",
+            ge=1,
+            le=3600,
+        ),
+    ] = 300.0
     connect_s: Annotated[
         float, _about("seconds a connection to a provider may take", ge=0.5, le=60)
     ] = 10.0

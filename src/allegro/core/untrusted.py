@@ -14,6 +14,7 @@ files, arguments. What they promise:
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Annotated, Any, TypeVar
 
@@ -58,6 +59,31 @@ def read_json(raw: bytes | str, type_: type[T]) -> T | Unreadable:
         return msgspec.json.decode(raw, type=type_)
     except UNREADABLE as error:
         return unreadable(error)
+
+
+def read_loose_json(raw: bytes) -> Any:
+    """Read JSON as sloppy programs write it; return a value that strict JSON holds, or Unreadable.
+
+    Not a number and infinity become None; half a surrogate pair becomes `?` and a byte that is no
+    UTF-8 U+FFFD; a byte order mark and control characters in words are taken.
+    """
+    try:
+        text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
+        return _mended(json.loads(text, strict=False), MAX_DEPTH)
+    except UNREADABLE as error:
+        return unreadable(error)
+
+
+def _mended(value: Any, depth: int) -> Any:
+    if depth < 0:
+        raise ValueError("nested too deep")
+    if isinstance(value, dict):
+        return {_mended(name, 0): _mended(one, depth - 1) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_mended(one, depth - 1) for one in value]
+    if isinstance(value, str):
+        return value if is_text(value) else value.encode("utf-8", "replace").decode("utf-8")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_msgpack(raw: bytes, type_: type[T]) -> T | Unreadable:

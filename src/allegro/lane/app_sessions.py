@@ -208,6 +208,10 @@ class SessionsApp:
                  "for_s": round(max(0.0, cooling.until_s - self._clock.boot_s()), 1)}
                 for (provider, _, _, model), cooling in self.proxy.ladder.cooling.items()
             ],
+            "dialects": [
+                {"provider": provider, "model": model, "takes": dialect.describe()}
+                for (provider, _, _, model), dialect in self.proxy.ladder.dialects.items()
+            ],
             "spent_today": msgspec.to_builtins(self._today()),
             "refused_destinations": self._connect.refused,
         }  # fmt: skip

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -14,27 +12,34 @@ import structlog
 from aiohttp import web
 
 from allegro.core.errors import EdgeError
-from allegro.core.models import (
-    BYTES_PER_TOKEN,
-    Ladder,
-    Spend,
-    Trouble,
-    cost_usd,
-    estimated_tokens,
-    retry_after_s,
-    usage_of,
-)
+from allegro.core.models import Ladder, Spend, Trouble, cost_usd
 from allegro.core.ports import Clock, Providers, Upstream
+from allegro.core.provider_answers import (
+    MAX_LINE,
+    Answer,
+    StreamReader,
+    encoded,
+    read_answer,
+)
+from allegro.core.provider_dialect import Manner, adapted, blames_ours, spoken
+from allegro.core.provider_refusals import error_for_caller
+from allegro.core.provider_usage import Seen, TokenCounts, counted
+from allegro.core.provider_waits import retry_after_s
 from allegro.core.settings import Rung
+from allegro.core.untrusted import Unreadable
+from allegro.lane.model_passing import (
+    pass_on,
+    read_refusal,
+    read_to_the_end,
+    silence,
+    within,
+)
 
 _log = structlog.get_logger()
-MAX_ANSWER = 32 * 1024 * 1024
-MAX_LINE = 1024 * 1024
-TOLD = 2_000
-STARTS_BYTES = 6
-_LONG_WORD = re.compile(r"[A-Za-z0-9_+/=.-]{20,}")
-_FAR_FEWER = 8
-_STARTS = (b"data:", b":", b"event:", b"id:", b"retry:", b"\n", b"\r")
+_FOR_THE_CALLER = frozenset({Trouble.BAD_REQUEST, Trouble.OVERFLOW})
+_MIDWAY = {
+    "half": Trouble.BROKEN, "broken": Trouble.BROKEN, "stalled": Trouble.STALLED,
+}  # fmt: skip
 
 Record = Callable[[str, str, dict[str, Any], Any], Awaitable[None]]
 """(holder, event type, clear data, words) -> when it is on disk. Raises EdgeError."""
@@ -56,307 +61,258 @@ class Grant(msgspec.Struct):
     tasks: set[asyncio.Task[Any]] = msgspec.field(default_factory=set)
 
 
-class Usage(msgspec.Struct):
-    """What one answer is seen to use while it passes."""
-
-    tokens_in: int = 0
-    tokens_out: int = 0
-    told: bool = False
-    text_bytes: int = 0
-    finished: bool = False
-    failed: bool = False
-
-
-_MIDWAY = {
-    "half": Trouble.BROKEN, "broken": Trouble.BROKEN, "stalled": Trouble.STALLED,
-}  # fmt: skip
-
-
 class Proxy(Protocol):
-    """What a call needs of the proxy it belongs to."""
+    """What a call needs of the proxy it belongs to. `first_word_s` bounds the time to each word."""
 
     ladder: Ladder
     providers: Providers
     clock: Clock
     record: Record
     spent: Callable[[int, float | None], None]
+    first_word_s: float
 
-    async def told_apart(self, rung: Rung, status: int, told: str) -> Trouble: ...
+    async def told_apart(
+        self, rung: Rung, status: int, text: str, wait_s: float | None
+    ) -> Trouble: ...
 
 
 class Call:
-    """One attempt on one rung: record, send, pass on, record."""
+    """One attempt on one rung: record, send, pass on, record.
+
+    `size` is the request in bytes. After `carry` returned None, `next_manner` says how to ask the
+    same rung once more; None means the next rung. `refusal` is then for the caller, where no rung
+    answers.
+    """
 
     def __init__(
-        self, proxy: Proxy, grant: Grant, rung: Rung, began_s: float,
-        tried: list[tuple[Rung, Trouble]], size: int, max_tokens: int,
+        self, proxy: Proxy, grant: Grant, rung: Rung, manner: Manner, tried: int, size: int
     ) -> None:  # fmt: skip
         self._proxy = proxy
         self._grant = grant
         self._rung = rung
-        self._began_s = began_s
+        self._manner = manner
+        self._began_s = proxy.clock.boot_s()
         self._first_s: float | None = None
-        self._tried = tried
+        self._rung_number = tried + 1
         self._size = size
-        self._max_tokens = max_tokens
         self._may_cost = False
         self._number = grant.calls
         self._is_done = False
-        self.usage = Usage()
+        self._answer = Answer()
+        self.trouble: Trouble | None = None
+        self.refusal: web.Response | None = None
+        self.next_manner: Manner | None = None
 
-    def _data(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
         return {
             "call": self._number, "provider": self._rung.provider, "asked": self._grant.model,
-            "used": self._rung.upstream or self._rung.model, "rung": len(self._tried) + 1,
+            "used": self._rung.upstream or self._rung.model, "rung": self._rung_number,
             "source": "measured",
         }  # fmt: skip
 
     async def begin(self) -> None:
         """Write down that a call is about to be made. Raises EdgeError: then it is not made."""
-        await self._proxy.record(self._grant.holder, "model.call", self._data(), None)
+        await self._proxy.record(self._grant.holder, "model.call", self._facts(), None)
 
     async def carry(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
-        """Send the call and pass its answer on. None when the next rung is to be tried."""
-        proxy, rung = self._proxy, self._rung
-        sent = msgspec.json.encode({**body, "model": rung.upstream or rung.model})
+        """Send the call and pass its answer on. None where this rung had no word for the caller."""
+        rung = self._rung
+        asked = spoken(body, self._manner)
+        sent = encoded({**asked, "model": rung.upstream or rung.model})
+        if isinstance(sent, Unreadable):
+            await self._ended(Trouble.BAD_REQUEST)
+            error = {"message": str(sent), "type": "allegro", "param": None, "code": "bad_request"}
+            return web.json_response({"error": error}, status=400)
+        until_s = self._until_s()
         self._may_cost = True
         try:
-            upstream = await proxy.providers.call(rung, sent)
+            upstream = await within(until_s, self._proxy.providers.call(rung, sent))
         except EdgeError as error:
             self._may_cost = error.sent
-            stalled = error.kind == "stalled"
-            return await self._next_rung(Trouble.STALLED if stalled else Trouble.UNREACHABLE)
+            await self._failed(silence(error, Trouble.UNREACHABLE))
+            return None
         try:
             if upstream.status != 200:
                 self._may_cost = False
-                return await self._refused(upstream)
+                raw = await read_refusal(upstream)
+                return await self._refused(body, asked, upstream, upstream.status, raw)
             if body.get("stream"):
-                return await self._stream(request, upstream)
-            return await self._whole(upstream)
+                return await self._stream(request, body, asked, upstream, until_s)
+            return await self._whole(body, asked, upstream, until_s)
         finally:
             await upstream.close()
 
-    async def _refused(self, upstream: Upstream) -> web.StreamResponse | None:
-        try:
-            raw = await _read_some(upstream, TOLD)
-        except EdgeError:
-            return await self._next_rung(Trouble.BROKEN)
-        return await self._refused_with(upstream, upstream.status, raw.decode("utf-8", "replace"))
+    def _until_s(self) -> float:
+        """When the next word must have come, in the time of the event loop."""
+        return asyncio.get_running_loop().time() + self._proxy.first_word_s
 
-    async def _refused_with(
-        self, upstream: Upstream, status: int, told: str
-    ) -> web.StreamResponse | None:
-        trouble = await self._proxy.told_apart(self._rung, status, told)
-        if trouble is Trouble.BAD_REQUEST:
-            await self.done(trouble.value, Usage())
-            error = {"message": scrubbed(told), "type": "provider", "code": None}
-            return web.json_response({"error": error}, status=status)
-        after_s = retry_after_s(trouble, upstream.headers, self._proxy.clock.now_s())
-        return await self._next_rung(trouble, after_s)
-
-    async def _next_rung(
-        self, trouble: Trouble, after_s: float | None = None
-    ) -> web.StreamResponse | None:
-        proxy = self._proxy
-        proxy.ladder.failed(self._rung, trouble, proxy.clock.boot_s(), after_s)
-        await self.done(trouble.value, Usage(), reset_s=after_s)
-        self._tried.append((self._rung, trouble))
+    async def _refused(
+        self, body: Mapping[str, Any], asked: Mapping[str, Any], upstream: Upstream, status: int,
+        text: str,
+    ) -> web.StreamResponse | None:  # fmt: skip
+        """Take a refusal: ask in another manner, go on to the next rung, or hand it to the caller."""
+        proxy, now_s = self._proxy, self._proxy.clock.now_s()
+        self._may_cost = self._answer.counts is not None
+        self.next_manner = adapted(self._manner, asked, status, text)
+        if self.next_manner is not None:
+            await self._done(Trouble.PARAMETER.value)
+            return None
+        wait_s = retry_after_s(Trouble.QUOTA, upstream.headers, now_s, text)
+        trouble = await proxy.told_apart(self._rung, status, text, wait_s)
+        if trouble is Trouble.BAD_REQUEST and blames_ours(body, asked, text):
+            trouble = Trouble.PARAMETER
+        if trouble in _FOR_THE_CALLER:
+            await self._ended(trouble)
+            error = error_for_caller(trouble, text)
+            self.refusal = web.json_response({"error": error}, status=status)
+            return None if _is_about_size(status, trouble) else self.refusal
+        await self._failed(trouble, retry_after_s(trouble, upstream.headers, now_s, text))
         return None
 
-    async def _whole(self, upstream: Upstream) -> web.StreamResponse | None:
-        try:
-            raw = await _read_some(upstream, MAX_ANSWER)
-            told = msgspec.json.decode(raw, type=dict[str, Any])
-        except (EdgeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            stalled = isinstance(error, EdgeError) and error.kind == "stalled"
-            return await self._next_rung(Trouble.STALLED if stalled else Trouble.BROKEN)
-        self._first_s = self._proxy.clock.boot_s()
-        if (status := error_in(told)) is not None:
-            return await self._refused_with(upstream, status, raw[:TOLD].decode("utf-8", "replace"))
-        usage = Usage(text_bytes=len(raw), finished=True)
-        _note_usage(usage, told)
-        self._proxy.ladder.worked(self._rung)
-        await self.done("ok", usage)
-        return web.json_response(told)
+    async def _failed(self, trouble: Trouble, after_s: float | None = None) -> None:
+        """Pass this rung over for a while."""
+        proxy = self._proxy
+        proxy.ladder.failed(self._rung, trouble, proxy.clock.boot_s(), after_s)
+        await self._ended(trouble, after_s)
 
-    async def _stream(self, request: web.Request, upstream: Upstream) -> web.StreamResponse | None:
+    async def _ended(self, trouble: Trouble, after_s: float | None = None) -> None:
+        self.trouble = trouble
+        await self._done(trouble.value, reset_s=after_s)
+
+    def _worked(self) -> None:
+        self._proxy.ladder.worked(self._rung)
+        self._proxy.ladder.learn(self._rung, self._manner.dialect)
+
+    async def _said_no(
+        self, body: Mapping[str, Any], asked: Mapping[str, Any], upstream: Upstream
+    ) -> web.StreamResponse | None:
+        """Take an answer of status 200 that failed before a word of it was passed on."""
+        failure = self._answer.failure
+        if failure is None or not failure.is_refusal:
+            await self._failed(Trouble.BROKEN)
+            return None
+        return await self._refused(body, asked, upstream, failure.status, failure.text)
+
+    async def _whole(
+        self, body: Mapping[str, Any], asked: Mapping[str, Any], upstream: Upstream, until_s: float
+    ) -> web.StreamResponse | None:
         try:
-            first = await upstream.read()
-            while first and b"\n" not in first and len(first) < MAX_LINE:
-                if len(first) >= STARTS_BYTES and not first.startswith(_STARTS):
-                    break
-                more = await upstream.read()
-                first += more
-                if not more:
-                    break
+            raw = await within(until_s, read_to_the_end(upstream))
         except EdgeError as error:
-            stalled = error.kind == "stalled"
-            return await self._next_rung(Trouble.STALLED if stalled else Trouble.BROKEN)
-        if not first.startswith(_STARTS):
-            return await self._next_rung(Trouble.BROKEN)
-        line, _, _ = first.partition(b"\n")
-        if (status := error_in(_told(line) or {})) is not None:
-            told = line.removeprefix(b"data:")[:TOLD].decode("utf-8", "replace")
-            return await self._refused_with(upstream, status, told)
+            await self._failed(silence(error, Trouble.BROKEN))
+            return None
+        value, self._answer = read_answer(raw)
+        if self._answer.failure is not None:
+            return await self._said_no(body, asked, upstream)
         self._first_s = self._proxy.clock.boot_s()
+        self._worked()
+        await self._done("ok")
+        return web.json_response(value)
+
+    async def _stream(
+        self, request: web.Request, body: Mapping[str, Any], asked: Mapping[str, Any],
+        upstream: Upstream, until_s: float,
+    ) -> web.StreamResponse | None:  # fmt: skip
+        """Hold a stream back until its first word, then pass it on to its end."""
+        reader = StreamReader()
+        answer = self._answer = reader.answer
+        held = b""
+        try:
+            while not answer.is_settled and len(held) <= MAX_LINE:
+                chunk = await within(until_s, upstream.read())
+                if not chunk:
+                    reader.finish()
+                    break
+                held += reader.feed(chunk)
+        except EdgeError as error:
+            await self._failed(silence(error, Trouble.BROKEN))
+            return None
+        if answer.failure is not None:
+            return await self._said_no(body, asked, upstream)
+        if not (answer.has_words or answer.is_whole):
+            await self._failed(Trouble.BROKEN)
+            return None
+        self._first_s = self._proxy.clock.boot_s()
+        return await self._passed_on(request, upstream, reader, held)
+
+    async def _passed_on(
+        self, request: web.Request, upstream: Upstream, reader: StreamReader, held: bytes
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        usage, reason = self.usage, ""
+        proxy = self._proxy
         try:
             await response.prepare(request)
-            reason = await self._pass_on(response, upstream, first, usage)
+            result = await pass_on(response, upstream, reader, held, proxy.first_word_s)
         except ConnectionError:
-            reason = "reader_gone"
-        if reason == "ok":
-            self._proxy.ladder.worked(self._rung)
-            await self.done("ok", usage)
+            result = "ok" if reader.answer.is_whole else "reader_gone"
+        if result == "ok":
+            self._worked()
+            await self._done("ok")
             with contextlib.suppress(ConnectionError):  # it has all it needs, and hung up
                 await response.write_eof()
-        else:
-            trouble = _MIDWAY.get(reason)
-            if trouble is not None:
-                self._proxy.ladder.failed(self._rung, trouble, self._proxy.clock.boot_s())
-            await self.done(reason, usage)
-            if request.transport is not None:
-                request.transport.abort()  # half an answer must not look like a whole one
+            return response
+        if result in _MIDWAY:
+            proxy.ladder.failed(self._rung, _MIDWAY[result], proxy.clock.boot_s())
+        await self._done(result)
+        if request.transport is not None:
+            request.transport.abort()  # half an answer must not look like a whole one
         return response
-
-    async def _pass_on(
-        self, response: web.StreamResponse, upstream: Upstream, first: bytes, usage: Usage
-    ) -> str:
-        rest, chunk, size = b"", first, 0
-        while chunk:
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > MAX_LINE:  # too long to be read along: it counts by its size
-                usage.text_bytes += len(rest)
-                rest = b""
-            for line in lines:
-                _note_line(usage, line)
-            size += len(chunk)
-            if usage.failed or size > MAX_ANSWER:
-                return "broken"
-            await response.write(chunk)
-            try:
-                chunk = await upstream.read()
-            except EdgeError as error:
-                return "stalled" if error.kind == "stalled" else "broken"
-        _note_line(usage, rest)
-        return "ok" if usage.finished else "half"
 
     async def left(self) -> None:
         """Write down that nobody waits for the answer any more: its token went, or its reader."""
-        if self.usage.finished:  # all was said; a reader may hang up before the connection ends
-            self._proxy.ladder.worked(self._rung)
-            await self.done("ok", self.usage)
+        if self._answer.is_whole:  # all was said; a reader may hang up before the connection ends
+            self._worked()
+            await self._done("ok")
             return
-        if self._may_cost and self._first_s is None:  # it may come to its end without us
-            self.usage.text_bytes = math.floor(self._max_tokens * BYTES_PER_TOKEN)
-        await self.done("revoked" if self._grant.is_revoked else "reader_gone", self.usage)
+        await self._done("revoked" if self._grant.is_revoked else "reader_gone")
 
-    async def done(self, result: str, usage: Usage, reset_s: float | None = None) -> None:
+    async def broke(self) -> None:
+        """Write down that the proxy itself failed."""
+        await self._done("broken")
+
+    def _counted(self) -> tuple[TokenCounts, bool]:
+        answer = self._answer
+        if not self._may_cost:
+            return TokenCounts(0, 0), False
+        no_word = not answer.has_words and not answer.is_whole
+        is_free = self._rung.local and not no_word and not answer.is_cut_off
+        return counted(Seen(
+            answer.counts, answer.is_counted_late, answer.is_whole, self._size, answer.text_bytes,
+            0 if is_free else self._manner.bound,
+        ))  # fmt: skip
+
+    async def _done(self, result: str, reset_s: float | None = None) -> None:
         """Write down what came of the call and what it cost, once."""
         if self._is_done:
             return
         self._is_done = True
         proxy, grant = self._proxy, self._grant
-        if self._may_cost:
-            self._estimate(usage)
-        tokens = usage.tokens_in + usage.tokens_out
-        cost = cost_usd(self._rung, usage.tokens_in, usage.tokens_out)
+        counts, is_told = self._counted()
+        tokens = counts.input + counts.output
+        cost = cost_usd(self._rung, counts)
         cost = 0.0 if self._rung.local or not tokens else cost
         grant.spend = grant.spend.plus(tokens, cost)
-        grant.measured = grant.measured and (usage.told or not tokens)
+        grant.measured = grant.measured and (is_told or not tokens)
         proxy.spent(tokens, cost)
         now_s = proxy.clock.boot_s()
-        data = {
-            **self._data(), "result": result, "tokens_in": usage.tokens_in,
-            "tokens_out": usage.tokens_out, "tokens": "told" if usage.told else "estimated",
+        facts = {
+            **self._facts(), "result": result, "tokens_in": counts.input,
+            "tokens_out": counts.output, "tokens": "told" if is_told else "estimated",
             "cost_usd": "unknown" if cost is None else round(cost, 8),
             "latency_ms": round((now_s - self._began_s) * 1000, 3),
             "first_ms": None if self._first_s is None
             else round((self._first_s - self._began_s) * 1000, 3),
         }  # fmt: skip
+        if counts.cached:
+            facts["tokens_cached"] = counts.cached
         if reset_s is not None:
-            data["reset_s"] = reset_s
+            facts["reset_s"] = reset_s
         try:
-            await proxy.record(grant.holder, "model.result", data, None)
+            await proxy.record(grant.holder, "model.result", facts, None)
         except EdgeError as error:
             _log.error("model.unrecorded", error=str(error))
 
-    def _estimate(self, usage: Usage) -> None:
-        """Count what nobody told, or what was told before its end or of much more text."""
-        least_in, least_out = estimated_tokens(self._size), estimated_tokens(usage.text_bytes)
-        doubtful = not usage.finished or usage.tokens_out * _FAR_FEWER < least_out
-        if not usage.told:
-            usage.tokens_in, usage.tokens_out = least_in, least_out
-        elif doubtful:
-            usage.tokens_in = max(usage.tokens_in, least_in)
-            usage.tokens_out = max(usage.tokens_out, least_out)
-            usage.told = False
 
-
-async def _read_some(upstream: Upstream, limit: int) -> bytes:
-    raw = b""
-    while len(raw) < limit:
-        chunk = await upstream.read()
-        if not chunk:
-            break
-        raw += chunk
-    return raw[:limit]
-
-
-def _note_line(usage: Usage, line: bytes) -> None:
-    """Learn from one line of a stream what it says of use and end."""
-    if line.strip() == b"data: [DONE]" or line.strip() == b"data:[DONE]":
-        usage.finished = True
-        return
-    told = _told(line)
-    if told is None:
-        return
-    _note_usage(usage, told)
-    usage.failed = usage.failed or error_in(told) is not None
-    choices = told.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict):
-            usage.text_bytes += _text_size(choice.get("delta"))
-            usage.finished = usage.finished or bool(choice.get("finish_reason"))
-
-
-def _told(line: bytes) -> dict[str, Any] | None:
-    """Return the object in one line of a stream, None where there is none."""
-    line = line.strip()
-    if not line.startswith(b"data:"):
-        return None
-    try:
-        return msgspec.json.decode(line[5:], type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def _text_size(delta: Any) -> int:
-    """Return the bytes of all text in a piece of an answer."""
-    if isinstance(delta, str):
-        return len(delta.encode())
-    inner = delta.values() if isinstance(delta, dict) else delta if isinstance(delta, list) else ()
-    return sum(_text_size(one) for one in inner)
-
-
-def error_in(told: Mapping[str, Any]) -> int | None:
-    """Return the status of an error inside an answer that was sent as a good one; None without."""
-    error = told.get("error")
-    if not error:
-        return None
-    code = error.get("code") if isinstance(error, dict) else None
-    code = int(code) if isinstance(code, str) and code.isdecimal() and len(code) == 3 else code
-    return code if isinstance(code, int) and 400 <= code < 600 else 500
-
-
-def _note_usage(usage: Usage, told: dict[str, Any]) -> None:
-    counts = usage_of(told.get("usage"))
-    if counts is not None:
-        usage.tokens_in, usage.tokens_out = counts
-        usage.told = True
-
-
-def scrubbed(told: str) -> str:
-    """Return a provider's words without anything that could be a key it echoes."""
-    return _LONG_WORD.sub("[…]", told[:600])
+def _is_about_size(status: int, trouble: Trouble) -> bool:
+    """Whether another rung may take a request that this one finds too large."""
+    return status == 413 and trouble is Trouble.BAD_REQUEST

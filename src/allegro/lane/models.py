@@ -9,33 +9,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import math
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import structlog
 from aiohttp import web
 
-from allegro.core.errors import EdgeError
+from allegro.core.errors import EdgeError, Refusal
 from allegro.core.models import (
     PROBED,
     Ladder,
     Spend,
     Trouble,
-    classify,
     cost_usd,
-    estimated_tokens,
     ladder_words,
     within_caps,
 )
 from allegro.core.ports import Clock, Providers
+from allegro.core.provider_dialect import LIMITS, Manner
+from allegro.core.provider_refusals import classify
+from allegro.core.provider_usage import TokenCounts, estimated_tokens
 from allegro.core.settings import ModelSettings, Rung
+from allegro.core.untrusted import Unreadable, read_json
 from allegro.lane.canary import canary_answer
 from allegro.lane.model_call import Call, Grant, Record
 
 _log = structlog.get_logger()
 MAX_BODY = 16 * 1024 * 1024
 MAX_AT_ONCE = 4
+MAX_MANNERS = 5
+"""How often one rung is asked in all, when it refuses parameters of ours one after the other."""
 PASSED_ON = frozenset({
     "model", "messages", "stream", "max_tokens", "max_completion_tokens", "temperature", "top_p",
     "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format", "seed",
@@ -57,6 +61,7 @@ class ModelProxy:
         self.record = record
         self._day_spend = day_spend
         self.spent = spent
+        self.first_word_s = settings.first_word_s
         self.ladder = Ladder(settings)
         self._grants: dict[str, Grant] = {}
         self._reserved = Spend()
@@ -136,10 +141,9 @@ class ModelProxy:
 
     async def _read(self, request: web.Request, grant: Grant) -> web.StreamResponse:
         raw = await request.read()
-        try:
-            body = msgspec.json.decode(raw, type=dict[str, Any])
-        except msgspec.DecodeError:
-            return _error(400, "bad_request", "the body is not a JSON object")
+        body = read_json(raw, dict[str, Any])
+        if isinstance(body, Unreadable):
+            return _error(400, "bad_request", f"the body is not a JSON object: {body}")
         if grant.is_canary:
             return await canary_answer(request, body)
         return await self._answer(request, grant, body, len(raw))
@@ -152,21 +156,14 @@ class ModelProxy:
             return _error(404, "model_not_found", f"no model {named!r} here")
         # an agent's own side calls name its default: the model of its session answers them too
         body = {name: value for name, value in body.items() if name in PASSED_ON}
-        name = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
-        most = self._bounded(body.get(name))
-        body = {**body, name: most}
-        if name == "max_completion_tokens":
-            body.pop("max_tokens", None)
-        if body.get("stream"):
-            body["stream_options"] = {"include_usage": True}
+        if "stream" in body:
+            body["stream"] = bool(body["stream"])
+        asked = body.get(LIMITS[1], body.get(LIMITS[0]))
+        most = self._bounded(asked)
         reserve = self._most(grant.model, estimated_tokens(size), most)
-        session = grant.spend.with_more(grant.reserved)
-        day = self._day_spend().with_more(self._reserved)
-        refusal = within_caps(day, session, reserve, self._settings, grant.own_tokens)
+        refusal = self._over_a_cap(grant, reserve)
         if refusal is not None:
-            with contextlib.suppress(EdgeError):
-                await self.record(grant.holder, "model.refused", {"reason": refusal.reason}, None)
-            return _error(402, refusal.reason, refusal.detail)
+            return await self._refuse(grant, refusal)
         grant.reserved = grant.reserved.with_more(reserve)
         self._reserved = self._reserved.with_more(reserve)
         try:
@@ -175,10 +172,22 @@ class ModelProxy:
             grant.reserved = grant.reserved.without(reserve)
             self._reserved = self._reserved.without(reserve)
 
+    def _over_a_cap(self, grant: Grant, more: Spend) -> Refusal | None:
+        """Return why a call that may use `more`, beside all that is set aside, must not start."""
+        session = grant.spend.with_more(grant.reserved)
+        day = self._day_spend().with_more(self._reserved)
+        return within_caps(day, session, more, self._settings, grant.own_tokens)
+
+    async def _refuse(self, grant: Grant, refusal: Refusal) -> web.Response:
+        with contextlib.suppress(EdgeError):
+            await self.record(grant.holder, "model.refused", {"reason": refusal.reason}, None)
+        return _error(402, refusal.reason, refusal.detail)
+
     def _most(self, model: str, tokens_in: int, tokens_out: int) -> Spend:
         """Return what a call may cost at most, on the dearest rung it could reach."""
         rungs = self.ladder.rungs(model, self.clock.boot_s())
-        costs = [cost_usd(rung, tokens_in, tokens_out) or 0.0 for rung in rungs]
+        counts = TokenCounts(tokens_in, tokens_out)
+        costs = [cost_usd(rung, counts) or 0.0 for rung in rungs]
         return Spend(max(costs, default=0.0), tokens_in + tokens_out)
 
     def _bounded(self, told: Any) -> int:
@@ -189,31 +198,58 @@ class ModelProxy:
     async def _climb(
         self, request: web.Request, grant: Grant, body: dict[str, Any], size: int, most: int
     ) -> web.StreamResponse:
-        """Try the rungs in order; the first that begins to answer is used to its end."""
+        """Try the rungs in order; the first that begins to answer is used to its end.
+
+        What a failed attempt may have cost is counted before the next one begins.
+        """
         tried: list[tuple[Rung, Trouble]] = []
-        at_s = self.clock.boot_s()
-        for rung in self.ladder.rungs(grant.model, at_s):
+        refusal: web.Response | None = None
+        for rung in self.ladder.rungs(grant.model, self.clock.boot_s()):
             if not await self._is_worth_it(rung):
                 continue
-            grant.calls += 1
-            call = Call(self, grant, rung, self.clock.boot_s(), tried, size, most)
-            try:
-                await call.begin()
-            except EdgeError as error:
-                return _error(503, "no_record", f"no record, no call: {error}")
-            try:
-                answer = await call.carry(request, body)
-            except asyncio.CancelledError:
-                await call.left()
-                raise
-            except Exception:
-                await call.done("broken", call.usage)
-                raise
-            if answer is not None:
-                return answer
-        detail = ladder_words(self.ladder.passed_over(grant.model, self.clock.boot_s()) or tried)
-        _log.warning("model.exhausted", model=grant.model, tried=detail)
-        return _error(503, "no_provider", f"no provider answers for {grant.model}: {detail}")
+            manner: Manner | None = Manner(self.ladder.dialect(rung), most)
+            trouble = Trouble.PARAMETER
+            for _ in range(MAX_MANNERS):
+                if manner is None:
+                    break
+                over = self._over_a_cap(grant, Spend())
+                if over is not None:
+                    return await self._refuse(grant, over)
+                grant.calls += 1
+                call = Call(self, grant, rung, manner, len(tried), size)
+                answer = await self._attempt(call, request, body)
+                if answer is not None:
+                    return answer
+                manner, trouble = call.next_manner, call.trouble or trouble
+                refusal = call.refusal or refusal
+            tried.append((rung, trouble))
+        return refusal or self._exhausted(grant.model, tried)
+
+    async def _attempt(
+        self, call: Call, request: web.Request, body: dict[str, Any]
+    ) -> web.StreamResponse | None:
+        try:
+            await call.begin()
+        except EdgeError as error:
+            return _error(503, "no_record", f"no record, no call: {error}")
+        try:
+            return await call.carry(request, body)
+        except asyncio.CancelledError:
+            await call.left()
+            raise
+        except Exception:
+            await call.broke()
+            raise
+
+    def _exhausted(self, model: str, tried: list[tuple[Rung, Trouble]]) -> web.Response:
+        now_s = self.clock.boot_s()
+        detail = ladder_words(self.ladder.passed_over(model, now_s) or tried)
+        _log.warning("model.exhausted", model=model, tried=detail)
+        response = _error(503, "no_provider", f"no provider answers for {model}: {detail}")
+        wait_s = self.ladder.wait_s(model, now_s)
+        if wait_s is not None:
+            response.headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
+        return response
 
     async def _is_worth_it(self, rung: Rung) -> bool:
         """Probe a rung that refused for good reasons before it is used again."""
@@ -229,9 +265,9 @@ class ModelProxy:
             return False
         return True
 
-    async def told_apart(self, rung: Rung, status: int, told: str) -> Trouble:
+    async def told_apart(self, rung: Rung, status: int, text: str, wait_s: float | None) -> Trouble:
         """Say what a refusal means; where that is not clear from it alone, by a probe."""
-        trouble = classify(status, told, rung.upstream or rung.model)
+        trouble = classify(status, text, rung.upstream or rung.model, wait_s)
         if status == 403 and trouble is Trouble.DEAD_KEY:
             with contextlib.suppress(EdgeError):
                 probed, _ = await self.providers.probe(rung)

@@ -28,6 +28,11 @@ def running_facts(settings: LaneSettings, status: Mapping[str, Any]) -> list[Fac
              mend=_MENDS.get(one["trouble"], "the ladder goes on with the next"))
         for one in status["cooling"] if one["for_s"] > 0
     ]  # fmt: skip
+    facts += [
+        Fact("model dialect", "ok", f"{one['provider']} ({one['model']}): {one['takes']}",
+             "learnt from its refusals")
+        for one in status.get("dialects") or ()
+    ]  # fmt: skip
     spent = status["spent_today"]
     models = settings.models
     near = (
@@ -45,6 +50,7 @@ _MENDS = {
     "dead_key": "put a living key into its key_file; it is probed again by itself",
     "quota": "raise the quota at the provider, or wait for its reset",
     "unknown_model": "correct models.rungs: upstream",
+    "parameter": "it refuses a parameter that the lane adds; allegro events --type model.",
 }
 
 

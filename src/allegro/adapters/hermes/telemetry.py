@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from allegro.core.models import usage_of
+from allegro.core.provider_usage import usage_of
 from allegro.core.sessions import AgentEvent, ToolBegan, ToolEnded, UsageClaimed
 
 MAX_DATAGRAM = 1 << 18
@@ -110,7 +110,8 @@ def event_of(fact: dict[str, Any]) -> AgentEvent | None:
             )
         case "post_api_request":
             told = fact.get("usage")
-            usage = usage_of(told) or (None, None)
+            counts = usage_of(told)
+            usage = (counts.input, counts.output) if counts else (None, None)
             return UsageClaimed(_text(fact.get("response_model") or fact.get("model")), *usage)
     return None
 

@@ -1,0 +1,100 @@
+"""Reads from a provider within limits of time and size, and passes a stream on as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from aiohttp import web
+
+from allegro.core.errors import EdgeError
+from allegro.core.models import Trouble
+from allegro.core.ports import Upstream
+from allegro.core.provider_answers import MAX_REFUSAL, Answer, StreamReader
+
+MAX_ANSWER = 32 * 1024 * 1024
+REFUSAL_S = 10.0
+TAIL_S = 5.0
+"""How long the end of a stream is waited for once its finish reason came."""
+
+_T = TypeVar("_T")
+
+
+async def within(until_s: float, work: Awaitable[_T]) -> _T:
+    """Await until a moment of the event loop's time. Raises EdgeError `stalled` after it."""
+    try:
+        async with asyncio.timeout_at(until_s):
+            return await work
+    except TimeoutError as error:
+        raise EdgeError("no word came", transient=True, kind="stalled") from error
+
+
+def silence(error: EdgeError, otherwise: Trouble) -> Trouble:
+    """Return what an error of a provider's connection means: silence, or something else."""
+    return Trouble.STALLED if error.kind == "stalled" else otherwise
+
+
+async def pass_on(
+    response: web.StreamResponse,
+    upstream: Upstream,
+    reader: StreamReader,
+    held: bytes,
+    first_word_s: float,
+) -> str:
+    """Pass a stream on to its end: what was `held` back, then each piece as it comes.
+
+    Return `ok`, or why it did not come to its end: `half`, `broken`, `stalled`.
+    """
+    clock = asyncio.get_running_loop().time
+    answer, chunk, size, seen = reader.answer, held, 0, -1
+    until_s = clock() + first_word_s
+    while True:
+        if chunk:
+            await response.write(chunk)
+        if answer.is_done:
+            return await _finished(response, answer, chunk)
+        if answer.text_bytes != seen:  # a sign of life is no word
+            seen, until_s = answer.text_bytes, clock() + first_word_s
+        if answer.end:  # all is said but perhaps its use
+            until_s = min(until_s, clock() + TAIL_S)
+        try:
+            raw = await within(until_s, upstream.read())
+        except EdgeError as error:
+            if answer.is_whole:
+                return "ok"
+            return "stalled" if error.kind == "stalled" else "broken"
+        if not raw:
+            reader.finish()
+            return "ok" if answer.is_whole else "half"
+        chunk, size = reader.feed(raw), size + len(raw)
+        if answer.failure is not None or size > MAX_ANSWER:
+            return "broken"
+
+
+async def _finished(response: web.StreamResponse, answer: Answer, last: bytes) -> str:
+    """End the last event where its provider did not, so that its reader takes it."""
+    if not answer.is_whole:
+        return "broken"
+    if not last.endswith((b"\n\n", b"\n\r\n", b"\r\r")):
+        await response.write(b"\n\n")
+    return "ok"
+
+
+async def read_to_the_end(upstream: Upstream) -> bytes:
+    """Return an answer whole, at most MAX_ANSWER bytes of it. Raises EdgeError."""
+    raw = bytearray()
+    while len(raw) < MAX_ANSWER and (chunk := await upstream.read()):
+        raw += chunk
+    return bytes(raw[:MAX_ANSWER])
+
+
+async def read_refusal(upstream: Upstream) -> str:
+    """Return the words of a refusal, as far as they came: its status says the most."""
+    raw = bytearray()
+    until_s = asyncio.get_running_loop().time() + REFUSAL_S
+    with contextlib.suppress(EdgeError):
+        while len(raw) < MAX_REFUSAL and (chunk := await within(until_s, upstream.read())):
+            raw += chunk
+    return raw[:MAX_REFUSAL].decode("utf-8", "replace")
