@@ -60,6 +60,14 @@ class Conflict(msgspec.Struct, frozen=True):
 
 Finding = Present | Absent | Stale | Conflict
 
+Leaf = tuple[str, str] | None
+"""(mode, id) of what stands at a path of a tree, None for nothing."""
+
+
+def parents_of(path: str) -> tuple[str, ...]:
+    """Return the folders above a path, the outermost first."""
+    return tuple(path[:at] for at, char in enumerate(path) if char == "/")
+
 
 def judge_comments(
     body: str, marker: str, comments: Sequence[Comment], bots: frozenset[int]

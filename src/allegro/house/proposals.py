@@ -23,6 +23,8 @@ from allegro.core.actions import (
     is_ci_path,
     kind_of,
 )
+from allegro.core.attributes import NAME as ATTRIBUTES
+from allegro.core.attributes import rewritten_by
 from allegro.core.canonical import sha256_hex
 from allegro.core.documents import RequestDocument
 from allegro.core.errors import EdgeError
@@ -138,7 +140,12 @@ async def _pin_plain(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
 
 async def _pin_change(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
     paths = sorted(proposal.files)
-    params = {"repository": proposal.repository, "base": proposal.base, "paths": paths}
+    _check_own_attributes(proposal)
+    deleted = [path for path in paths if proposal.files[path] is None]
+    params = {
+        "repository": proposal.repository, "base": proposal.base, "paths": paths,
+        "deleted": deleted,
+    }  # fmt: skip
     world = await asked(ask, "pin_change", params, PinnedChange)
     changes, bases = [], {}
     for path in paths:
@@ -169,6 +176,19 @@ async def _pin_change(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
     if sum(len(raw or b"") for raw in bases.values()) > MAX_BASES_BYTES:
         raise EdgeError("the lane's answer holds more than a base can", transient=False)
     return Pinned(action, world.repository.name, world.repository.private, bases)
+
+
+def _check_own_attributes(proposal: Proposal) -> None:
+    """Raise EdgeError where a change puts one of its own files under LFS: the forge mends none."""
+    own = {
+        path: base64.b64decode(_base64(path, content))
+        for path, content in proposal.files.items()
+        if content is not None and path.rsplit("/", 1)[-1] == ATTRIBUTES
+    }
+    for path, content in proposal.files.items():
+        told = rewritten_by(path, own) if own and content is not None else ""
+        if told:
+            raise EdgeError(f"{path}: {told}; change it with git", transient=False)
 
 
 def _shown(path: str, held: HeldFile | None) -> bytes | None:

@@ -221,19 +221,13 @@ class _Lane:
     async def wait(self) -> None:
         """Return at a signal. Raises what a duty died of."""
         stop = asyncio.create_task(self._stopping.wait())
-        bug = asyncio.create_task(self.state.stopping.wait())
         try:
-            done, _ = await asyncio.wait(
-                {stop, bug, *self._tasks}, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait({stop, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stop.cancel()
-            bug.cancel()
         for task in done:
             if task in self._tasks:
                 task.result()
-        if bug in done:
-            raise RuntimeError("an effect ended in a bug; see the log")
 
     async def stop(self) -> None:
         """Stop listening, let effects end, close the journal."""

@@ -65,6 +65,8 @@ MAX_CHALLENGES = 64
 _SUFFIX = re.compile(r"-[0-9a-f]{12}")
 _MARKER = re.compile(r"[0-9a-f]{32}")
 
+SetAside = Callable[[Permit, BaseException], Coroutine[Any, Any, None]]
+
 
 class Challenges:
     """Random, single use, in memory: a restart makes every order void by itself."""
@@ -187,8 +189,9 @@ class Desk:
 
     async def settle(self) -> None:
         """Wait for effects that are under way; used at a clean stop."""
-        if self.effects:
+        while self.effects:
             await asyncio.wait(self.effects)
+            await asyncio.sleep(0)  # an effect that ended in a bug is told by a task of its own
 
     async def _resume(self, message: LogIn, new_seat: bool) -> Welcome | Refused:
         journal = self.journal
@@ -259,7 +262,8 @@ class Desk:
         if isinstance(permit.action, RunSession | AnswerOnce | LendModel):
             if self.sessions is None:
                 return await self._refuse(given, Refusal("no_sessions", "hermes.gateways is 0"))
-            return self._under_way(given, permit, self.sessions.carry_out(permit))
+            sessions = self.sessions
+            return self._under_way(given, permit, sessions.carry_out(permit), sessions.set_aside)
         if not _MARKER.fullmatch(given.marker):
             return await self._refuse(given, Refusal("bad_marker", "32 hex digits"))
         if not _is_branch_of(permit.action, given.branch):
@@ -269,25 +273,41 @@ class Desk:
                 given, Refusal("forge_unreachable", self._state.forge_trouble)
             )
         dress = Dress(given.branch, given.marker, given.change_token)
-        return self._under_way(given, permit, self.executor.carry_out(permit, dress))
+        effect = self.executor.carry_out(permit, dress)
+        return self._under_way(given, permit, effect, self.executor.set_aside)
 
     def _under_way(
-        self, given: GiveOrder, permit: Permit, effect: Coroutine[Any, Any, None]
+        self, given: GiveOrder, permit: Permit, effect: Coroutine[Any, Any, None], aside: SetAside
     ) -> OrderAnswer:
-        task = asyncio.create_task(effect)
-        self.effects.add(task)
-        task.add_done_callback(self._effect_ended)
+        self._keep(effect, lambda error: self._set_aside(permit, error, aside))
         self._state.did(f"took order {permit.order_number}")
         return OrderAnswer(given.id, "", "")
 
-    def _effect_ended(self, task: asyncio.Task[None]) -> None:
-        self.effects.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+    def _keep(
+        self, work: Coroutine[Any, Any, None], at_bug: Callable[[BaseException], None]
+    ) -> None:
+        """Do work in the background. A bug in it belongs to its order and never ends the lane."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self.effects.discard(task)
+            if task.cancelled() or (error := task.exception()) is None:
+                return
             if isinstance(error, EdgeError):
                 _log.error("effect.ended", error=str(error))
             else:
-                self._state.stopping.set()
-                _log.critical("effect.bug", error=repr(error))
+                at_bug(error)
+
+        task = asyncio.create_task(work)
+        self.effects.add(task)
+        task.add_done_callback(ended)
+
+    def _set_aside(self, permit: Permit, error: BaseException, aside: SetAside) -> None:
+        """Tell that a bug ended an order, and what is known of its effect; the lane goes on."""
+        _log.critical("effect.bug", order=permit.order_number, digest=permit.digest, exc_info=error)
+        self._keep(
+            aside(permit, error),
+            lambda worse: _log.critical("effect.bug_untold", exc_info=worse),
+        )
 
     async def _refuse(self, given: GiveOrder, refusal: Refusal) -> OrderAnswer:
         _log.warning("order.refused", reason=refusal.reason, detail=refusal.detail)

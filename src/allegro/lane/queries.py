@@ -9,13 +9,16 @@ from typing import Any
 import msgspec
 
 from allegro.core.actions import of_forge, parse_action
+from allegro.core.attributes import rewritten_by
 from allegro.core.canonical import sha256_hex
 from allegro.core.errors import EdgeError, Refusal
-from allegro.core.issues import Comment, Issue, PullRequest, Repository, TreeEntry
+from allegro.core.issues import Comment, Issue, PullRequest, Repository
 from allegro.core.look import newest_foreign
 from allegro.core.ports import Dress, ForgeReader
 from allegro.core.render import effect_words
+from allegro.lane.attributes import attributes_for
 from allegro.lane.looking import Looking
+from allegro.lane.trees import Trees
 
 MAX_PATHS = 300
 MAX_PIN_BYTES = 1_200_000
@@ -111,19 +114,20 @@ class Queries:
 
     async def _pin_change(self, params: dict[str, Any]) -> dict[str, Any]:
         """Return the base commit and what stands at each path there."""
-        repo, paths = await self._repository(params), list(params["paths"])
+        repo, paths = await self._repository(params), list(map(str, params["paths"]))
         if len(paths) > MAX_PATHS:
             raise EdgeError(f"at most {MAX_PATHS} files a change", transient=False)
         base = str(params.get("base") or repo.default_branch)
         base_commit = await self._tip(repo, base)
-        commit = await self._reader.commit(repo, base_commit)
+        trees = self._looking.trees(repo)
+        commit = await trees.commit(base_commit)
         if commit is None:
             raise EdgeError("the base commit cannot be read", transient=False)
-        cache: dict[str, dict[str, TreeEntry]] = {}
+        await self._check_paths(repo, trees, commit.tree, paths, params)
         files: dict[str, dict[str, Any] | None] = {}
         room = MAX_PIN_BYTES
         for path in paths:
-            leaf = await self._looking.leaf(repo, commit.tree, str(path), cache)
+            leaf = await trees.leaf(commit.tree, path)
             if leaf is None:
                 files[path] = None
                 continue
@@ -137,6 +141,30 @@ class Queries:
             "files": files,
         }  # fmt: skip
 
+    async def _check_paths(
+        self, repo: Repository, trees: Trees, tree: str, paths: list[str], params: dict[str, Any]
+    ) -> None:
+        """Raise EdgeError where the forge could never take a change of these paths as asked.
+
+        `deleted` names those that only go away: for them it does not matter how a forge keeps them.
+        """
+        for path in paths:
+            obstacle = await trees.obstacle(tree, path)
+            if obstacle:
+                raise EdgeError(
+                    f"{path}: {obstacle} is no folder in {repo.name}", transient=False,
+                    kind="impossible",
+                )  # fmt: skip
+        kept = set(map(str, params.get("deleted") or ()))
+        written = [path for path in paths if path not in kept]
+        attributes = await attributes_for(self._reader, repo, trees, tree, written)
+        for path in written:
+            told = rewritten_by(path, attributes)
+            if told and await self._reader.stores_lfs():
+                raise EdgeError(
+                    f"{path}: {told}; change it with git", transient=False, kind="impossible"
+                )
+
     async def _pin_pull(self, params: dict[str, Any]) -> dict[str, Any]:
         repo = await self._repository(params)
         base = str(params.get("base") or repo.default_branch)
@@ -145,7 +173,7 @@ class Queries:
         return {
             "forge": self._forge, "repository": repo, "base": base, "base_commit": base_commit,
             "head_commit": head_commit,
-            "ci_paths": await self._looking.ci_changes(repo, base_commit, head_commit),
+            "ci_paths": await self._looking.trees(repo).ci_changes(base_commit, head_commit),
         }  # fmt: skip
 
     async def _pin_close(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -186,7 +214,9 @@ class Queries:
         found = await self._reader.branch(repo, branch)
         if found is None:
             raise EdgeError(
-                f"{repo.name} has no branch {branch!r}", transient=False, kind="not_found"
+                f"{repo.name} has no branch {branch!r}: it was renamed or deleted, or never was",
+                transient=False,
+                kind="not_found",
             )
         return found.commit
 

@@ -19,6 +19,7 @@ import structlog
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.gate import Permit, Situation, may_write
 from allegro.core.ports import Clock, Dice, Run
+from allegro.core.render import one_line
 from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
 from allegro.core.sessions import (
     ANSWER_MARGIN_S,
@@ -92,6 +93,18 @@ class Sessions:
                 raise TypeError("not an act of a session")
         if outcome is not None:
             await self._outcome(permit, *outcome)
+
+    async def set_aside(self, permit: Permit, error: BaseException) -> None:
+        """Tell of an order that a bug ended. A session that may have begun is lost."""
+        words = f"a fault in the lane ended it: {one_line(repr(error))}"
+        session = permit.action.id
+        held = self._known.get(session)
+        if session in self.live:
+            await self._outcome(permit, "action.receipt", {"artifact": 0}, words)
+            return
+        if isinstance(permit.action, RunSession) and held is not None and not held.ended_s:
+            await self._tell_end(session, End.LOST, words, {}, None)
+        await self._outcome(permit, "action.failed", {"reason": "bug"}, words)
 
     # --- beginning -------------------------------------------------------------------------
 

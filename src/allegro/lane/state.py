@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -67,7 +66,6 @@ class LaneState:
         self.sibling_marks: dict[str, dict[str, Mark]] = {}
         self.relist = False
         self.reconcile = False
-        self.stopping = asyncio.Event()
         self._freeze_listeners: list[Callable[[], None]] = []
         self._trust_listeners: list[Callable[[], None]] = []
 

@@ -205,8 +205,11 @@ class FakeForge:
         await self._read()
         return self.forge_s() + self.lie_s
 
-    async def whoami(self, token: str | None = None) -> Identity:
-        del token
+    async def stores_lfs(self) -> bool:
+        return True
+
+    async def whoami(self, token: str | None = None, *, scopes: bool = True) -> Identity:
+        del token, scopes
         await self._read()
         return Identity(BOT, LOGINS[BOT], False, None)
 
@@ -295,6 +298,9 @@ class FakeForge:
         await self._read()
         return {}
 
+    async def whole_tree(self, repo: Repository, tree: str) -> dict[str, TreeEntry] | None:
+        return await self.tree(repo, tree)
+
     async def blob(self, repo: Repository, blob: str) -> bytes | None:
         del repo, blob
         await self._read()
@@ -312,8 +318,8 @@ class FakeForge:
         await self._read()
         return ()
 
-    async def is_in_history(self, repo: Repository, commit: str, branch: str) -> bool | None:
-        del repo, commit, branch
+    async def is_ancestor(self, repo: Repository, commit: str, of_commit: str) -> bool | None:
+        del repo, commit, of_commit
         await self._read()
         return None
 

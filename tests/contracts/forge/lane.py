@@ -27,11 +27,13 @@ from allegro.core.actions import (
     git_blob_id,
 )
 from allegro.core.approvals import Approval, Order, issue_token
+from allegro.core.errors import EdgeError
 from allegro.core.events import Event
 from allegro.core.freeze import FreezeSet
 from allegro.core.gate import LaneTrust, Permit, Presented, Situation, Trust, judge_order
 from allegro.core.issues import Repository
 from allegro.core.lease import Lease
+from allegro.core.look import WriteStep
 from allegro.core.ports import Dress
 from allegro.core.sequence import Kept
 from allegro.core.settings import ForgeSettings
@@ -56,6 +58,18 @@ class ClearSealer:
     def seal(self, event_id: str, words: bytes) -> bytes:
         del event_id
         return words
+
+
+class Refusing:
+    """A writer whose forge says no to one step."""
+
+    def __init__(self, writer: GiteaWriter, step: WriteStep) -> None:
+        self._writer, self._step = writer, step
+
+    async def perform(self, permit: Permit, step: WriteStep, dress: Dress, target: int) -> None:
+        if step is self._step:
+            raise EdgeError("403 the hook says no", transient=False, status=403, kind="forbidden")
+        await self._writer.perform(permit, step, dress, target)
 
 
 @dataclass(frozen=True)
@@ -114,11 +128,12 @@ class Lane:
         await self.journal.close()
 
     def executor_with(
-        self, *, forbidden: tuple[str, ...] = (), accepted: tuple[str, ...] = ()
-    ) -> Executor:
+        self, *, forbidden: tuple[str, ...] = (), accepted: tuple[str, ...] = (),
+        refuse: WriteStep | None = None, shadow: bool = False,
+    ) -> Executor:  # fmt: skip
         return Executor(
             self.reader,
-            self.writer,
+            self.writer if refuse is None else Refusing(self.writer, refuse),
             self.recorder,
             self._clock,
             self._situation,
@@ -126,7 +141,7 @@ class Lane:
             forbidden=forbidden,
             accepted=accepted,
             write_s=15.0,
-            shadow=False,
+            shadow=shadow,
         )
 
     def fresh_reader(self) -> GiteaReader:

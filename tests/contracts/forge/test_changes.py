@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import secrets
 
+import pytest
+
 from allegro.adapters.gitea.wire import seconds
 from allegro.core.actions import CI_PREFIXES, parse_action
 from allegro.core.actions import action_bytes as raw_of
-from allegro.core.errors import Refusal
+from allegro.core.errors import EdgeError, Refusal
 from allegro.core.issues import Repository
+from allegro.core.look import WriteStep
 
 from .lane import Lane, Outcome, create, delete, update
 from .people import People
@@ -185,6 +188,7 @@ async def test_a_base_branch_that_is_gone_is_stale(lane: Lane, people: People) -
     action = lane.change(repo, base, create("new.txt", b"new\n"), base="release")
     outcome = await lane.order(action)
     assert (outcome.type, outcome.writes) == ("action.stale", 0)
+    assert "release is gone" in outcome.words
 
 
 async def test_a_branch_with_other_content_in_our_place_is_a_conflict(
@@ -291,19 +295,52 @@ async def test_a_file_in_place_of_a_folder_is_not_ours_to_make(lane: Lane, peopl
     assert (outcome.type, outcome.writes) == ("action.stale", 0)
 
 
-async def test_what_the_forge_will_not_commit_fails_with_its_words(
+async def test_a_path_below_a_file_is_stale_before_a_branch_is_made(
     lane: Lane, people: People
 ) -> None:
     repo, base = await based(people)
-    action = lane.change(
-        repo,
-        base,
-        create("src/old.txt/new.txt", b"now in a folder\n"),
-    )
+    action = lane.change(repo, base, create("src/old.txt/new.txt", b"now in a folder\n"))
     outcome = await lane.order(action)
-    assert (outcome.type, outcome.reason, outcome.writes) == ("action.failed", "validation", 2)
-    assert "subdirectory" in outcome.words
-    assert await people.tip(repo, lane.dress(action).branch) == base
+    assert (outcome.type, outcome.writes) == ("action.stale", 0)
+    assert "src/old.txt is no folder" in outcome.words
+    assert await lane.reader.branch(repo, lane.dress(action).branch) is None
+
+
+async def test_a_path_below_a_file_is_refused_when_it_is_pinned(lane: Lane, people: People) -> None:
+    repo, _ = await based(people)
+    asked = {"repository": repo.name, "paths": ["src/old.txt/new.txt"]}
+    with pytest.raises(EdgeError, match=r"src/old\.txt is no folder") as told:
+        await lane.queries.answer("pin_change", asked)
+    assert not told.value.transient
+
+
+async def test_a_file_under_lfs_is_refused_when_it_is_pinned_and_before_a_branch_is_made(
+    lane: Lane, people: People
+) -> None:
+    repo = await people.repository({"media/.gitattributes": "*.bin filter=lfs -text\n"})
+    base = await people.tip(repo)
+    asked = {"repository": repo.name, "paths": ["media/a.bin"]}
+    with pytest.raises(EdgeError, match="filter=lfs"):
+        await lane.queries.answer("pin_change", asked)
+    await lane.queries.answer("pin_change", {**asked, "deleted": ["media/a.bin"]})
+    await lane.queries.answer("pin_change", {**asked, "paths": ["media/a.txt", "a.bin"]})
+    action = lane.change(repo, base, create("media/a.bin", b"raw"))
+    outcome = await lane.order(action)
+    assert (outcome.type, outcome.writes) == ("action.stale", 0)
+    assert "filter=lfs" in outcome.words
+    own = create(".gitattributes", b"*.bin filter=lfs\n")
+    outcome = await lane.order(lane.change(repo, base, own, create("b.bin", b"raw")))
+    assert (outcome.type, outcome.writes) == ("action.stale", 0)
+
+
+async def test_a_change_that_is_refused_late_names_the_branch_it_leaves(
+    lane: Lane, people: People
+) -> None:
+    repo, base = await based(people)
+    action = lane.change(repo, base, create("new.txt", b"new\n"))
+    outcome = await lane.order(action, executor=lane.executor_with(refuse=WriteStep.COMMIT))
+    assert (outcome.type, outcome.reason) == ("action.failed", "forbidden")
+    assert lane.dress(action).branch in outcome.words
 
 
 async def test_the_questions_of_the_house_pin_what_the_order_then_finds(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 
+from allegro.adapters.gitea.reader import GiteaReader
 from allegro.core.actions import git_blob_id
+from allegro.core.issues import Repository
 
 from .lane import Lane
 from .people import People
@@ -61,13 +63,37 @@ async def test_nested_folders_are_walked_one_by_one(lane: Lane, people: People) 
     repo = await people.repository(files)
     tip = await lane.reader.commit(repo, await people.tip(repo))
     assert tip is not None
+    trees = lane.looking.trees(repo)
     for path, text in files.items():
-        leaf = await lane.looking.leaf(repo, tip.tree, path, {})
+        leaf = await trees.leaf(tip.tree, path)
         assert leaf == ("100644", git_blob_id(text.encode(), like=tip.id))
-    assert await lane.looking.leaf(repo, tip.tree, "a/b", {}) is not None
-    assert await lane.looking.leaf(repo, tip.tree, "a/none/x", {}) is None
+    assert await trees.leaf(tip.tree, "a/b") is not None
+    assert await trees.leaf(tip.tree, "a/none/x") is None
     top = await lane.reader.tree(repo, tip.tree)
     assert (top["a"].type, top["a"].mode) == ("tree", "040000")
+
+
+async def test_a_whole_tree_is_what_its_folders_hold(lane: Lane, people: People) -> None:
+    files = {"a/b/c/deep.txt": "deep\n", "a/b/käse & brot.txt": "k\n", "top.txt": "t\n"}
+    repo = await people.repository(files)
+    tip = await lane.reader.commit(repo, await people.tip(repo))
+    assert tip is not None
+    whole, trees = await lane.reader.whole_tree(repo, tip.tree), lane.looking.trees(repo)
+    assert whole is not None
+    assert set(whole) == {*files, "README.md", "a", "a/b", "a/b/c"}
+    for path, entry in whole.items():
+        assert await trees.leaf(tip.tree, path) == (entry.mode, entry.sha)
+
+
+async def test_a_tree_of_more_than_a_page_is_not_given_whole(lane: Lane, people: People) -> None:
+    repo = await people.repository(protected=False)
+    await people.patch(repo, new_files(f"many/{n:04}.txt" for n in range(1_001)))
+    tip = await lane.reader.commit(repo, await people.tip(repo))
+    assert tip is not None
+    assert await lane.reader.whole_tree(repo, tip.tree) is None
+    trees = lane.looking.trees(repo)
+    await trees.open(tip.tree)
+    assert await trees.leaf(tip.tree, "many/1000.txt") is not None
 
 
 async def test_a_folder_of_more_than_a_page_is_read_whole(lane: Lane, people: People) -> None:
@@ -111,7 +137,7 @@ async def test_a_merged_pull_request_says_so(lane: Lane, people: People) -> None
     pull = await lane.reader.pull(repo, number)
     assert pull is not None
     assert (pull.merged, pull.state, pull.head_commit) == (True, "closed", head)
-    assert await lane.reader.is_in_history(repo, head, "main") is True
+    assert await in_history(lane.reader, repo, head, "main") is True
 
 
 async def test_history_tells_what_left_it(lane: Lane, people: People) -> None:
@@ -121,15 +147,22 @@ async def test_history_tells_what_left_it(lane: Lane, people: People) -> None:
     third = await people.commit(repo, {"c.txt": "c\n"})
     reader = lane.reader
     for commit in (first, second, third):
-        assert await reader.is_in_history(repo, commit, "main") is True
+        assert await in_history(reader, repo, commit, "main") is True
     await people.rewrite_main(repo, first)
-    assert await reader.is_in_history(repo, first, "main") is True
-    assert await reader.is_in_history(repo, third, "main") in {False, None}
+    assert await in_history(reader, repo, first, "main") is True
+    assert await in_history(reader, repo, third, "main") in {False, None}
     await people.branch(repo, "kept", await people.commit(repo, {"d": "d\n"}, new_branch="side"))
     side = await people.tip(repo, "side")
-    assert await reader.is_in_history(repo, side, "main") is False
-    assert await reader.is_in_history(repo, "1" * 40, "main") is None
-    assert await reader.is_in_history(repo, first, "no/such") is None
+    assert await in_history(reader, repo, side, "main") is False
+    assert await in_history(reader, repo, "1" * 40, "main") is None
+
+
+async def in_history(
+    reader: GiteaReader, repo: Repository, commit: str, branch: str
+) -> bool | None:
+    tip = await reader.branch(repo, branch)
+    assert tip is not None
+    return await reader.is_ancestor(repo, commit, tip.commit)
 
 
 def new_files(paths: Iterable[str], mode: str = "100644") -> str:

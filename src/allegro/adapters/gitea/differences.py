@@ -48,7 +48,19 @@ DIFFERENCES: tuple[Difference, ...] = (
         "pull request by base and head",
         "from 1.22",
         "from 7",
-        "404 falls back to the list of pull requests",
+        "an older one's whole list of pull requests is read instead",
+    ),
+    Difference(
+        "pull request whose branch was deleted",
+        "`head.ref` is refs/pull/N/head, `head.label` keeps the name",
+        "the same",
+        "the name is read from `head.label`",
+    ),
+    Difference(
+        "file under `filter=lfs`",
+        "stored as a pointer",
+        "stored as a pointer",
+        "refused when asked, unless the forge says that it has no LFS",
     ),
     Difference(
         "comparing two commits",
@@ -111,12 +123,18 @@ def flavour_of(version: str) -> str:
 
 def tells_own_token(version: str) -> bool:
     """Say whether GET /token is there. Gitea's numbers go from 1.28 on to 28, without the "1."."""
-    number = _NUMBER.match(version)
-    return (
-        flavour_of(version) == "gitea"
-        and number is not None
-        and (int(number[1]), int(number[2])) >= (1, 27)
-    )
+    return flavour_of(version) == "gitea" and _number_of(version) >= (1, 27)
+
+
+def finds_pull_by_branches(version: str) -> bool:
+    """Say whether a pull request can be asked for by its base and head."""
+    return _number_of(version) >= ((7, 0) if flavour_of(version) == "forgejo" else (1, 22))
+
+
+def _number_of(version: str) -> tuple[int, int]:
+    """Return the first two numbers of a version, (0, 0) where it has none."""
+    found = _NUMBER.match(version)
+    return (0, 0) if found is None else (int(found[1]), int(found[2]))
 
 
 def render_table() -> str:

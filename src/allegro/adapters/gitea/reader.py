@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from allegro.adapters.gitea import wire
-from allegro.adapters.gitea.differences import flavour_of, tells_own_token
+from allegro.adapters.gitea.differences import finds_pull_by_branches, flavour_of, tells_own_token
 from allegro.adapters.gitea.http import GiteaHttp, decode, quote
 from allegro.adapters.gitea.listing import MAX_PAGES, every, is_last, items, single
 from allegro.core.errors import EdgeError
@@ -27,7 +28,10 @@ from allegro.core.marks import Window
 from allegro.core.ports import CommentPage, Commit, Identity, IssuePage, Server, Unread
 from allegro.core.untrusted import names_of, number_of
 
-PULL_PAGES = 3
+COPIES_S = 30 * 86_400
+"""Two copies of one effect are made within the life of its approval, which is far shorter."""
+FRESH_S = 2.0
+"""How long a name that the forge gave for an id is used without asking for it again."""
 PAGE = 50
 
 T = TypeVar("T")
@@ -39,6 +43,7 @@ class GiteaReader:
     def __init__(self, http: GiteaHttp) -> None:
         self._http = http
         self._names: dict[int, str] = {}
+        self._named_s: dict[int, float] = {}
         self._server: Server | None = None
 
     async def server(self) -> Server:
@@ -51,14 +56,25 @@ class GiteaReader:
             self._server = Server(flavour_of(version), version, size)
         return self._server
 
+    async def stores_lfs(self) -> bool:
+        """Say whether the forge may keep files by LFS: it does, unless it says that it does not."""
+        try:
+            told = await self._http.get("/settings/repository", wire.WireSettings)
+        except EdgeError as error:
+            if error.transient:
+                raise
+            return True
+        return told.lfs_disabled is not True
+
     async def date_s(self) -> int:
         return (await self._http.call("GET", "/version")).date_s
 
-    async def whoami(self, token: str | None = None) -> Identity:
+    async def whoami(self, token: str | None = None, *, scopes: bool = True) -> Identity:
         answer = await self._http.call("GET", "/user", token=token)
         user = decode(answer, wire.User, "/user")
         login = self._http.clean(user.login)
-        return Identity(user.id, login, user.is_admin, await self._scopes(token))
+        held = await self._scopes(token) if scopes else None
+        return Identity(user.id, login, user.is_admin, held)
 
     async def user_id(self, login: str) -> int | None:
         user = await self._http.find(f"/users/{quote(login)}", wire.User)
@@ -78,7 +94,10 @@ class GiteaReader:
 
     async def repository_by_id(self, repository_id: int) -> Repository | None:
         found = await self._http.find(f"/repositories/{repository_id}", wire.WireRepository)
-        return None if found is None else self._keep(found)
+        if found is None:
+            return None
+        self._named_s[found.id] = asyncio.get_running_loop().time()
+        return self._keep(found)
 
     async def organisation_repositories(self, organisation: str) -> tuple[Repository, ...]:
         path, size = f"/orgs/{quote(organisation)}/repos", (await self.server()).page_size
@@ -182,9 +201,7 @@ class GiteaReader:
         async def read(base: str) -> dict[str, TreeEntry]:
             entries: dict[str, TreeEntry] = {}
             for page in range(1, MAX_PAGES + 1):
-                found = await self._http.get(
-                    f"{base}/git/trees/{quote(tree)}", wire.WireTree, page=page, per_page=1000
-                )
+                found = await self._tree_page(base, tree, page)
                 fresh = {e.path: wire.tree_entry(e) for e in found.tree or ()}
                 done = not (fresh.keys() - entries.keys())
                 entries |= fresh
@@ -193,6 +210,21 @@ class GiteaReader:
             raise EdgeError("the directory is too large to read", transient=False)
 
         return await self._repo(repo, read)
+
+    async def whole_tree(self, repo: Repository, tree: str) -> dict[str, TreeEntry] | None:
+        """Return everything below a tree by path; None where it is more than one page."""
+
+        async def read(base: str) -> dict[str, TreeEntry] | None:
+            found = await self._tree_page(base, tree, 1, recursive="true")
+            if found.truncated:
+                return None
+            return {e.path: wire.tree_entry(e) for e in found.tree or ()}
+
+        return await self._repo(repo, read)
+
+    async def _tree_page(self, base: str, tree: str, page: int, **more: str) -> wire.WireTree:
+        path = f"{base}/git/trees/{quote(tree)}"
+        return await self._http.get(path, wire.WireTree, page=page, per_page=1000, **more)
 
     async def blob(self, repo: Repository, blob: str) -> bytes | None:
         try:
@@ -220,37 +252,54 @@ class GiteaReader:
     async def pulls_between(
         self, repo: Repository, base: str, head: str
     ) -> tuple[PullRequest, ...]:
-        """Return the pull requests from `head` to `base`, open or not, by number."""
+        """Return the pull requests from `head` to `base`, open or not, by number.
+
+        Both are branches of this repository, which may be gone by now. Where the forge can be asked
+        for one by its branches and has none, there is none; else the list is read, as far back as a
+        copy can be.
+        """
 
         async def read(path: str) -> tuple[PullRequest, ...]:
-            found: dict[int, PullRequest] = {}
-            one = await self._http.find(f"{path}/pulls/{quote(base)}/{quote(head)}", wire.WirePull)
-            if one is not None:
-                found[one.number] = wire.pull(one)
-            size, seen = (await self.server()).page_size, 0
-            for page in range(1, PULL_PAGES + 1):
-                asked: dict[str, str | int] = {
-                    "state": "all", "sort": "recentupdate", "page": page, "limit": size,
-                }  # fmt: skip
-                answer = await self._http.call("GET", f"{path}/pulls", params=asked)
-                listed = decode(answer, wire.nullable(wire.WirePull), f"{path}/pulls") or []
-                pulls = [wire.pull(p) for p in listed]
-                found |= {p.number: p for p in pulls if (p.base, p.head) == (base, head)}
-                seen += len(pulls)
-                if is_last(answer.more, answer.total, seen, fresh=bool(pulls)):
-                    break
-            return tuple(found[number] for number in sorted(found))
+            one = None
+            if finds_pull_by_branches((await self.server()).version) and "/" not in base:
+                one = await self._http.find(
+                    f"{path}/pulls/{quote(base)}/{quote(head)}", wire.WirePull
+                )
+                if one is None:
+                    return ()
+            since_s = 0 if one is None else wire.seconds(one.created_at) - COPIES_S
+            listed = await self._pulls_since(path, since_s)
+            found = {p.number: p for p in (listed if one is None else [one, *listed])}
+            return tuple(
+                wire.pull(found[number])
+                for number in sorted(found)
+                if wire.is_between(found[number], base, head)
+            )
 
         return await self._repo(repo, read)
 
-    async def is_in_history(self, repo: Repository, commit: str, branch: str) -> bool | None:
-        """Say whether a commit is an ancestor of a branch's tip; None when it cannot be told."""
-        tip = await self.branch(repo, branch)
-        if tip is None:
-            return None
-        if tip.commit == commit:
-            return True
-        path = f"/compare/{quote(tip.commit)}...{quote(commit)}"
+    async def _pulls_since(self, path: str, since_s: int) -> list[wire.WirePull]:
+        """Read the list of pull requests, last touched first, back to this second (0: all)."""
+        size = (await self.server()).page_size
+        found: dict[int, wire.WirePull] = {}
+        for page in range(1, MAX_PAGES + 1):
+            answer = await self._http.call(
+                "GET",
+                f"{path}/pulls",
+                params={"state": "all", "sort": "recentupdate", "page": page, "limit": size},
+            )
+            listed = decode(answer, wire.nullable(wire.WirePull), path) or []
+            fresh = {pull.number: pull for pull in listed if pull.number not in found}
+            found |= fresh
+            if is_last(answer.more, answer.total, len(found), fresh=bool(fresh)):
+                return list(found.values())
+            if wire.seconds(listed[-1].updated_at) < since_s:
+                return list(found.values())
+        raise EdgeError("too many pull requests to look through", transient=False)
+
+    async def is_ancestor(self, repo: Repository, commit: str, of_commit: str) -> bool | None:
+        """Say whether a commit is in another one's history; None when it cannot be told."""
+        path = f"/compare/{quote(of_commit)}...{quote(commit)}"
         try:
             found = await self._find(repo, path, wire.WireCompare)
         except EdgeError as error:
@@ -264,6 +313,11 @@ class GiteaReader:
     def name_of(self, repo_id: int, otherwise: str) -> str:
         """Return the newest name known of a repository."""
         return self._names.get(repo_id, otherwise)
+
+    def is_fresh(self, repo_id: int) -> bool:
+        """Say whether the forge gave this id's name within the last FRESH_S seconds."""
+        now_s = asyncio.get_running_loop().time()
+        return now_s - self._named_s.get(repo_id, float("-inf")) < FRESH_S
 
     def _keep(self, found: wire.WireRepository) -> Repository:
         self._names[found.id] = found.full_name
@@ -288,6 +342,8 @@ class GiteaReader:
             return await read(path)
         except EdgeError as error:
             if error.kind not in {"redirected", "not_found"}:
+                raise
+            if error.kind == "not_found" and self.is_fresh(repo.id):
                 raise
             found = await self.repository_by_id(repo.id)
             if found is None or self.path_of(repo) == path:

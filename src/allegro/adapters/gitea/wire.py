@@ -35,6 +35,7 @@ class WireVersion(msgspec.Struct):
 
 class WireSettings(msgspec.Struct):
     max_response_items: Any = 50
+    lfs_disabled: Any = False
 
 
 class WireToken(msgspec.Struct):
@@ -127,6 +128,8 @@ class WirePull(msgspec.Struct):
     base: Ref | None = None
     head: Ref | None = None
     merged: bool = False
+    created_at: str = ""
+    updated_at: str = ""
 
 
 class _CommitId(msgspec.Struct):
@@ -294,10 +297,25 @@ def pull(wire: WirePull) -> PullRequest:
         body=wire.body or "",
         author_id=(wire.user or GHOST).id,
         base=base.ref,
-        head=head.ref,
+        head=_branch_of(head),
         head_commit=head.sha,
         merged=wire.merged,
     )
+
+
+def is_between(wire: WirePull, base: str, head: str) -> bool:
+    """Say whether a pull request leads from this branch to that one, of one repository.
+
+    A branch of the same name in a fork is another branch.
+    """
+    left, right = wire.base or Ref(), wire.head or Ref()
+    same = left.repo_id == right.repo_id or 0 in {left.repo_id, right.repo_id}
+    return same and (left.ref, _branch_of(right)) == (base, head)
+
+
+def _branch_of(head: Ref) -> str:
+    """Return a head's branch, also when it was deleted: `ref` then is `refs/pull/N/head`."""
+    return head.label if head.label and head.ref.startswith("refs/pull/") else head.ref
 
 
 def branch(wire: WireBranch) -> Branch:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from allegro.adapters.gitea import wire
-from allegro.adapters.gitea.http import GiteaHttp, decode
+from allegro.adapters.gitea.http import Answer, GiteaHttp, decode
 from allegro.adapters.gitea.listing import every
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.core.actions import (
@@ -15,6 +16,7 @@ from allegro.core.actions import (
     MarkSeen,
     MirrorRequest,
     ProposeChange,
+    RepositoryRef,
     UpdateStatus,
     of_forge,
 )
@@ -32,6 +34,8 @@ _COLOURS = {
 }  # fmt: skip
 _SEEN_COLOUR = "#c5def5"
 
+T = TypeVar("T")
+
 
 class GiteaWriter:
     """Carries out single steps. What is sent is computed here from the permit's action."""
@@ -48,7 +52,8 @@ class GiteaWriter:
         "it exists already" is `conflict` or `validation`: what is there is judged by looking.
         """
         action = of_forge(permit.action)
-        repo = await self._where(action.repository.id)
+        keyed = isinstance(action, ProposeChange) and step is not WriteStep.BRANCH
+        repo = await self._where(action.repository, keyed=keyed)
         match action, step:
             case ProposeChange(), WriteStep.BRANCH:
                 await self._make_branch(repo, action, dress)
@@ -74,15 +79,15 @@ class GiteaWriter:
             case _:
                 raise EdgeError(f"no such step: {step}", transient=False, sent=False)
 
-    async def _where(self, repository_id: int) -> Repository:
-        """Ask for the repository's name now: an old one may be another repository's."""
-        try:
-            repo = await self._reader.repository_by_id(repository_id)
-        except EdgeError as error:
-            raise EdgeError(
-                str(error), transient=error.transient, status=error.status, sent=False,
-                kind=error.kind,
-            ) from error  # fmt: skip
+    async def _where(self, ref: RepositoryRef, *, keyed: bool) -> Repository:
+        """Ask for the repository's name now: an old one may be another repository's.
+
+        A `keyed` write names a branch of ours, which no other repository has: for it a name that was
+        asked for a moment ago is good enough.
+        """
+        if keyed and self._reader.is_fresh(ref.id):
+            return Repository(ref.id, self._reader.name_of(ref.id, ref.name))
+        repo = await _before_write(self._reader.repository_by_id(ref.id))
         if repo is None:
             raise EdgeError("the repository is gone", transient=False, sent=False, kind="not_found")
         return repo
@@ -120,19 +125,32 @@ class GiteaWriter:
     async def _label(
         self, repo: Repository, issue: int, names: list[str], *, replace: bool
     ) -> None:
-        ids = [await self._label_id(repo, name) for name in names]
-        await self._send("POST", repo, f"/issues/{issue}/labels", {"labels": ids})
-        wanted = {name for name in names if is_status(name)}
-        if not wanted or not replace:
+        """Add labels; with `replace`, take other status labels away that stand beside ours.
+
+        What the forge answers to the addition is what stood right after it. Only where ours is among
+        it are others taken away, and none that came later: so an issue never ends without a status.
+        """
+        ids = [await _before_write(self._label_id(repo, name)) for name in names]
+        path = f"/issues/{issue}/labels"
+        answer = await self._send("POST", repo, path, {"labels": ids})
+        if not replace:
             return
-        path = f"{self._reader.path_of(repo)}/issues/{issue}/labels"
-        held = await self._http.get(path, wire.nullable(wire.Label))
-        for label in held or ():
-            if is_status(label.name) and label.name not in wanted:
-                await self._send("DELETE", repo, f"/issues/{issue}/labels/{label.id}", None)
+        held = decode(answer, wire.nullable(wire.Label), path) or []
+        if not set(names) <= {label.name for label in held}:
+            return
+        for label in held:
+            if is_status(label.name) and label.name not in names:
+                await self._take_away(repo, f"{path}/{label.id}")
+
+    async def _take_away(self, repo: Repository, path: str) -> None:
+        try:
+            await self._send("DELETE", repo, path, None)
+        except EdgeError as error:
+            if error.kind != "not_found":  # somebody was faster
+                raise
 
     async def _label_id(self, repo: Repository, name: str) -> int:
-        for label in await self._labels(repo):
+        for label in await self._labels(repo, name):
             if label.name == name:
                 return label.id
         status = name.removeprefix(STATUS_SCOPE)
@@ -146,10 +164,13 @@ class GiteaWriter:
         answer = await self._http.call("POST", path, body=body)
         return decode(answer, wire.Label, path).id
 
-    async def _labels(self, repo: Repository) -> list[wire.Label]:
+    async def _labels(self, repo: Repository, name: str) -> list[wire.Label]:
+        """Return the repository's labels, and its organisation's where `name` is not among them."""
         path = self._reader.path_of(repo)
         owner = path.split("/")[2]
         found = await self._paged(f"{path}/labels")
+        if any(label.name == name for label in found):
+            return found
         try:
             return found + await self._paged(f"/orgs/{owner}/labels")
         except EdgeError as error:
@@ -168,5 +189,19 @@ class GiteaWriter:
         suffix: str,
         body: object,
         token: str | None = None,
-    ) -> None:
-        await self._http.call(method, self._reader.path_of(repo) + suffix, body=body, token=token)
+    ) -> Answer:
+        path = self._reader.path_of(repo) + suffix
+        return await self._http.call(method, path, body=body, token=token)
+
+
+async def _before_write(read: Awaitable[T]) -> T:
+    """Await what comes before a write: when it fails for now, nothing of the effect left us."""
+    try:
+        return await read
+    except EdgeError as error:
+        if not error.transient:
+            raise
+        raise EdgeError(
+            str(error), transient=True, status=error.status, sent=False, kind=error.kind,
+            retry_after_s=error.retry_after_s,
+        ) from error  # fmt: skip

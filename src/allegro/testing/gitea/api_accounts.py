@@ -32,6 +32,12 @@ def api_settings(r: Request) -> Reply:
     )
 
 
+@table.add("GET", "/settings/repository")
+def repository_settings(r: Request) -> Reply:
+    names = ("mirrors", "http_git", "migrations", "stars", "time_tracking", "lfs")
+    return answer({f"{name}_disabled": False for name in names})
+
+
 @table.add("GET", "/user", "user", signed=True)
 def me(r: Request) -> Reply:
     return answer(user_shape(r.world, r.doer, r.doer))
