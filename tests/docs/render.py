@@ -20,7 +20,7 @@ from allegro.cli.main import cli
 from allegro.core import actions, approvals, backoff, gate, lifecycle, messages, policy
 from allegro.core.settings import HouseSettings, LaneSettings, Rung
 from allegro.lane import desk
-from allegro.link import dial, handshake, timing
+from allegro.link import blobs, dial, handshake, timing, window
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,7 +57,7 @@ def limits() -> str:
     """Return the times and sizes both sides keep to, from their constants."""
     rows = [
         ("the house beats every, and the lane answers each beat", f"{timing.BEAT_S:g} s"),
-        ("a peer that said nothing is dead after", f"{timing.DEAD_S:g} s"),
+        ("a peer of which no byte came is dead after", f"{timing.DEAD_S:g} s"),
         ("dialling", f"{dial.CONNECT_S:g} s"),
         ("handshake", f"{timing.HANDSHAKE_S:g} s"),
         ("pause before the house dials again, with jitter", f"at most {backoff.LINK.cap_s:g} s"),
@@ -69,6 +69,20 @@ def limits() -> str:
             "entries in a batch, and bytes, about",
             f"{messages.BATCH_ENTRIES}, {messages.BATCH_BYTES}",
         ),
+        (
+            "a message in one frame, else pieces of",
+            f"{messages.WHOLE_BYTES}, {messages.PIECE_BYTES} bytes",
+        ),
+        (
+            "bulk on the way, from and to",
+            f"{window.FLOOR_BYTES}, {window.CEILING_BYTES} bytes",
+        ),
+        (
+            "pieces a lane holds, and a house of each lane",
+            f"{blobs.LANE_BYTES}, {blobs.HOUSE_BYTES} bytes",
+        ),
+        ("blobs open at once", f"{blobs.MAX_BLOBS}"),
+        ("pieces are forgotten after", f"{blobs.LIFE_S:g} s"),
         ("frame a lane reads", f"{messages.MAX_HOUSE_FRAME} bytes"),
         ("frame a house reads", f"{messages.MAX_LANE_FRAME} bytes"),
         ("token", f"{approvals.MAX_TOKEN_BYTES} characters"),

@@ -63,6 +63,9 @@ class FakeLane:
     def looks(self) -> int:
         return sum(method == "look" for method, _ in self.asked)
 
+    async def send_ahead(self, content: bytes) -> str | None:
+        return None
+
     async def challenge(self) -> str:
         return "c1"
 

@@ -19,19 +19,24 @@ from allegro.core.messages import (
     Bring,
     Challenge,
     ChallengeWanted,
+    Declined,
     FromHouse,
     FromLane,
     GiveOrder,
+    Got,
     Greet,
     Hello,
     HouseBeat,
     LaneBeat,
     LogIn,
+    Offer,
     OrderAnswer,
+    Piece,
     Query,
     Refused,
     Reply,
     Stop,
+    Want,
     Welcome,
 )
 from allegro.core.sequence import MAX_SEQ, Kept, Position, ShedEntry
@@ -49,6 +54,13 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
     max_leaves=5,
 )
+DIGESTS = st.binary(min_size=32, max_size=32).map(bytes.hex)
+SIZES = st.integers(0, MAX_SEQ - 1)
+BULK = (
+    st.builds(Offer, NUMBERS, DIGESTS, SIZES, st.booleans()), st.builds(Want, DIGESTS, SIZES),
+    st.builds(Piece, DIGESTS, SIZES, st.binary(max_size=6)), st.builds(Declined, DIGESTS, WORDS),
+    st.builds(Got, SIZES),
+)  # fmt: skip
 HOUSE_SAYS = st.one_of(
     st.builds(Hello, NUMBERS, WORDS),
     st.builds(
@@ -57,8 +69,8 @@ HOUSE_SAYS = st.one_of(
     ),
     st.builds(Ack, POSITIONS), st.builds(Query, NUMBERS, WORDS, st.dictionaries(WORDS, VALUES, max_size=3)),
     st.builds(ChallengeWanted, NUMBERS),
-    st.builds(GiveOrder, NUMBERS, WORDS, st.binary(max_size=6), st.none() | WORDS, WORDS, WORDS, st.none()),
-    st.builds(Stop, FREEZES), st.builds(Bring, WORDS), st.builds(HouseBeat, st.floats(0, 1e12)),
+    st.builds(GiveOrder, NUMBERS, WORDS, st.binary(max_size=6), st.none() | WORDS, WORDS, WORDS, st.none(), st.none() | DIGESTS),
+    st.builds(Stop, FREEZES), st.builds(Bring, WORDS), st.builds(HouseBeat, st.floats(0, 1e12)), *BULK,
 )  # fmt: skip
 LANE_SAYS = st.one_of(
     st.builds(Greet, NUMBERS, WORDS, WORDS),
@@ -66,7 +78,7 @@ LANE_SAYS = st.one_of(
     st.builds(Batch, WORDS, NUMBERS, st.lists(ENTRIES, max_size=4).map(tuple), NUMBERS),
     st.builds(Challenge, NUMBERS, WORDS),
     st.builds(OrderAnswer, NUMBERS, WORDS, WORDS), st.builds(Reply, NUMBERS, VALUES, WORDS, st.booleans()),
-    st.builds(LaneBeat, NUMBERS, WORDS),
+    st.builds(LaneBeat, NUMBERS, WORDS), *BULK,
 )  # fmt: skip
 Decode = Callable[[bytes], Any]
 DECODERS: list[Decode] = [decode_from_house, decode_from_lane]
@@ -145,6 +157,18 @@ REPLY = encode(Reply(1, "X"))
 ], ids=["array", "map", "bytes", "map key", "list key", "utf-8", "depth", "unused", "time", "time96"])  # fmt: skip
 def test_a_value_made_to_hurt_breaks_the_protocol_and_nothing_else(value: bytes) -> None:
     assert not taken(decode_from_lane, REPLY.replace(b"\xa1X", value))
+
+
+def test_an_order_without_content_ahead_is_what_a_lane_of_protocol_1_reads() -> None:
+    order = msgspec.msgpack.decode(encode(GiveOrder(1, "order", b"{}", None, "", "", None)))
+    assert set(order) == {
+        "t", "id", "order", "action", "approval", "branch", "marker", "change_token",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 63, "0" * 64 + "\n", "A" * 64, "٣" * 64])
+def test_a_digest_has_one_spelling(digest: str) -> None:
+    assert not taken(decode_from_lane, encode(Want(digest, 0)))
 
 
 def test_unknown_fields_and_unknown_messages_break_the_protocol() -> None:

@@ -9,6 +9,33 @@ import struct
 from collections.abc import Callable
 
 SPAN = 65_536
+PACKET = 1_400
+QUEUE_BYTES = 16_384
+"""What a slow line's router holds each way; the kernel doubles it."""
+
+
+class Line:
+    """One direction of a path: `bytes_s` a second (None is no limit), each after `delay_s`.
+
+    `stall_until_s` (loop time) holds everything back, as a lost packet does until it is sent again.
+    """
+
+    def __init__(self, bytes_s: float | None = None, delay_s: float = 0.0) -> None:
+        self.bytes_s = bytes_s
+        self.delay_s = delay_s
+        self.stall_until_s = 0.0
+        self.carried = 0
+        self._free_s = 0.0
+
+    async def carry(self, count: int) -> float:
+        """Wait until a packet of so many bytes is on the line; return when it arrives."""
+        now_s = asyncio.get_running_loop().time()
+        self.carried += count
+        self._free_s = max(self._free_s, now_s, self.stall_until_s)
+        self._free_s += count / self.bytes_s if self.bytes_s else 0.0
+        if self._free_s - now_s > 0.002:
+            await asyncio.sleep(self._free_s - now_s)
+        return self._free_s + self.delay_s
 
 
 class Pathway:
@@ -18,12 +45,17 @@ class Pathway:
     dead path does; `mend` undoes both. Only where it is told that the link is `plain` it reads
     along: `watch` is told the tag of each message the house sends before it is forwarded, and
     what it returns false for ends the connection; messages with a tag in `swallowed` are lost on
-    the way, and nothing else is.
+    the way, and nothing else is. `up` is the line from the house to the lane, `down` the one back.
     """
 
-    def __init__(self, to_port: int, *, plain: bool = False) -> None:
+    def __init__(
+        self, to_port: int, *, plain: bool = False, up: Line | None = None, down: Line | None = None
+    ) -> None:
         self._to_port = to_port
         self._plain = plain
+        self._up = up
+        self._down = down
+        self._span = SPAN if up is None else 4 * PACKET
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -35,8 +67,15 @@ class Pathway:
         self.watch: Callable[[str], bool] = lambda tag: True
         self.swallowed: frozenset[str] = frozenset()
 
+    def lead_to(self, port: int) -> None:
+        """Say where it ends, where that is known only later."""
+        self._to_port = port
+
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        plug = socket.socket()
+        self._shorten(plug)
+        plug.bind(("127.0.0.1", 0))
+        self._server = await asyncio.start_server(self._serve, sock=plug, limit=self._span)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def cut(self) -> None:
@@ -68,17 +107,26 @@ class Pathway:
             _reset(writer)
             return
         self.connections += 1
+        plug = socket.socket()
+        plug.setblocking(False)
+        self._shorten(plug)
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._to_port)
+            await asyncio.get_running_loop().sock_connect(plug, ("127.0.0.1", self._to_port))
+            there, back = await asyncio.open_connection(sock=plug, limit=self._span)
         except OSError:
+            plug.close()
             _reset(writer)
             return
         self._writers |= {writer, back}
         frames = Frames() if self._plain else None
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, back, frames))
-                group.create_task(self._pump(there, writer, None))
+                if self._up is None or self._down is None:
+                    group.create_task(self._pump(reader, back, frames))
+                    group.create_task(self._pump(there, writer, None))
+                else:
+                    group.create_task(self._crawl(reader, back, self._up))
+                    group.create_task(self._crawl(there, writer, self._down))
         except* (ConnectionError, OSError):
             pass
         finally:
@@ -100,6 +148,34 @@ class Pathway:
                 if tag not in self.swallowed:
                     sink.write(raw)
             await sink.drain()
+
+    async def _crawl(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, line: Line
+    ) -> None:
+        arriving: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_deliver(arriving, sink))
+            while data := await source.read(PACKET):
+                await self._open.wait()
+                arriving.put_nowait((await line.carry(len(data)), data))
+            raise ConnectionResetError("one side hung up")
+
+    def _shorten(self, plug: socket.socket) -> None:
+        """Let a slow line hold little: what does not fit waits at the sender."""
+        if self._up is not None:
+            plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, QUEUE_BYTES)
+
+
+async def _deliver(
+    arriving: asyncio.Queue[tuple[float, bytes]], sink: asyncio.StreamWriter
+) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due_s, data = await arriving.get()
+        if due_s > loop.time():
+            await asyncio.sleep(due_s - loop.time())
+        sink.write(data)
+        await sink.drain()
 
 
 class Frames:

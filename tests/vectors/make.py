@@ -872,7 +872,7 @@ def login_cases() -> list[Json]:
 def greeting_cases() -> list[Json]:
     kid = f"lane:{fingerprint('lane')}"
 
-    def one(name: str, expected: str, text: str, protocol: int = 1) -> Json:
+    def one(name: str, expected: str, text: str, protocol: int = 2) -> Json:
         return {"name": name, "token": text, "protocol": protocol, "challenge": HELLO,
                 "expected": expected}  # fmt: skip
 
@@ -882,7 +882,8 @@ def greeting_cases() -> list[Json]:
     approval_input = b64(dump({"alg": "EdDSA"})) + "." + b64(dump(approval_claims(CLOSE_RAW)))
     return [
         one("the pinned lane greets", "accepted", of()),
-        one("another protocol", "wrong_protocol", of(), protocol=2),
+        one("another protocol than was asked for", "wrong_protocol", of(), protocol=1),
+        one("a protocol to come", "wrong_protocol", of(), protocol=3),
         one("another lane's key", "bad_signature", of("other_lane")),
         one("another lane as itself", "wrong_key",
             of("other_lane", f"lane:{fingerprint('other_lane')}", lane=fingerprint("other_lane"))),
@@ -902,14 +903,17 @@ def hello_cases() -> list[Json]:
     header = b64(dump({"alg": "EdDSA", "kid": "sovereign:2", "typ": TYP["approval"]}))
     hidden = f"{header}.{b64(dump(approval_claims(CLOSE_RAW)))}"
     return [
-        {"name": "a hello", "challenge": HELLO, "protocol": 1, "expected": "accepted"},
-        {"name": "another protocol", "challenge": HELLO, "protocol": 2,
+        {"name": "a hello", "challenge": HELLO, "protocol": 2, "expected": "accepted"},
+        {"name": "a hello of the protocol before", "challenge": HELLO, "protocol": 1,
+         "expected": "accepted"},
+        {"name": "a protocol to come", "challenge": HELLO, "protocol": 3,
          "expected": "wrong_protocol"},
-        {"name": "an approval hidden in the challenge", "challenge": hidden, "protocol": 1,
+        {"name": "no protocol", "challenge": HELLO, "protocol": 0, "expected": "wrong_protocol"},
+        {"name": "an approval hidden in the challenge", "challenge": hidden, "protocol": 2,
          "expected": "bad_challenge"},
-        {"name": "a digest in hex as challenge", "challenge": digest(CLOSE_RAW), "protocol": 1,
+        {"name": "a digest in hex as challenge", "challenge": digest(CLOSE_RAW), "protocol": 2,
          "expected": "bad_challenge"},
-        {"name": "an empty challenge", "challenge": "", "protocol": 1, "expected": "bad_challenge"},
+        {"name": "an empty challenge", "challenge": "", "protocol": 2, "expected": "bad_challenge"},
     ]  # fmt: skip
 
 

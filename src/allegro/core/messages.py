@@ -6,22 +6,76 @@ other may say. Every message is one WebSocket binary frame.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from allegro.core.freeze import Freeze
 from allegro.core.sequence import Entry, Position
+from allegro.core.untrusted import Number, Text
 
-PROTOCOL = 1
+PROTOCOL = 2
+OLDEST_PROTOCOL = 1
+"""Number 1 (whole messages only, no receipts) is understood for one release."""
 MAX_LANE_FRAME = 2 * 1024 * 1024
 MAX_HOUSE_FRAME = 24 * 1024 * 1024
 BATCH_BYTES = 256 * 1024
 BATCH_ENTRIES = 2_000
+WHOLE_BYTES = 8 * 1024
+"""A longer message travels in pieces, but a batch of short entries on a fast line."""
+PIECE_BYTES = 16 * 1024
+
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+"""SHA-256 of some bytes, in hex."""
 
 
 class _Message(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields=True):
     pass
+
+
+# --- both say: what is too long for one frame, and how much has arrived ----------------------
+
+
+class Offer(_Message, frozen=True, tag="offer"):
+    """Says that `size` bytes of this SHA-256 are to come, as pieces. Answered by `want`.
+
+    `id` is the query's that they are or answer. With `keep` they are the content of an order to
+    come and are kept; without it they are one message, whose own id is 0.
+    """
+
+    id: int
+    digest: Digest
+    size: Number
+    keep: bool = False
+
+
+class Want(_Message, frozen=True, tag="want"):
+    """Asks for the bytes from `offset` on: what is before it is here, from this connection or
+    an earlier one. `offset` is the size once all is here and its digest holds."""
+
+    digest: Digest
+    offset: Number
+
+
+class Piece(_Message, frozen=True, tag="piece"):
+    """Some of the bytes offered, from `offset` on."""
+
+    digest: Digest
+    offset: Number
+    data: bytes
+
+
+class Declined(_Message, frozen=True, tag="declined"):
+    """These bytes are not taken; what had come of them is forgotten."""
+
+    digest: Digest
+    reason: Text
+
+
+class Got(_Message, frozen=True, tag="got"):
+    """The bytes of batches and pieces received on this connection so far."""
+
+    received: Number
 
 
 # --- the house says ------------------------------------------------------------------------
@@ -72,8 +126,11 @@ class ChallengeWanted(_Message, frozen=True, tag="challenge_wanted"):
     id: int
 
 
-class GiveOrder(_Message, frozen=True, tag="order"):
-    """One order with all it needs. `change_token` is beside the signed bytes, never in them."""
+class GiveOrder(_Message, frozen=True, tag="order", omit_defaults=True):
+    """One order with all it needs. `change_token` is beside the signed bytes, never in them.
+
+    Where `content` is set, `action` is empty: its bytes came before, and this is their SHA-256.
+    """
 
     id: int
     order: str
@@ -82,6 +139,7 @@ class GiveOrder(_Message, frozen=True, tag="order"):
     branch: str
     marker: str
     change_token: str | None
+    content: Digest | None = None
 
 
 class Stop(_Message, frozen=True, tag="stop"):
@@ -175,5 +233,8 @@ class LaneBeat(_Message, frozen=True, tag="beat"):
     roles: dict[str, int] = {}
 
 
-FromHouse = Hello | LogIn | Ack | Query | ChallengeWanted | GiveOrder | Stop | Bring | HouseBeat
-FromLane = Greet | Welcome | Refused | Batch | Challenge | OrderAnswer | Reply | LaneBeat
+Bulk = Offer | Want | Piece | Declined | Got
+FromHouse = (
+    Hello | LogIn | Ack | Query | ChallengeWanted | GiveOrder | Stop | Bring | HouseBeat | Bulk
+)
+FromLane = Greet | Welcome | Refused | Batch | Challenge | OrderAnswer | Reply | LaneBeat | Bulk

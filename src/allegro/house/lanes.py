@@ -103,6 +103,7 @@ class LaneEndpoint:
             fleet=fleet.id,
             lane_key=self.lane.key,
             verify=house.verify,
+            protocol=hello.protocol,
         )
         if isinstance(counter, Refusal):
             return counter
@@ -168,7 +169,8 @@ class LaneEndpoint:
             self._house.alert(
                 "high", f"lane {self.name} told other things under an id that was told before"
             )
-        self.head, self.home = max(last.head, taken.position.seq), taken.position.seq
+        self.home = taken.position.seq
+        self.head = max(self.head, last.head, self.home)
         self._house.archived()
         return Ack(taken.position)
 

@@ -88,6 +88,7 @@ class Orders:
         self._not_before: dict[str, float] = {}
         self._refusals: dict[str, int] = {}
         self._carrying: dict[str, asyncio.Task[None]] = {}
+        self._sending_ahead: set[str] = set()
         self.blocked = ""
         requests.on_change(self._noticed)
 
@@ -183,7 +184,7 @@ class Orders:
             self._maybe_carry(request)
 
     def _maybe_carry(self, request: Request) -> None:
-        if len(self._carrying) >= self._settings.parallel:
+        if len(self._carrying) - len(self._sending_ahead) >= self._settings.parallel:
             return
         if self._clock.boot_s() < self._not_before.get(request.id, float("-inf")):
             return
@@ -262,6 +263,9 @@ class Orders:
         if not able:
             return
         name, lane, link = able[0]
+        content = await self._send_ahead(link, request)
+        if content is not None and (self._has_run_out(request) or not self._freezes().is_thawed):
+            return  # it took its time: look again
         challenge = await link.challenge()
         number = await self._ledger.next_number("order")
         moved = await self._requests.take_step(
@@ -281,11 +285,12 @@ class Orders:
             lambda id_: GiveOrder(
                 id=id_,
                 order=token,
-                action=request.action,
+                action=request.action if content is None else b"",
                 approval=request.approval,
                 branch=branch,
                 marker=marker,
                 change_token=self._token_for(request),
+                content=content,
             )
         )
         if not answer.reason:
@@ -302,6 +307,14 @@ class Orders:
             )  # fmt: skip
         elif final is Step.FAIL or final is Step.EXPIRE:
             await self._settle_by_look(moved, final, told)
+
+    async def _send_ahead(self, link: LaneLink, request: Request) -> str | None:
+        """Bring long content to the lane; return its digest. A slow line keeps no other order."""
+        self._sending_ahead.add(request.id)
+        try:
+            return await link.send_ahead(request.action)
+        finally:
+            self._sending_ahead.discard(request.id)
 
     def _token_for(self, request: Request) -> str | None:
         changes_code = isinstance(parsed(request), ProposeChange | CreatePullRequest)
@@ -329,9 +342,10 @@ class Orders:
         if not linked:
             raise EdgeError("no lane is linked to look", transient=True)
         branch, marker = dress_of(request, self._fleet().marker)
-        found = await linked[0][2].ask(
-            "look", {"action": request.action, "branch": branch, "marker": marker}
-        )
+        link = linked[0][2]
+        content = await self._send_ahead(link, request)
+        named = {"action": request.action} if content is None else {"content": content}
+        found = await link.ask("look", {**named, "branch": branch, "marker": marker})
         if found.get("finding") == "Present":
             artifact = found.get("number")
             artifact = artifact if isinstance(artifact, int) else 0

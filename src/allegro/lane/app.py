@@ -265,7 +265,7 @@ class _Lane:
     async def _listen(self) -> None:
         settings = self._settings
         if settings.link.listen:
-            self._listener = LinkListener(self.desk)
+            self._listener = LinkListener(self.desk, self.desk.blobs)
             await self._listener.start(settings.link.listen, self._tls())
             self.status.is_linked = lambda: self._listener is not None and self._listener.is_linked
         if settings.status.listen:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 
 from allegro import __version__
@@ -26,7 +27,6 @@ from allegro.core.freeze import Freeze
 from allegro.core.gate import Permit, Presented, judge_order, read_sovereign
 from allegro.core.marks import Mark, usable
 from allegro.core.messages import (
-    MAX_LANE_FRAME,
     Bring,
     Challenge,
     ChallengeWanted,
@@ -53,7 +53,7 @@ from allegro.lane.executor import Executor
 from allegro.lane.queries import Queries
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
-from allegro.link.frames import encode
+from allegro.link.blobs import LANE_BYTES, Blobs
 from allegro.link.handshake import check_login, greet, take_token
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 CHALLENGE_LIFE_S = 60.0
 MAX_CHALLENGES = 64
+CONTENT_GONE = "its content is not here, or not any more: send it again"
 _SUFFIX = re.compile(r"-[0-9a-f]{12}")
 _MARKER = re.compile(r"[0-9a-f]{32}")
 
@@ -123,6 +124,9 @@ class Desk:
         self.roles: Callable[[], dict[str, int]] = dict
         self._challenges = Challenges(clock, dice)
         self.effects: set[asyncio.Task[None]] = set()
+        self.blobs = Blobs(LANE_BYTES)
+        state.on_freeze(self.blobs.clear)
+        state.on_trust(self.blobs.clear)
 
     def greet(self, hello: Hello) -> tuple[Greet | Refused, str]:
         challenge = b64url(self._dice.token(32))
@@ -166,7 +170,7 @@ class Desk:
             case GiveOrder():
                 return await self._take_order(message)
             case Query():
-                return await self._query(message)
+                return await self._reply(message)
             case Stop():
                 await self.stop(message.freeze)
             case Bring():
@@ -228,12 +232,6 @@ class Desk:
                 _log.warning("journal.not_acknowledged", error=str(error))
         return Welcome(after, journal.head.seq, self._state.freezes.active, self._serves)
 
-    async def _query(self, query: Query) -> Reply:
-        reply = await self._reply(query)
-        if len(encode(reply)) > MAX_LANE_FRAME:
-            return Reply(query.id, None, "the answer is too large for the link; ask for less")
-        return reply
-
     async def _reply(self, query: Query) -> Reply:
         try:
             own = self.own_facts.get(query.method)
@@ -243,11 +241,36 @@ class Desk:
                 raise EdgeError(
                     self._state.forge_trouble or "the forge is not reachable yet", transient=True
                 )
-            return Reply(query.id, await self.queries.answer(query.method, query.params))
+            params = self._with_content(query)
+            return Reply(query.id, await self.queries.answer(query.method, params))
         except EdgeError as error:
             return Reply(query.id, None, str(error), error.transient)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return Reply(query.id, None, f"{query.method[:64]}: bad parameters: {error!r:.200}")
+
+    def _with_content(self, query: Query) -> dict[str, Any]:
+        """Return what is asked, with the action's bytes where they came ahead (`content`)."""
+        digest = query.params.get("content")
+        if query.method != "look" or not isinstance(digest, str):
+            return query.params
+        action = self.blobs.find(digest)
+        if action is None:
+            raise EdgeError(CONTENT_GONE, transient=True)
+        return {**query.params, "action": action}
 
     async def _take_order(self, given: GiveOrder) -> OrderAnswer:
+        """Judge an order and begin it. Content that came ahead is forgotten once it is taken."""
+        if given.content is None:
+            return await self._judge(given)
+        action = self.blobs.find(given.content)
+        if action is None:
+            return await self._refuse(given, Refusal("content_missing", CONTENT_GONE))
+        answer = await self._judge(msgspec.structs.replace(given, action=action))
+        if not answer.reason:
+            self.blobs.drop(given.content)
+        return answer
+
+    async def _judge(self, given: GiveOrder) -> OrderAnswer:
         trust = self._state.held.trust
         situation = self._state.situation()
         permit = judge_order(

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
+import hashlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import aiohttp
+import msgspec
 import structlog
 
 from allegro.core.backoff import LINK
 from allegro.core.errors import EdgeError, ProtocolError, Refusal
 from allegro.core.messages import (
     MAX_LANE_FRAME,
+    OLDEST_PROTOCOL,
+    PROTOCOL,
+    WHOLE_BYTES,
     Ack,
     Batch,
+    Bulk,
     Challenge,
     ChallengeWanted,
     FromHouse,
@@ -36,12 +41,18 @@ from allegro.core.messages import (
     Welcome,
 )
 from allegro.core.ports import Clock, Dice
+from allegro.link.asks import Asks
+from allegro.link.blobs import HOUSE_BYTES, Blobs
 from allegro.link.frames import decode_from_lane, encode
-from allegro.link.timing import BEAT_S, DEAD_S, HANDSHAKE_S
+from allegro.link.timing import BEAT_S, DEAD_S, HANDSHAKE_S, WINDOW_BATCHES
+from allegro.link.traffic import LOST, Arrived, Traffic
+from allegro.link.websocket import LinkSocket, connector_of
 
 _log = structlog.get_logger()
 CONNECT_S = 4.0
-QUEUE_BATCHES = 16
+ASK_S = 20.0
+ANSWER_S = 10.0
+_BULK = get_args(Bulk)
 
 
 class HouseEnd(Protocol):
@@ -66,16 +77,17 @@ class LaneLink:
         self._end = end
         self._clock = clock
         self._dice = dice
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
-        self._waiting: dict[int, asyncio.Future[FromLane]] = {}
-        self._ids = itertools.count(1)
+        self._traffic: Traffic | None = None
+        self._blobs = Blobs(HOUSE_BYTES)
+        self._asks = Asks(end.name)
+        self._protocol = PROTOCOL
         self.trouble = "not dialled yet"
         self.since_s = 0.0
         self._prodded = asyncio.Event()
 
     @property
     def is_up(self) -> bool:
-        return self._socket is not None
+        return self._traffic is not None
 
     async def run(self) -> None:
         """Stay linked. Redials within a second once the path is back."""
@@ -85,10 +97,13 @@ class LaneLink:
             try:
                 await self._once()
             except LinkRefused as refusal:
+                if self._can_speak_older(refusal):
+                    continue
                 self._down(str(refusal))
                 failures = max(failures, 3)
             except (EdgeError, ProtocolError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 self._down(_words(error))
+            self._protocol = PROTOCOL
             failures = 0 if self._clock.boot_s() - began_s > DEAD_S else failures + 1
             self._prodded.clear()
             with contextlib.suppress(TimeoutError):
@@ -96,73 +111,90 @@ class LaneLink:
                     self._prodded.wait(), LINK.delay_s(failures, self._dice.fraction)
                 )
 
+    def _can_speak_older(self, refusal: LinkRefused) -> bool:
+        """Say whether to dial at once with an older protocol number, and take it."""
+        if refusal.kind != "wrong_protocol" or self._protocol <= OLDEST_PROTOCOL:
+            return False
+        self._protocol -= 1
+        return True
+
     def prod(self) -> None:
         """Dial at once: the machine woke up, or the network changed."""
         self._prodded.set()
 
-    async def ask(self, method: str, params: dict[str, Any], timeout_s: float = 20.0) -> Any:
-        """Return the lane's answer to a query. Raises EdgeError; transient when not linked."""
-        reply = await self._ask(lambda id_: Query(id_, method, params), timeout_s)
-        if not isinstance(reply, Reply):
-            raise EdgeError("the lane answered something else", transient=False)
+    async def ask(self, method: str, params: dict[str, Any], timeout_s: float = ASK_S) -> Any:
+        """Return the lane's answer to a query. Raises EdgeError; transient when not linked.
+
+        `timeout_s` counts from when the whole question has left, and anew with each piece of a
+        long answer.
+        """
+        with self._asks.begin() as ask:
+            query = encode(Query(0, method, params))
+            if self._in_pieces(query):
+                await self._linked().send_whole(ask.id, query)
+            else:
+                await self.say(Query(ask.id, method, params))
+            reply = await ask.answer(Reply, timeout_s)
         if reply.error:
             raise EdgeError(reply.error, transient=reply.transient)
         return reply.value
 
+    async def send_ahead(self, content: bytes) -> str | None:
+        """Bring an order's content to the lane; return the digest the order may name it by.
+
+        Takes as long as the line needs; a next try goes on where this one stopped. None where the
+        content is short, or the lane too old: it travels in the order itself.
+        """
+        if not self._in_pieces(content):
+            return None
+        await self._linked().send_whole(0, content, keep=True)
+        return hashlib.sha256(content).hexdigest()
+
     async def challenge(self) -> str:
         """Return a fresh challenge of the lane's, to be quoted by one order."""
-        reply = await self._ask(ChallengeWanted, 10.0)
-        if not isinstance(reply, Challenge):
-            raise EdgeError("the lane gave no challenge", transient=True)
-        return reply.challenge
+        with self._asks.begin() as ask:
+            await self.say(ChallengeWanted(ask.id))
+            return (await ask.answer(Challenge, ANSWER_S)).challenge
 
     async def order(self, make: Callable[[int], GiveOrder]) -> OrderAnswer:
         """Send an order and return whether the lane took it."""
-        reply = await self._ask(make, 10.0)
-        if not isinstance(reply, OrderAnswer):
-            raise EdgeError("the lane answered something else", transient=False)
-        return reply
+        with self._asks.begin() as ask:
+            await self.say(make(ask.id))
+            return await ask.answer(OrderAnswer, ANSWER_S)
 
     async def say(self, message: FromHouse) -> None:
-        """Send what needs no answer. Raises EdgeError when not linked."""
-        if self._socket is None:
-            raise EdgeError(f"lane {self._end.name} is not linked", transient=True, sent=False)
-        try:
-            await self._socket.send_bytes(encode(message))
-        except (ConnectionError, aiohttp.ClientError) as error:
-            raise EdgeError(f"link lost: {error}", transient=True) from error
+        """Send what needs no answer, at once. Raises EdgeError when not linked."""
+        await self._linked().say(message)
 
-    async def _ask(self, make: Callable[[int], FromHouse], timeout_s: float) -> FromLane:
-        id_ = next(self._ids)
-        future: asyncio.Future[FromLane] = asyncio.get_running_loop().create_future()
-        self._waiting[id_] = future
-        try:
-            await self.say(make(id_))
-            return await asyncio.wait_for(future, timeout_s)
-        except TimeoutError as error:
-            raise EdgeError(f"lane {self._end.name} did not answer", transient=True) from error
-        finally:
-            self._waiting.pop(id_, None)
+    def _linked(self) -> Traffic:
+        if self._traffic is None:
+            raise EdgeError(f"lane {self._end.name} is not linked", transient=True, sent=False)
+        return self._traffic
+
+    def _in_pieces(self, raw: bytes) -> bool:
+        return len(raw) > WHOLE_BYTES and self._linked().has_receipts
 
     async def _once(self) -> None:
-        url, connector = _connector(self._end.url)
+        url, connector = connector_of(self._end.url)
         tls: Any = aiohttp.Fingerprint(self._end.pin) if self._end.pin else True
-        async with aiohttp.ClientSession(connector=connector) as session:
-            socket = await asyncio.wait_for(
-                session.ws_connect(url, ssl=tls, max_msg_size=MAX_LANE_FRAME, compress=0),
-                CONNECT_S,
-            )
+        async with aiohttp.ClientSession(
+            connector=connector, ws_response_class=LinkSocket
+        ) as session:
+            dialled = session.ws_connect(url, ssl=tls, max_msg_size=MAX_LANE_FRAME, compress=0)
+            socket = await asyncio.wait_for(dialled, CONNECT_S)
+            assert isinstance(socket, LinkSocket)
             try:
                 welcome = await asyncio.wait_for(self._enter(socket), HANDSHAKE_S)
                 await self._stay(socket, welcome)
             finally:
+                socket.tap.unwatch()
                 with contextlib.suppress(TimeoutError, ConnectionError):
                     await asyncio.wait_for(socket.close(), 0.5)
 
-    async def _enter(self, socket: aiohttp.ClientWebSocketResponse) -> Welcome:
-        hello = self._end.hello()
+    async def _enter(self, socket: LinkSocket) -> Welcome:
+        hello = msgspec.structs.replace(self._end.hello(), protocol=self._protocol)
         await socket.send_bytes(encode(hello))
-        greeting = await _receive(socket)
+        greeting = decode_from_lane(await socket.frame())
         if isinstance(greeting, Refused):
             raise LinkRefused(greeting.reason, greeting.detail)
         if not isinstance(greeting, Greet):
@@ -171,7 +203,7 @@ class LaneLink:
         if isinstance(login, Refusal):
             raise LinkRefused(login.reason, login.detail)
         await socket.send_bytes(encode(login))
-        answer = await _receive(socket)
+        answer = decode_from_lane(await socket.frame())
         if isinstance(answer, Refused):
             raise LinkRefused(answer.reason, answer.detail)
         if not isinstance(answer, Welcome):
@@ -179,44 +211,55 @@ class LaneLink:
         await self._end.welcomed(answer)
         return answer
 
-    async def _stay(self, socket: aiohttp.ClientWebSocketResponse, welcome: Welcome) -> None:
-        self._socket, self.trouble, self.since_s = socket, "", self._clock.now_s()
+    async def _stay(self, socket: LinkSocket, welcome: Welcome) -> None:
+        traffic = Traffic(
+            socket.write, socket.tap, self._blobs, receipts=self._protocol > 1,
+            moved=self._asks.moved,
+        )  # fmt: skip
+        self._traffic, self.trouble, self.since_s = traffic, "", self._clock.now_s()
         _log.info("link.open", lane=self._end.name, after=welcome.after.seq, head=welcome.head)
-        batches: asyncio.Queue[Batch] = asyncio.Queue(maxsize=QUEUE_BATCHES)
+        batches: asyncio.Queue[Batch] = asyncio.Queue(maxsize=WINDOW_BATCHES + 2)
         taker = asyncio.create_task(self._take(batches))
         beater = asyncio.create_task(self._beat())
+        socket.tap.watch(DEAD_S)
         try:
-            await self._listen(socket, batches, taker)
+            while not taker.done():
+                frame = await socket.frame()
+                await self._handle(decode_from_lane(frame), len(frame), batches, socket, taker)
         finally:
-            self._socket = None
+            self._traffic = None
+            traffic.close()
             for task in (taker, beater):
                 task.cancel()
             results = await asyncio.gather(taker, beater, return_exceptions=True)
-            for future in self._waiting.values():
-                if not future.done():
-                    future.set_exception(EdgeError("the link was lost", transient=True))
+            self._asks.lost(EdgeError(LOST, transient=True))
             for result in results:
                 if isinstance(result, Exception):
                     raise result
 
-    async def _listen(
-        self,
-        socket: aiohttp.ClientWebSocketResponse,
-        batches: asyncio.Queue[Batch],
+    async def _handle(
+        self, message: FromLane, size: int, batches: asyncio.Queue[Batch], socket: LinkSocket,
         taker: asyncio.Task[None],
-    ) -> None:
-        while not taker.done():
-            message = await asyncio.wait_for(_receive(socket), DEAD_S)
-            if isinstance(message, Batch):
+    ) -> None:  # fmt: skip
+        traffic = self._linked()
+        if isinstance(message, _BULK):
+            arrived = await traffic.hear(message, size)
+            if arrived is None:
+                return
+            message = _whole(arrived)
+        elif isinstance(message, Batch):
+            await traffic.got_bulk(size)
+        if isinstance(message, Reply | Challenge | OrderAnswer):
+            self._asks.answered(message)
+        elif not isinstance(message, Batch):
+            await self._end.hear(message)
+        elif batches.full():
+            with socket.tap.unjudged():
                 put = asyncio.create_task(batches.put(message))
                 await asyncio.wait({put, taker}, return_when=asyncio.FIRST_COMPLETED)
                 put.cancel()
-            elif isinstance(message, Reply | Challenge | OrderAnswer):
-                future = self._waiting.get(message.id)
-                if future is not None and not future.done():
-                    future.set_result(message)
-            else:
-                await self._end.hear(message)
+        else:
+            batches.put_nowait(message)
 
     async def _take(self, batches: asyncio.Queue[Batch]) -> None:
         while True:
@@ -247,18 +290,14 @@ class LinkRefused(EdgeError):
         super().__init__(f"{reason}: {detail}", transient=False, kind=reason)
 
 
-async def _receive(socket: aiohttp.ClientWebSocketResponse) -> FromLane:
-    message = await socket.receive()
-    if message.type is not aiohttp.WSMsgType.BINARY:
-        raise EdgeError("the lane hung up", transient=True)
-    return decode_from_lane(message.data)
-
-
-def _connector(url: str) -> tuple[str, aiohttp.BaseConnector]:
-    if url.startswith("ws+unix://"):
-        path = url.removeprefix("ws+unix://")
-        return "http://lane/link", aiohttp.UnixConnector(path=path)
-    return url.rstrip("/") + "/link", aiohttp.TCPConnector()
+def _whole(arrived: Arrived) -> FromLane:
+    """Read a message that came in pieces."""
+    message = decode_from_lane(arrived.raw)
+    if isinstance(message, Reply):
+        return msgspec.structs.replace(message, id=arrived.id)
+    if isinstance(message, Batch):
+        return message
+    raise ProtocolError("only replies and batches of a lane travel in pieces")
 
 
 def _words(error: Exception) -> str:

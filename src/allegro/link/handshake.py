@@ -33,7 +33,7 @@ from allegro.core.approvals import (
 )
 from allegro.core.errors import Refusal
 from allegro.core.gate import LaneTrust, Trust, read_sovereign
-from allegro.core.messages import PROTOCOL, Greet, Hello, LogIn
+from allegro.core.messages import OLDEST_PROTOCOL, PROTOCOL, Greet, Hello, LogIn
 from allegro.core.roster import check_form
 
 MAX_CERTIFICATES = 256
@@ -50,9 +50,14 @@ def is_challenge(text: str) -> bool:
 def greet(
     hello: Hello, trust: Trust, *, counter_challenge: str, version: str, sign: Sign
 ) -> Greet | Refusal:
-    """Return the lane's answer to a hello."""
-    if hello.protocol != PROTOCOL:
-        return Refusal("wrong_protocol", f"this lane speaks {PROTOCOL}, update the older side")
+    """Return the lane's answer to a hello: in the protocol of the house, where it knows that."""
+    if not OLDEST_PROTOCOL <= hello.protocol <= PROTOCOL:
+        older = "lane" if hello.protocol > PROTOCOL else "house"
+        return Refusal(
+            "wrong_protocol",
+            f"this lane speaks link protocols {OLDEST_PROTOCOL} to {PROTOCOL}, the house speaks "
+            f"{hello.protocol}: upgrade the {older}",
+        )
     if not is_challenge(hello.challenge):
         return Refusal("bad_challenge", "a challenge is 32 bytes in base64url")
     claims = Greeting(
@@ -61,15 +66,19 @@ def greet(
         challenge=hello.challenge,
         counter_challenge=counter_challenge,
     )
-    return Greet(PROTOCOL, issue_token(claims, f"lane:{trust.lane}", sign), version)
+    return Greet(hello.protocol, issue_token(claims, f"lane:{trust.lane}", sign), version)
 
 
 def check_greeting(
-    message: Greet, *, challenge: str, fleet: str, lane_key: bytes, verify: Verify
-) -> str | Refusal:
-    """Return the lane's counter-challenge when it is the pinned lane that greets."""
-    if message.protocol != PROTOCOL:
-        return Refusal("wrong_protocol", f"this house speaks {PROTOCOL}, update the older side")
+    message: Greet, *, challenge: str, fleet: str, lane_key: bytes, verify: Verify,
+    protocol: int = PROTOCOL,
+) -> str | Refusal:  # fmt: skip
+    """Return the lane's counter-challenge when it is the pinned lane that greets.
+
+    `protocol` is what the hello asked for.
+    """
+    if message.protocol != protocol:
+        return Refusal("wrong_protocol", f"the lane answered in another protocol than {protocol}")
     lane = fingerprint(lane_key)
     claims = read_token(
         message.token, Greeting, kid=f"lane:{lane}", key=lane_key, aud=fleet, verify=verify

@@ -10,9 +10,10 @@ import contextlib
 import ssl
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 import aiohttp
+import msgspec
 import structlog
 from aiohttp import web
 
@@ -21,8 +22,11 @@ from allegro.core.messages import (
     BATCH_BYTES,
     BATCH_ENTRIES,
     MAX_HOUSE_FRAME,
+    MAX_LANE_FRAME,
+    WHOLE_BYTES,
     Ack,
     Batch,
+    Bulk,
     FromHouse,
     FromLane,
     Greet,
@@ -30,14 +34,23 @@ from allegro.core.messages import (
     HouseBeat,
     LaneBeat,
     LogIn,
+    Query,
     Refused,
+    Reply,
     Welcome,
 )
 from allegro.core.ports import Journal
+from allegro.core.sequence import Entry, Kept, Position
+from allegro.link.blobs import LANE_BYTES, Blobs
 from allegro.link.frames import decode_from_house, encode
+from allegro.link.tap import Tap
 from allegro.link.timing import DEAD_S, HANDSHAKE_S, WINDOW_BATCHES
+from allegro.link.traffic import Arrived, Traffic
 
 _log = structlog.get_logger()
+MAX_QUESTIONS = 256
+RETRY_S = 1.0
+_BULK = get_args(Bulk)
 
 
 class LaneEnd(Protocol):
@@ -54,10 +67,14 @@ class LaneEnd(Protocol):
 
 
 class LinkListener:
-    """Serves `/link`. One house at a time: a newer log-in that holds ends the older."""
+    """Serves `/link`. One house at a time: a newer log-in that holds ends the older.
 
-    def __init__(self, end: LaneEnd) -> None:
+    `blobs` keeps what a house sends in pieces, over its connections.
+    """
+
+    def __init__(self, end: LaneEnd, blobs: Blobs | None = None) -> None:
         self._end = end
+        self._blobs = Blobs(LANE_BYTES) if blobs is None else blobs
         self._current: _Session | None = None
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -86,11 +103,6 @@ class LinkListener:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    def send(self, message: FromLane) -> None:
-        """Send a message to the house if one is linked; it is not kept otherwise."""
-        if self._current is not None:
-            self._current.post(message)
-
     def _site(self, listen: str, tls: ssl.SSLContext | None) -> web.BaseSite:
         assert self._runner is not None
         if listen.startswith("unix:"):
@@ -103,7 +115,7 @@ class LinkListener:
     async def _serve(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=MAX_HOUSE_FRAME, compress=False)
         await socket.prepare(request)
-        session = _Session(socket, self._end)
+        session = _Session(socket, self._end, self._blobs, Tap.on(request.transport))
         try:
             welcome = await asyncio.wait_for(self._enter(session), HANDSHAKE_S)
             if welcome is not None:
@@ -129,6 +141,7 @@ class LinkListener:
         hello = await session.receive()
         if not isinstance(hello, Hello):
             raise ProtocolError("the first message must be a hello")
+        session.protocol = hello.protocol
         greeting, challenge = self._end.greet(hello)
         await session.send(greeting)
         if isinstance(greeting, Refused):
@@ -157,78 +170,139 @@ async def _ungrouped(work: Awaitable[None]) -> None:
 
 
 class _Session:
-    def __init__(self, socket: web.WebSocketResponse, end: LaneEnd) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse, end: LaneEnd, blobs: Blobs, tap: Tap
+    ) -> None:  # fmt: skip
         self._socket = socket
         self._end = end
+        self._blobs = blobs
+        self._tap = tap
+        self.protocol = 0
+        self._traffic: Traffic
         self._outbox: asyncio.Queue[FromLane] = asyncio.Queue(maxsize=1000)
         self._in_flight = 0
         self._may_send = asyncio.Event()
+        self._acked: Position | None = None
+        self._has_ack = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def is_open(self) -> bool:
         return not self._socket.closed
 
-    def post(self, message: FromLane) -> None:
-        with contextlib.suppress(asyncio.QueueFull):
-            self._outbox.put_nowait(message)
-
     async def send(self, message: FromLane) -> None:
         await self._socket.send_bytes(encode(message))
 
     async def receive(self) -> FromHouse:
+        return decode_from_house(await self._frame())
+
+    async def _frame(self) -> bytes:
         message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.BINARY:
-            raise ConnectionResetError("the house hung up")
-        return decode_from_house(message.data)
+            silent = f"nothing came from the house for {DEAD_S:g} s" if self._tap.is_dead else ""
+            raise ConnectionResetError(silent or "the house hung up")
+        data: bytes = message.data
+        return data
 
     async def close(self) -> None:
+        self._tap.unwatch()
         for task in self._tasks:
             task.cancel()
         with contextlib.suppress(ConnectionError, TimeoutError):
             await asyncio.wait_for(self._socket.close(), 1.0)
 
     async def run(self, welcome: Welcome) -> None:
+        self._traffic = Traffic(
+            self._socket.send_bytes, self._tap, self._blobs, receipts=self.protocol > 1
+        )
+        self._tap.watch(DEAD_S)
         async with asyncio.TaskGroup() as group:
+            work = (self._send_journal(welcome.after.seq), self._speak(), self._acknowledge())
+            tasks = [group.create_task(one) for one in work]
             try:
-                sender = group.create_task(self._send_journal(welcome.after.seq))
-                speaker = group.create_task(self._speak())
                 await self._listen()
             finally:
-                sender.cancel()
-                speaker.cancel()
-                for task in self._tasks:
+                self._traffic.close()
+                for task in (*tasks, *self._tasks):
                     task.cancel()
 
     async def _listen(self) -> None:
+        """Take in what comes. Waits for nothing else, so that silence is the other side's."""
         while True:
             try:
-                message = await asyncio.wait_for(self.receive(), DEAD_S)
-            except (ConnectionError, TimeoutError):
+                frame = await self._frame()
+            except ConnectionError as error:
+                _log.info("link.ended", reason=str(error))
                 return
+            message = decode_from_house(frame)
+            if isinstance(message, _BULK):
+                arrived = await self._traffic.hear(message, len(frame))
+                if arrived is None:
+                    continue
+                message = _whole(arrived)
             if isinstance(message, Ack):
-                await self._acknowledge(message)
+                self._acked = message.position
+                self._has_ack.set()
                 self._in_flight = max(0, self._in_flight - 1)
                 self._may_send.set()
             elif isinstance(message, HouseBeat):
                 await self._end.heard(message)
-                self.post(self._end.beat())
+                self._post(self._end.beat())
             else:
-                task = asyncio.create_task(self._answer(message))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._begin(message)
 
-    async def _acknowledge(self, message: Ack) -> None:
-        try:
-            await self._end.journal.acknowledge(message.position)
-        except EdgeError as error:  # a full disk keeps what was acknowledged a little longer
-            _log.warning("journal.not_acknowledged", error=str(error))
+    def _begin(self, message: FromHouse) -> None:
+        """Answer beside what else comes."""
+        if isinstance(message, Query) and len(self._tasks) >= MAX_QUESTIONS:
+            self._post(Reply(message.id, None, "too many questions at once", transient=True))
+            return
+        task = asyncio.create_task(self._answer(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _post(self, message: FromLane) -> None:
+        with contextlib.suppress(asyncio.QueueFull):
+            self._outbox.put_nowait(message)
+
+    async def _acknowledge(self) -> None:
+        while True:
+            await self._has_ack.wait()
+            self._has_ack.clear()
+            assert self._acked is not None
+            try:
+                await self._end.journal.acknowledge(self._acked)
+            except EdgeError as error:  # a full disk keeps what was acknowledged a little longer
+                _log.warning("journal.not_acknowledged", error=str(error))
 
     async def _answer(self, message: FromHouse) -> None:
-        answer = await self._end.answer(message)
+        try:
+            answer = await self._end.answer(message)
+        except EdgeError as error:
+            _log.warning("link.unanswered", message=type(message).__name__, error=str(error))
+            return
         if answer is not None:
             with contextlib.suppress(ConnectionError):
-                await self.send(answer)
+                await self._send_answer(answer)
+
+    async def _send_answer(self, answer: FromLane) -> None:
+        """Send an answer, a long one in pieces. One that cannot be sent is an error of its own."""
+        try:
+            frame = encode(answer)
+            if not isinstance(answer, Reply) or len(frame) <= WHOLE_BYTES:
+                await self._socket.send_bytes(frame)
+            elif len(frame) > MAX_LANE_FRAME:
+                raise EdgeError(
+                    "the answer is too large for the link; ask for less", transient=False
+                )
+            elif self._traffic.has_receipts:
+                raw = encode(msgspec.structs.replace(answer, id=0))
+                await self._traffic.send_whole(answer.id, raw)
+            else:
+                await self._socket.send_bytes(frame)
+        except EdgeError as error:
+            _log.warning("link.unanswerable", message=type(answer).__name__, error=str(error))
+            if isinstance(answer, Reply):
+                await self.send(Reply(answer.id, None, f"unanswerable: {error}", error.transient))
 
     async def _speak(self) -> None:
         while True:
@@ -241,14 +315,56 @@ class _Session:
         name = journal.head.journal
         while journal.head.journal == name:
             self._end.grew.clear()
-            entries = await journal.read(sent, BATCH_BYTES, BATCH_ENTRIES)
+            entries = await journal.read(sent, self._batch_bytes(), BATCH_ENTRIES)
             if not entries:
                 await self._end.grew.wait()
                 continue
+            entries = self._split(entries)
             with contextlib.suppress(ConnectionError):
-                await self.send(Batch(name, sent + 1, tuple(entries), journal.head.seq))
+                await self._send_batch(Batch(name, sent + 1, tuple(entries), journal.head.seq))
             sent += len(entries)
             self._in_flight += 1
             while self._in_flight >= WINDOW_BATCHES:
                 self._may_send.clear()
                 await self._may_send.wait()
+
+    def _batch_bytes(self) -> int:
+        return self._traffic.window.batch_bytes if self._traffic.has_receipts else BATCH_BYTES
+
+    def _split(self, entries: list[Entry]) -> list[Entry]:
+        """Return the entries up to the first long one, or that one alone."""
+        if not self._traffic.has_receipts:
+            return entries
+        limit = max(WHOLE_BYTES, self._batch_bytes())
+        for at, entry in enumerate(entries):
+            if isinstance(entry, Kept) and len(entry.body) > limit:
+                return entries[: max(1, at)]
+        return entries
+
+    async def _send_batch(self, batch: Batch) -> None:
+        """Send a batch; one that the line does not carry soon in pieces that resume."""
+        frame = encode(batch)
+        if not self._traffic.has_receipts or len(frame) <= 2 * max(
+            WHOLE_BYTES, self._batch_bytes()
+        ):
+            await self._traffic.send_bulk(frame)
+            return
+        raw = encode(msgspec.structs.replace(batch, head=batch.first_seq))  # the same each time
+        while True:
+            try:
+                await self._traffic.send_whole(0, raw)
+            except EdgeError as error:
+                if not self.is_open:
+                    raise
+                _log.warning("link.batch_declined", error=str(error))
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+
+def _whole(arrived: Arrived) -> Query:
+    """Read a message that came in pieces."""
+    message = decode_from_house(arrived.raw)
+    if not isinstance(message, Query):
+        raise ProtocolError("only queries of a house travel in pieces")
+    return msgspec.structs.replace(message, id=arrived.id)

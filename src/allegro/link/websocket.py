@@ -1,0 +1,45 @@
+"""The house's WebSocket with a tap on its transport, and how a lane's address is dialled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+
+from allegro.core.errors import EdgeError
+from allegro.link.tap import Tap
+from allegro.link.timing import DEAD_S
+
+
+class LinkSocket(aiohttp.ClientWebSocketResponse):
+    """Made by a ClientSession. `tap` hears every byte that arrives."""
+
+    def __init__(self, reader: Any, writer: Any, protocol: Any, response: Any, *more: Any,
+                 **options: Any) -> None:  # fmt: skip
+        super().__init__(reader, writer, protocol, response, *more, **options)
+        connection = response.connection
+        self.tap = Tap.on(connection.transport if connection is not None else None)
+
+    async def frame(self) -> bytes:
+        """Return the next message's bytes. Raises EdgeError when the connection ends."""
+        message = await self.receive()
+        if message.type is not aiohttp.WSMsgType.BINARY:
+            why = f"nothing came from the lane for {DEAD_S:g} s" if self.tap.is_dead else ""
+            raise EdgeError(why or "the lane hung up", transient=True)
+        data: bytes = message.data
+        return data
+
+    async def write(self, frame: bytes) -> None:
+        """Send one frame. Raises EdgeError when the connection is lost."""
+        try:
+            await self.send_bytes(frame)
+        except (ConnectionError, aiohttp.ClientError) as error:
+            raise EdgeError(f"link lost: {error}", transient=True) from error
+
+
+def connector_of(url: str) -> tuple[str, aiohttp.BaseConnector]:
+    """Return what to ask for and how to reach it: `ws+unix://PATH`, `ws://` or `wss://`."""
+    if url.startswith("ws+unix://"):
+        path = url.removeprefix("ws+unix://")
+        return "http://lane/link", aiohttp.UnixConnector(path=path)
+    return url.rstrip("/") + "/link", aiohttp.TCPConnector()
