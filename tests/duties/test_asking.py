@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from allegro.adapters.hermes.asking import MAX_COMMAND, OpenCalls, unmasked
-from allegro.adapters.hermes.wire import event_of, plain
-from allegro.core.sessions import Asked, TextDelta, ToolBegan, ToolEnded
+from allegro.adapters.hermes.frames import event_of, read_object
+from allegro.core.sessions import Asked, TextDelta, ToolBegan, ToolEnded, question_digest
+from allegro.core.untrusted import Unreadable
 
 EVIL = "rm -rf /tmp/a; X_TOKEN=$(touch /tmp/evil)"
 SHOWN = "rm -rf /tmp/a; X_TOKEN=***"
@@ -112,14 +113,86 @@ def test_of_an_agent_that_tells_no_arguments_nothing_that_seems_hidden_is_approv
 
 
 def test_half_a_character_spoils_nothing() -> None:
-    frame = plain(rb'{"event": "message.delta", "delta": "roses \ud83d", "n": {"a": ["\ude00"]}}')
+    frame = read_object(
+        rb'{"event": "message.delta", "delta": "roses \ud83d", "n": {"a": ["\ude00"]}}'
+    )
+    assert not isinstance(frame, Unreadable)
     event = event_of(frame)
     assert isinstance(event, TextDelta)
     assert event.text.startswith("roses ")
     event.text.encode()
 
 
-@pytest.mark.parametrize("raw", [b"", b"[]", b'"\\ud83d"', b"{", b"nothing"])
+@pytest.mark.parametrize("raw", [b"", b"[]", b'"\\ud83d"', b"{", b"nothing", b"[" * 20_000])
 def test_what_is_no_object_is_refused(raw: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 (json's own and ours)
-        plain(raw)
+    assert isinstance(read_object(raw), Unreadable)
+
+
+def test_half_a_character_is_mended_and_a_whole_one_kept() -> None:
+    raw = rb'{"a": "\\ud83d", "b": "\ud83d\ude00", "c": "\ud83d", "d": "\ude00\ud83d"}'
+    found = {"a": "\\ud83d", "b": "\U0001f600", "c": "\ufffd", "d": "\ufffd\ufffd"}
+    assert read_object(raw) == found
+
+
+# --- files that steer the agent -----------------------------------------------------------------
+
+STEERS = "<write to AGENTS.md>"
+WRITE = {"path": "web/AGENTS.md", "content": "be kind\n+ and bold"}
+
+
+def write(tool: str = "write_file", **args: Any) -> OpenCalls:
+    found = OpenCalls()
+    found.hear(ToolBegan(tool, "w1", {"args": args}))
+    return found
+
+
+def test_a_write_is_shown_with_its_path_and_every_line_of_its_content() -> None:
+    question = shown_whole(write(**WRITE), asked(STEERS))
+    assert question.command.splitlines() == [
+        STEERS, 'write_file "web/AGENTS.md"', "+ be kind", "+ + and bold",
+    ]  # fmt: skip
+    assert question.refused == ""
+
+
+def test_a_patch_is_shown_with_what_goes_and_what_comes_and_every_other_argument() -> None:
+    call = write("patch", path="AGENTS.md", old_string="a\n+ b", new_string="c", replace_all=True)
+    assert shown_whole(call, asked(STEERS)).command.splitlines() == [
+        STEERS, 'patch "AGENTS.md"', '{"replace_all":true}', "- a", "- + b", "+ c",
+    ]  # fmt: skip
+
+
+def test_another_content_is_another_question() -> None:
+    one = shown_whole(write(**WRITE), asked(STEERS))
+    other = shown_whole(write(**{**WRITE, "content": "be rude"}), asked(STEERS))
+    assert question_digest("s", "r", 1, one) != question_digest("s", "r", 1, other)
+
+
+def test_a_write_of_which_not_all_is_known_is_denied() -> None:
+    assert shown_whole(write(**WRITE), asked(STEERS), is_complete=False).refused
+    beside = write(**WRITE)
+    beside.hear(ToolBegan("write_file", "w2", {"args": {**WRITE, "content": "evil"}}))
+    assert shown_whole(beside, asked(STEERS)).refused
+    cut = OpenCalls()
+    cut.hear(ToolBegan("write_file", "w1", {"args": '{"path": "AGENTS.md", "con [cut]'}))
+    assert shown_whole(cut, asked(STEERS)).refused
+    assert (
+        "longer" in shown_whole(write(path="a", content="x" * MAX_COMMAND), asked(STEERS)).refused
+    )
+
+
+def test_a_command_that_looks_like_a_write_stands_for_no_write() -> None:
+    decoy = calls({"command": STEERS})
+    assert shown_whole(decoy, asked(STEERS)).refused == ""
+    decoy.hear(ToolBegan("write_file", "w1", {"args": WRITE}))
+    assert shown_whole(decoy, asked(STEERS)).refused
+    assert shown_whole(calls({"command": STEERS}), asked(STEERS), is_complete=False).refused
+
+
+def test_an_agent_that_tells_no_arguments_writes_no_file_that_steers() -> None:
+    assert unmasked(asked(STEERS)).refused
+
+
+@pytest.mark.parametrize("shown", ["", "  ", "\n"])
+def test_a_question_that_shows_nothing_is_denied(shown: str) -> None:
+    assert unmasked(asked(shown)).refused
+    assert shown_whole(calls({"command": shown}), asked(shown)).refused

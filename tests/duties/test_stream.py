@@ -26,7 +26,7 @@ class Stream:
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        async for line in told_lines(self.content.readline, self._look):
+        async for _, line in told_lines(self.content.readline, self._look):
             self.lines.append(line)
 
     async def _look(self) -> bool:

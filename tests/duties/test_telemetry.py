@@ -14,7 +14,7 @@ import pytest
 
 from allegro.adapters.hermes.home import Template, config, home_files
 from allegro.adapters.hermes.telemetry import MAX_DATAGRAM, Telemetry
-from allegro.core.sessions import AgentEvent, ToolBegan, ToolEnded, UsageClaimed
+from allegro.core.sessions import AgentEvent, Gap, ToolBegan, ToolEnded, UsageClaimed
 from allegro.core.settings import HermesSettings, LaneIdentity, LaneSettings, ModelSettings
 from allegro.lane.session_facts import existing_facts, running_facts, swap_fact
 
@@ -94,21 +94,34 @@ async def test_what_another_process_sends_is_counted_as_forged_and_dropped(heard
 
 
 @pytest.mark.parametrize("raw", [
-    b"", b"{", b"[]", b"null", b'"hello"', b"\xff\xfe", b'{"hook": 7}', b'{"hook": "other"}',
-    b'{"hook": "pre_tool_call"} {}', b'{"hook": "pre_tool_call", "tool_name"',
+    b"", b"{", b"[]", b"null", b'"hello"', b"\xff\xfe", b'{"hook": "pre_tool_call"} {}',
+    b'{"hook": "pre_tool_call", "tool_name"', b'{"hook": "pre_tool_call", "tool_name": "\xff"}',
+    b"[" * 20_000, b'{"hook": ' + b"9" * 5_000 + b"}",
 ])  # fmt: skip
-async def test_garbage_is_dropped_and_what_follows_is_heard(heard: Heard, raw: bytes) -> None:
+async def test_what_cannot_be_read_is_a_gap_and_what_follows_is_heard(
+    heard: Heard, raw: bytes
+) -> None:
     heard.say(HELLO, raw, BEGAN)
-    assert [event for event, _ in heard.events] == [ToolBegan("terminal", "c1", {"args": {"a": 1}})]
-    assert heard.telemetry.forged == 0
+    gap, began = (event for event, _ in heard.events)
+    assert isinstance(gap, Gap)
+    assert began == ToolBegan("terminal", "c1", {"args": {"a": 1}})
+    assert (heard.telemetry.forged, heard.telemetry.unread) == (0, 1)
 
 
-async def test_bytes_that_are_no_text_are_dropped(heard: Heard) -> None:
-    heard.say(HELLO, b'{"hook": "pre_tool_call", "tool_name": "\xff"}', BEGAN)
+async def test_a_flood_of_what_cannot_be_read_is_one_gap(heard: Heard) -> None:
+    for _ in range(50):
+        heard.say(HELLO, b"{")
+    assert len(heard.events) == 1
+    assert heard.telemetry.unread == 50
+
+
+@pytest.mark.parametrize("raw", [b'{"hook": 7}', b'{"hook": "other"}', b"{}"])
+async def test_a_hook_that_is_not_known_says_nothing(heard: Heard, raw: bytes) -> None:
+    heard.say(HELLO, raw, BEGAN)
     assert len(heard.events) == 1
 
 
-async def test_a_datagram_that_is_too_long_is_dropped(heard: Heard) -> None:
+async def test_a_datagram_that_is_too_long_is_a_gap(heard: Heard) -> None:
     raw = json.dumps({**BEGAN, "args": "x" * MAX_DATAGRAM}).encode()
     heard.say(HELLO)
     try:
@@ -116,7 +129,19 @@ async def test_a_datagram_that_is_too_long_is_dropped(heard: Heard) -> None:
     except OSError as error:
         pytest.skip(f"this system sends no datagram as long: {error}")
     heard.say(BEGAN)
-    assert len(heard.events) == 1
+    assert [type(event) for event, _ in heard.events] == [Gap, ToolBegan]
+
+
+async def test_an_odd_number_loses_no_call(heard: Heard) -> None:
+    heard.say(
+        HELLO, b'{"hook": "post_tool_call", "tool_name": "t", "duration_ms": ' + b"9" * 400 + b"}",
+        {**BEGAN, "args": {"id": 2**60, "deep": [[1]]}, "at_s": 1e300},
+    )  # fmt: skip
+    (ended, _), (began, at_s) = heard.events
+    assert isinstance(ended, ToolEnded)
+    assert ended.duration_ms is None
+    assert isinstance(began, ToolBegan)
+    assert (began.words, at_s) == ({"args": {"id": str(2**60), "deep": [[1]]}}, 0.0)
 
 
 async def test_names_are_cut_and_odd_values_are_none(heard: Heard) -> None:
@@ -143,7 +168,10 @@ def rendered(**changes: Any) -> Any:
 
 def test_a_gateway_asks_by_hand_and_waits_as_long_as_we_do() -> None:
     told = rendered(question_timeout_s=77)["approvals"]
-    assert (told["mode"], told["timeout"], told["cron_mode"]) == ("manual", 77, "deny")
+    assert told == {
+        "mode": "manual", "timeout": 77, "cron_mode": "deny", "single_query_mode": "deny",
+        "unattended_mode": "deny",
+    }  # fmt: skip
 
 
 def test_a_gateway_remembers_nothing_and_does_nothing_by_itself() -> None:
@@ -154,7 +182,22 @@ def test_a_gateway_remembers_nothing_and_does_nothing_by_itself() -> None:
     assert told["curator"]["enabled"] is False
     assert told["kanban"]["dispatch_in_gateway"] is False
     assert told["fallback_providers"] == []
-    assert told["gateway"]["api_server"]["max_concurrent_runs"] == 1
+    assert told["gateway"] == {
+        "api_server": {"max_concurrent_runs": 1}, "multiplex_profiles": False,
+    }  # fmt: skip
+
+
+def test_what_newer_versions_would_do_by_themselves_is_off() -> None:
+    told = rendered()
+    assert told["auxiliary"] == {
+        "title_generation": {"enabled": False}, "background_review": {"enabled": False},
+    }  # fmt: skip
+    assert told["agent"]["auto_recovery_cycles"] == 0
+    assert told["tools"] == {"tool_search": {"enabled": "off"}, "connectors": {"enabled": False}}
+    assert told["security"]["allow_lazy_installs"] is False
+    assert told["telemetry"]["shared_metrics"] == {"enabled": False, "send": False}
+    assert (told["model_catalog"]["enabled"], told["updates"]["check"]) == (False, False)
+    assert told["plugins"]["auto_update_check_hours"] == 0
 
 
 @pytest.mark.parametrize("tools", [(), ("file",), ("terminal", "file")])
@@ -172,10 +215,10 @@ def test_every_model_is_reached_through_our_proxy_with_the_sessions_token() -> N
     assert (told["model"]["default"], told["model"]["max_tokens"]) == ("m1", 4096)
 
 
-def test_a_home_holds_settings_and_our_plugin_and_nothing_else() -> None:
+def test_a_home_holds_settings_our_plugin_and_no_room_for_a_control_socket() -> None:
     template = Template("t", (), (), 600, 128_000, 4096)
     assert [file.path for file in home_files(template)] == [
-        "config.yaml", "plugins/allegro/plugin.yaml", "plugins/allegro/__init__.py",
+        "config.yaml", "gateway.sock", "plugins/allegro/plugin.yaml", "plugins/allegro/__init__.py",
     ]  # fmt: skip
 
 

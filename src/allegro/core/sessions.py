@@ -11,6 +11,7 @@ import msgspec
 
 from allegro.core.canonical import canonical
 from allegro.core.session_actions import Quote, RunSession
+from allegro.core.untrusted import Unreadable, read_json
 
 ANSWER_MARGIN_S = 10.0
 
@@ -60,12 +61,14 @@ class Asked(msgspec.Struct, frozen=True):
     """The agent wants to do something dangerous and waits for an answer.
 
     `refused` says why no approval may meet it, such as what it would run is not shown whole.
+    `request_id` is the agent's own name of it, empty where it has none.
     """
 
     command: str
     description: str
     patterns: tuple[str, ...]
     refused: str = ""
+    request_id: str = ""
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -81,12 +84,16 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """The run is over. `usage` is claimed: input, output, total tokens."""
+    """The run is over. `usage` is claimed: input, output, total tokens.
+
+    `served` is the model that the agent says it used, empty where it does not say.
+    """
 
     end: End
     output: str
     error: str
     usage: dict[str, int]
+    served: str = ""
 
 
 AgentEvent = TextDelta | ToolBegan | ToolEnded | UsageClaimed | Asked | Answered | Gap | Ended
@@ -117,9 +124,8 @@ def asked_notes(asked: Asked) -> dict[str, str]:
 
 def asked_of(notes: Mapping[str, str]) -> Asked:
     """Return the question that `asked_notes` wrote down."""
-    try:
-        patterns = msgspec.json.decode(notes.get("patterns", "[]"), type=tuple[str, ...])
-    except msgspec.DecodeError:
+    patterns = read_json(notes.get("patterns", "[]"), tuple[str, ...])
+    if isinstance(patterns, Unreadable):
         patterns = ()
     command, description = notes.get("command", ""), notes.get("description", "")
     return Asked(command, description, patterns, notes.get("refused", ""))

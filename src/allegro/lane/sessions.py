@@ -274,12 +274,13 @@ class Sessions:
             end, why = End.STOPPED, live.why_stopped
         self.live.pop(live.action.id, None)
         await self.gateways.end(live.ready, live.action.id)
-        await self._end(live, end, why, ended.usage, ended.output)
+        await self._end(live, end, why, ended.usage, ended.output, served=ended.served)
         await self.gateways.done(live.ready, live.action.id)
 
     async def _end(
-        self, live: Live, end: End, why: str, claimed: dict[str, int], output: str
-    ) -> None:
+        self, live: Live, end: End, why: str, claimed: dict[str, int], output: str,
+        *, served: str = "",
+    ) -> None:  # fmt: skip
         grant = self._proxy.revoke(live.ready.token) or live.grant
         spend = grant.spend if grant else None
         unpriced = bool(spend and spend.unpriced_tokens)
@@ -289,7 +290,7 @@ class Sessions:
             "forged": live.ready.gateway.forged,
             "calls": grant.calls if grant else 0, "tokens": spend.tokens if spend else 0,
             "cost_usd": "unknown" if unpriced or spend is None else round(spend.usd, 8),
-            "claimed": claimed,
+            "claimed": claimed, **({"served": served} if served else {}),
         }  # fmt: skip
         await self._tell_end(live.action.id, end, why, data, output)
 

@@ -10,7 +10,7 @@ import venv
 from importlib import resources
 from pathlib import Path
 
-VERSIONS = {"0.19": "0.19.0", "new": "0.21.2"}
+VERSIONS = {"0.19": "0.19.0", "new": "0.22.2"}
 
 
 def make_stand_in(folder: Path, *, wire: str = "0.19") -> Path:

@@ -5,6 +5,7 @@
 The newest user message that holds `play: [...]` is the play; its steps are turns of the model, one
 a call. A step is an object with one of:
 
+- `squares`: text that repeats nothing, so many square numbers in each of its `pieces`
 - `say`: text; `pieces` and `gap_ms` make it a stream of that many pieces, `by_word` of its words;
   `think` is told before
 - `tool`: a tool's name with `arguments`
@@ -204,6 +205,11 @@ def _text(step: dict[str, Any]) -> str:
 def _pieces(step: dict[str, Any]) -> list[str]:
     if "tool" in step and "say" not in step:
         return []
+    if "squares" in step:
+        each, most = int(step["squares"]), int(step.get("pieces", 1))
+        return [
+            "".join(f"{n * n} " for n in range(at * each, (at + 1) * each)) for at in range(most)
+        ]
     text, pieces = str(step.get("say", "ok")), int(step.get("pieces", 1))
     if step.get("by_word"):
         return [word + " " for word in text.split()]

@@ -1,4 +1,4 @@
-"""Runs every case on both stand-ins, and on the real Hermes Agent where it is installed."""
+"""Runs every case on both stand-ins, and on each real Hermes Agent that is installed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest_asyncio
 
 from allegro.adapters.hermes.gateway import HermesGateway
 
-from .places import NO_REAL_AGENT, STAND_INS, Place, real_python
+from .places import NO_REAL_AGENT, REAL, STAND_INS, Place, real_python
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "place" in metafunc.fixturenames:
-        kinds = [*STAND_INS, *(["real"] if real_python() else [])]
+        kinds = [*STAND_INS, *(kind for kind in REAL if real_python(kind))]
         metafunc.parametrize("place", kinds, indirect=True, scope="module")
 
 

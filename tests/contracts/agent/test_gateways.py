@@ -27,7 +27,7 @@ async def test_it_says_which_version_and_wire_it_is(gateway: HermesGateway, plac
     assert gateway.wire is not None
     assert gateway.version[0].isdigit()
     if not place.is_real:
-        assert gateway.version == ("0.21.2" if place.is_new else "0.19.0")
+        assert gateway.version == ("0.22.2" if place.is_new else "0.19.0")
         assert gateway.wire.capabilities.is_idempotent is place.is_new
 
 

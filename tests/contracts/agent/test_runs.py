@@ -35,11 +35,13 @@ async def test_a_text_run_streams_its_words_in_order_and_ends_completed_with_the
 
 
 async def test_an_answer_longer_than_a_stream_s_line_may_be_ends_all_the_same(
-    gateway: HermesGateway,
+    gateway: HermesGateway, place: Place
 ) -> None:
-    events = await carry_out(gateway, new_run(play({"say": "x" * 2_000, "pieces": 1_500})))
-    assert end_of(events).end is End.COMPLETED
-    assert end_of(events).output.startswith("x" * 2_000)
+    if place.is_real and place.is_new:
+        pytest.skip("the newer Hermes thinks about so many words for half a minute")
+    end = end_of(await carry_out(gateway, new_run(play({"squares": 250, "pieces": 1_200}))))
+    assert end.end is End.COMPLETED
+    assert end.output.startswith("0 1 4 9 16 25 36 ")
 
 
 async def test_the_use_of_a_model_is_claimed_once_a_call(gateway: HermesGateway) -> None:
@@ -136,7 +138,7 @@ async def test_a_provider_that_goes_on_failing_fails_the_run(
 async def test_an_answer_that_is_cut_is_gone_on_with(gateway: HermesGateway) -> None:
     events = await carry_out(gateway, new_run(play({"say": "x", "pieces": 5, "half": True})))
     end = end_of(events)
-    assert (end.end, end.output) == (End.COMPLETED, "x0ok")
+    assert (end.end, "".join(end.output.split())) == (End.COMPLETED, "x0ok")
     assert not all_of(events, Gap)
 
 

@@ -49,7 +49,7 @@ async def test_only_the_tools_that_were_asked_for_are_on(
     assert isinstance(offered, list)
     names = {one["function"]["name"] for one in offered}
     assert "terminal" in names
-    assert names <= {"terminal", "process"}
+    assert names <= {"terminal", "process", "process_manage"}
 
 
 async def test_each_use_of_a_tool_is_told_once_with_its_words_and_its_result(

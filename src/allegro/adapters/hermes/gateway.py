@@ -27,6 +27,7 @@ from allegro.core.errors import EdgeError
 from allegro.core.ports import Run
 from allegro.core.sessions import AgentEvent, Asked, End, Ended, Gap, ToolBegan, ToolEnded
 from allegro.core.settings import HermesSettings
+from allegro.core.untrusted import whole_number
 
 _log = structlog.get_logger()
 WATCH_S = 2.0
@@ -264,7 +265,7 @@ def tree_bytes(root: int) -> int:
     parents: dict[int, list[int]] = {}
     sizes: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
+        if whole_number(entry.name) is None:
             continue
         with contextlib.suppress(OSError, ValueError, IndexError):
             fields = (entry / "stat").read_text().rpartition(")")[2].split()

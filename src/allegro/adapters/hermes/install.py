@@ -8,10 +8,43 @@ import venv
 from pathlib import Path
 
 from allegro.core.errors import ToldError
+from allegro.core.render import one_line
 from allegro.core.settings import HermesSettings
 
 PACKAGE = "hermes-agent[homeassistant]==0.19.0"  # the extra brings aiohttp, which its API needs
 PIP_S = 900.0
+LOOK_S = 30.0
+MAX_VERSION = 80
+_LOOK = """
+import importlib.metadata as metadata, importlib.util as util, pathlib, re
+
+def packages():
+    yield "hermes-agent"
+    for one in metadata.distributions():
+        if any(str(f) == "hermes_cli/__init__.py" for f in one.files or ()):
+            yield one.metadata["Name"]
+        elif "hermes_cli" in (one.read_text("top_level.txt") or "").split():
+            yield one.metadata["Name"]
+
+def found():
+    for name in packages():
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        return version if name == "hermes-agent" else f"{version} ({name})"
+    spec = util.find_spec("hermes_cli")
+    if spec is None or not spec.origin:
+        return ""
+    text = pathlib.Path(spec.origin).read_text("utf-8", "replace")
+    for name in ("__version__", "_FALLBACK_VERSION", "__release_date__"):
+        said = re.search(rf"^{name}\\s*(?::[^=\\n]*)?=\\s*['\\"]([^'\\"\\n]+)", text, re.M)
+        if said:
+            return f"{said[1]} (checkout)"
+    return "unknown version (checkout)"
+
+print(found())
+"""
 
 
 def folder_of(settings: HermesSettings, state_dir: Path) -> Path:
@@ -25,15 +58,20 @@ def python_of(settings: HermesSettings, state_dir: Path) -> Path:
 
 
 def version_of(python: Path) -> str:
-    """Return the version of Hermes in an environment, empty when there is none."""
-    code = "import importlib.metadata as m; print(m.version('hermes-agent'))"
+    """Return the version of Hermes in an environment, empty when there is none.
+
+    A fork has another package name and a checkout has none: what provides the module `hermes_cli`
+    is looked for, then what the module says of itself. No code of Hermes is executed.
+    """
     try:
         done = subprocess.run(
-            [str(python), "-I", "-c", code], capture_output=True, text=True, timeout=30, check=False
-        )
-    except OSError:
+            [str(python), "-I", "-c", _LOOK], capture_output=True, text=True, timeout=LOOK_S,
+            check=False, errors="replace",
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    told = done.stdout.strip() if done.returncode == 0 else ""
+    return one_line(told)[:MAX_VERSION]
 
 
 def install(folder: Path) -> str:
@@ -42,7 +80,7 @@ def install(folder: Path) -> str:
     Raises ToldError with pip's last words when it cannot be had.
     """
     if not sys.version_info < (3, 14):
-        raise ToldError("hermes-agent 0.19.0 needs Python 3.11 to 3.13")
+        raise ToldError(f"{PACKAGE} needs Python 3.11 to 3.13; name another one in hermes.folder")
     venv.create(folder, with_pip=True, clear=False, symlinks=True)
     python = folder / "bin" / "python"
     try:

@@ -1,7 +1,8 @@
 """The lines of a stream of events, with a look at the run while the stream is silent.
 
-Hermes drops the events of a run when any reader of them goes away, and keeps the connections of
-the others open with comments: a stream that nobody feeds looks like an agent that thinks.
+An older Hermes drops the events of a run when any reader of them goes away, and keeps the
+connections of the others open with comments: a stream that nobody feeds looks like an agent that
+thinks.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from allegro.core.errors import EdgeError
+from allegro.core.untrusted import whole_number
 
 LOOK_S = 5.0
 LAST_WORDS_S = 1.0  # Hermes tells its stream of an end before it tells who asks
@@ -17,14 +19,15 @@ LAST_WORDS_S = 1.0  # Hermes tells its stream of an end before it tells who asks
 
 async def told_lines(
     readline: Callable[[], Awaitable[bytes]], is_over: Callable[[], Awaitable[bool]]
-) -> AsyncIterator[bytes]:
-    """Yield what stands behind `data:`, to the end of the stream.
+) -> AsyncIterator[tuple[int | None, bytes]]:
+    """Yield what stands behind `data:`, with the number of its `id:` line, to the end of the stream.
 
     Each LOOK_S without one `is_over` is asked, also while a question waits: its answer may be what
     the stream did not tell. Raises EdgeError when the run is over and the stream does not say so.
     """
     loop = asyncio.get_running_loop()
     look_at_s = loop.time() + LOOK_S
+    number: int | None = None
     while True:
         reading = asyncio.ensure_future(readline())
         try:
@@ -37,8 +40,11 @@ async def told_lines(
             reading.cancel()
         if not line:
             return
-        if line.startswith(b"data:"):
-            yield line[5:]
+        if line.startswith(b"id:"):
+            number = whole_number(line[3:].strip().decode("ascii", "replace"))
+        elif line.startswith(b"data:"):
+            yield number, line[5:]
+            number = None
             look_at_s = loop.time() + LOOK_S
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from allegro.adapters.hermes.frames import read_object, stamp_of, tamed
 from allegro.core.provider_usage import usage_of
-from allegro.core.sessions import AgentEvent, ToolBegan, ToolEnded, UsageClaimed
+from allegro.core.sessions import AgentEvent, Gap, ToolBegan, ToolEnded, UsageClaimed
+from allegro.core.untrusted import Unreadable, real_of, text_of
 
 MAX_DATAGRAM = 1 << 18
 AT_ONCE = 128
@@ -26,7 +26,7 @@ _SCM_CREDENTIALS = getattr(socket, "SCM_CREDENTIALS", 2)
 
 
 class Telemetry:
-    """One gateway's datagram socket. `forged` counts what was dropped.
+    """One gateway's datagram socket. `forged` counts what was dropped, `unread` what said nothing.
 
     `tell` gets each event and when the agent told it, by the clock its stream is stamped with.
     """
@@ -38,6 +38,7 @@ class Telemetry:
         self._door: socket.socket | None = None
         self.hello = asyncio.Event()
         self.forged = 0
+        self.unread = 0
 
     def open(self) -> None:
         """Bind the socket; the agent may connect from now on."""
@@ -70,11 +71,11 @@ class Telemetry:
             if not self._is_agent(ancillary):
                 self.forged += 1
                 continue
-            try:
-                fact = msgspec.json.decode(raw, type=dict[str, Any])
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                continue
-            self._take(fact)
+            fact = read_object(raw)
+            if isinstance(fact, Unreadable):
+                self._cannot_read(fact)
+            else:
+                self._take(fact)
 
     def _is_agent(self, ancillary: list[tuple[int, int, bytes]]) -> bool:
         """Whether the process that said hello sent this. Without credentials nobody is believed."""
@@ -86,35 +87,52 @@ class Telemetry:
                 return bool(pid == self._sender and pid > 0)
         return _SO_PASSCRED is None
 
+    def _cannot_read(self, fact: Unreadable) -> None:
+        """Tell once that the agent's own datagram says nothing; a flood of them is one gap."""
+        self.unread += 1
+        if self.unread == 1:
+            self._tell(Gap(f"a datagram of the agent cannot be read: {fact}"[:200]), 0.0)
+
     def _take(self, fact: dict[str, Any]) -> None:
         if fact.get("hook") == "hello":
             self.hello.set()
         event = event_of(fact)
         if event is not None:
-            at_s = fact.get("at_s")
-            self._tell(event, at_s if isinstance(at_s, int | float) else 0.0)
+            self._tell(event, stamp_of(fact.get("at_s")))
 
 
 def event_of(fact: dict[str, Any]) -> AgentEvent | None:
     """Return what a datagram tells, None for what the stream tells better."""
-    tool, call = _text(fact.get("tool_name")), _text(fact.get("tool_call_id"))
-    match fact.get("hook"):
-        case "pre_tool_call":
-            return ToolBegan(tool, call, {"args": fact.get("args")})
-        case "post_tool_call":
-            ms = fact.get("duration_ms")
-            words = {"result": fact.get("result"), "error": fact.get("error_message")}
-            ok = fact.get("status") == "ok" and not fact.get("exit_code")
-            return ToolEnded(
-                tool, call, ok, float(ms) if isinstance(ms, int | float) else None, words
-            )
-        case "post_api_request":
-            told = fact.get("usage")
-            counts = usage_of(told)
-            usage = (counts.input, counts.output) if counts else (None, None)
-            return UsageClaimed(_text(fact.get("response_model") or fact.get("model")), *usage)
-    return None
+    hook = fact.get("hook")
+    read = READERS.get(hook) if isinstance(hook, str) else None
+    return None if read is None else read(fact)
 
 
-def _text(value: Any) -> str:
-    return value[:200] if isinstance(value, str) else ""
+def _tool_began(fact: dict[str, Any]) -> AgentEvent:
+    words = {"args": tamed(fact.get("args"))}
+    return ToolBegan(_name(fact.get("tool_name")), _name(fact.get("tool_call_id")), words)
+
+
+def _tool_ended(fact: dict[str, Any]) -> AgentEvent:
+    words = {"result": tamed(fact.get("result")), "error": tamed(fact.get("error_message"))}
+    ok = fact.get("status") == "ok" and not fact.get("exit_code")
+    return ToolEnded(
+        _name(fact.get("tool_name")), _name(fact.get("tool_call_id")), ok,
+        real_of(fact.get("duration_ms")), words,
+    )  # fmt: skip
+
+
+def _usage(fact: dict[str, Any]) -> AgentEvent:
+    counts = usage_of(fact.get("usage"))
+    usage = (counts.input, counts.output) if counts else (None, None)
+    return UsageClaimed(_name(fact.get("response_model") or fact.get("model")), *usage)
+
+
+READERS = {
+    "pre_tool_call": _tool_began, "post_tool_call": _tool_ended, "post_api_request": _usage,
+}  # fmt: skip
+"""Every hook whose datagram is read; `hello` names the sender, the rest the stream tells better."""
+
+
+def _name(value: Any) -> str:
+    return text_of(value, 200)

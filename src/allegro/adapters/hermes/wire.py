@@ -1,15 +1,16 @@
 """Hermes' HTTP API: begin a run, read its stream, answer, stop. Speaks 0.19 and the newer wire.
 
-A stream that breaks, or that is silent while its run is over, is not opened again (an older Hermes
-gives its rest to nobody); the run is then asked for until it ends. An end whose answer holds words
-that the stream did not tell comes after a Gap as well.
+Which wire it is shows in what is answered, never in a version. A stream whose frames carry numbers
+is opened again behind the last one that came. A stream without numbers that breaks, or that is
+silent while its run is over, is not (an older Hermes gives its rest to nobody); the run is then
+asked for until it ends. Whatever was lost is told as a Gap.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import re
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -19,31 +20,24 @@ import msgspec
 from aiohttp.http_exceptions import HttpProcessingError  # a line of a stream that is too long
 
 from allegro.adapters.bodies import read_whole
-from allegro.adapters.hermes.heard import MAX_OUTPUT, Heard
+from allegro.adapters.hermes.frames import Frame, end_of_status, read_object, stamp_of
+from allegro.adapters.hermes.heard import MAX_OUTPUT
 from allegro.adapters.hermes.lines import told_lines
+from allegro.adapters.hermes.place import Place
 from allegro.core.errors import EdgeError
-from allegro.core.sessions import (
-    AgentEvent,
-    Answered,
-    Asked,
-    End,
-    Ended,
-    Gap,
-    TextDelta,
-    ToolBegan,
-    ToolEnded,
-)
+from allegro.core.render import one_line
+from allegro.core.sessions import AgentEvent, Asked, End, Ended, Gap
+from allegro.core.untrusted import Unreadable, number_of, text_of
 
 ANSWER_S = 15.0
 SILENCE_S = 95.0  # Hermes sends a keepalive every 30 s
 LOOK_WITHIN_S = 5.0
 POLL_S = 0.5
-_ENDS = {
-    "completed": End.COMPLETED,
-    "failed": End.FAILED,
-    "cancelled": End.STOPPED,
-    "interrupted": End.LOST,
-}
+POLL_FAILURES = 20
+AGAIN_S = (0.1, 0.3, 1.0, 2.0, 4.0)
+MAX_ROWS = 1_000
+_OVER = frozenset({404, 409})
+_RUN_ID = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,199}")
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -63,6 +57,7 @@ class HermesWire:
             connector=connector, headers={"Authorization": f"Bearer {key}"}, read_bufsize=1 << 20
         )
         self.capabilities = Capabilities("", False)
+        self._question = ""
 
     async def close(self) -> None:
         await self._session.close()
@@ -73,30 +68,28 @@ class HermesWire:
             told = await self._call("GET", "/health", within_s=2.0)
         except EdgeError:
             return False
-        version = str(told.get("version", ""))
-        self.capabilities = Capabilities(version[:40], False)
+        self.capabilities = Capabilities(one_line(told.get("version") or "")[:40], False)
         return True
 
     async def learn(self) -> Capabilities:
         """Ask which wire this is."""
         told = await self._call("GET", "/v1/capabilities")
-        features = told.get("features", {})
+        features = told.get("features")
         once = features.get("runs_idempotency") if isinstance(features, dict) else None
         is_idempotent = once.get("supported") is True if isinstance(once, dict) else once is True
         self.capabilities = Capabilities(self.capabilities.version, is_idempotent)
         return self.capabilities
 
     async def toolsets(self) -> list[str]:
-        """Return the names of the toolsets that are on."""
+        """Return the names of the toolsets that are on. Raises EdgeError when it tells no list."""
         told = await self._call("GET", "/v1/toolsets")
-        rows = told.get("data", told.get("toolsets", []))
-        return [
-            str(row.get("name")) for row in rows if isinstance(row, dict) and row.get("enabled")
-        ]
+        rows = _rows(told.get("data", told.get("toolsets")))
+        return [text_of(row.get("name"), 200) for row in rows if row.get("enabled")]
 
     async def models(self) -> list[str]:
+        """Return the names of its models. Raises EdgeError when it tells no list."""
         told = await self._call("GET", "/v1/models")
-        return [str(row.get("id")) for row in told.get("data", []) if isinstance(row, dict)]
+        return [text_of(row.get("id"), 200) for row in _rows(told.get("data"))]
 
     async def begin(self, body: dict[str, Any], session: str) -> str:
         """Begin a run and return its id. `sent` of the error is false only where nothing left us."""
@@ -104,8 +97,9 @@ class HermesWire:
             "POST", "/v1/runs", body, headers={"Idempotency-Key": session}, within_s=60.0
         )
         run = told.get("run_id")
-        if not isinstance(run, str) or not run:
+        if not isinstance(run, str) or _RUN_ID.fullmatch(run) is None:
             raise EdgeError("Hermes gave no run id", transient=False, kind="garbage")
+        self._question = ""
         return run
 
     async def state(self, run: str, within_s: float = ANSWER_S) -> dict[str, Any] | None:
@@ -118,14 +112,23 @@ class HermesWire:
             raise
 
     async def answer(self, run: str, choice: str) -> None:
-        """Answer the question that is pending: `once` or `deny`, never more."""
+        """Answer the question that is pending: `once` or `deny`, never more.
+
+        A yes names its question where this Hermes names them, so that it can meet no other; a no
+        is for whatever waits.
+        """
         if choice not in {"once", "deny"}:
             raise ValueError(f"not an answer of ours: {choice}")
-        body = {"choice": choice}  # one run has one question: it needs no name
-        await self._call("POST", f"/v1/runs/{run}/approval", body)
+        named = {"request_id": self._question} if choice == "once" and self._question else {}
+        await self._call("POST", f"/v1/runs/{run}/approval", {"choice": choice, **named})
 
     async def stop(self, run: str) -> None:
-        await self._call("POST", f"/v1/runs/{run}/stop", {}, within_s=5.0)
+        """Stop a run; one that is over, which versions answer differently, is stopped already."""
+        try:
+            await self._call("POST", f"/v1/runs/{run}/stop", {}, within_s=5.0)
+        except EdgeError as error:
+            if error.status not in _OVER:
+                raise
 
     async def forget(self, session: str) -> None:
         """Delete a session from Hermes' own store."""
@@ -140,25 +143,32 @@ class HermesWire:
 
     async def stamped(self, run: str) -> AsyncIterator[tuple[AgentEvent, float]]:
         """Yield the same, each with Hermes' own time of it; 0 where Hermes told none."""
-        heard = Heard()
-        try:
-            async for frame in self._frames(run):
-                event = event_of(frame)
-                if event is None:
-                    continue
-                at_s = frame.get("timestamp")
-                stamp = at_s if isinstance(at_s, int | float) else 0.0
-                if isinstance(event, Ended) and heard.lacks(event):
-                    yield Gap("the stream did not tell all words of the answer"), stamp
-                yield event, stamp
-                if isinstance(event, Ended):
-                    return
-                heard.hear(event)
-            reason = "the stream ended without an end"
-        except EdgeError as error:
-            reason = str(error)
-        yield Gap(reason[:200]), 0.0
+        place, tries = Place(), 0
+        while True:
+            before = place.last
+            try:
+                async for event, at_s in self._from(run, place):
+                    yield event, at_s
+                    if isinstance(event, Ended):
+                        return
+                reason, is_gone = "the stream ended without an end", False
+            except EdgeError as error:
+                reason, is_gone = str(error), error.status == 404 or error.kind == "garbage"
+            tries = 0 if place.last != before else tries + 1
+            if place.last is None or is_gone or tries >= len(AGAIN_S):
+                break
+            await asyncio.sleep(AGAIN_S[tries])
+        yield Gap(one_line(reason)[:200]), 0.0
         yield await self._polled(run), 0.0
+
+    async def _from(self, run: str, place: Place) -> AsyncIterator[tuple[AgentEvent, float]]:
+        """Read a run's stream behind a place, to its end or its break. Raises EdgeError."""
+        async for number, frame in self._frames(run, place.last):
+            at_s = 0.0 if isinstance(frame, Unreadable) else stamp_of(frame.get("timestamp"))
+            for event in place.take(number, frame):
+                if isinstance(event, Asked):
+                    self._question = event.request_id
+                yield event, at_s
 
     async def _polled(self, run: str) -> Ended:
         """Ask until the run is over. A run that is not known any more is lost."""
@@ -169,14 +179,13 @@ class HermesWire:
                 failures = 0
             except EdgeError as error:
                 failures += 1
-                if failures > 20:
+                if failures > POLL_FAILURES:
                     return Ended(End.LOST, "", f"Hermes does not answer: {error}", {})
                 told = {}
             if told is None:
                 return Ended(End.LOST, "", "Hermes does not know this run any more", {})
-            end = _ENDS.get(str(told.get("status")))
-            if end is not None:
-                return _ended(end, told)
+            if (end := end_of_status(told)) is not None:
+                return end
             await asyncio.sleep(POLL_S)
 
     async def _is_over(self, run: str) -> bool:
@@ -185,13 +194,16 @@ class HermesWire:
             told = await self.state(run, LOOK_WITHIN_S)
         except EdgeError:
             return False
-        return told is None or str(told.get("status")) in _ENDS
+        return told is None or end_of_status(told) is not None
 
-    async def _frames(self, run: str) -> AsyncIterator[dict[str, Any]]:
+    async def _frames(
+        self, run: str, after: int | None
+    ) -> AsyncIterator[tuple[int | None, Frame | Unreadable]]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_S, sock_read=SILENCE_S)
+        headers = {} if after is None else {"Last-Event-ID": str(after)}
         try:
             async with self._session.get(
-                f"{self._base}/v1/runs/{run}/events", timeout=timeout
+                f"{self._base}/v1/runs/{run}/events", timeout=timeout, headers=headers
             ) as response:
                 if response.status != 200:
                     raise EdgeError(
@@ -199,13 +211,14 @@ class HermesWire:
                         status=response.status,
                     )  # fmt: skip
                 look = partial(self._is_over, run)
-                async for line in told_lines(response.content.readline, look):
-                    with contextlib.suppress(ValueError):
-                        yield plain(line.strip())
-        except (
-            aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError, ValueError,
-            RuntimeError,
-        ) as error:  # fmt: skip
+                async for number, line in told_lines(response.content.readline, look):
+                    frame = read_object(line.strip())
+                    yield number_in(number, frame), frame
+        except (HttpProcessingError, ValueError) as error:  # the same comes again
+            raise EdgeError(
+                f"the stream cannot be read on: {error!r}", transient=False, kind="garbage"
+            ) from error
+        except (aiohttp.ClientError, OSError, TimeoutError, RuntimeError) as error:
             raise EdgeError(f"the stream broke: {error!r}", transient=True) from error
 
     async def _call(
@@ -233,83 +246,24 @@ class HermesWire:
                 f"Hermes answered {response.status}: {told}", transient=response.status >= 429,
                 status=response.status, sent=not refused, kind="refused" if refused else "broken",
             )  # fmt: skip
-        try:
-            return plain(raw or b"{}")
-        except ValueError as error:
+        found = read_object(raw or b"{}")
+        if isinstance(found, Unreadable):
             raise EdgeError(
-                "Hermes' answer is not JSON", transient=False, kind="garbage"
-            ) from error
-
-
-def plain(raw: bytes) -> dict[str, Any]:
-    """Return a JSON object. Raises ValueError when it is none.
-
-    Python writes half of a character where a text was cut within one: it becomes a replacement.
-    """
-    try:
-        return msgspec.json.decode(raw, type=dict[str, Any])
-    except msgspec.DecodeError:
-        told = json.loads(raw)
-    except RecursionError as error:
-        raise ValueError("too deep") from error
-    if not isinstance(told, dict):
-        raise ValueError("not an object")
-    return {key: _mended(value) for key, value in told.items()}
-
-
-def _mended(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_mended(one) for one in value]
-    if isinstance(value, dict):
-        return {key: _mended(one) for key, one in value.items()}
-    return value
-
-
-def event_of(frame: dict[str, Any]) -> AgentEvent | None:
-    """Return what one frame of the stream tells, None for what others tell better."""
-    match frame.get("event"):
-        case "message.delta":
-            return TextDelta(_text(frame.get("delta")))
-        case "approval.request":
-            patterns = frame.get("pattern_keys")
-            keys = (
-                tuple(str(one)[:200] for one in patterns[:20]) if isinstance(patterns, list) else ()
+                f"Hermes' answer is no JSON object: {found}", transient=False, kind="garbage"
             )
-            return Asked(_text(frame.get("command")), _text(frame.get("description")), keys)
-        case "approval.responded":
-            return Answered(_text(frame.get("choice"))[:20])
-        case "tool.started":
-            return ToolBegan(_text(frame.get("tool"))[:200], "", {"preview": frame.get("preview")})
-        case "tool.completed":
-            seconds = frame.get("duration")
-            ms = seconds * 1000.0 if isinstance(seconds, int | float) else None
-            ok = frame.get("error") is False
-            return ToolEnded(_text(frame.get("tool"))[:200], "", ok, ms, {})
-        case "run.completed":
-            return _ended(End.COMPLETED, frame)
-        case "run.failed":
-            return _ended(End.FAILED, frame)
-        case "run.cancelled":
-            return _ended(End.STOPPED, frame)
-        case "run.interrupted":
-            return _ended(End.LOST, frame)
-    return None
+        return found
 
 
-def _ended(end: End, told: dict[str, Any]) -> Ended:
-    usage = told.get("usage")
-    numbers = usage if isinstance(usage, dict) else {}
-    claimed = {
-        str(name)[:40]: value
-        for name, value in list(numbers.items())[:10]
-        if isinstance(value, int) and not isinstance(value, bool)
-    }
-    error = told.get("error")
-    error = error.get("message", "") if isinstance(error, dict) else error
-    return Ended(end, _text(told.get("output"))[:MAX_OUTPUT], _text(error)[:4000], claimed)
+def number_in(line: int | None, frame: Frame | Unreadable) -> int | None:
+    """Return a frame's number: of its `id:` line, else its own `seq`; None where it has none."""
+    if line is not None or isinstance(frame, Unreadable) or "seq" not in frame:
+        return line
+    seq = frame["seq"]
+    return number_of(seq) if seq == number_of(seq) and not isinstance(seq, bool) else None
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+def _rows(told: object) -> list[dict[str, Any]]:
+    """Return the objects of a list of an answer. Raises EdgeError where it is no list."""
+    if not isinstance(told, list):
+        raise EdgeError("Hermes' answer holds no list", transient=False, kind="garbage")
+    return [row for row in told[:MAX_ROWS] if isinstance(row, dict)]

@@ -19,7 +19,7 @@ from typing import Any
 
 from .http import Json, RefusedError, completion
 
-MAX_OUTPUT, TRIES = 50_000, 3
+MAX_OUTPUT, TRIES, KEPT = 50_000, 3, 1_000
 KEEPALIVE_S, COMMAND_S, TRY_AGAIN_S, SUBSCRIBE_S = 30.0, 60.0, 0.2, 1.0
 ENDS = {"completed", "failed", "cancelled", "interrupted"}
 CHOICES = ["once", "session", "always", "deny"]
@@ -143,6 +143,11 @@ class Agent:
             name = "cancelled"
         except Exception as error:  # noqa: BLE001 (the real one tells whatever it was)
             name, end = "failed", {"error": str(error)}
+        if self.is_new:
+            cut = {"interrupted": name == "cancelled", "partial": False}
+            end |= {"completed": name == "completed", **cut}
+            if name == "completed":
+                end["runtime"] = {"provider": "custom", "model": body.get("model")}
         self.history[run.session] = [one for one in messages if one["role"] != "system"]
         del self.active[run.id]
         self.set_status(run, name, last_event=f"run.{name}", **end)
@@ -208,8 +213,6 @@ class Agent:
             said["usage"] = {f"{n}_tokens": usage.get(f"{its}_tokens", 0) for n, its in names}
         for choice in told.get("choices") or []:
             delta = choice.get("delta") or {}
-            if self.is_new and delta.get("reasoning_content"):
-                run.emit("reasoning.delta", delta=delta["reasoning_content"])
             if text := delta.get("content"):
                 run.emit("message.delta", delta="\n\n" * run.after_tool + text)
                 run.after_tool = False

@@ -13,7 +13,7 @@ import time
 import uuid
 from pathlib import Path
 
-from .agent import CHOICES, FEATURES, KEEPALIVE_S, SUBSCRIBE_S, TOOLSETS, Agent, Run
+from .agent import CHOICES, FEATURES, KEEPALIVE_S, KEPT, SUBSCRIBE_S, TOOLSETS, Agent, Run
 from .http import Json, RefusedError, Request, chunk, head, read_request
 
 
@@ -66,7 +66,7 @@ class Gateway(Agent):
         toolsets = [{"name": name, "enabled": name in on, "configured": True, "tools": tools}
                     for name, tools in TOOLSETS.items()]  # fmt: skip
         once = {"supported": True, "durable": True, "retention_seconds": 86_400}
-        newer = {"runs_idempotency": once, "reasoning_streaming": True} if self.is_new else {}
+        newer = {"runs_idempotency": once, "run_steer": True} if self.is_new else {}
         agent = {"platform": "hermes-agent", "auth": {"type": "bearer", "required": True}}
         health = {"gateway_state": "running", "active_agents": len(self.active)}
         return {
@@ -161,9 +161,9 @@ class Gateway(Agent):
 
         Where one of several readers goes away, those who stay are told no more, and not that.
         """
-        place = int(request.headers.get("last-event-id") or 0)
+        place, lost = self.replay(run, request) if self.is_new else (0, b"")
         sse = {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
-        writer.write(head(200, {**sse, "Connection": "close"}))
+        writer.write(head(200, {**sse, "Connection": "close"}) + lost)
         gone = asyncio.create_task(reader.read(1))
         try:
             while not gone.done():
@@ -176,13 +176,14 @@ class Gateway(Agent):
                     news.cancel()
                     writer.write(b"" if done else chunk(": keepalive\n\n"))
                     continue
-                event, place = run.events[place], place + 1
+                event, number, place = run.events[place], place, place + 1
                 run.taken = place
                 if event is None:
                     writer.write(chunk(": stream closed\n\n") + b"0\r\n\r\n")
                     break
-                number = f"id: {place}\n" if self.is_new else ""
-                writer.write(chunk(f"{number}data: {json.dumps(event)}\n\n"))
+                told = event | {"seq": number} if self.is_new else event
+                name = f"id: {number}\n" if self.is_new else ""
+                writer.write(chunk(f"{name}data: {json.dumps(told)}\n\n"))
                 await writer.drain()
                 await asyncio.sleep(0)  # the next event is for who waits longest
         finally:
@@ -190,6 +191,16 @@ class Gateway(Agent):
             if not self.is_new:
                 self.streams.pop(run.id, None)
                 run.dropped = True
+
+    def replay(self, run: Run, request: Request) -> tuple[int, bytes]:
+        """Return where a reader goes on, and what it is told of events that are kept no more."""
+        named = request.headers.get("last-event-id", "")
+        place = int(named) + 1 if named.isdecimal() else 0
+        oldest = max(0, len(run.events) - KEPT)
+        if place >= oldest:
+            return place, chunk(": open\n\n")
+        cut = {"event": "replay.truncated", "run_id": run.id, "oldest_retained_seq": oldest}
+        return oldest, chunk(f": open\n\ndata: {json.dumps(cut)}\n\n")
 
 
 async def run_gateway() -> int:
