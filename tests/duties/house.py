@@ -122,8 +122,11 @@ class House:
     def __init__(self, folder: Path, clock: VirtualClock) -> None:
         self.clock = clock
         self.lane = FakeLane()
+        self.lanes = {LANE: self.lane}
         self.is_linked = True
         self.frozen = FreezeSet()
+        self.polls: dict[int, frozenset[str]] = {}
+        self.compared: list[tuple[str, int, str]] = []
         self.settings = HouseSettings(HouseIdentity("home", str(folder)))
         self._dice = SeededDice(2)
         self._file = folder / "ledger.db"
@@ -141,15 +144,22 @@ class House:
         )
         self.orders = Orders(
             self.requests, self.ledger, self, self.clock, self._dice, self.settings.orders,
-            lambda: FLEET, lambda: self.frozen, HOUSE.sign, lambda: "change-token",
+            lambda: FLEET, lambda: self.frozen, HOUSE.sign, lambda: "change-token", self._polled,
         )  # fmt: skip
+
+    async def _polled(self, request: Request, artifact: int, content: str) -> frozenset[str]:
+        self.compared.append((request.id, artifact, content))
+        return self.polls.get(artifact, frozenset())
 
     async def restart(self) -> None:
         await self.ledger.close()
         await self.start()
 
     def linked(self) -> list[tuple[str, str, LaneLink]]:
-        return [(LANE, PRINT, cast(LaneLink, self.lane))] if self.is_linked else []
+        if not self.is_linked:
+            return []
+        return [(name, f"fingerprint-of-{name}", cast(LaneLink, lane))
+                for name, lane in self.lanes.items()]  # fmt: skip
 
     def serving_forge(self) -> list[tuple[str, str, LaneLink]]:
         return self.linked()
@@ -160,12 +170,18 @@ class House:
     async def ask(self, method: str, params: dict[str, Any]) -> Any:
         if not self.is_linked:
             raise NOT_LINKED
-        return await self.lane.ask(method, params)
+        return await next(iter(self.lanes.values())).ask(method, params)
 
     async def ask_lane(self, lane: str, method: str, params: dict[str, Any]) -> Any:
-        if lane != LANE:
+        if lane not in self.lanes or not self.is_linked:
             raise NOT_LINKED
-        return await self.ask(method, params)
+        return await self.lanes[lane].ask(method, params)
+
+    def link_first(self, name: str) -> FakeLane:
+        """Link one more lane that says a higher epoch: it is asked before the others."""
+        lane = FakeLane()
+        self.lanes = {name: lane, **self.lanes}
+        return lane
 
     async def step(self) -> float:
         """Look at all requests, and wait until what was begun is through."""

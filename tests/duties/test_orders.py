@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.freeze import Freeze, FreezeSet
-from allegro.core.lifecycle import State, Step
+from allegro.core.lifecycle import MOST_DOUBTS, State, Step
 from allegro.core.requests import Request
 from allegro.core.settings import OrderSettings
 from allegro.testing.virtual import VirtualClock
@@ -329,3 +330,162 @@ async def test_without_a_lane_nothing_is_ordered_and_the_first_link_gets_it(hous
     house.is_linked = True
     await house.live(1)
     assert len(house.lane.orders) == 1
+
+
+# --- a lane settles only what it was ordered to do --------------------------------------------
+
+THERE = {"finding": "Present", "number": 44, "url": "http://forge.example.org/x", "commit": ""}
+HINTED_S = 600.0
+
+
+async def refused_for_good(house: House, *, word: dict[str, object]) -> Request:
+    """Let the lane refuse an order for good; whoever looks then says `word`."""
+    request = await house.comment()
+    house.lane.answers.extend(["repository_refused"] * 1000)
+    for lane in house.lanes.values():
+        lane.world["look"] = word
+    return request
+
+
+async def test_what_a_lane_without_an_order_sees_is_no_more_than_a_hint(house: House) -> None:
+    request = await house.comment()
+    await house.step()
+    thief = house.link_first("thief")
+    house.lane.world["look"] = EdgeError("the forge is away", transient=True)
+    thief.world["look"] = THERE
+    house.frozen = FROZEN
+    await house.live(3 * WAIT_S)
+    assert thief.looks > 0
+    assert state_of(house, request) is State.UNKNOWN
+
+    house.polls[44] = frozenset({LANE})
+    await house.live(200)
+    assert state_of(house, request) is State.DONE
+    done = house.now(request)
+    assert (done.artifact, done.branch) == (44, "")
+    assert done.url == "http://forge.example.org/home/garden/issues/3#issuecomment-44"
+
+
+async def test_a_poll_of_the_lane_that_hints_is_the_same_word_twice(house: House) -> None:
+    request = await house.comment()
+    await house.step()
+    thief = house.link_first("thief")
+    house.lane.world["look"] = EdgeError("the forge is away", transient=True)
+    thief.world["look"] = THERE
+    house.polls[44] = frozenset({"thief"})
+    house.frozen = FROZEN
+    await house.live(3 * WAIT_S)
+    assert state_of(house, request) is State.UNKNOWN
+
+
+async def test_a_lane_that_refused_and_then_says_it_is_there_is_not_believed(
+    house: House,
+) -> None:
+    request = await refused_for_good(house, word=THERE)
+    await house.live(HINTED_S / 2)
+    assert state_of(house, request) is State.APPROVED
+    await house.live(HINTED_S)
+    ended = house.now(request)
+    assert ended.state is State.FAILED
+    assert "not believed" in ended.detail
+    assert "look at the forge" in ended.detail
+
+
+async def test_a_poll_makes_it_true_after_a_refusal(house: House) -> None:
+    request = await refused_for_good(house, word=THERE)
+    house.polls[44] = frozenset({LANE})
+    await house.live(60)
+    assert state_of(house, request) is State.DONE
+    ((_, artifact, content),) = set(house.compared)
+    assert (artifact, len(content)) == (44, 40)
+
+
+async def test_the_lane_with_the_order_is_asked_before_one_with_a_higher_epoch(
+    house: House,
+) -> None:
+    request = await house.approved_close(lasts_s=WAIT_S // 2)
+    await house.step()
+    thief = house.link_first("thief")
+    thief.world["look"] = {"finding": "Conflict", "reason": "believe me"}
+    house.lane.world["look"] = {**THERE, "number": 3}
+    await house.live(WAIT_S + 5)
+    assert state_of(house, request) is State.DONE
+    assert thief.looks == 0
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None, [], "Present", {}, {"finding": "Present"}, {"finding": "Present", "number": True},
+        {"finding": "Present", "number": -5}, {"finding": "Present", "number": 2**63},
+        {"finding": "Present", "number": 44, "url": "u" * 2_000_000}, {"finding": "Gone"},
+    ],
+)  # fmt: skip
+async def test_an_answer_that_cannot_be_read_ends_in_the_time_that_is_set(
+    house: House, found: object
+) -> None:
+    request = await house.approved_close(lasts_s=WAIT_S // 2)
+    await house.step()
+    house.lane.world["look"] = found
+    await house.live(WAIT_S + 5)
+    assert state_of(house, request) is State.UNKNOWN
+    await house.live(HINTED_S + 200)
+    ended = house.now(request)
+    assert ended.state is State.EXPIRED
+    assert "look at the forge" in ended.detail
+    assert (ended.artifact, ended.url) == (0, "")
+
+
+# --- orders in doubt --------------------------------------------------------------------------
+
+
+async def in_doubt(house: House, seconds: float) -> Request:
+    """Order a comment whose every write the forge answers with 500, for so long."""
+    request = await house.comment()
+    until_s = house.clock.boot_s() + seconds
+    while house.clock.boot_s() < until_s and not house.now(request).is_final:
+        given = len(house.lane.orders)
+        await house.step()
+        if len(house.lane.orders) > given:
+            await told(house, request, Step.INTENT, "about to write: comment")
+            words = "500: the database says no"
+            await house.requests.note(house.now(request), "no clear answer", words)
+        house.clock.advance(5.0)
+    return house.now(request)
+
+
+async def test_an_order_in_doubt_grows_its_pauses_and_ends_saying_what_to_do(
+    house: House,
+) -> None:
+    request = await in_doubt(house, 86_400)
+    assert request.state is State.FAILED
+    assert len(house.lane.orders) == MOST_DOUBTS
+    assert house.lane.looks >= 1
+    assert "500: the database says no" in request.detail
+    assert "ask again" in request.detail
+    at = [line.at_s for line in request.history if line.what == Step.ORDER]
+    pauses = [after - before for before, after in itertools.pairwise(at)]
+    assert pauses[0] < WAIT_S + 15  # a lane that died is replaced at once
+    assert pauses[-1] > 1_800
+    assert pauses[2] < pauses[5] < pauses[8]
+
+
+async def test_the_words_of_the_forge_are_told_while_an_order_is_in_doubt(house: House) -> None:
+    request = await in_doubt(house, 300)
+    assert request.state in {State.UNKNOWN, State.SENT}
+    assert "500: the database says no" in request.detail
+
+
+async def test_what_was_done_after_all_is_found_before_it_is_given_up(house: House) -> None:
+    house.lane.world["look"] = THERE
+    request = await in_doubt(house, 86_400)
+    assert request.state is State.DONE
+    assert request.artifact == 44
+
+
+async def test_a_restart_does_not_order_again_what_pauses_in_doubt(house: House) -> None:
+    await in_doubt(house, 3_000)
+    given = len(house.lane.orders)
+    await house.restart()
+    await house.live(60)
+    assert len(house.lane.orders) == given

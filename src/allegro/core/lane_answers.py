@@ -32,7 +32,7 @@ MAX_SHOWN = 200
 Id = Annotated[int, Meta(ge=1, lt=MAX_NUMBER)]
 """A number that a forge gives to something: from 1."""
 
-Commit = Annotated[str, Meta(pattern="^([0-9a-f]{40}|[0-9a-f]{64})$")]
+Commit = Annotated[str, Meta(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})\Z")]
 """A full git object id."""
 
 Foreign = Annotated[str, Meta(max_length=MAX_FOREIGN_TEXT)]
@@ -90,7 +90,7 @@ class PinnedIssue(PinnedRepository, frozen=True, kw_only=True):
     title: Text
     body: Foreign
     newest_comment: Id | None = None
-    newest_comment_sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    newest_comment_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
     newest_comment_body: Foreign | None = None
 
 
@@ -103,7 +103,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     finding: Literal["Present", "Absent", "Stale", "Conflict"]
     number: Number = 0
     url: Name = ""
-    commit: Commit | Literal[""] = ""
+    commit: Annotated[str, Meta(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})?\Z")] = ""
     reason: str = ""
 
     @property

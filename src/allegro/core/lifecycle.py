@@ -54,12 +54,19 @@ class Stage(msgspec.Struct, frozen=True):
     at_limit: Step
 
 
+MOST_DOUBTS = 12
+"""So many orders without a clear answer end a request; the pauses between them grow."""
+
 STAGES: dict[State, Stage] = {
     State.PROPOSED: Stage("sovereign", "request_expiry_s", Step.EXPIRE),
     State.APPROVED: Stage("house", "approval_exp", Step.EXPIRE),
     State.ORDERED: Stage("lane", "ttl_s + settle_s", Step.SILENCE),
     State.SENT: Stage("lane", "ttl_s + settle_s", Step.SILENCE),
-    State.UNKNOWN: Stage("house", "approval_exp", Step.EXPIRE),
+    State.UNKNOWN: Stage(
+        "house",
+        f"approval_exp; {MOST_DOUBTS} orders without a clear answer (then fail)",
+        Step.EXPIRE,
+    ),
 }
 
 FINAL = frozenset(state for state in State if state not in STAGES)

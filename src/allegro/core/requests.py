@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from allegro.core.actions import Action, parse_action
@@ -11,6 +13,13 @@ from allegro.core.lifecycle import FINAL, State, Step, advance
 from allegro.core.policy import Needs, needs_of
 
 HISTORY = 200
+MAX_DETAIL = 1_000
+"""Characters of any one reason that are kept: a lane's, a forge's, a person's."""
+MAX_HISTORY_CHARS = 40_000
+"""Characters of all reasons in one history; older ones are left out beyond it."""
+MAX_ASKED_BY = 200
+MAX_NAMED = 300
+ORDERED_LINE = re.compile(r"order ([0-9]{1,16}) to ([^\n]{1,300})")
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -27,7 +36,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     `action` are the canonical bytes that are signed. `bases` maps paths to what stands there at
     the base commit (for the diff); `internal` marks what the house asks of itself, such as a
     mirror. `artifact` is a pull request's number or a comment's id. `outstanding` are the orders
-    that may have come to something: given, and not told void by their lane.
+    that may have come to something: given, and not told void by their lane. `doubts` counts the
+    orders since the approval that brought no clear answer. `asked` names the content of the asking
+    (SHA-256), so that a key used again for other content is noticed.
     """
 
     id: str
@@ -59,6 +70,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     decided_s: float = 0.0
     settled_s: float = 0.0
     history: tuple[Line, ...] = ()
+    doubts: int = 0
+    asked: str = ""
 
     @property
     def is_final(self) -> bool:
@@ -92,12 +105,12 @@ def step(
     state = advance(request.state, what)
     if isinstance(state, Refusal):
         return state
+    doubts = request.doubts + 1 if what is Step.SILENCE else request.doubts
     changed = msgspec.structs.replace(
         request,
         state=state,
-        detail=detail or request.detail,
         outstanding=outstanding,
-        history=(*request.history, Line(at_s, what.value, detail))[-HISTORY:],
+        doubts=0 if what is Step.APPROVE else doubts,
         **changes,
     )
     if what is Step.ORDER:
@@ -105,7 +118,45 @@ def step(
         changed = msgspec.structs.replace(changed, outstanding=newest)
     if changed.is_final:
         changed = msgspec.structs.replace(changed, settled_s=at_s)
-    return changed
+    return with_line(bounded(changed), Line(at_s, what.value, detail))
+
+
+def with_line(request: Request, line: Line) -> Request:
+    """Return the request with one more line of history; its words become the request's detail.
+
+    The history is bounded in lines and in words. Lines of orders that may still come to something
+    are kept: they say which lane may speak of them.
+    """
+    detail = line.detail[:MAX_DETAIL]
+    lines = [*request.history, Line(line.at_s, line.what[:40], detail)]
+    while len(lines) > HISTORY:
+        del lines[next((at for at, one in enumerate(lines) if not _is_needed(one, request)), 0)]
+    words = sum(len(one.detail) for one in lines)
+    for at, one in enumerate(lines[:-1]):
+        if words <= MAX_HISTORY_CHARS:
+            break
+        if one.what != Step.ORDER:
+            words -= len(one.detail)
+            lines[at] = Line(one.at_s, one.what)
+    return msgspec.structs.replace(request, detail=detail or request.detail, history=tuple(lines))
+
+
+def _is_needed(line: Line, request: Request) -> bool:
+    match = ORDERED_LINE.fullmatch(line.detail) if line.what == Step.ORDER else None
+    return match is not None and int(match[1]) in request.outstanding
+
+
+def bounded(request: Request) -> Request:
+    """Return the request with what a lane says of its effect cut to its bounds."""
+    return msgspec.structs.replace(
+        request, url=request.url[:MAX_NAMED], commit=request.commit[:64],
+        branch=request.branch[:MAX_NAMED], lane=request.lane[:MAX_NAMED],
+    )  # fmt: skip
+
+
+def ordered(number: int, lane: str) -> str:
+    """Return the line of history that says that an order was given. `ORDERED_LINE` reads it."""
+    return f"order {number} to {lane}"
 
 
 def void_earlier(request: Request, order: int, at_s: float, detail: str) -> Request | Refusal:

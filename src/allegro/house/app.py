@@ -41,6 +41,7 @@ from allegro.house.lanes import House, Lanes
 from allegro.house.lent import Lent
 from allegro.house.mirror import Mirror
 from allegro.house.orders import Orders
+from allegro.house.polls import Polls
 from allegro.house.progress import Progress
 from allegro.house.requests import Requests
 from allegro.house.session_api import SessionApi
@@ -107,6 +108,7 @@ class _House:
         self._orders = Orders(
             self._requests, self._ledger, self._lanes, self._clock, self._dice, settings.orders,
             lambda: self._fleet, lambda: self._freezes, house.sign, self._change_token,
+            Polls(self._archive, self._ledger).of,
         )  # fmt: skip
         self._follow = Follow(
             self._archive, self._ledger, self._requests, self._clock, self._dice,
@@ -205,7 +207,7 @@ class _House:
             before_s, wall_s = self._clock.boot_s(), self._clock.now_s()
             await self._clock.sleep(every_s)
             notify("WATCHDOG=1")
-            self._ledger.forget(self._clock.now_s() - REMEMBERED_S)
+            self._requests.forget(self._clock.now_s() - REMEMBERED_S)
             slept = self._clock.boot_s() - before_s > every_s + 5
             jumped = abs((self._clock.now_s() - wall_s) - every_s) > 5
             if slept or jumped:

@@ -23,13 +23,14 @@ from allegro.core.matching import (
     Waiting,
     judge,
 )
+from allegro.core.ordering import was_ordered
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests import Request
 from allegro.core.stores import Archive, Archived, Ledger
 from allegro.core.timestamps import rfc3339
 from allegro.core.untrusted import Unreadable, number_of, read_value
-from allegro.house.orders import ordered, receipts_of
-from allegro.house.requests import Requests
+from allegro.house.looks import receipts_of
+from allegro.house.requests import NO_CLEAR_ANSWER, Requests
 from allegro.house.sessions import AskLane
 from allegro.runtime.consumer import OnSetAside, Reader
 
@@ -245,14 +246,10 @@ class Follow:
 
     async def _note_silence(self, request: Request, detail: str) -> None:
         """The lane has no clear answer: the state waits out its time, the reason is kept."""
-        await self._requests.note(request, "no clear answer", detail)
+        await self._requests.note(request, NO_CLEAR_ANSWER, detail)
 
     def _request_of(self, event: Event) -> Request | None:
-        digest = event.data.get("digest")
-        for request in self._requests.all():
-            if request.digest == digest:
-                return request
-        return None
+        return self._requests.of_digest(event.data.get("digest"))
 
     async def _learn_bots(self, event: Event) -> None:
         told = event.data.get("bots")
@@ -331,12 +328,6 @@ class Follow:
             request.state in open_states and request.target.split("#", 1)[0] == repository
             for request in self._requests.all()
         )
-
-
-def was_ordered(request: Request, order: int, lane: str) -> bool:
-    """Say whether this lane was given this order of this request."""
-    told = ordered(order, lane)
-    return any(line.what == Step.ORDER and line.detail == told for line in request.history)
 
 
 def bot_write(event: Event, seen_s: float, bots: frozenset[int], began_s: float) -> BotWrite | None:

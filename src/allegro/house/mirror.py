@@ -88,8 +88,7 @@ class Mirror:
 
     def _is_mirrored(self, request: Request, body: str) -> bool:
         """Whether the newest mirror that was asked for says this already."""
-        mirrors = [r for r in self._requests.all() if r.internal and _mirrors(r, request)]
-        newest = max(mirrors, key=lambda mirror: mirror.created_s, default=None)
+        newest = self._requests.newest_mirror(request.id)
         if newest is None or newest.state in _LOST:
             return False
         action = parsed(newest)
@@ -116,11 +115,6 @@ def issue_named(text: str) -> tuple[str, int] | None:
     if not number or name.count("/") != 1 or len(name) > MAX_NAME or not name.isprintable():
         return None
     return name, number
-
-
-def _mirrors(older: Request, request: Request) -> bool:
-    action = parsed(older)
-    return isinstance(action, MirrorRequest) and action.request == request.id
 
 
 def mirror_text(request: Request, *, private: bool) -> str:

@@ -9,22 +9,35 @@ from typing import Protocol
 
 import structlog
 
-from allegro.core.actions import CreatePullRequest, MirrorRequest, ProposeChange
+from allegro.core.actions import CreatePullRequest, ProposeChange
+from allegro.core.agenda import Agenda
 from allegro.core.approvals import Order, issue_token
-from allegro.core.backoff import ORDER, SESSION
-from allegro.core.canonical import keyed_hex
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.freeze import FreezeSet
 from allegro.core.lifecycle import State, Step
-from allegro.core.matching import Receipt
 from allegro.core.messages import GiveOrder
+from allegro.core.ordering import (
+    OUT,
+    SESSION_KINDS,
+    Verdict,
+    doubt_pause_s,
+    ends_s,
+    gives_up,
+    has_run_out,
+    is_void,
+    may_be_carried,
+    overtaken_step,
+    refusal_pause_s,
+    verdict,
+)
 from allegro.core.ports import Clock, Dice
-from allegro.core.requests import Request, parsed
+from allegro.core.requests import MAX_DETAIL, MAX_NAMED, Request, ordered, parsed
 from allegro.core.session_actions import AnswerOnce
 from allegro.core.settings import OrderSettings
 from allegro.core.stores import Ledger
 from allegro.house.files import Fleet
-from allegro.house.requests import Requests
+from allegro.house.looks import Looks, Polled, dress_of
+from allegro.house.requests import NO_CLEAR_ANSWER, Requests
 from allegro.link.dial import LaneLink
 
 _log = structlog.get_logger()
@@ -38,15 +51,6 @@ FINAL_REFUSALS = {
     "wrong_key": Step.UNSEAT,
 }
 TROUBLE_S = 5.0
-SESSION_KINDS = frozenset({"run_session", "answer_once", "lend_model"})
-_OUT = frozenset({State.ORDERED, State.SENT})
-_RECEIPT_KIND = {
-    "comment": "comment",
-    "mirror_request": "comment",
-    "propose_change": "pull_request",
-    "create_pr": "pull_request",
-    "close_issue": "close",
-}
 
 
 class Lanes(Protocol):
@@ -65,12 +69,15 @@ class SessionDesk(Protocol):
 
 
 class Orders:
-    """Runs until cancelled. `kick` makes it look at once."""
+    """Runs until cancelled. `kick` makes it look at once.
+
+    What it looks at is what moved and what a time came for (`Agenda`), whatever else is open.
+    """
 
     def __init__(
         self, requests: Requests, ledger: Ledger, lanes: Lanes, clock: Clock, dice: Dice,
         settings: OrderSettings, fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
-        sign: Callable[[bytes], bytes], change_token: Callable[[], str | None],
+        sign: Callable[[bytes], bytes], change_token: Callable[[], str | None], polled: Polled,
     ) -> None:  # fmt: skip
         self._requests = requests
         self._ledger = ledger
@@ -82,6 +89,7 @@ class Orders:
         self._freezes = freezes
         self._sign = sign
         self._change_token = change_token
+        self._looks = Looks(requests, lanes, clock, fleet, polled, self._send_ahead)
         self.sessions: SessionDesk | None = None
         self._kicked = asyncio.Event()
         self._silent_from: dict[str, float] = {}
@@ -89,8 +97,12 @@ class Orders:
         self._refusals: dict[str, int] = {}
         self._carrying: dict[str, asyncio.Task[None]] = {}
         self._sending_ahead: set[str] = set()
+        self._agenda = Agenda()
         self.blocked = ""
         requests.on_change(self._noticed)
+        for request in requests.all():
+            if not request.is_final:
+                self._take_up(request)
 
     @property
     def wait_s(self) -> float:
@@ -100,20 +112,36 @@ class Orders:
     def kick(self) -> None:
         self._kicked.set()
 
+    def _take_up(self, request: Request) -> None:
+        """Go on with what was open when the house stopped: a pause in doubt begins anew."""
+        self._agenda.wake(request.id)
+        if request.state is State.UNKNOWN:
+            self._pause(request.id, doubt_pause_s(request, self._dice.fraction))
+
     def _noticed(self, request: Request) -> None:
         """An order that came to nothing is not given again at once."""
         if request.history and request.history[-1].what in {Step.VOID, Step.DOUBT}:
             self.blocked = f"{request.id}: {request.detail}"
             self._postpone(request.id)
-        elif request.is_final:
+        if request.is_final:
             for memory in (self._silent_from, self._not_before, self._refusals):
                 memory.pop(request.id, None)
+            self._agenda.forget(request.id)
+        else:
+            self._agenda.wake(request.id)
+        self._wake_same(request)
         self.kick()
+
+    def _wake_same(self, request: Request) -> None:
+        for other in self._requests.same(request):
+            self._agenda.wake(other.id)
 
     def ordered_again_allowed(self, request: Request) -> bool:
         """Whether the wait after the last order is over, on this house's own clock."""
-        until_s = self._silent_from.setdefault(request.id, self._clock.boot_s()) + self.wait_s
-        return until_s <= self._clock.boot_s()
+        return self._silent_until(request) <= self._clock.boot_s()
+
+    def _silent_until(self, request: Request) -> float:
+        return self._silent_from.setdefault(request.id, self._clock.boot_s()) + self.wait_s
 
     async def run(self) -> None:
         try:
@@ -127,106 +155,144 @@ class Orders:
                 task.cancel()
 
     async def step(self) -> float:
-        """Look once at all requests and begin what is due; return the seconds to wait."""
+        """Look once at what is due and begin what can be; return the seconds to wait."""
         try:
-            await self._look_at_all()
+            await self._look_at_due()
         except EdgeError as error:  # the ledger's disk: wait, nothing was ordered
             self.blocked = str(error)
             _log.error("orders.blocked", error=str(error))
             return TROUBLE_S
-        return self._pause_s()
+        self._serve_lines()
+        idle_s = WAITING_S if self._carrying else IDLE_S
+        pause_s = self._agenda.pause_s(
+            self._clock.now_s(), self._clock.boot_s(), idle_s=idle_s, line_s=WAITING_S
+        )
+        return max(0.05, pause_s)
 
     @property
     def carrying(self) -> int:
         """How many requests are being ordered or looked at now."""
         return len(self._carrying)
 
-    def _pause_s(self) -> float:
-        now_s = self._clock.boot_s()
-        waits = [IDLE_S]
-        for request in self._requests.all():
-            if request.is_final:
+    async def _look_at_due(self) -> None:
+        now_s, boot_s = self._clock.now_s(), self._clock.boot_s()
+        while (id_ := self._agenda.take(now_s, boot_s)) is not None:
+            request = self._requests.find_exact(id_)
+            if request is None:
                 continue
-            if request.state in {State.ORDERED, State.SENT}:
-                from_s = self._silent_from.get(request.id, now_s)
-                waits.append(from_s + self.wait_s - now_s)
-            elif request.state in {State.APPROVED, State.UNKNOWN}:
-                waits.append(max(WAITING_S, self._not_before.get(request.id, 0.0) - now_s))
-        return max(0.05, min(waits))
+            try:
+                await self._consider(request, now_s)
+            except EdgeError as error:
+                if error.transient:
+                    self._agenda.wake(id_)
+                    raise
+                _log.warning("order.postponed", request=id_, error=str(error))
+                self._postpone(id_)
 
-    async def _look_at_all(self) -> None:
-        now_s = self._clock.now_s()
-        for request in self._requests.all():
-            if request.is_final or request.id in self._carrying:
-                continue
-            if request.state is State.PROPOSED and request.document.expires_s <= now_s:
+    async def _consider(self, request: Request, now_s: float) -> None:
+        """Do what a request needs by itself, or put it where its time or turn will come."""
+        is_out = request.state in OUT
+        found = verdict(
+            request, self._requests.same(request), now_s=now_s,
+            silence_over=is_out and self.ordered_again_allowed(request),
+            carried=self._carrying.__contains__,
+        )  # fmt: skip
+        match found:
+            case Verdict.RAN_OUT:
                 await self._requests.take_step(request, Step.EXPIRE, "nobody answered in time")
-            elif request.state in {State.ORDERED, State.SENT}:
-                if self.ordered_again_allowed(request):
-                    await self._requests.take_step(request, Step.SILENCE, "no word from the lane")
-                    self.kick()
-            elif request.state in {State.APPROVED, State.UNKNOWN}:
-                await self._consider(request)
+            case Verdict.SILENT:
+                await self._end_silence(request)
+            case Verdict.OVERTAKEN:
+                why = "a newer one about the same follows"
+                await self._requests.take_step(request, overtaken_step(request), why)
+            case Verdict.WAITS if is_out:
+                self._agenda.at_boot(request.id, self._silent_until(request))
+            case Verdict.WAITS:
+                self._agenda.at_wall(request.id, ends_s(request))
+            case Verdict.DUE:
+                self._line_up(request, now_s)
+            case _:
+                pass  # what it waits for wakes it
 
-    async def _consider(self, request: Request) -> None:
-        """Order a request unless another about the same thing is out, or a newer one follows."""
-        same = [
-            other
-            for other in self._requests.all()
-            if not other.is_final
-            and other.id != request.id
-            and serial_key(other) == serial_key(request)
-        ]
-        if any(other.created_s > request.created_s for other in same):
-            step = Step.WITHDRAW if request.state is State.APPROVED else Step.EXPIRE
-            await self._requests.take_step(request, step, "a newer one about the same follows")
-        elif not any(o.id in self._carrying or o.state in _OUT for o in same):
-            self._maybe_carry(request)
+    async def _end_silence(self, request: Request) -> None:
+        """Note that an order brought no clear answer; what the forge said stays the reason."""
+        last = request.history[-1] if request.history else None
+        heard = last is not None and last.what == NO_CLEAR_ANSWER and last.detail
+        why = f"no clear answer: {last.detail}" if last and heard else "no word from the lane"
+        moved = await self._requests.take_step(request, Step.SILENCE, why)
+        if isinstance(moved, Request):
+            self._pause(moved.id, doubt_pause_s(moved, self._dice.fraction))
 
-    def _maybe_carry(self, request: Request) -> None:
-        if len(self._carrying) - len(self._sending_ahead) >= self._settings.parallel:
+    def _line_up(self, request: Request, now_s: float) -> None:
+        """Put a request that is due into the line of those that need the same to go on."""
+        if not has_run_out(request, now_s):
+            self._agenda.at_wall(request.id, ends_s(request))
+        not_before_s = self._not_before.get(request.id, float("-inf"))
+        if self._clock.boot_s() < not_before_s:
+            self._agenda.at_boot(request.id, not_before_s)
             return
-        if self._clock.boot_s() < self._not_before.get(request.id, float("-inf")):
-            return
-        if not self._freezes().is_thawed:
+        over = "over " if has_run_out(request, now_s) else ""
+        self._agenda.queue(f"{over}{request.state} {self._needs(request)}", request.id)
+
+    def _needs(self, request: Request) -> str:
+        """Name what takes an order of this kind: requests that need the same wait in one line."""
+        if request.kind not in SESSION_KINDS:
+            return "forge"
+        action = parsed(request)
+        return f"lane {action.lane}" if isinstance(action, AnswerOnce) else request.kind
+
+    def _serve_lines(self) -> None:
+        """Begin what can be carried, those that wait longest first; a blocked line costs one look."""
+        blocked: set[str] = set()
+        while len(self._carrying) - len(self._sending_ahead) < self._settings.parallel:
+            heads = [id_ for id_ in self._agenda.heads() if id_ not in blocked]
+            if not heads:
+                return
+            request = self._requests.find_exact(heads[0])
+            if request is None or request.is_final:
+                self._agenda.forget(heads[0])
+            elif self._may_be_carried(request):
+                self._agenda.leave(request.id)
+                self._begin(request)
+            else:
+                blocked.add(request.id)
+
+    def _may_be_carried(self, request: Request) -> bool:
+        thawed, able = self._freezes().is_thawed, bool(self._able(request))
+        if not thawed:
             self.blocked = "frozen"
-            if not self._has_run_out(request) and request.state is not State.UNKNOWN:
-                return
-        if not self._able(request):
+        elif not able:
             self.blocked = "no lane is linked"
-            if not (self._has_run_out(request) and request.state is State.APPROVED):
-                return
+        return may_be_carried(request, self._clock.now_s(), thawed=thawed, able=able)
+
+    def _begin(self, request: Request) -> None:
         task = asyncio.create_task(self._carry(request))
         self._carrying[request.id] = task
-        task.add_done_callback(lambda done: self._carried(request.id, done))
+        task.add_done_callback(lambda done: self._carried(request, done))
 
-    def _carried(self, id_: str, task: asyncio.Task[None]) -> None:
-        self._carrying.pop(id_, None)
+    def _carried(self, request: Request, task: asyncio.Task[None]) -> None:
+        self._carrying.pop(request.id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             if not isinstance(error, EdgeError):
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": "order task died", "exception": error}
                 )
-            _log.warning("order.postponed", request=id_, error=str(error))
-            self._postpone(id_)
+            _log.warning("order.postponed", request=request.id, error=str(error))
+            self._postpone(request.id)
+        self._agenda.wake(request.id)
+        self._wake_same(request)
         self.kick()
 
     def _postpone(self, id_: str) -> None:
         count = self._refusals.get(id_, 0)
         self._refusals[id_] = count + 1
         request = self._requests.find_exact(id_)
-        soon = request is not None and request.kind in SESSION_KINDS
-        delay_s = (SESSION if soon else ORDER).delay_s(count, self._dice.fraction)
-        self._not_before[id_] = self._clock.boot_s() + delay_s
+        kind = "" if request is None else request.kind
+        self._pause(id_, refusal_pause_s(kind, count, self._dice.fraction))
 
-    def _has_run_out(self, request: Request) -> bool:
-        if request.needs_approval:
-            return not self._clock.now_s() < request.approval_exp
-        return not self._clock.now_s() < request.document.expires_s
-
-    def _is_void(self, request: Request) -> bool:
-        """Whether the approval was given under an earlier seat."""
-        return request.needs_approval and request.approval is None
+    def _pause(self, id_: str, delay_s: float) -> None:
+        if delay_s > 0:
+            self._not_before[id_] = self._clock.boot_s() + delay_s
 
     def _able(self, request: Request) -> list[tuple[str, str, LaneLink]]:
         """Return the linked lanes that can take this order, best first."""
@@ -240,11 +306,16 @@ class Orders:
         assert self.sessions is not None
         if request.kind != "run_session":
             return self._lanes.serving_sessions(lambda _: 0)
-        begun = self.sessions.busy
-        others = [one for one in self._requests.all()
-                  if one.id in self._carrying and one.id != request.id
-                  and one.kind == "run_session" and one.state is State.APPROVED]  # fmt: skip
-        return self._lanes.serving_sessions(lambda lane: begun(lane) + len(others))
+        begun, others = self.sessions.busy, self._sessions_begun(request)
+        return self._lanes.serving_sessions(lambda lane: begun(lane) + others)
+
+    def _sessions_begun(self, request: Request) -> int:
+        """Return how many other sessions are being ordered right now."""
+        carried = [self._requests.find_exact(id_) for id_ in self._carrying if id_ != request.id]
+        return sum(
+            one is not None and one.kind == "run_session" and one.state is State.APPROVED
+            for one in carried
+        )
 
     async def _carry(self, request: Request) -> None:
         if request.kind in SESSION_KINDS and request.state is State.UNKNOWN:
@@ -252,11 +323,15 @@ class Orders:
             await self.sessions.settle(request)
             self._postpone(request.id)
             return
-        if self._has_run_out(request) or self._is_void(request):
+        if has_run_out(request, self._clock.now_s()) or is_void(request):
             await self._run_out(request)
             return
         if not self._freezes().is_thawed:
-            await self._settle_by_look(request, None, "")
+            await self._looks.settle(request, None, "")
+            self._postpone(request.id)
+            return
+        if gives_up(request):
+            await self._looks.settle(request, Step.FAIL, _gave_up(request))
             self._postpone(request.id)
             return
         able = self._able(request)
@@ -264,7 +339,7 @@ class Orders:
             return
         name, lane, link = able[0]
         content = await self._send_ahead(link, request)
-        if content is not None and (self._has_run_out(request) or not self._freezes().is_thawed):
+        if content is not None and self._moved_on(request):
             return  # it took its time: look again
         challenge = await link.challenge()
         number = await self._ledger.next_number("order")
@@ -298,7 +373,7 @@ class Orders:
             self.blocked = ""
             return
         final = FINAL_REFUSALS.get(answer.reason)
-        told = f"{name} refused: {answer.reason}: {answer.detail}"
+        told = f"{name} refused: {answer.reason[:MAX_NAMED]}: {answer.detail}"[:MAX_DETAIL]
         await self._requests.take_step(moved, Step.VOID, told)
         if final is Step.UNSEAT and request.needs_approval:
             await self._requests.take_step(
@@ -316,6 +391,10 @@ class Orders:
         finally:
             self._sending_ahead.discard(request.id)
 
+    def _moved_on(self, request: Request) -> bool:
+        over = has_run_out(request, self._clock.now_s())
+        return over or not self._freezes().is_thawed
+
     def _token_for(self, request: Request) -> str | None:
         changes_code = isinstance(parsed(request), ProposeChange | CreatePullRequest)
         return self._change_token() if changes_code else None
@@ -330,70 +409,20 @@ class Orders:
         if request.kind in SESSION_KINDS:
             await self._requests.take_step(request, Step.EXPIRE, "ran out after an order")
             return
-        await self._settle_by_look(request, Step.EXPIRE, "ran out; looked: not there")
+        await self._looks.settle(request, Step.EXPIRE, "ran out; looked: not there")
+        self._postpone(request.id)
 
-    async def _settle_by_look(self, request: Request, otherwise: Step | None, told: str) -> None:
-        """Settle by what is on the forge; where nothing is there, take the step `otherwise`."""
+    async def _settle_by_look(self, request: Request, otherwise: Step, told: str) -> None:
+        """End what its lane will never do: an act on the forge after a look."""
         if request.kind in SESSION_KINDS:
-            if otherwise is not None:
-                await self._requests.take_step(request, otherwise, told)
-            return
-        linked = self._lanes.serving_forge()
-        if not linked:
-            raise EdgeError("no lane is linked to look", transient=True)
-        branch, marker = dress_of(request, self._fleet().marker)
-        link = linked[0][2]
-        content = await self._send_ahead(link, request)
-        named = {"action": request.action} if content is None else {"content": content}
-        found = await link.ask("look", {**named, "branch": branch, "marker": marker})
-        if found.get("finding") == "Present":
-            artifact = found.get("number")
-            artifact = artifact if isinstance(artifact, int) else 0
-            await self._requests.take_step(
-                request,
-                Step.RECEIPT,
-                "found by looking",
-                receipts=receipts_of(request, artifact, str(found.get("content", ""))),
-                artifact=artifact,
-                url=str(found.get("url", "")),
-                commit=str(found.get("commit", "")),
-                branch=branch,
-            )
-        elif found.get("finding") == "Conflict":
-            await self._requests.take_step(request, Step.CONFLICT, str(found.get("reason", "")))
-        elif otherwise is not None:
             await self._requests.take_step(request, otherwise, told)
+        else:
+            await self._looks.settle(request, otherwise, told)
 
 
-def ordered(number: int, lane: str) -> str:
-    """Return the line of history that says that an order was given."""
-    return f"order {number} to {lane}"
-
-
-def serial_key(request: Request) -> str:
-    """Name what may not be done twice at once: a request's mirror, an issue's status."""
-    if request.kind == "update_status":
-        return f"status {request.target}"
-    if request.kind == "mirror_request":
-        action = parsed(request)
-        return f"mirror {action.request}" if isinstance(action, MirrorRequest) else request.id
-    return request.id
-
-
-def receipts_of(request: Request, artifact: int, content: str) -> tuple[Receipt, ...]:
-    """Return the receipt that a poll's sight of this effect is matched to; () for labels."""
-    kind = _RECEIPT_KIND.get(request.kind)
-    return () if kind is None else (Receipt(kind, request.target, artifact, content, request.id),)
-
-
-def dress_of(request: Request, marker_key: bytes) -> tuple[str, str]:
-    """Return the real branch and the marker of an action: keyed, so that nobody can foresee them.
-
-    A mirror's marker names its request, so that each version of it is the same comment.
-    """
-    action = parsed(request)
-    named = action.request if isinstance(action, MirrorRequest) else request.digest
-    marker = keyed_hex(marker_key, "marker", named)[:32]
-    if isinstance(action, ProposeChange):
-        return f"{action.branch}-{keyed_hex(marker_key, 'branch', request.digest)[:12]}", marker
-    return action.head if isinstance(action, CreatePullRequest) else "", marker
+def _gave_up(request: Request) -> str:
+    """Return why no further order is given, with the forge's last words and what to do."""
+    return (
+        f"{request.doubts} orders brought no clear answer and it is not there: {request.detail};"
+        " mend what the forge says, then ask again"
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -25,16 +26,35 @@ from allegro.core.lifecycle import State, Step
 from allegro.core.matching import Receipt
 from allegro.core.policy import Needs, needs_of
 from allegro.core.ports import Clock, Dice
-from allegro.core.requests import HISTORY, Line, Request, step, void_earlier
+from allegro.core.request_index import RequestIndex, program_of
+from allegro.core.requests import (
+    MAX_DETAIL,
+    Line,
+    Request,
+    step,
+    void_earlier,
+    with_line,
+)
 from allegro.core.session_actions import AnswerOnce, LendModel, RunSession, SessionAction
 from allegro.core.sessions import session_subject
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import Ledger
 from allegro.house.files import Fleet
-from allegro.house.proposals import Ask, Pinned, Proposal, pin, proposal_of, question_of
+from allegro.house.proposals import (
+    THE_HOUSE,
+    Ask,
+    Pinned,
+    Proposal,
+    asker,
+    asking,
+    pin,
+    proposal_of,
+    question_of,
+)
 
 _log = structlog.get_logger()
 NOT_AGAIN = "nothing"
+NO_CLEAR_ANSWER = "no clear answer"
 
 
 class Requests:
@@ -54,13 +74,43 @@ class Requests:
         self._listeners: list[Callable[[Request], None]] = []
         self._waiting: dict[str, list[asyncio.Event]] = {}
         self._changing = asyncio.Lock()
-        self._proposing = asyncio.Lock()
+        self._asking: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+        self._index = RequestIndex(ledger.requests.values())
 
     def on_change(self, listener: Callable[[Request], None]) -> None:
         self._listeners.append(listener)
 
     def all(self) -> list[Request]:
         return list(self._ledger.requests.values())
+
+    def same(self, request: Request) -> list[Request]:
+        """Return the other open requests about the same thing."""
+        return self._held(self._index.same(request))
+
+    def open_of(self, kind: str) -> list[Request]:
+        """Return the open requests of a kind, oldest first."""
+        return self._held(self._index.open_of(kind))
+
+    def of_digest(self, digest: object) -> Request | None:
+        """Return the request whose action has this digest, None when it is none in memory."""
+        id_ = self._index.by_digest(digest) if isinstance(digest, str) else None
+        return None if id_ is None else self.find_exact(id_)
+
+    def newest_mirror(self, of: str) -> Request | None:
+        """Return the newest mirror of the request or session of this id, open or not."""
+        id_ = self._index.newest(f"mirror {of}")
+        return None if id_ is None else self.find_exact(id_)
+
+    def forget(self, settled_before_s: float) -> int:
+        """Drop requests settled before then from memory; they stay on disk. Return how many."""
+        old = [r for r in self.all() if r.is_final and r.settled_s < settled_before_s]
+        for request in old:
+            self._index.drop(request)
+        return self._ledger.forget(settled_before_s) if old else 0
+
+    def _held(self, ids: list[str]) -> list[Request]:
+        found = [self._ledger.requests.get(id_) for id_ in ids]
+        return [request for request in found if request is not None]
 
     def find(self, prefix: str) -> Request | Refusal:
         """Return the request whose id or digest begins like this and no other."""
@@ -75,8 +125,10 @@ class Requests:
         if len(found) == 1 and prefix:
             return found[0]
         if not found or not prefix:
-            return Refusal("not_found", f"no request begins with {prefix!r}")
-        return Refusal("ambiguous", f"{len(found)} requests begin with {prefix!r}; give more of it")
+            return Refusal("not_found", f"no request begins with {prefix[:80]!r}")
+        return Refusal(
+            "ambiguous", f"{len(found)} requests begin with {prefix[:80]!r}; give more of it"
+        )
 
     async def look_up(self, prefix: str) -> Request | Refusal:
         """Return a request by id or digest, also one settled so long ago that it left memory."""
@@ -96,17 +148,45 @@ class Requests:
 
     async def propose(self, proposal: Proposal) -> Request:
         """Pin and keep a proposal. Raises EdgeError with a sentence when it cannot be made."""
-        async with self._proposing:
-            for request in self.all():
-                if proposal.key and request.key == proposal.key:
-                    return request
+        asked, asked_by = asking(proposal), asker(proposal.asked_by)
+        async with self._one_at_a_time(asked_by, proposal.key):
+            before = self._asked_before(asked_by, proposal.key, asked)
+            if before is not None:
+                return before
             pinned = await pin(proposal, self._ask, self.new_id())
             return await self._add(
                 pinned,
                 self._document(proposal, pinned),
-                asked_by=proposal.asked_by[:200],
-                key=proposal.key[:100],
+                asked_by=asked_by,
+                key=proposal.key,
+                asked=asked,
             )
+
+    @contextlib.asynccontextmanager
+    async def _one_at_a_time(self, asked_by: str, key: str) -> AsyncIterator[None]:
+        """Let two askings with the same key pass one after the other; nobody else waits for them."""
+        name = program_of(asked_by), key
+        lock, waiting = self._asking.get(name, (asyncio.Lock(), 0))
+        self._asking[name] = lock, waiting + 1
+        try:
+            async with lock if key else contextlib.nullcontext():
+                yield
+        finally:
+            lock, waiting = self._asking.pop(name)
+            if waiting > 1:
+                self._asking[name] = lock, waiting - 1
+
+    def _asked_before(self, asked_by: str, key: str, asked: str) -> Request | None:
+        """Return the request this program asked for with this key, None when there is none.
+
+        Raises EdgeError `key_reused` where it asked for something else with it.
+        """
+        id_ = self._index.by_key(asked_by, key)
+        request = None if id_ is None else self.find_exact(id_)
+        if request is not None and request.asked not in {"", asked}:
+            told = f"key {key!r} was used before, for other content: request {request.id}"
+            raise EdgeError(told, transient=False, kind="key_reused")
+        return request
 
     async def propose_mirror(self, action: MirrorRequest, repository: str) -> Request:
         """Keep what the house asks of itself: the home of a request on the forge."""
@@ -120,16 +200,19 @@ class Requests:
 
     async def propose_session(
         self, action: SessionAction, question: str, *, kind: str, expires_s: float, context: str,
-        asked_by: str = "the house", key: str = "", notes: dict[str, str] | None = None,
+        asked_by: str = THE_HOUSE, key: str = "", asked: str = "",
+        notes: dict[str, str] | None = None,
     ) -> Request:  # fmt: skip
         """Keep an act of a session: `kind` is the document's type. Asked twice, it is one request.
 
+        `asked` names the content of the asking where the action's own would differ each time.
         Raises EdgeError with a sentence when it is malformed.
         """
-        async with self._proposing:
-            for request in self.all():
-                if key and request.key == key:
-                    return request
+        asked = asked or asking(msgspec.structs.replace(action, id=""))
+        async with self._one_at_a_time(asked_by, key):
+            before = self._asked_before(asked_by, key, asked)
+            if before is not None:
+                return before
             now_s = self._clock.now_s()
             document = RequestDocument(
                 id=action.id, type=kind, urgency="high" if kind == "decision" else "medium",
@@ -141,7 +224,7 @@ class Requests:
                 created_s=now_s, expires_s=expires_s,
             )  # fmt: skip
             pinned = Pinned(action, "", True, notes=notes or {})
-            return await self._add(pinned, document, asked_by=asked_by, key=key)
+            return await self._add(pinned, document, asked_by=asked_by, key=key, asked=asked)
 
     def find_exact(self, id_: str) -> Request | None:
         """Return the request of this very id, None when it is none in memory."""
@@ -176,7 +259,7 @@ class Requests:
         )
 
     async def reject(self, prefix: str, reason: str) -> Request | Refusal:
-        return await self._decide(prefix, Step.REJECT, reason)
+        return await self._decide(prefix, Step.REJECT, reason[:MAX_DETAIL])
 
     async def withdraw(self, prefix: str) -> Request | Refusal:
         """Take back a request or an approval whose order is not out yet."""
@@ -207,12 +290,7 @@ class Requests:
     async def note(self, request: Request, what: str, detail: str) -> Request | Refusal:
         """Add a line to a request's history; its state stays."""
         line = Line(self._clock.now_s(), what, detail)
-        return await self._change(
-            request.id,
-            lambda current: msgspec.structs.replace(
-                current, detail=detail, history=(*current.history, line)[-HISTORY:]
-            ),
-        )
+        return await self._change(request.id, lambda current: with_line(current, line))
 
     async def _change(
         self,
@@ -229,6 +307,7 @@ class Requests:
             if isinstance(changed, Refusal):
                 return changed
             await self._ledger.save(changed, receipts=receipts)
+            self._index.put(changed)
         self._tell(changed)
         return changed
 
@@ -299,9 +378,11 @@ class Requests:
         *,
         internal: bool = False,
         supersedes: str = "",
-        asked_by: str = "the house",
+        asked_by: str = THE_HOUSE,
         key: str = "",
+        asked: str = "",
     ) -> Request:
+        """Keep a new request. Raises EdgeError with a sentence, not transient, for bad content."""
         action = pinned.action
         raw = action_bytes(action)
         checked = parse_action(raw)
@@ -312,6 +393,7 @@ class Requests:
         request = Request(
             asked_by=asked_by,
             key=key,
+            asked=asked,
             id=action.id,
             kind=kind,
             digest=action_digest(raw),
@@ -327,6 +409,7 @@ class Requests:
             supersedes=supersedes,
         )
         await self._ledger.save(request)
+        self._index.put(request)
         self._tell(request)
         return request
 

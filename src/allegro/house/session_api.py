@@ -23,7 +23,7 @@ from allegro.house.answers import (
     seconds_in,
 )
 from allegro.house.mirror import issue_named
-from allegro.house.proposals import Ask, Key, asked
+from allegro.house.proposals import Ask, Key, asked, asker, asking
 from allegro.house.requests import Requests
 from allegro.house.sessions import Sessions
 from allegro.house.views import session_view
@@ -32,7 +32,6 @@ MAX_QUOTE = 20_000
 MAX_QUOTES = 50
 QUOTES_BYTES = 120_000
 LEND_S = 60.0
-MAX_ASKED_BY = 200
 
 
 class NewSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +100,7 @@ class SessionApi:
             history=new.history, quotes=quotes, model=new.model, tools=new.tools,
             network=new.network, issue=new.issue, limit_s=new.limit_s,
         )  # fmt: skip
-        made = await self._sessions.begin(action, new.asked_by[:MAX_ASKED_BY], new.key)
+        made = await self._sessions.begin(action, asker(new.asked_by), new.key, asking(new))
         return answer_json(session_view(made), 201)
 
     async def _issue_quotes(self, issue: str) -> tuple[Quote, ...]:
@@ -137,7 +136,7 @@ class SessionApi:
             id=self._requests.new_id(), model=new.model, lives_s=new.lives_s,
             max_tokens=new.max_tokens,
         )  # fmt: skip
-        made = await self._sessions.lend(action, new.asked_by[:MAX_ASKED_BY])
+        made = await self._sessions.lend(action, asker(new.asked_by))
         settled = await self._requests.wait(made.id, LEND_S)
         if isinstance(settled, Refusal):
             return refused(settled)

@@ -13,6 +13,7 @@ import structlog
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event
 from allegro.core.lifecycle import State, Step
+from allegro.core.ordering import SESSION_KINDS
 from allegro.core.ports import Clock
 from allegro.core.requests import Request, parsed
 from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
@@ -26,7 +27,6 @@ from allegro.core.untrusted import (
     text_of,
 )
 from allegro.house.lost import Lost, heard, presumed
-from allegro.house.orders import SESSION_KINDS
 from allegro.house.requests import Requests
 from allegro.house.unread import Unread
 from allegro.runtime.consumer import OnSetAside, Reader
@@ -88,8 +88,8 @@ class Sessions:
             if r.lane == lane and not r.end and r.state != "accepted"
         }  # fmt: skip
         ordered = {
-            request.id for request in self._requests.all()
-            if request.kind == "run_session" and request.lane == lane
+            request.id for request in self._requests.open_of("run_session")
+            if request.lane == lane
             and request.state in {State.ORDERED, State.SENT, State.UNKNOWN}
         }  # fmt: skip
         return len(running | ordered)
@@ -249,9 +249,7 @@ class Sessions:
 
     async def _ended(self, record: SessionRecord) -> None:
         """Withdraw what the session still asked; make room for the next."""
-        for request in self._requests.all():
-            if request.kind != "answer_once" or request.is_final:
-                continue
+        for request in self._requests.open_of("answer_once"):
             action = parsed(request)
             if isinstance(action, AnswerOnce) and action.session == record.id:
                 step = Step.WITHDRAW
@@ -344,14 +342,17 @@ class Sessions:
 
     # --- asking ------------------------------------------------------------------------------
 
-    async def begin(self, action: RunSession, asked_by: str, key: str) -> Request:
-        """Ask for a session. Raises EdgeError when it cannot be made as asked."""
+    async def begin(self, action: RunSession, asked_by: str, key: str, asked: str = "") -> Request:
+        """Ask for a session. Raises EdgeError when it cannot be made as asked.
+
+        `asked` names the content of the asking (`proposals.asking`).
+        """
         first = (action.prompt.strip().splitlines() or [""])[0]
         question = f"Run a session: {first[:80]}"
         expires_s = self._clock.now_s() + action.limit_s + 3600
         return await self._requests.propose_session(
             action, question, kind="review", expires_s=expires_s, asked_by=asked_by, key=key,
-            context=action.issue,
+            asked=asked, context=action.issue,
         )  # fmt: skip
 
     async def lend(self, action: LendModel, asked_by: str) -> Request:
