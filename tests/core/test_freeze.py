@@ -76,13 +76,13 @@ def test_a_thaw_does_not_make_an_unknown_set_known() -> None:
     assert not thaw(UNKNOWN, ("f1",)).is_thawed
 
 
-@pytest.mark.parametrize("id_", ["a-b", "f1", "0" * 64, "thief.1"])
+@pytest.mark.parametrize("id_", ["a-b", "f1", "0" * 48, "thief.1"])
 def test_an_id_of_plain_characters_is_kept_as_it_is(id_: str) -> None:
     assert is_sound(stop(id_))
     assert add(FreezeSet(), stop(id_)).active == (stop(id_),)
 
 
-@pytest.mark.parametrize("id_", ["", "-x", "a b", "x" * 65, "\x1b[2J", "ü", "a\nb", "\ud800"])
+@pytest.mark.parametrize("id_", ["", "-x", "a b", "x" * 49, "\x1b[2J", "ü", "a\nb", "\ud800"])
 def test_an_id_that_cannot_be_used_is_replaced_by_the_same_one_everywhere(id_: str) -> None:
     kept = sound(stop(id_))
     assert not is_sound(stop(id_))

@@ -13,8 +13,9 @@ from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event, encode_event
 from allegro.core.sequence import Kept
 from allegro.core.stores import SetAside
+from allegro.core.timestamps import rfc3339
 from allegro.house.beat_watch import BEAT_LATE_S
-from allegro.house.fleet_watch import KEPT, NOBODY_S, FleetWatch
+from allegro.house.fleet_watch import KEPT, NOBODY_S, SHOWN, FleetWatch
 from allegro.house.lanes import Lanes
 from allegro.testing.virtual import SeededDice, VirtualClock
 
@@ -38,6 +39,12 @@ class FakeLanes:
 
     def linked(self) -> list[str]:
         return [name for name, up in self.up.items() if up]
+
+    def members(self) -> frozenset[str]:
+        return frozenset(self.up)
+
+    def names(self) -> frozenset[str]:
+        return frozenset((*self.up, "old"))
 
     def serves(self, lane: str) -> list[str]:
         return ["forge"]
@@ -169,6 +176,33 @@ async def test_take_overs_without_end_are_kept_up_to_a_number(watched: Watched) 
         await watched.tell("role.taken", **{**TOOK, "epoch": epoch})
     await watched.live(5)
     assert [one.epoch for one in watched.watch.took] == list(range(5, KEPT + 5))
+
+
+async def test_a_take_over_has_the_archives_time_and_only_the_councils_lanes(
+    watched: Watched,
+) -> None:
+    await watched.tell("role.taken", "stranger", **TOOK)
+    await watched.tell("role.taken", **{**TOOK, "role": "cooking"})
+    await watched.tell("role.taken", **{**TOOK, "before": "a\n forge: nobody", "why": "x\ny"})
+    await watched.live(5)
+    (took,) = watched.watch.took
+    assert (took.lane, took.before, took.why) == ("b", "", "unknown")
+    assert took.at.startswith(rfc3339(watched.clock.now_s())[:16])
+
+
+async def test_one_lane_pushes_no_others_take_over_out(watched: Watched) -> None:
+    await watched.tell("role.taken", "a", **{**TOOK, "before": "b"})
+    for epoch in range(50):
+        await watched.tell("role.taken", **{**TOOK, "epoch": epoch})
+    await watched.live(5)
+    assert [one.lane for one in watched.watch.newest()].count("a") == 1
+    assert len(watched.watch.newest()) == 1 + SHOWN
+
+
+async def test_a_page_that_was_set_aside_is_alerted(watched: Watched) -> None:
+    await watched.tell("council.page_aside", of="a")
+    await watched.live(5)
+    assert any("met a bug in lane b" in told for _, told in watched.alerts)
 
 
 async def test_a_silent_lane_is_told_once_and_once_when_it_is_back(watched: Watched) -> None:

@@ -9,8 +9,8 @@ import pytest
 from allegro.cli.drill import _failed, drill_lines, summary
 from allegro.cli.fleet import _orders, _trusted, fleet_lines
 from allegro.core.approvals import Member, Roster, fingerprint
+from allegro.house.council_view import agreement, holder_of, registered
 from allegro.house.files import Fleet, KnownLane
-from allegro.house.fleet_api import _holder
 
 NAMES = ("a", "b", "c", "d")
 
@@ -46,20 +46,60 @@ def test_who_is_preferred_stays_and_new_lanes_come_last() -> None:
     assert _orders(members, ("forge=d, a",), known)["forge"] == ("d", "a")
 
 
-def said(name: str, **held: int) -> dict[str, Any]:
-    return {"name": name, "held": held, "held_for_s": dict.fromkeys(held, 5.0)}
+def said(name: str, names: str = "", *, quorum: bool = True, **held: int) -> dict[str, Any]:
+    """Return what one lane says: what it holds, and whom it reads as holder of the forge role."""
+    return {
+        "name": name, "held": held, "held_for_s": dict.fromkeys(held, 5.0), "quorum": quorum,
+        "holders": {"forge": names, "hermes": ""}, "answers": True,
+    }  # fmt: skip
 
 
 def test_a_lane_outside_of_the_council_claims_nothing() -> None:
     lanes = [said("a", forge=4), said("b"), said("d", forge=9)]
-    told = _holder("forge", lanes, ["a", "b", "c"])
+    told = holder_of("forge", lanes, ["a", "b", "c"])
     assert told is not None
     assert (told["lane"], told["claims"]) == ("a", 1)
-    assert _holder("forge", lanes[1:], ["a", "b", "c"]) is None
+    assert holder_of("forge", lanes[1:], ["a", "b", "c"]) is None
+
+
+MEMBERS = ("a", "b", "c")
+
+
+def test_a_thief_that_claims_a_role_is_not_shown_as_its_holder() -> None:
+    thief = said("c", "c", forge=2**52)
+    told = holder_of("forge", [said("a", "a", forge=4), said("b", "a"), thief], MEMBERS)
+    assert told is not None
+    assert (told["lane"], told["epoch"], told["claims"]) == ("a", 4, 2)
+    assert holder_of("forge", [said("a", "b"), said("b", "a"), thief], MEMBERS) is None
+    assert holder_of("forge", [thief], MEMBERS) is not None, "nobody says otherwise"
+
+
+def test_the_council_agrees_when_most_of_its_lanes_say_so_themselves() -> None:
+    yes, no = said("a"), said("b", quorum=False)
+    assert agreement([yes, said("b"), said("c", quorum=False)], MEMBERS) is True
+    assert agreement([no, said("a", quorum=False), said("c")], MEMBERS) is False
+    assert agreement([no], MEMBERS) is False
+    assert agreement([said("c")], MEMBERS) is None
+    assert agreement([said("c"), no], MEMBERS) is None
+    assert agreement([], MEMBERS) is None
+    assert agreement([said("d"), said("e"), said("f")], MEMBERS) is None
+    silent = {**said("b"), "answers": False}
+    assert agreement([said("a"), silent, silent], MEMBERS) is None
+
+
+def test_whom_the_council_names_is_what_most_members_read() -> None:
+    lanes = [said("a", "b"), said("b", "b"), said("c", "c"), said("d", "c"), said("e", "c")]
+    assert registered("forge", lanes, MEMBERS) == "b"
+    assert registered("hermes", lanes, MEMBERS) == ""
+
+
+def test_a_lane_that_is_frozen_by_what_the_house_does_not_hold_is_named() -> None:
+    told = "\n".join(fleet_lines(status(freezes_unknown_here=["f1", "f2"]), 10.0))
+    assert "lane a is FROZEN by what the house does not hold: f1, f2" in told
 
 
 def test_lanes_that_are_alone_are_no_rivals() -> None:
-    told = _holder("forge", [said("a", forge=4), said("b", forge=2)], [])
+    told = holder_of("forge", [said("a", forge=4), said("b", forge=2)], [])
     assert told is not None
     assert told["claims"] == 1
 
@@ -79,7 +119,7 @@ def status(**changes: Any) -> dict[str, Any]:
 def test_a_lane_that_does_not_answer_is_not_said_to_be_unable() -> None:
     told = "\n".join(fleet_lines({**status(answers=False, roster=0), "quorum": None}, 10.0))
     assert "DOES NOT ANSWER" in told
-    assert "no lane says whether it agrees" in told
+    assert "too few lanes say whether it agrees" in told
     assert "able to do" not in told
     assert "KEEPS" not in told
 

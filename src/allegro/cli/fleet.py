@@ -148,7 +148,7 @@ def fleet_lines(response: dict[str, Any], now_s: float) -> list[str]:
     if told["members"]:
         quorum = {
             True: "agrees", False: "HAS NO QUORUM: no role changes hands",
-            None: "no lane says whether it agrees",
+            None: "too few lanes say whether it agrees",
         }[told["quorum"]]  # fmt: skip
         lines = [f"council {told['roster']} of {', '.join(told['members'])}: {quorum}"]
     else:
@@ -174,6 +174,11 @@ def fleet_lines(response: dict[str, Any], now_s: float) -> list[str]:
         f"lane {lane['name']} KEEPS council {lane['roster'] or 'none'}, signed is {told['roster']}"
         for lane in told["lanes"]
         if lane["answers"] and lane["name"] in told["members"] and lane["roster"] != told["roster"]
+    ]
+    lines += [
+        f"lane {lane['name']} is FROZEN by what the house does not hold: {', '.join(unknown)}"
+        for lane in told["lanes"]
+        if (unknown := lane.get("freezes_unknown_here"))
     ]
     lines += [
         f"SHARED failure domain {domain}: one outage there takes more than one lane"

@@ -16,7 +16,7 @@ MAX_ACTIVE = 200
 
 _MAX_BY = 64
 _MAX_REASON = 300
-_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,47}")
 
 
 class Freeze(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ def sound(freeze: Freeze) -> Freeze:
 
 
 def sound_id(freeze_id: str) -> str:
-    """Return an id of at most 64 plain characters: this one, or a digest in its place."""
+    """Return an id of at most 48 plain characters: this one, or a digest in its place."""
     if _ID.fullmatch(freeze_id):
         return freeze_id
     return hashlib.sha256(freeze_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 ROLES = ("forge", "hermes")
 ANYBODY = "*"
+WHYS = ("expired", "offered", "revoked", "restarted", "vacant")
 HELD = 0.85
 STAGGER = 0.1
 MAX_EPOCH = 2**53 - 1
@@ -116,7 +117,7 @@ class Keep(msgspec.Struct, frozen=True):
 
 
 class Take(msgspec.Struct, frozen=True):
-    """Take the role: it is free. `why` is expired, offered, revoked, restarted or vacant."""
+    """Take the role: it is free. `why` is one of WHYS."""
 
     record: Record
     expected: int

@@ -328,12 +328,14 @@ class _House:
 
     async def _reload(self) -> dict[str, Any]:
         """Take over keys, seat and lanes after a command changed them."""
+        known = self._fleet.revocations
         self._fleet = load_fleet(self._files)
         self._key = load_house_key(self._files)
         voided = await self._check_seat()
+        new = [token for token in self._fleet.revocations if token not in known]
         for token in (
             *self._fleet.rotations[-1:], self._fleet.certificate, self._fleet.seat_token,
-            *self._fleet.revocations[-1:], *self._fleet.roster_tokens,
+            *new, *self._fleet.roster_tokens,
         ):  # fmt: skip
             await self._lanes.bring_all(token)
         if self._settings.house.acting:

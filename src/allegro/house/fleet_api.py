@@ -34,6 +34,7 @@ from allegro.core.untrusted import (
     text_of,
 )
 from allegro.house.answers import answer_json, decode_body, refused
+from allegro.house.council_view import agreement, holder_of, registered
 from allegro.house.facts import told_facts
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.fleet_watch import FleetWatch
@@ -93,21 +94,20 @@ class FleetApi:
         members = self._members()
         described = self._lanes.describe()
         told = await asyncio.gather(*(self._of_lane(lane) for lane in described))
-        holders = {role: _holder(role, told, members) for role in ROLES}
-        agreeing = [one["quorum"] for one in told if one["name"] in members and one["answers"]]
+        holders = {role: holder_of(role, told, members) for role in ROLES}
         domains = {one["name"]: one["domain"] for one in told if one["domain"]}
         return {
             "schema": "allegro.fleet/1", "roster": roster.number if roster else 0,
             "members": members, "lanes": told,
             "roles": {role: holder for role, holder in holders.items() if holder is not None},
-            "quorum": any(agreeing) if agreeing else None,
-            "registers": {role: _registered(role, told) for role in ROLES},
+            "quorum": agreement(told, members),
+            "registers": {role: registered(role, told, members) for role in ROLES},
             "shared_domains": sorted(
                 {domain for domain in domains.values() if list(domains.values()).count(domain) > 1}
             ),
             "orders": {role: list(names) for role, names in roster.roles.items()} if roster else {},
             "revoked": [lane.name for lane in fleet.lanes if lane.revoked],
-            "take_overs": [msgspec.to_builtins(one) for one in self._watch.took[-5:]],
+            "take_overs": [msgspec.to_builtins(one) for one in self._watch.newest()],
             "local_only_since_s": self._watch.local_only_since_s,
         }  # fmt: skip
 
@@ -126,7 +126,7 @@ class FleetApi:
                     self._lanes.ask_lane(lane["name"], "fleet", {}), ASK_S
                 )
                 told = answer if isinstance(answer, dict) else {}
-        siblings = told.get("siblings")
+        siblings, frozen = told.get("siblings"), told.get("frozen")
         return {
             "name": lane["name"], "linked": lane["linked"], "answers": bool(told),
             "heard_s": lane["heard_s"] or self._watch.last_heard_s(lane["name"]),
@@ -137,6 +137,8 @@ class FleetApi:
             "serves": self._lanes.serves(lane["name"]),
             "council": text_of(told.get("council"), 16), "quorum": told.get("quorum") is True,
             "ready": list(names_of(told.get("ready"))), "domain": text_of(told.get("domain"), 64),
+            "frozen": frozen if isinstance(frozen, bool) else None,
+            "freezes_unknown_here": self._lanes.unknown_freezes(told.get("freezes")),
             "hears": [
                 text_of(one.get("lane"), 32)
                 for one in (siblings if isinstance(siblings, list) else [])[:16]
@@ -262,23 +264,6 @@ async def _reach(url: str) -> bool | None:
     return True
 
 
-def _holder(role: str, lanes: list[dict[str, Any]], members: list[str]) -> dict[str, Any] | None:
-    """Return who says it holds a role; of several the one with the highest epoch.
-
-    Where there is a council, what a lane outside of it does for itself is no claim.
-    """
-    claims = [
-        (one["held"][role], one["name"]) for one in lanes
-        if role in one["held"] and (not members or one["name"] in members)
-    ]  # fmt: skip
-    if not claims:
-        return None
-    epoch, name = max(claims)
-    ages = {one["name"]: one["held_for_s"].get(role) for one in lanes}
-    rivals = len(claims) if members else 1  # lanes that are alone have nobody to agree with
-    return {"lane": name, "epoch": epoch, "claims": rivals, "for_s": ages[name]}
-
-
 def _held(told: object, heard: dict[str, int]) -> dict[str, int]:
     """Return the roles a lane says it holds now; what its last beat said where it did not answer."""
     if not isinstance(told, dict):
@@ -290,12 +275,6 @@ def _holders(told: object) -> dict[str, str]:
     """Return whom a lane reads as holder of each role; empty for nobody."""
     holders = told if isinstance(told, dict) else {}
     return {role: next(iter(names_of(holders.get(role))), "") for role in ROLES}
-
-
-def _registered(role: str, lanes: list[dict[str, Any]]) -> str:
-    """Return whom the council names as holder, whether that lane says so itself or not."""
-    names = [one["holders"][role] for one in lanes if one["holders"].get(role)]
-    return str(max(set(names), key=names.count)) if names else ""
 
 
 def _ages(told: object) -> dict[str, float | None]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 import structlog
 
 from allegro.core.errors import EdgeError
 from allegro.core.events import Event, decode_event
-from allegro.core.lease import ROLES
+from allegro.core.lease import ROLES, WHYS
 from allegro.core.ports import Clock, Dice
+from allegro.core.render import one_line
 from allegro.core.stores import HOUSE, Archive, Archived, Ledger
+from allegro.core.timestamps import rfc3339
 from allegro.core.untrusted import Unreadable, number_of, read_json, real_of, text_of
 from allegro.house.beat_watch import BeatWatch
 from allegro.house.lanes import Lanes
@@ -22,7 +24,8 @@ from allegro.runtime.consumer import OnSetAside, Reader
 _log = structlog.get_logger()
 LOOK_S = 5.0
 TROUBLE_S = 5.0
-KEPT = 20
+KEPT = 5
+SHOWN = 3
 NOBODY_S = 20.0
 _FOLLOWED = ("role.taken", "beat.", "council.", "lane.beat")
 
@@ -113,33 +116,55 @@ class FleetWatch:
             return  # our own word, told when it was written
         lane, told = archived.lane, event.data
         if event.type == "role.taken":
-            await self._note_take_over(lane, event)
+            await self._note_take_over(archived, event)
         elif event.type == "lane.beat":
             self._beats.beat(lane, archived.at_s)
         elif event.type == "beat.missing":
-            self._alert("high", f"lane {lane} does not hear {text_of(told.get('lane'), 32)}")
+            self._alert("high", f"lane {lane} does not hear {_named(told)}")
         elif event.type == "beat.back":
-            self._alert("low", f"lane {lane} hears {text_of(told.get('lane'), 32)} again")
+            self._alert("low", f"lane {lane} hears {_named(told)} again")
         elif event.type == "council.lost":
             self._alert("high", f"lane {lane} lost the council: no role changes hands there")
         elif event.type == "council.back":
             self._alert("low", f"lane {lane} is back in the council")
+        elif event.type == "council.page_aside":
+            told_of = f"the page of {_named(told)} met a bug in lane {lane}"
+            self._alert("high", f"{told_of}, which reads it no more for a while")
 
-    async def _note_take_over(self, lane: str, event: Event) -> None:
-        data = event.data
+    def newest(self) -> list[TakeOver]:
+        """Return the newest take-overs of each lane, a few of each, oldest first."""
+        shown = [
+            one for lane in {took.lane for took in self.took} for one in self._of(lane)[-SHOWN:]
+        ]
+        return sorted(shown, key=lambda one: one.at)
+
+    def _of(self, lane: str) -> list[TakeOver]:
+        return [one for one in self.took if one.lane == lane]
+
+    async def _note_take_over(self, archived: Archived, event: Event) -> None:
+        """Keep a take-over that a lane of the council tells of; its time is when it came home.
+
+        Another lane has no role to take, and names of lanes that are not in the council are none.
+        """
+        data, lane, members = event.data, archived.lane, self._lanes.members()
         role, before, why = (text_of(data.get(key), 32) for key in ("role", "before", "why"))
+        if lane not in members or role not in ROLES:
+            return
         took = TakeOver(
-            at=event.time, lane=lane, role=role, before=before, why=why,
-            epoch=number_of(data.get("epoch")), silent_s=real_of(data.get("silent_s")) or 0.0,
+            at=rfc3339(archived.at_s), lane=lane, role=role,
+            before=before if before in {*members, *self._lanes.names()} else "",
+            why=why if why in WHYS else "unknown", epoch=number_of(data.get("epoch")),
+            silent_s=real_of(data.get("silent_s")) or 0.0,
             take_s=real_of(data.get("take_s")) or 0.0, act_s=real_of(data.get("act_s")) or 0.0,
         )  # fmt: skip
-        self.took = [*self.took, took][-KEPT:]
+        others = [one for one in self.took if one.lane != lane]
+        self.took = sorted([*others, *self._of(lane)[-(KEPT - 1) :], took], key=lambda one: one.at)
         kept = tuple(msgspec.json.encode(one).decode() for one in self.took)
         await self._ledger.set_strings("take-overs", kept)
-        if before not in {"", lane}:
+        if took.before not in {"", lane}:
             self._alert(
-                "medium" if why == "offered" else "high",
-                f"{role}: {lane} took over from {before} ({why}), "
+                "medium" if took.why == "offered" else "high",
+                f"{role}: {lane} took over from {took.before} ({took.why}), "
                 f"first act {took.silent_s + took.take_s + took.act_s:.1f} s after its last word",
             )
 
@@ -160,3 +185,8 @@ class FleetWatch:
             if boot_s - since_s >= NOBODY_S and role not in self._told_nobody:
                 self._told_nobody.add(role)
                 self._alert("high", f"nobody holds {role} since {boot_s - since_s:.0f} s")
+
+
+def _named(told: Mapping[str, object]) -> str:
+    """Return the lane that an event tells of, as part of one line."""
+    return one_line(text_of(told.get("lane"), 32))

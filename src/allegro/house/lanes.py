@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import structlog
 
 from allegro.core.approvals import Login, b64url, fingerprint, issue_token
 from allegro.core.errors import EdgeError, ProtocolError, Refusal
-from allegro.core.freeze import Freeze, FreezeSet
+from allegro.core.freeze import Freeze, FreezeSet, contains
 from allegro.core.lease import ROLES
 from allegro.core.messages import (
+    MAX_HOUSE_FRAME,
     PROTOCOL,
     Ack,
     Batch,
@@ -30,15 +32,17 @@ from allegro.core.messages import (
 )
 from allegro.core.ports import Clock, Dice
 from allegro.core.stores import Archive, Ledger
-from allegro.core.untrusted import number_of
+from allegro.core.untrusted import names_of, number_of
 from allegro.house.files import Fleet, KnownLane
 from allegro.link.dial import LaneLink
+from allegro.link.frames import encode
 from allegro.link.handshake import check_greeting
 
 _log = structlog.get_logger()
 MAX_SEQ = 2**53
 MAX_JOURNAL_ID = 64
 TELL_S = 0.8
+MARKS_OF_ONE_LANE = 256
 
 
 def _untold(urgency: str, sentence: str) -> None:
@@ -112,8 +116,9 @@ class LaneEndpoint:
             aud=fleet.id, lane=fingerprint(self.lane.key), challenge=counter, seat=fleet.seat,
             key_number=fleet.sovereign_number,
         )  # fmt: skip
-        marks = await house.archive.marks()
-        return LogIn(
+        known = [lane.name for lane in fleet.lanes if not lane.revoked]
+        marks = await house.archive.marks(known, MARKS_OF_ONE_LANE)
+        return _fitting(LogIn(
             token=issue_token(claims, f"house:{fleet.house_number}", house.sign),
             certificates=(
                 *fleet.rotations, fleet.certificate, fleet.seat_token, *fleet.revocations,
@@ -124,7 +129,7 @@ class LaneEndpoint:
             cursors=await house.archive.cursors(self.name),
             marks=tuple((watch, m.forge_s, m.wall_s) for watch, m in marks.items()),
             now_s=house.clock.now_s(),
-        )  # fmt: skip
+        ))  # fmt: skip
 
     async def welcomed(self, welcome: Welcome) -> None:
         """Take the lane's own freezes, and go on where it says."""
@@ -189,6 +194,18 @@ class LaneEndpoint:
         return HouseBeat(self._house.clock.now_s())
 
 
+def _fitting(message: LogIn) -> LogIn:
+    """Return a log-in that a lane can read: marks are left out before it grows too large.
+
+    They cost a longer listing. Freezes, thaws and revocations must reach a lane whatever the
+    archive holds.
+    """
+    if len(encode(message)) <= MAX_HOUSE_FRAME:
+        return message
+    _log.error("login.marks_left_out", count=len(message.marks))
+    return msgspec.structs.replace(message, marks=())
+
+
 class Lanes:
     """All lanes, each kept linked by its own task."""
 
@@ -251,6 +268,21 @@ class Lanes:
             return []
         serves = held[0].serves
         return ["forge"] * serves.forge + ["hermes"] * (serves.sessions > 0)
+
+    def members(self) -> frozenset[str]:
+        """Return the names of the council's lanes whose keys are not revoked; none without one."""
+        fleet = self._house.fleet()
+        revoked = {fingerprint(lane.key) for lane in fleet.lanes if lane.revoked}
+        members = fleet.roster.members if fleet.roster else ()
+        return frozenset(member.name for member in members if member.lane not in revoked)
+
+    def names(self) -> frozenset[str]:
+        """Return the names of all lanes that were ever paired and not renamed."""
+        return frozenset(lane.name for lane in self._house.fleet().lanes)
+
+    def unknown_freezes(self, told: object) -> list[str]:
+        """Return the ids of a lane's freezes that this house does not hold."""
+        return [id_ for id_ in names_of(told) if not contains(self._house.freezes(), id_)]
 
     def roles_of(self, lane: str) -> dict[str, int]:
         """Return the roles a linked lane says it holds, with their epochs."""

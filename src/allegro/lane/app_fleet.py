@@ -36,6 +36,7 @@ PROBE_S = 3.0
 PROBE_FRESH_S = 8.0
 LEAVE_S = 2.0
 MIN_TIMEOUT_S = 0.5
+TOLD_FREEZES = 64
 
 
 class FleetApp:
@@ -233,7 +234,7 @@ class FleetApp:
 
     async def _tell(self, params: dict[str, Any]) -> dict[str, Any]:
         del params
-        held = self.roles.held()
+        held, freezes = self.roles.held(), self._state.freezes
         return {
             "lane": self._me.lane, "council": "nats" if self._members else "alone",
             "roster": self._number, "members": list(self._members),
@@ -241,6 +242,8 @@ class FleetApp:
             "quorum": self.siblings.has_quorum(), "ready": list(self.ready()), "held": held,
             "holders": {role: list(self.roles.holder(role)) for role in self._served()},
             "held_for_s": {role: round(self.roles.held_for_s(role), 1) for role in held},
+            "frozen": not freezes.is_thawed,
+            "freezes": [one.id for one in freezes.active[-TOLD_FREEZES:]],
             "siblings": self.siblings.describe(), "lease_s": self._settings.council.lease_s,
         }  # fmt: skip
 

@@ -13,7 +13,7 @@ from allegro.adapters.sqlite.schema import open_versioned
 from allegro.adapters.sqlite.steps import no_time_ahead
 from allegro.adapters.sqlite.ties import get_tie, put_tie
 from allegro.core.errors import Refusal
-from allegro.core.marks import Mark
+from allegro.core.marks import Mark, is_usable
 from allegro.core.sequence import Entry, Kept, Position, follow, start
 from allegro.core.stores import HOUSE, Archived, GapRow, Taken
 from allegro.core.ties import Tie
@@ -223,14 +223,29 @@ class SqliteArchive:
         entries = [Kept(body) for body in stored]
         await self._worker.run(lambda c: store(c, HOUSE, entries, at_s, self._same))
 
-    async def marks(self) -> dict[str, Mark]:
-        """Return for each watch the furthest poll mark that is home."""
-        rows = await self._worker.run(
-            lambda c: c.execute(
-                "SELECT watch, MAX(forge_s), wall_s FROM mark GROUP BY watch"
-            ).fetchall()
-        )
-        return {watch: Mark(forge_s, wall_s) for watch, forge_s, wall_s in rows}
+    async def marks(self, lanes: Sequence[str], share: int) -> dict[str, Mark]:
+        """Return for each watch the furthest poll mark that is home.
+
+        Of each of these lanes the newest `share` marks count, of other lanes none: what one lane
+        told of cannot push another's out, or make this endless.
+        """
+
+        def job(connection: sqlite3.Connection) -> dict[str, Mark]:
+            found: dict[str, Mark] = {}
+            for lane in lanes:
+                rows = connection.execute(
+                    "SELECT watch, forge_s, wall_s FROM mark WHERE lane = ?"
+                    " ORDER BY forge_s DESC LIMIT ?",
+                    (lane, share),
+                )
+                for watch, forge_s, wall_s in rows:
+                    mark = Mark(forge_s, wall_s)
+                    held = found.get(watch)
+                    if is_usable(watch, mark) and (held is None or forge_s > held.forge_s):
+                        found[watch] = mark
+            return found
+
+        return await self._worker.run(job)
 
     async def gaps(self) -> list[GapRow]:
         """Return every named gap, oldest first."""

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from allegro.core.marks import MAX_WATCH
 from allegro.core.sequence import Entry, Kept
 from allegro.core.untrusted import (
     MAX_NUMBER,
@@ -35,6 +36,9 @@ Same = Callable[[bytes, bytes], bool]
 """Says whether two stored events of one id tell the same; called in the database's thread."""
 
 MAX_TURNS = 4
+MAX_MARKS = 1_024
+"""So many watches of one lane are kept: one that names others without end fills nothing."""
+
 NUL = "\0"
 FORGE_SLACK_S = 300
 """How far ahead of this house's clock a forge's clock is believed: nothing is newer than that."""
@@ -212,8 +216,17 @@ def _file(
     if envelope.type == "forge.mark":
         wall_s = min(filing.wall_s, at_s + FORGE_SLACK_S)
         connection.execute(
-            "INSERT OR REPLACE INTO mark VALUES (?,?,?,?)",
-            (lane, filing.watch, min(filing.forge_s, latest_s), wall_s),
+            "INSERT OR REPLACE INTO mark SELECT ?1, ?2, ?3, ?4 WHERE length(?2) <= ?5 AND"
+            " ((SELECT COUNT(*) FROM mark WHERE lane = ?1) < ?6"
+            " OR EXISTS (SELECT 1 FROM mark WHERE lane = ?1 AND watch = ?2))",
+            (
+                lane,
+                filing.watch,
+                min(filing.forge_s, latest_s),
+                wall_s,
+                MAX_WATCH,
+                MAX_MARKS,
+            ),
         )
     elif envelope.subject:
         # What a lane tells later is newer, whatever time the forge gave it: late commits carry an

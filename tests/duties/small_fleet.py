@@ -1,0 +1,137 @@
+"""Three lanes' roles and siblings over one council in virtual time, without their work."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from allegro.adapters.council import LocalCouncil, Registers
+from allegro.adapters.sqlite.journal import SqliteJournal
+from allegro.core.council import Page
+from allegro.core.errors import EdgeError
+from allegro.core.events import decode_event
+from allegro.core.freeze import FreezeSet
+from allegro.core.gate import LaneTrust
+from allegro.core.lease import Me, Record, Slot, holds
+from allegro.core.sequence import Kept
+from allegro.lane.recorder import Recorder
+from allegro.lane.roles import Epochs, Pace, Roles
+from allegro.lane.siblings import Siblings
+from allegro.lane.state import LaneState
+from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
+from tests.core.builders import TRUST
+
+from .lane import FORGE, journal_in
+
+NAMES = ("a", "b", "c")
+LEASE_S, RETURN_S = 5.0, 60.0
+
+
+class Cut:
+    """A council that can be out of reach."""
+
+    def __init__(self, council: LocalCouncil) -> None:
+        self._council = council
+        self.away = False
+
+    async def read(self, role: str) -> Slot:
+        return await self._reached().read(role)
+
+    async def write(self, role: str, record: Record, expected: int) -> int | None:
+        return await self._reached().write(role, record, expected)
+
+    async def publish(self, page: Page) -> None:
+        await self._reached().publish(page)
+
+    async def page(self, lane: str) -> tuple[int, Page | None]:
+        return await self._reached().page(lane)
+
+    async def close(self) -> None:
+        return None
+
+    def _reached(self) -> LocalCouncil:
+        if self.away:
+            raise EdgeError("cut off", transient=True)
+        return self._council
+
+
+class OneLane:
+    """One lane's roles and siblings, without its work."""
+
+    def __init__(self, name: str, fleet: Fleet, journal: SqliteJournal, *, starts: int = 1) -> None:
+        self.name, self.fleet, self.journal = name, fleet, journal
+        self.is_ready, self.alive = True, True
+        self.kept: dict[str, int] = {}
+        clock = fleet.clock
+        self.council = Cut(LocalCouncil(fleet.registers, name, alone=False))
+        self.state = LaneState(
+            clock=clock, journal=journal, held=LaneTrust(TRUST), freezes=FreezeSet(), forge=FORGE,
+            save_freezes=_drop, save_trust=_drop, safe_mode=False, watches=("acme/web",),
+        )  # fmt: skip
+        recorder = Recorder(
+            journal, PlainSealer(), clock, SeededDice(ord(name)), lane=name, secret=b"s" * 32
+        )
+        self.siblings = Siblings(
+            self.council, self.state, recorder, clock, lane=name,
+            names=lambda: tuple(other for other in NAMES if other != name), ready=self.ready,
+            is_linked=lambda: True,
+        )  # fmt: skip
+        self.roles = Roles(
+            self.council, self.state, recorder, self.siblings, clock, Me(name, f"{name}{starts}"),
+            roles=("forge",), pace=Pace(LEASE_S, RETURN_S), order=lambda role: NAMES,
+            banned=lambda: fleet.banned, ready=self.ready, epochs=Epochs({}, self.kept.update),
+        )  # fmt: skip
+
+    def ready(self) -> tuple[str, ...]:
+        return ("forge",) if self.is_ready else ()
+
+    @property
+    def holds(self) -> bool:
+        return holds(self.state.leases.get("forge"), self.fleet.clock.boot_s())
+
+    async def told(self, prefix: str) -> list[dict[str, object]]:
+        entries = await self.journal.read(0, 10**9)
+        events = [decode_event(one.body) for one in entries if isinstance(one, Kept)]
+        return [event.data for event in events if event.type.startswith(prefix)]
+
+
+class Fleet:
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.registers = Registers()
+        self.banned: frozenset[str] = frozenset()
+        self.lanes: dict[str, OneLane] = {}
+
+    async def live(self, seconds: float) -> None:
+        """Let all living lanes tick five times a lease, and share a page every other tick."""
+        for tick in range(int(seconds * 5 / LEASE_S)):
+            for lane in self.lanes.values():
+                if lane.alive and tick % 2 == 0:
+                    with contextlib.suppress(EdgeError):
+                        await lane.siblings.step()
+                if lane.alive:
+                    await lane.roles.step("forge")
+            self.clock.advance(LEASE_S / 5)
+
+    def holders(self) -> list[str]:
+        return [name for name, lane in self.lanes.items() if lane.alive and lane.holds]
+
+
+@contextlib.asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Fleet]:
+    """Three lanes that have lived for a while: the first of them holds the role."""
+    fleet, journals = Fleet(), []
+    for name in NAMES:
+        (folder / name).mkdir()
+        journal = await journal_in(folder / name, fleet.clock)
+        journals.append(journal)
+        fleet.lanes[name] = OneLane(name, fleet, journal)
+    await fleet.live(10)
+    yield fleet
+    for journal in journals:
+        await journal.close()
+
+
+def _drop(value: object) -> None:
+    del value
