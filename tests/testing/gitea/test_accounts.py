@@ -231,3 +231,38 @@ async def test_forgejo_has_its_own_version_route(forge: Forge, forgejo: Forge) -
             return response.status
 
     assert (await status(forge), await status(forgejo)) == (404, 200)
+
+
+async def test_the_repositories_of_an_organisation_are_paged_first_and_filtered_then(
+    forge: Forge,
+) -> None:
+    timmy = forge.client("timmy")
+    for name, private in (("aa", True), ("bb", False), ("cc", False)):
+        await timmy.post("/orgs/acme/repos", {"name": name, "private": private})
+    stranger = forge.client()
+    pages = [await stranger.get(f"/orgs/acme/repos?limit=2&page={n}") for n in (1, 2, 3)]
+    assert [[repo["name"] for repo in page.json] for page in pages] == [["bb"], ["cc", "web"], []]
+    assert pages[0].headers["X-Total-Count"] == "4"
+    assert 'rel="next"' in pages[0].headers["Link"]
+    assert 'rel="next"' not in pages[1].headers["Link"]
+
+
+async def test_a_repository_without_issues_and_pulls_is_404_below_both(forge: Forge) -> None:
+    forge.world.open_issue("acme/web", "timmy", "t")
+    off = {"has_issues": False, "has_pull_requests": False}
+    assert (await forge.client("timmy").patch(WEB, off)).status == 200
+    client = forge.client()
+    for path in ("/issues", "/issues/1", "/issues/comments", "/pulls"):
+        assert (await client.get(WEB + path)).status == 404
+    assert (await client.get(WEB)).status == 200
+    found = await client.get("/repos/issues/search?owner=acme")
+    assert len(found.json) == 1
+
+
+async def test_gitea_28_and_forgejo_16_have_what_the_newest_before_them_had(
+    make_forge: MakeForge,
+) -> None:
+    gitea = await make_forge("gitea", "28.1.0")
+    assert (await gitea.client("timmy").get("/token")).status == 200
+    forgejo = await make_forge("forgejo", "16.0.5+gitea-1.22.0")
+    assert (await forgejo.client("timmy").get("/token")).status == 404

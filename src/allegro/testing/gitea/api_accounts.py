@@ -148,15 +148,21 @@ def one_org(r: Request) -> Reply:
     return answer(org_shape(r.world, org_of(r)))
 
 
-def _visible(r: Request, owner: User | None = None) -> list[Repo]:
-    rows = (repo for repo in r.world.repos.values() if owner is None or repo.owner is owner)
+def _visible(r: Request) -> list[Repo]:
+    rows = r.world.repos.values()
     return [repo for repo in rows if r.world.level(r.user, repo) >= Level.READ]
 
 
 @table.add("GET", "/orgs/{org}/repos", "organization", "repository")
 def org_repos(r: Request) -> Reply:
-    rows = sorted(_visible(r, org_of(r)), key=lambda repo: repo.name)
-    return r.listed(rows, lambda repo: repo_shape(r.world, repo, r.user))
+    """Pages first and filters then: a page may be short, or empty, and not be the last."""
+    org = org_of(r)
+    rows = sorted(
+        (repo for repo in r.world.repos.values() if repo.owner is org), key=lambda repo: repo.name
+    )
+    seen = [repo for repo in r.slice(rows) if r.world.level(r.user, repo) >= Level.READ]
+    shown = [repo_shape(r.world, repo, r.user) for repo in seen]
+    return answer(shown, 200, r.counted(len(rows)))
 
 
 @table.add("GET", "/user/repos", "user", "repository", signed=True)
@@ -231,6 +237,8 @@ def edit_repo(r: Request) -> Reply:
         repo.private = r.flag("private")
     if r.has("has_issues"):
         repo.has_issues = r.flag("has_issues")
+    if r.has("has_pull_requests"):
+        repo.has_pulls = r.flag("has_pull_requests")
     branch = r.text("default_branch")
     if branch and branch != repo.default_branch:
         if world.git(repo).branch(branch) is None and not repo.empty:

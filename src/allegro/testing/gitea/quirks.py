@@ -148,7 +148,9 @@ class Quirks:
 
 
 def quirks_of(flavour: Flavour, version: str | None = None) -> Quirks:
-    """Read a version string such as `1.27.0` or `14.0.0+gitea-1.22.0`.
+    """Read a version string such as `1.27.0`, `28.1.0` or `16.0.0+gitea-1.22.0`.
+
+    Gitea went from 1.27 on to 28 without the "1.": as numbers they compare rightly.
 
     Raises `ValueError` on a flavour or version that is none.
     """

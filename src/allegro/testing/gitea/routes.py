@@ -125,9 +125,20 @@ def run(route: Route, request: Request) -> Reply:
     if request.found_repo is not None:
         if request.level < route.need:
             fail(403, _TOO_LOW.get(route.need, "forbidden"))
+        _check_units(request, request.found_repo)
         if request.found_repo.archived and not route.archived_ok:
             fail(423, f"{request.found_repo.full_name} is archived")
     return route.answer(request)
+
+
+def _check_units(request: Request, repo: Repo) -> None:
+    """Answer 404 below what a repository does not have, as for a mirror without issues."""
+    parts = request.path.removeprefix(f"{API}/repos/").split("/")
+    unit = parts[2] if len(parts) > 2 else ""
+    if unit == "issues" and not (repo.has_issues or repo.has_pulls):
+        not_found()
+    if unit == "pulls" and not repo.has_pulls:
+        not_found()
 
 
 def has_scope(scopes: Iterable[str], required: str) -> bool:
