@@ -21,6 +21,8 @@ class Backoff(msgspec.Struct, frozen=True):
 
 LINK = Backoff(first_s=0.1, cap_s=0.9)
 FORGE = Backoff(first_s=1.0, cap_s=60.0)
+TOKEN = Backoff(first_s=0.5, cap_s=5.0)
+REPOSITORY = Backoff(first_s=1.0, cap_s=900.0)
 SESSION = Backoff(first_s=0.5, cap_s=2.0)
 GATEWAY = Backoff(first_s=1.0, cap_s=60.0)
 ORDER = Backoff(first_s=0.5, cap_s=15.0)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -47,6 +48,7 @@ from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
 from allegro.lane.status import Status
 from allegro.lane.taking import Taking
+from allegro.lane.token import DailyToken
 from allegro.lane.triage import Triage
 from allegro.lane.webhook import Webhook
 from allegro.link.listen import LinkListener
@@ -115,9 +117,11 @@ class _Lane:
         self._dice = dice
         self._wrap = wrap
         self._safe_mode = safe_mode
+        self._token = DailyToken(self._daily_token)
         self._http = GiteaHttp(
-            settings.forge.url, self._daily_token, timeout_s=settings.forge.timeout_s
-        )
+            settings.forge.url, self._token, timeout_s=settings.forge.timeout_s,
+            boot_s=clock.boot_s,
+        )  # fmt: skip
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
         self._listener: LinkListener | None = None
@@ -126,6 +130,7 @@ class _Lane:
         self._stopping = asyncio.Event()
         self.fleet: FleetApp
         self._duty: ForgeDuty | None = None
+        self._found_new: Callable[[], None] = lambda: None
         self._sessions: SessionsApp | None = None
 
     async def start(self) -> None:
@@ -273,6 +278,8 @@ class _Lane:
         if settings.webhook.listen:
             secret = read_secret(Path(settings.webhook.secret_file))
             hook = Webhook(secret, self._hint, self._clock.now_s, settings.webhook.per_minute)
+            self.status.more_facts.append(hook.facts)
+            self._found_new = hook.found_new
             await self._serve(hook.routes(), settings.webhook.listen)
         assert self._sqlite is not None
         sqlite = self._sqlite
@@ -317,6 +324,7 @@ class _Lane:
                 await asyncio.sleep(FORGE.delay_s(failures, self._dice.fraction))
                 failures += 1
         duty = self._duty
+        self._auditor.audited = duty.hint
         async with asyncio.TaskGroup() as group:
             group.create_task(duty.run())
             group.create_task(self._auditor.run())
@@ -324,8 +332,9 @@ class _Lane:
     async def _forge_duty(self) -> ForgeDuty:
         settings, ports = self._settings.forge, self.ports
         self._auditor = Auditor(
-            ports.reader, self.recorder, self.state, self.status, settings, ports.clock
-        )
+            ports.reader, self.recorder, self.state, self.status, settings, ports.clock,
+            ports.dice, self._token,
+        )  # fmt: skip
         await self._auditor.audit()
         bots = self._auditor.bots
         taking = Taking(self.recorder, self.state.forge, await ports.journal.versions())
@@ -348,7 +357,9 @@ class _Lane:
             ports.reader, executor.looking, bots, self.state.forge, self.recorder.content,
             duty.listing,
         )  # fmt: skip
+        duty.found_new = self._found_new
         self.status.reader = ports.reader
+        self.status.more_facts.append(duty.facts)
         self.fleet.drains["forge"] = duty.drain
         return duty
 

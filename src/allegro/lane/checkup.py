@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from allegro.core.errors import ConfigError, EdgeError
-from allegro.core.ports import Clock, ForgeReader
+from allegro.core.errors import ConfigError, EdgeError, Refusal
+from allegro.core.issues import Repository
+from allegro.core.marks import Window
+from allegro.core.ports import Clock, ForgeReader, Identity, IssuePage
 from allegro.core.settings import LaneSettings
-from allegro.lane.audit import audit_repository, judge_identity, judge_scopes
+from allegro.lane.audit import audit_repository, judge_login
 from allegro.lane.auditor import bot_ids, watched
 from allegro.lane.files import LaneFiles
-from allegro.lane.status import Fact
+from allegro.lane.status import Fact, scope_fact
 
 CLOCK_LIMIT_S = 30.0
 
@@ -46,41 +48,82 @@ def _paired_fact(files: LaneFiles) -> Fact:
 
 
 async def _forge_facts(settings: LaneSettings, reader: ForgeReader, clock: Clock) -> list[Fact]:
+    forge = settings.forge
+    identity = await reader.whoami()
+    refusal = judge_login(identity, forge.bots, forge.forbidden_users)
+    facts = [_identity_fact(identity, refusal)]
+    if refusal is not None:  # nothing more is asked with somebody else's token
+        return facts
     server = await reader.server()
     offset_s = clock.now_s() - await reader.date_s()
     near = abs(offset_s) <= CLOCK_LIMIT_S
-    identity = await reader.whoami()
-    forge = settings.forge
-    refusal = judge_identity(identity, await bot_ids(reader, forge.bots), forge.forbidden_users)
-    excess = judge_scopes(identity)
-    facts = [
+    facts += [
         Fact("forge", "ok", f"{server.flavour} {server.version}", "GET /version"),
         Fact(
             "clock", "ok" if near else "bad", f"{offset_s:+.1f} s from the forge", "Date",
             mend="" if near else "timedatectl set-ntp true",
         ),
-        Fact(
-            "identity", "ok" if refusal is None else "bad",
-            f"token of {identity.login}" if refusal is None else str(refusal), "GET /user",
-        ),
-        Fact(
-            "token scopes", "warn" if identity.scopes is None or excess else "ok",
-            "not told by this forge" if identity.scopes is None
-            else f"more than needed: {', '.join(excess)}" if excess else ", ".join(identity.scopes),
-            "GET /token",
-        ),
+        scope_fact(identity, forge.watch),
     ]  # fmt: skip
-    for repo in await watched(reader, forge.watch):
-        audit = await audit_repository(reader, repo, identity, forge.accept_unprotected)
+    try:
+        await bot_ids(reader, forge.bots)
+    except EdgeError as error:
+        facts.append(Fact("forge.bots", "bad", str(error), "GET /users", mend="see lane.toml"))
+    for name in forge.watch:
+        facts += await _watch_facts(reader, name, identity, forge.accept_unprotected)
+    return facts
+
+
+def _identity_fact(identity: Identity, refusal: Refusal | None) -> Fact:
+    if refusal is None:
+        return Fact("identity", "ok", f"token of {identity.login}", "GET /user")
+    return Fact(
+        "identity", "bad", str(refusal), "GET /user",
+        mend="put the token of a user named in forge.bots into forge.token_file",
+    )  # fmt: skip
+
+
+async def _watch_facts(
+    reader: ForgeReader, name: str, identity: Identity, accepted: tuple[str, ...]
+) -> list[Fact]:
+    """Return the facts of one watch; one that cannot be read is a fact too."""
+    facts = []
+    try:
+        found = await watched(reader, name)
+    except EdgeError as error:
+        return [_unread_fact(name, error)]
+    for repo in found:
+        try:
+            issues = await reader.repository_issues(repo, Window(0, None), 1, 1)
+            facts.append(_read_fact(repo, issues))
+        except EdgeError as error:
+            facts.append(_unread_fact(repo.name, error))
+        try:
+            audit = await audit_repository(reader, repo, identity, accepted)
+        except EdgeError as error:
+            facts.append(
+                Fact(f"protection of {repo.name}", "warn", str(error), "branch",
+                     mend="comment-only until it can be read")
+            )  # fmt: skip
+            continue
         closed = audit.against is None
-        told = f"{audit.default_branch} is closed to our token" if closed else "comment-only"
+        words = f"{audit.default_branch} is closed to our token" if closed else "comment-only"
+        verdict = "ok" if closed else "warn"
         facts.append(
-            Fact(
-                f"protection of {repo.name}",
-                "ok" if closed else "warn",
-                told,
-                "branch",
-                mend=audit.against or "",
-            )
+            Fact(f"protection of {repo.name}", verdict, words, "branch", mend=audit.against or "")
         )
     return facts
+
+
+def _read_fact(repo: Repository, issues: IssuePage) -> Fact:
+    if issues.unread:
+        return Fact(f"watch {repo.name}", "warn", issues.unread[0].reason, "GET issues")
+    return Fact(f"watch {repo.name}", "ok", "its issues can be read", "GET issues")
+
+
+def _unread_fact(name: str, error: EdgeError) -> Fact:
+    return Fact(
+        f"watch {name}", "bad", str(error), "GET issues",
+        mend="give the user of the daily token read access and the token its scopes; a repository "
+        "without issues and pull requests cannot be watched",
+    )  # fmt: skip

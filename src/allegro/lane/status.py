@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from allegro import __version__
 from allegro.core.errors import EdgeError
-from allegro.core.ports import Clock, ForgeReader
+from allegro.core.ports import Clock, ForgeReader, Identity
 from allegro.core.settings import LaneSettings
-from allegro.lane.audit import Audit, judge_scopes
+from allegro.lane.audit import Audit, judge_scopes, missing_scopes
 from allegro.lane.state import LaneState
 
 
@@ -28,6 +28,28 @@ class Fact(msgspec.Struct, frozen=True):
     mend: str = ""
 
 
+def scope_fact(identity: Identity, watch: tuple[str, ...], age_s: float = 0.0) -> Fact:
+    """Return what a token's scopes lack, or have too much of, as far as the forge tells."""
+    needed = "write:issue, read:repository, read:user (read:organization for an org: watch)"
+    if identity.scopes is None:
+        return Fact(
+            "token scopes", "warn", "this forge does not tell a token's scopes", "GET /token",
+            age_s, f"make sure it has {needed} and no more",
+        )  # fmt: skip
+    missing, excess = missing_scopes(identity, watch), judge_scopes(identity)
+    if missing:
+        return Fact(
+            "token scopes", "bad", f"missing: {', '.join(missing)}", "GET /token", age_s,
+            f"make a token with {needed}, and put it into forge.token_file",
+        )  # fmt: skip
+    if excess:
+        return Fact(
+            "token scopes", "warn", f"more than needed: {', '.join(excess)}", "GET /token", age_s,
+            f"make a token with {needed}",
+        )  # fmt: skip
+    return Fact("token scopes", "ok", ", ".join(identity.scopes), "GET /token", age_s)
+
+
 class Status:
     """Collects facts from state, journal and audits; asks nothing twice."""
 
@@ -35,6 +57,7 @@ class Status:
         self._state = state
         self._settings = settings
         self._clock = clock
+        self.identity: Identity | None = None
         self.audits: tuple[Audit, ...] = ()
         self.audited_s = 0.0
         self.reader: ForgeReader | None = None
@@ -198,30 +221,11 @@ class Status:
         return Fact("forge", "ok", f"{server.flavour} {server.version}", "GET /version")
 
     def _identity_facts(self, now_s: float) -> list[Fact]:
-        if not self.audits:
+        if self.identity is None:
             return []
-        identity, age_s = self.audits[0].identity, now_s - self.audited_s
+        identity, age_s = self.identity, now_s - self.audited_s
         told = f"daily token of {identity.login} (id {identity.id})"
-        if identity.scopes is None:
-            scopes = Fact(
-                "token scopes",
-                "warn",
-                "this forge does not tell a token's scopes",
-                "GET /token",
-                age_s,
-                "make sure it has write:issue, read:repository, read:user, read:organization and no more",
-            )
-        elif judge_scopes(identity):
-            scopes = Fact(
-                "token scopes",
-                "warn",
-                "more than needed: " + ", ".join(judge_scopes(identity)),
-                "GET /token",
-                age_s,
-                "make a token with write:issue, read:repository, read:user, read:organization",
-            )
-        else:
-            scopes = Fact("token scopes", "ok", ", ".join(identity.scopes), "GET /token", age_s)
+        scopes = scope_fact(identity, self._settings.forge.watch, age_s)
         thief = Fact(
             "a thief of the daily token",
             "warn",

@@ -26,7 +26,7 @@ from allegro.testing.gitea import GiteaSimulator
 from allegro.testing.gitea.quirks import Flavour
 
 DAILY_SCOPES = ("write:issue", "read:repository", "read:user", "read:organization")
-CHANGE_SCOPES = ("write:repository", "write:issue", "read:user", "read:organization")
+CHANGE_SCOPES = ("write:repository", "read:user")
 BOTS = ("allegro", "allegro-change")
 VERSIONS: dict[Flavour, str] = {"gitea": "1.27.0", "forgejo": "14.0.0+gitea-1.22.0"}
 START_S = 60.0

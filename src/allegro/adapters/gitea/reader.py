@@ -48,9 +48,14 @@ class GiteaReader:
 
     async def server(self) -> Server:
         """Return what the forge says of itself; asked once."""
+        return await self._learn_server(None)
+
+    async def _learn_server(self, token: str | None) -> Server:
         if self._server is None:
-            told = await self._http.get("/version", wire.WireVersion)
-            settings = await self._http.get("/settings/api", wire.WireSettings)
+            answer = await self._http.call("GET", "/version", token=token)
+            told = decode(answer, wire.WireVersion, "/version")
+            answer = await self._http.call("GET", "/settings/api", token=token)
+            settings = decode(answer, wire.WireSettings, "/settings/api")
             size = min(PAGE, number_of(settings.max_response_items) or PAGE)
             version = self._http.clean(told.version)
             self._server = Server(flavour_of(version), version, size)
@@ -434,7 +439,7 @@ class GiteaReader:
         return Repository(told.id, told.full_name)
 
     async def _scopes(self, token: str | None) -> tuple[str, ...] | None:
-        if not tells_own_token((await self.server()).version):
+        if not tells_own_token((await self._learn_server(token)).version):
             return None
         try:
             answer = await self._http.call("GET", "/token", token=token)
