@@ -42,7 +42,8 @@ class Listing:
         self._moves = moves or {}
         self._counts = counts
 
-    async def read(self, window: Window, page: int) -> IssuePage:
+    async def read(self, window: Window, page: int, limit: int) -> IssuePage:
+        del limit
         move = self._moves.get(len(self.pages))
         self.pages.append((window, page))
         if move is not None:
@@ -147,12 +148,12 @@ async def test_a_touch_in_a_crowded_second_hides_nobody_who_moved_up() -> None:
     quiet = Window(500, 500)
     reads = 0
 
-    async def read(window: Window, page: int) -> IssuePage:
+    async def read(window: Window, page: int, limit: int) -> IssuePage:
         nonlocal reads
         reads += 1
         if reads == 3:  # between two pages, the first one listed leaves the second
             forge.issues[9] = msgspec.structs.replace(forge.issues[9], updated_s=501)
-        return await forge.read(window, page)
+        return await forge.read(window, page, limit)
 
     collected = await collect(read, quiet, page_size=3)
     assert {i.id for i in collected.issues} >= set(range(1, 9))
@@ -160,11 +161,14 @@ async def test_a_touch_in_a_crowded_second_hides_nobody_who_moved_up() -> None:
 
 async def test_issues_that_never_hold_still_are_told_and_not_half_returned() -> None:
     class Restless:
-        """Gives each pass one issue fewer than it counted at its start."""
+        """Gives each pass one issue fewer than it counted at its start, never the same ones."""
 
-        async def read(self, window: Window, page: int) -> IssuePage:
-            del window
-            found = (issue(id=page, number=page, updated_s=500),) if page < 4 else ()
+        reads = 0
+
+        async def read(self, window: Window, page: int, limit: int) -> IssuePage:
+            del window, limit
+            self.reads += 1
+            found = (issue(id=self.reads, number=page, updated_s=500),) if page < 4 else ()
             return IssuePage(found, 5, 500)
 
     with pytest.raises(EdgeError, match="faster") as raised:

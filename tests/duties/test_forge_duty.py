@@ -13,7 +13,9 @@ import pytest
 from allegro.adapters.sqlite.archive import open_archive
 from allegro.core.errors import EdgeError
 from allegro.core.events import decode_event
-from allegro.core.issues import Issue
+from allegro.core.issues import Issue, Repository
+from allegro.core.marks import Window
+from allegro.core.ports import CommentPage, IssuePage, Unread
 from allegro.testing.virtual import BOT, FakeForge, VirtualClock
 
 from .lane import FORGE, GARDEN, SHED, Lane, journal_in, settings_of
@@ -21,7 +23,7 @@ from .lane import FORGE, GARDEN, SHED, Lane, journal_in, settings_of
 DAY_S, WEEK_S = 86_400, 7 * 86_400
 DOWN = EdgeError("the forge does not answer", transient=True, status=503, kind="server")
 
-MakeLane = Callable[..., Awaitable[Lane]]
+MakeLane = Callable[..., Awaitable[Any]]
 
 
 @pytest.fixture
@@ -29,10 +31,12 @@ async def make_lane(tmp_path: Path) -> AsyncIterator[MakeLane]:
     clock = VirtualClock()
     journals = []
 
-    async def make(cap_bytes: int = 500_000_000, **changes: Any) -> Lane:
+    async def make(
+        kind: type[FakeForge] = FakeForge, cap_bytes: int = 500_000_000, **changes: Any
+    ) -> Lane:
         journal = await journal_in(tmp_path, clock, cap_bytes)
         journals.append(journal)
-        forge = FakeForge(clock)
+        forge = kind(clock)
         forge.make_repository(GARDEN)
         forge.make_repository(SHED)
         lane = Lane(forge, clock, journal, settings_of(**changes))
@@ -460,3 +464,244 @@ async def test_only_a_lane_that_polls_now_says_what_a_repository_holds(make_lane
     lane.forge.fault = None
     await lane.live(60)
     assert lane.duty.listing(1)["issues"] == [1, 2]
+
+
+async def test_a_repository_of_an_organisation_fails_alone(make_lane: MakeLane) -> None:
+    lane = await make_lane(watch=("org:home",), reconcile_s=100.0)
+    no_issues = EdgeError("404", transient=False, status=404, kind="not_found")
+    lane.forge.faults[SHED] = no_issues
+    await lane.live(100)
+    lane.forge.open_issue(garden(lane), "in the garden")
+    await lane.live(400)
+
+    assert "in the garden" in {issue.title for issue in await lane.snapshots()}
+    assert lane.duty.listing(1)["issues"] == [1]
+    failing = await lane.told("watch.failing")
+    assert [event.data["watch"] for event in failing] == [SHED]
+    assert lane.state.forge_trouble == ""
+    assert lane.duty.cycles > 50
+    assert [fact.what for fact in lane.duty.facts()] == [f"watch {SHED}"]
+
+    del lane.forge.faults[SHED]
+    await lane.live(1000)
+    assert [event.data["watch"] for event in await lane.told("watch.recovered")] == [SHED]
+    assert lane.duty.facts() == []
+
+
+async def test_what_came_while_a_repository_failed_is_found_once_it_works(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane(watch=("org:home",))
+    await lane.live(20)
+    talk = lane.forge.open_issue(lane.forge.repositories[2], "in the shed")
+    lane.forge.comment(talk, "words")
+    lane.forge.faults[SHED] = DOWN  # the organisation's own list still shows the issue
+    lane.forge.open_issue(garden(lane), "in the garden")
+    await lane.live(200)
+    assert "in the garden" in {issue.title for issue in await lane.snapshots()}
+
+    del lane.forge.faults[SHED]
+    await lane.live(1000)
+    assert len(await lane.told("forge.snapshot.comment")) == 1
+    await nothing_is_missing_or_double(lane)
+    assert set(lane.forge.issues[2, 1].labels) == {"triage/seen", "status/pending"}
+
+
+class Buggy(FakeForge):
+    """Meets a bug of ours where the comments of one repository are read."""
+
+    bug_in = 0
+
+    async def conversation(self, repo: Repository, number: int) -> CommentPage | None:
+        if repo.id == self.bug_in:
+            raise ZeroDivisionError("a bug")
+        return await super().conversation(repo, number)
+
+
+async def test_a_bug_sets_its_repository_aside_and_not_the_lane(make_lane: MakeLane) -> None:
+    lane = await make_lane(Buggy, watch=("org:home",))
+    await lane.live(20)
+    lane.forge.bug_in = 2
+    lane.forge.comment(lane.forge.open_issue(lane.forge.repositories[2], "the bug's"), "words")
+    lane.forge.open_issue(garden(lane), "in the garden")
+    await lane.live(60)
+    titles = {issue.title for issue in await lane.snapshots()}
+    assert "in the garden" in titles
+    failing = await lane.told("watch.failing")
+    assert {(event.data["watch"], event.data["kind"]) for event in failing} == {(SHED, "bug")}
+
+    lane.forge.bug_in = 0
+    await lane.live(1000)
+    await nothing_is_missing_or_double(lane)
+
+
+async def test_the_wait_that_the_forge_asks_for_is_kept_and_told_against_nobody(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane()
+    await lane.live(10)
+    waiting = EdgeError("wait", transient=True, sent=False, kind="waiting", retry_after_s=500.0)
+    lane.forge.fault = waiting
+    before = lane.forge.reads
+    assert await lane.step() == 500.0
+    assert lane.forge.reads == before + 1
+    lane.forge.fault = None
+    lane.clock.advance(500)
+    await lane.live(10)
+    assert await lane.told("watch.failing") == []
+    assert lane.state.forge_trouble == ""
+
+
+async def test_a_repository_made_again_under_its_name_is_taken_up(make_lane: MakeLane) -> None:
+    lane = await make_lane()
+    old = lane.forge.open_issue(garden(lane), "old one")
+    comment = lane.forge.comment(old, "old words")
+    await lane.live(60)
+    lane.forge.delete(old)
+    del lane.forge.repositories[1]
+    new = lane.forge.make_repository(GARDEN)
+    lane.forge.open_issue(new, "new one")
+    await lane.live(60)
+
+    assert "new one" in {issue.title for issue in await lane.snapshots()}
+    gone = {event.subject for event in await lane.told("forge.vanished")}
+    assert gone == {f"{FORGE}/1", f"{FORGE}/1#1", f"{FORGE}/1/comment/{comment.id}"}
+    replaced = await lane.told("watch.replaced")
+    assert [(e.data["was"], e.data["repository"]) for e in replaced] == [(1, new.id)]
+    assert set(lane.forge.issues[new.id, 1].labels) == {"triage/seen", "status/pending"}
+    assert lane.duty.facts() == []
+
+
+async def test_a_repository_made_again_while_the_lane_was_stopped_is_known_as_another(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane()
+    lane.forge.delete(lane.forge.open_issue(garden(lane), "old one"))
+    await lane.live(60)
+    del lane.forge.repositories[1]
+    new = lane.forge.make_repository(GARDEN)
+    await lane.start()
+    await lane.live(60)
+    assert [event.data["was"] for event in await lane.told("watch.replaced")] == [1]
+    assert f"{FORGE}/1" in {event.subject for event in await lane.told("forge.vanished")}
+    assert lane.duty.listing(new.id)["issues"] == []
+
+
+async def test_a_rename_is_home_within_one_poll(make_lane: MakeLane) -> None:
+    lane = await make_lane()
+    await lane.live(60)
+    lane.forge.rename(garden(lane), "home/orchard")
+    await lane.step()
+    names = [event.sealed for event in await lane.told("forge.snapshot.repository")]
+    assert b"home/orchard" in names[-1]
+
+
+async def test_a_burst_is_labelled_at_once_and_read_once(make_lane: MakeLane) -> None:
+    lane = await make_lane(poll_s=5.0)
+    await lane.live(60)
+    for n in range(600):
+        lane.forge.open_issue(garden(lane), f"issue {n}")
+    began_s, before = lane.clock.boot_s(), lane.forge.reads
+    while len(lane.forge.written) < 600:
+        lane.clock.advance(max(await lane.step(), 0.05))
+    assert lane.clock.boot_s() - began_s < 30
+    assert lane.forge.reads - before < 2.6 * 600  # a label, a look, and the list itself
+    assert len(await lane.told("triage.done")) == 600
+
+
+async def test_the_time_of_triage_is_told_by_the_forges_clock(make_lane: MakeLane) -> None:
+    lane = await make_lane()
+    lane.forge.skew_s = 3600.0
+    await lane.live(60)
+    lane.forge.open_issue(garden(lane))
+    await lane.live(20)
+    (done,) = await lane.told("triage.done")
+    assert 0 <= done.data["took_s"] <= 20
+
+
+@pytest.mark.parametrize("date_s", [0, 253_402_300_799])
+async def test_a_watch_that_begins_under_a_wrong_date_labels_all_the_same(
+    make_lane: MakeLane, date_s: int
+) -> None:
+    lane = await make_lane()
+    lane.forge.lie_s = date_s - lane.forge.forge_s()
+    await lane.live(20)
+    lane.forge.lie_s = 0
+    lane.forge.open_issue(garden(lane))
+    await lane.live(120)
+    assert [number for _, number in lane.forge.written] == [1]
+
+
+class Heavy(FakeForge):
+    """Answers at most `room` characters of issue texts, or of comments, in one page."""
+
+    room = 1_000_000
+    blocked: frozenset[int] = frozenset()
+
+    async def repository_issues(
+        self, repo: Repository, window: Window, page: int, limit: int = 0
+    ) -> IssuePage:
+        found = await super().repository_issues(repo, window, page, limit)
+        size = sum(len(issue.body) for issue in found.issues)
+        if size > self.room and limit != 1:
+            raise EdgeError("too large", transient=False, kind="too_large")
+        if size > self.room:
+            odd = tuple(Unread(repo.id, issue.number, 0, "too large") for issue in found.issues)
+            return msgspec.structs.replace(found, issues=(), unread=odd)
+        return found
+
+    async def repository_comments(
+        self, repo: Repository, since_s: int, page: int, limit: int = 0
+    ) -> CommentPage:
+        found = await super().repository_comments(repo, since_s, page, limit)
+        size = sum(len(comment.body) for _, comment in found.comments)
+        if size > self.room and limit != 1:
+            raise EdgeError("too large", transient=False, kind="too_large")
+        if size > self.room:
+            odd = tuple(Unread(repo.id, n, one.id, "too large") for n, one in found.comments)
+            return msgspec.structs.replace(found, comments=(), unread=odd)
+        return found
+
+
+async def test_large_issues_are_read_in_smaller_parts_and_told_when_too_large(
+    make_lane: MakeLane,
+) -> None:
+    lane = await make_lane(Heavy, triage=False)
+    await lane.live(30)
+    for n in range(3):
+        lane.forge.edit(lane.forge.open_issue(garden(lane), f"large {n}"), body="x" * 600_000)
+    lane.forge.edit(lane.forge.open_issue(garden(lane), "huge"), body="x" * 1_300_000)
+    before = await lane.mark()
+    await lane.live(5)
+    lane.forge.open_issue(garden(lane), "after them")
+    await lane.live(30)
+
+    titles = {issue.title for issue in await lane.snapshots()}
+    assert titles == {"large 0", "large 1", "large 2", "after them"}
+    unread = await lane.told("forge.unread")
+    assert [(event.data["repository"], event.data["number"]) for event in unread] == [(1, 4)]
+    assert b"home/garden#4" in unread[0].sealed
+    assert b"shorten or delete" in unread[0].sealed
+    assert (await lane.mark()).forge_s > before.forge_s
+    assert await lane.told("watch.failing") == []
+    assert [fact.what for fact in lane.duty.facts()] == ["unread"]
+
+    lane.forge.edit(lane.forge.issues[1, 4], body="short now")
+    await lane.live(20)
+    assert "huge" in {issue.title for issue in await lane.snapshots()}
+
+
+async def test_large_comments_hold_up_neither_sweep_nor_reconcile(make_lane: MakeLane) -> None:
+    lane = await make_lane(Heavy, triage=False, sweep_s=5.0, reconcile_s=60.0)
+    await lane.live(30)
+    issue = lane.forge.open_issue(garden(lane))
+    lane.forge.comment(issue, "x" * 1_200_000)
+    lane.forge.comment(issue, "y" * 1_200_000)
+    plain = lane.forge.comment(issue, "plain")
+    await lane.live(30)
+    lane.forge.edit_comment(issue, plain, "edited")
+    await lane.live(120)
+    words = [event.sealed for event in await lane.told("forge.snapshot.comment")]
+    assert any(b"edited" in sealed for sealed in words)
+    assert await lane.told("forge.vanished") == []
+    assert await lane.told("watch.failing") == []

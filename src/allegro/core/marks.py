@@ -62,6 +62,11 @@ def of_watches(marks: Mapping[str, Mark], watches: Collection[str]) -> dict[str,
     return dict(found[:MAX_WATCHES])
 
 
+def clock_of(forge_date_s: int, now_s: float) -> int:
+    """Return the forge's second; ours where it tells none, or one more than a day off."""
+    return forge_date_s if abs(forge_date_s - now_s) <= MAX_OFF_S else int(now_s)
+
+
 def first_mark(forge_date_s: int, now_s: float) -> Mark:
     """Return the mark of a watch that begins now."""
     return Mark(forge_date_s, now_s)

@@ -117,6 +117,7 @@ class ForgeReader(Protocol):
     `whole_tree` gives every path below a tree, None where that is more than one answer holds;
     `is_ancestor` gives None where the forge cannot tell. `whoami` leaves the scopes unasked (None)
     where they are not needed.
+    `name_of` is the newest name that reading found out, without asking.
     """
 
     async def server(self) -> Server: ...
@@ -152,6 +153,7 @@ class ForgeReader(Protocol):
         self, repo: Repository, base: str, head: str
     ) -> tuple[PullRequest, ...]: ...
     async def is_ancestor(self, repo: Repository, commit: str, of_commit: str) -> bool | None: ...
+    def name_of(self, repo_id: int, otherwise: str) -> str: ...
 
 
 class Dress(msgspec.Struct, frozen=True):

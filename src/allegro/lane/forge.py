@@ -4,39 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from itertools import groupby
 
 import structlog
 
 from allegro.core.backoff import FORGE
 from allegro.core.errors import EdgeError
 from allegro.core.events import Event
-from allegro.core.issues import Issue, Repository
-from allegro.core.marks import Mark, Window, first_mark, next_mark, window
-from allegro.core.ports import Clock, Dice, ForgeReader, IssuePage, Version
+from allegro.core.issues import Issue
+from allegro.core.marks import Mark, Window, clock_of, first_mark, next_mark, window
+from allegro.core.ports import Clock, Dice, ForgeReader
 from allegro.core.settings import ForgeSettings
 from allegro.lane.collect import ReadPage, collect
-from allegro.lane.reconcile import reconcile
+from allegro.lane.intake import Intake
+from allegro.lane.listings import Listings
+from allegro.lane.reconcile import Reconcile
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
-from allegro.lane.taking import Notes, Taking
+from allegro.lane.status import Fact
+from allegro.lane.taking import Taking
+from allegro.lane.talk import read_talk
 from allegro.lane.triage import Triage
 from allegro.lane.turn import Turn
-from allegro.lane.watches import MarksHome, RoleKeeper, Watch, newest_home
+from allegro.lane.watches import MarksHome, Pace, RoleKeeper, Unit, Watch, newest_home
+from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()
-CHUNK = 500
 MARK_HOME_S = 60.0
 DEEP_S = 60.0
-REPOSITORIES_S = 300.0
 ACTIVE_S = 3600.0
-TELL_AFTER = 3
+FRESH_S = 60
+TROUBLES_SHOWN = 5
+
+_WHOLE_FORGE = {"waiting", "token_not_audited", "secret", "journal_full"}
+"""What no repository can help: it is not counted against one."""
 
 
 class ForgeDuty:
     """Runs while this lane holds the `forge` role. `hint` makes the next poll come at once.
 
-    While the council decides nothing (`undecided`) it reads on without the role.
+    While the council decides nothing (`undecided`) it reads on without the role. What fails is a
+    watch, or one repository of it: it is told, tried again after growing pauses, and the others go
+    on. `found_new` is called when a poll found an issue that was just opened.
     """
 
     def __init__(
@@ -60,19 +70,21 @@ class ForgeDuty:
         self._settings = settings
         self._clock = clock
         self._dice = dice
+        self._intake = Intake(reader, recorder, taking, clock)
+        self._listings = Listings(reader, recorder, self._intake, clock)
         self._turn = Turn(state, clock, roles, undecided, self._begin_again)
         self._hinted = asyncio.Event()
         self._watches = [Watch(name) for name in settings.watch]
-        self._active: dict[int, float] = {}
-        self._swept: dict[int, tuple[float, int]] = {}
-        self._forge_now_s = 0
         self._failures = 0
+        self._poll_at_s = float("-inf")
         self._marks_home = MarksHome()
         self._cycling = asyncio.Lock()
+        self.found_new: Callable[[], None] = lambda: None
         self.cycles = 0
 
     def hint(self) -> None:
         """Poll now: somebody says that something changed. What changed is read, never believed."""
+        self._poll_at_s = float("-inf")
         self._hinted.set()
 
     async def drain(self) -> None:
@@ -90,6 +102,27 @@ class ForgeDuty:
             raise EdgeError("another lane holds the forge role", transient=False, kind="no_role")
         return self._taking.listing(repository_id)
 
+    def facts(self) -> list[Fact]:
+        """Return what of the watched things cannot be read, for `doctor`."""
+        facts = []
+        paces = [(watch.name, watch.pace) for watch in self._watches]
+        for watch in self._watches:
+            paces += [(unit.repo.name, unit.pace) for unit in watch.repositories.values()]
+        for name, pace in paces:
+            if pace.trouble is not None:
+                facts.append(
+                    Fact(
+                        f"watch {name}", "bad" if pace.is_failing else "warn",
+                        f"{pace.trouble} ({pace.failures} times in a row)", "last poll",
+                        mend="it is tried again by itself; see docs/forge.md",
+                    )
+                )  # fmt: skip
+        facts += [
+            Fact("unread", "warn", words, "last poll", mend="see docs/forge.md")
+            for _, words in list(self._intake.unread.values())[-TROUBLES_SHOWN:]
+        ]
+        return facts
+
     async def run(self) -> None:
         """Poll until cancelled. A forge that fails is retried with backoff, marks standing."""
         await self.resume()
@@ -103,47 +136,55 @@ class ForgeDuty:
         """Take up each watch where the journal says it stood."""
         marks = await self._recorder.journal.marks()
         for watch in self._watches:
-            watch.mark = marks.get(watch.name)
-            started = marks.get("started:" + watch.name)
-            watch.started_s = started.forge_s if started else 0
-            triaged = marks.get("triaged:" + watch.name)
-            watch.triaged_s = triaged.forge_s if triaged else watch.started_s
+            watch.resume(marks)
 
     async def step(self) -> float:
-        """Poll once, and tell of a forge that fails or is back; return the seconds to wait."""
+        """Poll once, and tell of a forge that fails or is back; return the seconds to wait.
+
+        While new issues wait for their label it returns at once, and polls at its own pace.
+        """
         try:
             async with self._cycling:
-                await self.cycle()
+                if self._clock.boot_s() >= self._poll_at_s:
+                    await self.cycle()
+                more = await self._work()
             await self._recovered(self._failures)
             self._failures = 0
         except EdgeError as error:
+            self._poll_at_s = float("-inf")
             await self._failed(error, self._failures)
             self._failures += 1
             delay_s = FORGE.delay_s(self._failures - 1, self._dice.fraction)
-            return max(self._settings.poll_s, delay_s)
-        return self._settings.poll_s
+            return max(self._settings.poll_s, delay_s, error.retry_after_s or 0.0)
+        if not more:
+            self._poll_at_s = float("-inf")
+            return self._settings.poll_s
+        if self._poll_at_s == float("-inf"):
+            self._poll_at_s = self._clock.boot_s() + self._settings.poll_s
+        return 0.0
 
     async def cycle(self) -> None:
         """Poll every watch once, sweep, and reconcile what is due."""
+        self._poll_at_s = float("-inf")
         if not self._turn.may_poll():
             return
         self._state.home_marks |= self._marks_home.learn(self._recorder.journal.acked)
         if not self._recorder.journal.has_room:
             self._state.did("journal full: waiting")
             return
-        self._triage.new_cycle()
         if self._state.relist:
             await self._relist()
         if self._state.reconcile:
             self._state.reconcile = False
             for watch in self._watches:
-                watch.reconciled_s = float("-inf")
+                watch.list_anew()
         troubles = [await self._one_watch(watch) for watch in self._watches]
         if all(trouble is not None for trouble in troubles):
             assert troubles[0] is not None
             raise troubles[0]
         self.cycles += 1
-        self._state.forge_trouble = "; ".join(str(t) for t in troubles if t is not None)
+        shown = [str(trouble) for trouble in troubles if trouble is not None]
+        self._state.forge_trouble = "; ".join(shown[:TROUBLES_SHOWN])
         self._state.did("polled without the council" if self._turn.reads_on else "polled")
 
     def _begin_again(self) -> None:
@@ -151,27 +192,42 @@ class ForgeDuty:
         for watch in self._watches:
             watch.begin_again()
 
+    async def _work(self) -> bool:
+        """Label what waits; return whether there is more that can be done at once."""
+        if not self._recorder.journal.has_room:
+            return False
+        more = await self._triage.work()
+        if self._triage.overflowed and not self._triage.waiting():
+            self._triage.overflowed = False
+            for watch in self._watches:
+                watch.catch_up = True
+        return more
+
     async def _one_watch(self, watch: Watch) -> EdgeError | None:
-        """Poll one watch; what fails with one does not hold up the others."""
-        now_s = self._clock.boot_s()
-        if now_s < watch.not_before_s:
-            return watch.trouble
+        """Poll one watch, then tend each of its repositories; what fails holds up no other."""
+        if watch.pace.is_due(self._clock.boot_s()):
+            await self._attempt(watch.pace, watch.name, self._poll(watch))
+        if watch.pace.trouble is None:
+            for unit in list(watch.repositories.values()):
+                if unit.pace.is_due(self._clock.boot_s()):
+                    await self._attempt(unit.pace, unit.repo.name, self._tend(watch, unit))
+        trouble = watch.pace.trouble
+        return None if trouble is None or trouble.kind == "no_issues" else trouble
+
+    async def _attempt(self, pace: Pace, name: str, work: Awaitable[None]) -> bool:
+        """Do what belongs to one watch or repository. Raises only what is the whole forge's."""
         try:
-            await self._refresh(watch)
-            await self._poll(watch)
-            for repo in list(watch.repositories.values()):
-                await self._sweep(repo)
-            await self._reconcile_if_due(watch)
+            await as_edge_error("forge", name, work)
         except EdgeError as error:
-            _log.warning("watch.failed", watch=watch.name, error=str(error))
-            watch.failures += 1
-            delay_s = FORGE.delay_s(watch.failures - 1, self._dice.fraction)
-            watch.not_before_s, watch.trouble = now_s + delay_s, error
-            if watch.failures == TELL_AFTER:
-                await self._alert("watch.failing", {"watch": watch.name, "kind": error.kind})
-            return error
-        watch.failures, watch.not_before_s, watch.trouble = 0, float("-inf"), None
-        return None
+            if error.kind in _WHOLE_FORGE:
+                raise
+            _log.warning("watch.failed", watch=name, kind=error.kind, error=str(error))
+            if pace.failed(error, self._clock.boot_s(), self._dice.fraction):
+                await self._alert("watch.failing", {"watch": name, "kind": error.kind}, str(error))
+            return False
+        if pace.worked():
+            await self._alert("watch.recovered", {"watch": name})
+        return True
 
     async def _relist(self) -> None:
         """Journal everything anew: the house lost what it had."""
@@ -179,75 +235,64 @@ class ForgeDuty:
         self._taking.forget()
         self._state.relist = False
         for watch in self._watches:
-            watch.reconciled_s = float("-inf")
-
-    async def _refresh(self, watch: Watch) -> None:
-        """Learn which repositories a watch has, and their names and state."""
-        now_s = self._clock.boot_s()
-        if now_s - watch.listed_s < REPOSITORIES_S and watch.repositories:
-            return
-        if watch.organisation is not None:
-            found = await self._reader.organisation_repositories(watch.organisation)
-        else:
-            known = next(iter(watch.repositories.values()), None)
-            one = (
-                await self._reader.repository_by_id(known.id)
-                if known
-                else await self._reader.repository(watch.name)
-            )
-            if one is None:
-                raise EdgeError(
-                    f"{watch.name}: not there, or the daily token may not read it",
-                    transient=True,
-                    kind="not_found",
-                )
-            found = (one,)
-        watch.repositories = {repo.id: repo for repo in found}
-        watch.listed_s = now_s
-        for repo in found:
-            await self._append(self._taking.repository(repo))
+            watch.list_anew()
 
     def _read(self, watch: Watch) -> ReadPage:
         if watch.organisation is not None:
             organisation = watch.organisation
-            return lambda w, page: self._reader.organisation_issues(organisation, w, page)
-        repo = next(iter(watch.repositories.values()))
-        return lambda w, page: self._reader.repository_issues(repo, w, page)
+            return lambda w, page, limit: self._reader.organisation_issues(
+                organisation, w, page, limit
+            )
+        repo = next(iter(watch.repositories.values())).repo
+        return lambda w, page, limit: self._reader.repository_issues(repo, w, page, limit)
 
     async def _poll(self, watch: Watch) -> None:
+        await self._listings.refresh(watch)
+        try:
+            await self._poll_listed(watch)
+        except EdgeError as error:
+            if error.kind in {"redirected", "not_found"}:
+                raise self._listings.doubt(watch, error) from error
+            raise
+        await self._listings.note_names(watch)
+
+    async def _poll_listed(self, watch: Watch) -> None:
         read, now_s = self._read(watch), self._clock.now_s()
         if watch.mark is None:
             await self._begin(watch, read, now_s)
         assert watch.mark is not None
-        reach_s = self._reach_s(watch)
+        catch_up = watch.catch_up and self._triage.may_act()
         collected = await collect(
-            read, window(watch.mark, overlap_s=reach_s), page_size=await self._page_size()
-        )
+            read, window(watch.mark, overlap_s=self._reach_s(watch, catch_up)),
+            page_size=await self._page_size(), now_s=int(now_s), patient=watch.pace.is_failing,
+        )  # fmt: skip
         changed = await self._take(watch, collected.issues)
+        for one in collected.unread:
+            await self._intake.tell_unread(self._listings.owner(watch, one), one)
         reached_s = watch.mark.forge_s
         if collected.date_s:
-            self._forge_now_s = collected.date_s
             self._state.forge_offset_s = self._clock.now_s() - collected.date_s
             mark = next_mark(watch.mark, collected.date_s, now_s)
             await self._advance(watch, mark, tell=changed)
+        watch.catch_up = watch.catch_up and not catch_up
         await self._turn.acted()
-        await self._triage_all(watch, collected.issues, reached_s)
+        await self._note_triaged(watch, reached_s)
 
     async def _begin(self, watch: Watch, read: ReadPage, now_s: float) -> None:
         """Start a watch: from the mark that is home, else from now with everything listed."""
-        first: IssuePage = await read(Window(2**31 - 2, None), 1)
-        date_s = first.date_s or int(now_s)
+        first = await read(Window(2**31 - 2, None), 1, 0)
+        date_s = clock_of(first.date_s, now_s)
         known = (self._state.home_marks, *self._state.sibling_marks.values())
         home = newest_home(known, watch.name, date_s, now_s)
         watch.begin(home, date_s, first_mark(date_s, now_s))
         await self._recorder.append([], ("started:" + watch.name, Mark(watch.started_s, now_s)))
 
-    def _reach_s(self, watch: Watch) -> int:
-        """How far back this poll looks: for late writers, and for issues nobody triaged yet."""
+    def _reach_s(self, watch: Watch, catch_up: bool) -> int:
+        """How far back this poll looks: for late writers, and once for what triage left over."""
         assert watch.mark is not None
         now_s = self._clock.boot_s()
         reach_s = self._settings.overlap_s
-        if self._triage.may_act():
+        if catch_up:
             reach_s = max(reach_s, reach_s + watch.mark.forge_s - watch.triaged_s)
         if now_s - watch.deep_s >= DEEP_S:
             watch.deep_s = now_s
@@ -255,52 +300,44 @@ class ForgeDuty:
         return reach_s
 
     async def _take(self, watch: Watch, issues: tuple[Issue, ...]) -> bool:
+        """Journal what is new, repository by repository; return whether anything was.
+
+        A repository of an organisation that fails here is compared as a whole once it works.
+        """
         changed = False
-        for issue in issues:
-            repo = watch.repositories.get(issue.repository.id, issue.repository)
-            notes = await self._issue_notes(watch, repo, issue)
-            if notes[0]:
-                changed = True
-                self._active[repo.id] = self._clock.boot_s()
-                await self._append(notes)
+        by_repository = sorted(issues, key=lambda issue: issue.repository.id)
+        for repository_id, group in groupby(by_repository, lambda issue: issue.repository.id):
+            found = list(group)
+            unit = watch.repositories.get(repository_id)
+            if unit is None:
+                unit = watch.repositories[repository_id] = Unit(found[0].repository)
+                watch.listed_s = float("-inf")
+            if watch.organisation is None:
+                await self._take_of(watch, unit, found, patient=watch.pace.is_failing)
+            elif not unit.pace.is_due(self._clock.boot_s()) or not await self._attempt(
+                unit.pace, unit.repo.name,
+                self._take_of(watch, unit, found, patient=unit.pace.is_failing),
+            ):  # fmt: skip
+                unit.reconciled_s = float("-inf")
+                continue
+            changed = changed or unit.active_s == self._clock.boot_s()
         return changed
 
-    async def _issue_notes(self, watch: Watch, repo: Repository, issue: Issue) -> Notes:
-        """Return what is new about an issue: itself, its comments, its pull request."""
-        known_count = self._taking.comment_count(issue)
-        closed_by = None
-        events, versions = self._taking.issue(issue)
-        if not events:
-            return events, versions
-        if issue.state == "closed" and (issue.closed_s or 0) >= watch.started_s:
-            closed_by = await self._closer(repo, issue.number)
-            if closed_by is not None:
-                events, versions = self._taking.issue(issue, closed_by)
-        if issue.comment_count or known_count:
-            more = await self._comment_notes(repo, issue.number)
-            events, versions = events + more[0], versions + more[1]
-        if issue.is_pull_request:
-            pull = await self._reader.pull(repo, issue.number)
-            if pull is not None:
-                more = self._taking.pull(repo, pull, issue)
-                events, versions = events + more[0], versions + more[1]
-        return events, versions
-
-    async def _comment_notes(self, repo: Repository, number: int) -> Notes:
-        """Return what is new among an issue's comments; too many to read is told, not fatal."""
-        try:
-            comments = await self._reader.comments(repo, number)
-        except EdgeError as error:
-            if error.transient:
-                raise
-            data = {"repository": repo.id, "number": number, "kind": error.kind}
-            return [self._recorder.event("forge.unread", data=data)], []
-        return ([], []) if comments is None else self._taking.comments(repo, number, comments)
-
-    async def _closer(self, repo: Repository, number: int) -> int | None:
-        entries = await self._reader.timeline(repo, number)
-        closes = [entry.author_id for entry in entries if entry.type == "close"]
-        return closes[-1] if closes else None
+    async def _take_of(
+        self, watch: Watch, unit: Unit, issues: list[Issue], *, patient: bool
+    ) -> None:
+        fresh_s = watch.mark.forge_s - FRESH_S if watch.mark else 0
+        for issue in issues:
+            is_new = self._taking.comment_count(issue) is None and issue.created_s >= fresh_s
+            notes = await self._intake.issue(
+                unit.repo, issue, started_s=watch.started_s, patient=patient
+            )
+            if notes[0]:
+                unit.active_s = self._clock.boot_s()
+                await self._intake.keep(unit.repo, [(issue.number, notes)])
+                if is_new:
+                    self.found_new()
+            self._triage.offer(watch.name, unit.repo, issue, since_s=watch.started_s)
 
     async def _advance(self, watch: Watch, mark: Mark, *, tell: bool) -> None:
         """Move the taken mark; tell it home when something changed, and once a minute."""
@@ -315,57 +352,47 @@ class ForgeDuty:
         if events:
             self._marks_home.sent(position, watch.name, mark)
 
-    async def _sweep(self, repo: Repository) -> None:
-        """Find edited comments: an edit does not touch its issue's own time."""
-        now_s = self._clock.boot_s()
-        active = now_s - self._active.get(repo.id, float("-inf")) < ACTIVE_S
-        every_s = self._settings.sweep_s if active else self._settings.quiet_sweep_s
-        last_s, since_s = self._swept.get(repo.id, (now_s, self._forge_now_s))
-        if repo.id not in self._swept:
-            self._swept[repo.id] = (now_s, self._forge_now_s)
+    async def _note_triaged(self, watch: Watch, reached_s: int) -> None:
+        """Move `triaged` up where nothing of this watch is left over."""
+        if not self._triage.may_act() or self._triage.overflowed or watch.catch_up:
             return
-        if now_s - last_s < every_s:
-            return
-        until_s = self._forge_now_s
-        reach_s = max(0, since_s - self._settings.deep_overlap_s)
-        page = 1
-        while True:
-            found = await self._reader.repository_comments(repo, reach_s, page)
-            for number, comment in found.comments:
-                await self._append(self._taking.comment(repo, number, comment))
-            if not found.comments or page * await self._page_size() >= found.total >= 0:
-                break
-            page += 1
-        self._swept[repo.id] = (now_s, until_s)
-
-    async def _reconcile_if_due(self, watch: Watch) -> None:
-        now_s = self._clock.boot_s()
-        if now_s - watch.reconciled_s < self._settings.reconcile_s:
-            return
-        for repo in watch.repositories.values():
-            await reconcile(self._reader, self._recorder, self._taking, repo, self._page_size)
-        watch.reconciled_s = now_s
-
-    async def _triage_all(self, watch: Watch, issues: tuple[Issue, ...], reached_s: int) -> None:
-        """Triage what was read; `triaged` moves up only when nothing was left over."""
-        if not self._triage.may_act():
-            return
-        left_over = False
-        for issue in issues:
-            repo = watch.repositories.get(issue.repository.id, issue.repository)
-            settled = await self._triage.consider(repo, issue, since_s=watch.started_s)
-            left_over = left_over or not settled
-        if not left_over and reached_s > watch.triaged_s:
+        if reached_s > watch.triaged_s and not self._triage.waiting(watch.name):
             watch.triaged_s = reached_s
             mark = Mark(reached_s, self._clock.now_s())
             await self._recorder.append([], ("triaged:" + watch.name, mark))
 
-    async def _append(self, notes: Notes) -> None:
-        events, versions = notes
-        for at in range(0, len(events), CHUNK):
-            part: list[Version] = versions[at : at + CHUNK]
-            await self._recorder.append(events[at : at + CHUNK], None, part)
-            self._taking.keep(part)
+    async def _tend(self, watch: Watch, unit: Unit) -> None:
+        """Sweep one repository for edited comments, and compare it with the forge when due."""
+        assert watch.mark is not None
+        await self._sweep(unit, watch.mark.forge_s)
+        now_s = self._clock.boot_s()
+        if now_s - unit.reconciled_s < self._settings.reconcile_s:
+            return
+        await Reconcile(
+            self._reader, self._recorder, self._intake, unit.repo, await self._page_size(),
+            started_s=watch.started_s, patient=unit.pace.is_failing,
+            seen=lambda issue: self._triage.offer(
+                watch.name, unit.repo, issue, since_s=watch.started_s
+            ),
+        ).run()  # fmt: skip
+        unit.reconciled_s = now_s
+
+    async def _sweep(self, unit: Unit, forge_now_s: int) -> None:
+        """Find edited comments: an edit does not touch its issue's own time."""
+        now_s = self._clock.boot_s()
+        if unit.swept is None:
+            unit.swept = now_s, forge_now_s
+            return
+        active = now_s - unit.active_s < ACTIVE_S
+        last_s, since_s = unit.swept
+        if now_s - last_s < (self._settings.sweep_s if active else self._settings.quiet_sweep_s):
+            return
+        reach_s = max(0, since_s - self._settings.deep_overlap_s)
+        await read_talk(
+            self._reader, unit.repo, reach_s, await self._page_size(),
+            lambda page: self._intake.comments(unit.repo, page), patient=unit.pace.is_failing,
+        )  # fmt: skip
+        unit.swept = now_s, forge_now_s
 
     async def _page_size(self) -> int:
         return (await self._reader.server()).page_size
@@ -380,6 +407,6 @@ class ForgeDuty:
         if failures > 2:
             await self._alert("forge.recovered", {"failures": failures})
 
-    async def _alert(self, type_: str, data: dict[str, object]) -> None:
+    async def _alert(self, type_: str, data: dict[str, object], words: str | None = None) -> None:
         with contextlib.suppress(EdgeError):
-            await self._recorder.tell(type_, data=data)
+            await self._recorder.tell(type_, data=data, words=words)

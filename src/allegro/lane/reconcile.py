@@ -1,109 +1,139 @@
-"""The full comparison: what still exists is never missed, what vanished is told (G1)."""
+"""The full comparison: what still exists is never missed, what vanished is told (G1).
+
+Everything is journalled page by page; in memory stay the numbers alone.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from allegro.core.errors import EdgeError
-from allegro.core.issues import Comment, Issue, Repository
+from allegro.core.issues import Issue, Repository, comment_subject
 from allegro.core.marks import Window
-from allegro.core.ports import ForgeReader
-from allegro.lane.collect import MAX_PASSES, collect
+from allegro.core.ports import ForgeReader, IssuePage
+from allegro.lane.collect import MAX_PASSES, Walk
+from allegro.lane.intake import Intake
 from allegro.lane.recorder import Recorder
-from allegro.lane.taking import Notes, Taking
+from allegro.lane.taking import Taking
+from allegro.lane.talk import read_talk
 
-CHUNK = 500
+MAX_READS = 20_000
+_UNSURE = {"garbage", "garbled", "too_large"}
 
 
-async def reconcile(
-    reader: ForgeReader,
-    recorder: Recorder,
-    taking: Taking,
-    repo: Repository,
-    page_size: Callable[[], Awaitable[int]],
-) -> None:
-    """List everything a repository has, journal what is new or changed, tell what is gone.
+class Reconcile:
+    """Compares one repository with the forge, from its first issue to its last comment.
 
-    Raises EdgeError; what was journalled until then stays.
+    `seen` is called with each issue. `patient` passes over what fails in one issue. Raises
+    EdgeError; what was journalled until then stays.
     """
-    collected = await collect(
-        lambda window, page: reader.repository_issues(repo, window, page),
-        Window(0, None),
-        page_size=await page_size(),
-    )
-    comments = await _all_comments(reader, repo, await page_size())
-    pending: Notes = ([], [])
-    for issue in collected.issues:
-        _merge(pending, taking.issue(issue))
-        await _pull(reader, taking, repo, issue, pending)
-        _merge(pending, taking.comments(repo, issue.number, comments.get(issue.number, ())))
-        if len(pending[0]) >= CHUNK:
-            await _flush(recorder, taking, pending)
-    gone = await _gone(reader, taking, repo, {issue.number for issue in collected.issues})
-    for subject, number in gone:
-        _merge(pending, taking.comments(repo, number, ()))  # they went with their issue
-        _merge(pending, taking.vanished(repo.id, subject, number))
-    data = {"repository": repo.id, "issues": len(collected.issues), "vanished": len(gone)}
-    pending[0].append(recorder.event("forge.reconciled", data=data))
-    await _flush(recorder, taking, pending)
-    taking.completed(repo.id)
 
+    def __init__(
+        self, reader: ForgeReader, recorder: Recorder, intake: Intake, repo: Repository,
+        page_size: int, *, started_s: int, patient: bool, seen: Callable[[Issue], None],
+    ) -> None:  # fmt: skip
+        self._reader = reader
+        self._recorder = recorder
+        self._intake = intake
+        self._taking: Taking = intake.taking
+        self._repo = repo
+        self._page_size = page_size
+        self._started_s = started_s
+        self._patient = patient
+        self._seen = seen
+        self._listed: set[int] = set()
 
-async def _all_comments(
-    reader: ForgeReader, repo: Repository, page_size: int
-) -> dict[int, list[Comment]]:
-    """Read all comments, in passes until one saw as many as it began with.
+    async def run(self) -> None:
+        repo = self._repo
+        self._intake.forget_unread(repo.id)
+        walk = Walk(
+            lambda window, page, limit: self._reader.repository_issues(repo, window, page, limit),
+            self._page, page_size=self._page_size, patient=self._patient, max_reads=MAX_READS,
+        )  # fmt: skip
+        await walk.over(Window(0, None))
+        comments = await self._all_comments()
+        gone = await self._gone()
+        for subject, number in gone:
+            await self._intake.append(self._taking.vanished(repo.id, subject, number))
+        await self._gone_comments(comments, {number for _, number in gone})
+        data = {"repository": repo.id, "issues": len(self._listed), "vanished": len(gone)}
+        await self._recorder.tell("forge.reconciled", data=data)
+        self._taking.completed(repo.id)
 
-    A comment deleted meanwhile lets another jump over the page that is read next; taken for
-    vanished it would be told as what it is not.
-    """
-    by_issue: dict[int, dict[int, Comment]] = defaultdict(dict)
-    for _ in range(MAX_PASSES):
-        first = found = await reader.repository_comments(repo, 0, 1)
-        seen: set[int] = set()
-        page = 1
-        while found.comments:
-            for number, comment in found.comments:
-                seen.add(comment.id)
-                by_issue[number][comment.id] = comment
-            if 0 <= found.total <= page * page_size:
-                break
-            page += 1
-            found = await reader.repository_comments(repo, 0, page)
-        if len(seen) >= first.total:
-            return {number: list(comments.values()) for number, comments in by_issue.items()}
-    raise EdgeError("the forge's comments move faster than they can be read", transient=True)
+    async def _page(self, page: IssuePage) -> None:
+        for one in page.unread:
+            self._listed.add(one.number)
+            await self._intake.tell_unread(self._repo, one)
+        taken = []
+        for issue in page.issues:
+            self._listed.add(issue.number)
+            notes = await self._intake.issue(
+                self._repo, issue, started_s=self._started_s, patient=self._patient, talk=False
+            )
+            taken.append((issue.number, notes))
+        await self._intake.keep(self._repo, taken)
+        for issue in page.issues:
+            self._seen(issue)
 
+    async def _all_comments(self) -> set[int]:
+        """Read all comments, in passes until one saw as many as it began with; return their ids.
 
-async def _pull(
-    reader: ForgeReader, taking: Taking, repo: Repository, issue: Issue, pending: Notes
-) -> None:
-    if issue.is_pull_request and pending[0] and pending[0][-1].data.get("number") == issue.number:
-        pull = await reader.pull(repo, issue.number)
-        if pull is not None:
-            _merge(pending, taking.pull(repo, pull, issue))
+        A comment deleted meanwhile lets another jump over the page that is read next; taken for
+        vanished it would be told as what it is not.
+        """
+        before: set[int] | None = None
+        for _ in range(MAX_PASSES):
+            total, seen = await read_talk(
+                self._reader, self._repo, 0, self._page_size,
+                lambda page: self._intake.comments(self._repo, page), patient=self._patient,
+            )  # fmt: skip
+            if len(seen) >= total or seen == before:
+                return seen
+            before = seen
+        raise EdgeError("the forge's comments move faster than they can be read", transient=True)
 
+    async def _gone(self) -> list[tuple[str, int]]:
+        """Return the known issues that the list left out and that are not there by number."""
+        gone = []
+        for subject in self._taking.known(self._repo.id):
+            number = int(subject.rsplit("#", 1)[1])
+            if number not in self._listed and await self._is_gone(number):
+                gone.append((subject, number))
+        return gone
 
-async def _gone(
-    reader: ForgeReader, taking: Taking, repo: Repository, listed: set[int]
-) -> list[tuple[str, int]]:
-    gone = []
-    for subject in taking.known(repo.id):
-        number = int(subject.rsplit("#", 1)[1])
-        if number not in listed and await reader.issue(repo, number) is None:
-            gone.append((subject, number))
-    return gone
+    async def _is_gone(self, number: int) -> bool:
+        try:
+            return await self._reader.issue(self._repo, number) is None
+        except EdgeError as error:
+            if error.kind in _UNSURE:
+                return False
+            raise
 
+    async def _gone_comments(self, listed: set[int], gone: set[int]) -> None:
+        """Tell the known comments that the list left out and that their own issue does not have."""
+        missing: dict[int, list[int]] = defaultdict(list)
+        for number, known in self._taking.repository_comments(self._repo.id).items():
+            missing[number] = sorted(known - listed)
+        for number, ids in missing.items():
+            if not ids:
+                continue
+            there = set() if number in gone else await self._comments_of(number)
+            if there is None:
+                continue
+            for id_ in ids:
+                if id_ not in there:
+                    subject = comment_subject(self._taking.forge, self._repo.id, id_)
+                    await self._intake.append(self._taking.vanished(self._repo.id, subject, number))
 
-async def _flush(recorder: Recorder, taking: Taking, pending: Notes) -> None:
-    events, versions = pending
-    await recorder.append(list(events), None, list(versions))
-    taking.keep(versions)
-    events.clear()
-    versions.clear()
-
-
-def _merge(pending: Notes, more: Notes) -> None:
-    pending[0].extend(more[0])
-    pending[1].extend(more[1])
+    async def _comments_of(self, number: int) -> set[int] | None:
+        """Return the ids of an issue's comments, None where they cannot be told."""
+        try:
+            page = await self._reader.conversation(self._repo, number)
+        except EdgeError as error:
+            if error.kind in _UNSURE:
+                return None
+            raise
+        if page is None:
+            return set()
+        return None if page.unread else {comment.id for _, comment in page.comments}

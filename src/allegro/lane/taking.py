@@ -39,7 +39,7 @@ class Taking:
 
     def __init__(self, recorder: Recorder, forge: str, versions: dict[str, Version]) -> None:
         self._recorder = recorder
-        self._forge = forge
+        self.forge = self._forge = forge
         self._versions = versions
         self._second: dict[str, dict[str, int]] = {}
         self._comments: dict[str, set[str]] = defaultdict(set)
@@ -155,12 +155,28 @@ class Taking:
         }  # fmt: skip
         return self._note("forge.snapshot.comment", version, data, comment)
 
-    def comments(self, repo: Repository, number: int, comments: Sequence[Comment]) -> Notes:
-        """Return what is new among all comments of one issue, and which of them vanished."""
+    def repository_comments(self, repository_id: int) -> dict[int, set[int]]:
+        """Return the ids of the living comments known of a repository, by issue number."""
+        prefix = f"{self._forge}/{repository_id}#"
+        return {
+            int(issue.removeprefix(prefix)): {int(one.rsplit("/", 1)[1]) for one in subjects}
+            for issue, subjects in self._comments.items()
+            if issue.startswith(prefix) and subjects
+        }
+
+    def comments(
+        self, repo: Repository, number: int, comments: Sequence[Comment], *, whole: bool = True
+    ) -> Notes:
+        """Return what is new among the comments of one issue.
+
+        `whole`: these are all comments it has, so the known ones that are not there vanished.
+        """
         events: list[Event] = []
         versions: list[Version] = []
         for comment in comments:
             _extend(events, versions, self.comment(repo, number, comment))
+        if not whole:
+            return events, versions
         for gone in self.known_comments(repo.id, number) - {comment.id for comment in comments}:
             subject = comment_subject(self._forge, repo.id, gone)
             _extend(events, versions, self.vanished(repo.id, subject, number))
@@ -174,6 +190,22 @@ class Taking:
             return [], []
         data = {"repository": repo.id, "private": repo.private, "archived": repo.archived}
         return self._note("forge.snapshot.repository", version, data, repo)
+
+    def replaced(self, repository_id: int) -> Notes:
+        """Return that a repository and everything known of it is no longer there."""
+        events: list[Event] = []
+        versions: list[Version] = []
+        for number, ids in self.repository_comments(repository_id).items():
+            for id_ in ids:
+                subject = comment_subject(self._forge, repository_id, id_)
+                _extend(events, versions, self.vanished(repository_id, subject, number))
+        for subject in self.known(repository_id):
+            number = int(subject.rsplit("#", 1)[1])
+            _extend(events, versions, self.vanished(repository_id, subject, number))
+        subject = repository_subject(self._forge, repository_id)
+        if self._versions.get(subject, Version(subject, "", 0)).hash:
+            _extend(events, versions, self.vanished(repository_id, subject, 0))
+        return events, versions
 
     def vanished(self, repository_id: int, subject: str, number: int) -> Notes:
         """Return the event that says that a known object is no longer there."""

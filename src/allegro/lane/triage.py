@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import structlog
 
 from allegro.core.actions import MarkSeen, RepositoryRef, action_bytes, action_digest
@@ -19,10 +20,24 @@ from allegro.lane.state import LaneState
 _log = structlog.get_logger()
 ROLE = "forge"
 LEASE_LEFT_S = 1.0
+MAX_WAITING = 5_000
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A new issue that has no label of ours yet, and the watch that found it."""
+
+    watch: str
+    repo: Repository
+    issue: Issue
 
 
 class Triage:
-    """One label an issue, harmless when done twice. Gives up nothing: what fails comes again."""
+    """One label an issue, harmless when done twice. Gives up nothing: what fails comes again.
+
+    What is left to do waits in a queue of at most `MAX_WAITING`, oldest first, so that nothing is
+    read twice to be found again. `overflowed`: it had no room, and what it left out is to be
+    offered again.
+    """
 
     def __init__(
         self,
@@ -43,12 +58,9 @@ class Triage:
         self._clock = clock
         self._dice = dice
         self._bots = bots
-        self._left = 0
-        self._done: set[str] = set()
-
-    def new_cycle(self) -> None:
-        """Start counting writes anew: `actions_per_cycle` for each poll."""
-        self._left = self._settings.actions_per_cycle
+        self._queue: dict[str, Waiting] = {}
+        self._done: dict[str, None] = {}
+        self.overflowed = False
 
     def may_act(self) -> bool:
         """Whether labels may be set now: switched on, lease held, not frozen."""
@@ -60,37 +72,73 @@ class Triage:
             and (situation.freezes.is_thawed and not situation.safe_mode)
         )
 
-    async def consider(self, repo: Repository, issue: Issue, *, since_s: int) -> bool:
-        """Label an issue if it is new and nobody did.
+    def waiting(self, watch: str = "") -> int:
+        """Return how many issues wait for their label, of one watch or of all."""
+        if not watch:
+            return len(self._queue)
+        return sum(one.watch == watch for one in self._queue.values())
 
-        Returns whether nothing is left to do about it. Never raises EdgeError: what failed, or
-        was over the cap, comes again.
-        """
+    def offer(self, watch: str, repo: Repository, issue: Issue, *, since_s: int) -> None:
+        """Queue an issue that is new and has no label of ours; forget one that needs none."""
         subject = issue_subject(self._state.forge, repo.id, issue.number)
-        if subject in self._done:
-            return True
-        rule = TriageRule(since_s, self._bots, self._settings.triage_label)
-        labels = triage(issue, rule)
-        if labels is None:
-            return True
-        if self._left <= 0:
+        if not self._settings.triage or subject in self._done:
+            return
+        if triage(issue, TriageRule(since_s, self._bots, self._settings.triage_label)) is None:
+            self._queue.pop(subject, None)
+        elif subject in self._queue or len(self._queue) < MAX_WAITING:
+            slim = msgspec.structs.replace(issue, title="", body="")
+            self._queue[subject] = Waiting(watch, repo, slim)
+        else:
+            self.overflowed = True
+
+    async def work(self) -> bool:
+        """Label what waits, at most `actions_per_cycle`; return whether more can be done at once.
+
+        Never raises EdgeError but the journal's: what failed comes again in a later cycle, and
+        its repository rests in this one.
+        """
+        if not self.may_act():
             return False
+        left, resting = self._settings.actions_per_cycle, set[int]()
+        before = len(self._queue)
+        for subject, one in list(self._queue.items()):
+            if left <= 0:
+                break
+            if one.repo.id in resting:
+                continue
+            left -= 1
+            if not await self._consider(subject, one):
+                resting.add(one.repo.id)
+        return len(self._queue) < before and bool(self._queue)
+
+    async def _consider(self, subject: str, one: Waiting) -> bool:
+        """Label one issue; return whether its repository takes labels."""
+        labels = triage(one.issue, TriageRule(0, self._bots, self._settings.triage_label))
+        if labels is None:
+            self._queue.pop(subject, None)
+            return True
         action = MarkSeen(
             id=self._dice.token(16).hex(),
             forge=self._state.forge,
-            repository=RepositoryRef(repo.id, repo.name),
-            issue=issue.number,
+            repository=RepositoryRef(one.repo.id, one.repo.name),
+            issue=one.issue.number,
             label=labels.label,
             status=labels.status,
         )
-        self._left -= 1
         try:
-            await self._mark(subject, issue, repo, action)
+            await self._mark(subject, one.issue, one.repo, action)
         except EdgeError as error:
             _log.warning("triage.failed", subject=subject, error=str(error))
-            if not error.transient:
-                await self._give_up(subject, error)
-        return subject in self._done
+            if error.transient:
+                return False
+            await self._give_up(subject, error)
+        return subject not in self._queue
+
+    def _finish(self, subject: str) -> None:
+        self._queue.pop(subject, None)
+        self._done[subject] = None
+        while len(self._done) > MAX_WAITING:
+            self._done.pop(next(iter(self._done)))
 
     def _has_time(self, permit: Permit) -> bool:
         """Whether the lease is held a little longer. A label that ends after it is harmless."""
@@ -98,7 +146,7 @@ class Triage:
 
     async def _give_up(self, subject: str, error: EdgeError) -> None:
         """Tell once that the forge will not let us label this issue, and leave it alone."""
-        self._done.add(subject)
+        self._finish(subject)
         await self._recorder.tell(
             "triage.refused", subject=subject, data={"status": error.status}, words=str(error)
         )
@@ -112,7 +160,7 @@ class Triage:
             "number": issue.number,
         }
         if self._settings.shadow:
-            self._done.add(subject)
+            self._finish(subject)
             await self._recorder.tell("shadow.effect", subject=subject, data=data, words=action)
             return
         lease = self._state.acting_lease(ROLE)
@@ -127,8 +175,9 @@ class Triage:
         wanted = {action.label} | ({STATUS_SCOPE + action.status} if action.status else set())
         if seen is None or not wanted <= set(seen.labels):
             return
-        self._done.add(subject)
-        took_s = max(0.0, self._clock.now_s() - issue.created_s)
+        self._finish(subject)
+        forge_now_s = self._clock.now_s() - (self._state.forge_offset_s or 0.0)
+        took_s = max(0.0, forge_now_s - issue.created_s)
         await self._recorder.tell(
             "triage.done", subject=subject, data={**data, "took_s": round(took_s, 3)}
         )

@@ -3,32 +3,96 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from allegro.core.backoff import FORGE, REPOSITORY, Backoff
 from allegro.core.errors import EdgeError
 from allegro.core.issues import Repository
 from allegro.core.marks import Mark
 from allegro.core.sequence import Position
 
+TELL_AFTER = 3
+
+
+class Pace:
+    """When something that failed is tried again: it alone, after growing pauses."""
+
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
+        self.failures = 0
+        self.not_before_s = float("-inf")
+        self.trouble: EdgeError | None = None
+
+    def is_due(self, now_s: float) -> bool:
+        return now_s >= self.not_before_s
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it failed so often in a row that a person is told."""
+        return self.failures >= TELL_AFTER
+
+    def failed(self, error: EdgeError, now_s: float, dice: Callable[[], float]) -> bool:
+        """Note a failure; return whether a person is to be told of it now."""
+        self.failures += 1
+        delay_s = self._backoff.delay_s(self.failures - 1, dice)
+        self.not_before_s = now_s + max(delay_s, error.retry_after_s or 0.0)
+        self.trouble = error
+        return self.failures == TELL_AFTER
+
+    def worked(self) -> bool:
+        """Note that it works; return whether a person was told that it does not."""
+        was_failing = self.is_failing
+        self.failures, self.not_before_s, self.trouble = 0, float("-inf"), None
+        return was_failing
+
+
+class Unit:
+    """One repository: it fails, rests, is told and recovers by itself.
+
+    `swept` is (when on our clock, up to which second of the forge's), None before the first look.
+    """
+
+    def __init__(self, repo: Repository) -> None:
+        self.repo = repo
+        self.pace = Pace(REPOSITORY)
+        self.reconciled_s = float("-inf")
+        self.active_s = float("-inf")
+        self.swept: tuple[float, int] | None = None
+
 
 class Watch:
-    """One thing watched: a repository, or an organisation with the repositories it has."""
+    """One thing watched: a repository, or an organisation with the repositories it has.
+
+    `catch_up`: the next poll looks back to where triage stands. `known_id` is the id that its
+    repository had when it was last seen, 0 for none.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.organisation = name.removeprefix("org:") if name.startswith("org:") else None
-        self.repositories: dict[int, Repository] = {}
+        self.repositories: dict[int, Unit] = {}
+        self.pace = Pace(FORGE)
         self.mark: Mark | None = None
         self.told_s = 0.0
         self.deep_s = float("-inf")
         self.listed_s = float("-inf")
-        self.reconciled_s = float("-inf")
         self.started_s = 0
         self.triaged_s = 0
-        self.failures = 0
-        self.not_before_s = float("-inf")
-        self.trouble: EdgeError | None = None
+        self.catch_up = True
+        self.known_id = 0
+
+    def resume(self, marks: Mapping[str, Mark]) -> None:
+        """Take up where the journal says it stood."""
+
+        def second(key: str, otherwise: int) -> int:
+            found = marks.get(key + self.name)
+            return found.forge_s if found else otherwise
+
+        self.mark = marks.get(self.name)
+        self.started_s = second("started:", 0)
+        self.triaged_s = second("triaged:", self.started_s)
+        self.known_id = second("repository:", 0)
 
     def begin(self, home: Mark | None, date_s: int, new: Mark) -> None:
         """Stand at the mark that is home, else at a new one; what lies before is listed anew."""
@@ -36,12 +100,27 @@ class Watch:
         self.mark = home or new
         self.started_s = min(self.started_s or began_s, began_s)
         self.triaged_s = min(self.triaged_s or began_s, began_s)
-        self.reconciled_s = float("-inf")
+        self.list_anew()
 
     def begin_again(self) -> None:
         """Forget where it stood here: another lane polled meanwhile."""
         self.mark = None
-        self.reconciled_s = self.not_before_s = float("-inf")
+        self.catch_up = True
+        self.pace.not_before_s = float("-inf")
+        self.list_anew()
+
+    def list_anew(self) -> None:
+        """Compare each of its repositories with the forge at the next look."""
+        for unit in self.repositories.values():
+            unit.reconciled_s = float("-inf")
+
+    def take_up(self, found: Iterable[Repository]) -> None:
+        """Watch exactly these repositories; what is known of those that stay is kept."""
+        units: dict[int, Unit] = {}
+        for repo in found:
+            units[repo.id] = self.repositories.get(repo.id) or Unit(repo)
+            units[repo.id].repo = repo
+        self.repositories = units
 
 
 class Taken(Protocol):

@@ -230,6 +230,21 @@ async def keep_running(
         await clock.sleep(pause_s)
 
 
+async def as_edge_error(name: str, item: str, work: Awaitable[None]) -> None:
+    """Do the work of one item that is tried again later, such as reading one repository.
+
+    A bug in it is logged with its traceback and raised as a transient EdgeError of kind `bug`, so
+    that the caller treats it as what fails with this item alone.
+    """
+    try:
+        await work
+    except EdgeError:
+        raise
+    except Exception as error:
+        _note(error, duty=name, item=item, lane="")
+        raise EdgeError(f"{item}: {_reason(error)}", transient=True, kind="bug") from error
+
+
 def _note(error: Exception, *, duty: str, item: str, lane: str) -> None:
     """Log where a bug is: the traceback, and no value of what was under work."""
     trace = "".join(traceback.format_tb(error.__traceback__))[-4_000:]

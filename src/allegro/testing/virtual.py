@@ -235,7 +235,7 @@ class FakeForge:
     async def repository_issues(
         self, repo: Repository, window: Window, page: int, limit: int = 0
     ) -> IssuePage:
-        await self._read(self.repositories[repo.id].name)
+        await self._read_of(repo)
         return self._page({repo.id}, window, page, limit)
 
     async def organisation_issues(
@@ -248,7 +248,7 @@ class FakeForge:
     async def repository_comments(
         self, repo: Repository, since_s: int, page: int, limit: int = 0
     ) -> CommentPage:
-        await self._read(self.repositories[repo.id].name)
+        await self._read_of(repo)
         found = [
             (number, comment)
             for (id_, number), comments in self._comments.items()
@@ -262,7 +262,7 @@ class FakeForge:
         return CommentPage(tuple(found[at : at + size]), len(found), more=at + size < len(found))
 
     async def issue(self, repo: Repository, number: int) -> Issue | None:
-        await self._read(self.repositories[repo.id].name)
+        await self._read_of(repo)
         return self._shown(self.issues.get((repo.id, number)))
 
     async def conversation(self, repo: Repository, number: int) -> CommentPage | None:
@@ -272,7 +272,7 @@ class FakeForge:
         return CommentPage(tuple((number, comment) for comment in found), len(found))
 
     async def comments(self, repo: Repository, number: int) -> tuple[Comment, ...] | None:
-        await self._read(self.repositories[repo.id].name)
+        await self._read_of(repo)
         if number in self.unreadable:
             raise self.unreadable[number]
         if (repo.id, number) not in self.issues:
@@ -280,7 +280,7 @@ class FakeForge:
         return tuple(self._comments[repo.id, number].values())
 
     async def timeline(self, repo: Repository, number: int) -> tuple[TimelineEntry, ...]:
-        await self._read(self.repositories[repo.id].name)
+        await self._read_of(repo)
         return tuple(self._timelines.get((repo.id, number), ()))
 
     async def branch(self, repo: Repository, name: str, token: str | None = None) -> Branch | None:
@@ -323,6 +323,10 @@ class FakeForge:
         await self._read()
         return None
 
+    def name_of(self, repo_id: int, otherwise: str) -> str:
+        repo = self.repositories.get(repo_id)
+        return repo.name if repo else otherwise
+
     # --- ForgeWriter ----------------------------------------------------------------------
 
     async def perform(self, permit: Permit, step: WriteStep, dress: Dress, target: int) -> None:
@@ -357,6 +361,15 @@ class FakeForge:
         fault = self.fault or self.faults.get(name)
         if fault is not None:
             raise fault
+
+    async def _read_of(self, repo: Repository) -> None:
+        """Read below a repository, which may be gone, and its name another's."""
+        there = self.repositories.get(repo.id)
+        await self._read(there.name if there else repo.name)
+        if there is None:
+            taken = any(other.name == repo.name for other in self.repositories.values())
+            kind = "redirected" if taken else "not_found"
+            raise EdgeError(f"{repo.name} is not this one", transient=True, kind=kind)
 
     def _shown(self, issue: Issue | None) -> Issue | None:
         if issue is None:

@@ -31,7 +31,7 @@ from allegro.core.errors import EdgeError
 from allegro.core.events import Event
 from allegro.core.freeze import FreezeSet
 from allegro.core.gate import LaneTrust, Permit, Presented, Situation, Trust, judge_order
-from allegro.core.issues import Repository
+from allegro.core.issues import Issue, Repository
 from allegro.core.lease import Lease
 from allegro.core.look import WriteStep
 from allegro.core.ports import Dress
@@ -247,7 +247,7 @@ class Lane:
         state.heard_house(self._clock.now_s())
         state.leases["forge"] = Lease("forge", LANE, 1, until_s)
         settings = ForgeSettings(url=self._site.url, token_file="", watch=(), bots=())
-        made = Triage(
+        return Triage(
             self.reader,
             self.writer,
             self.recorder,
@@ -257,8 +257,12 @@ class Lane:
             self._dice,
             self._people.bots,
         )
-        made.new_cycle()
-        return made
+
+    async def mark_seen(self, repo: Repository, issue: Issue) -> None:
+        """Let a lane that has just begun look at this issue, and do what it does with new ones."""
+        triage = self.triage()
+        triage.offer(repo.name, repo, issue, since_s=0)
+        await triage.work()
 
     @property
     def _trust(self) -> Trust:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from allegro.adapters.clock import SystemClock
+from allegro.core.issues import Repository
 from allegro.core.marks import Window
 from allegro.core.ports import IssuePage
 from allegro.lane.collect import ReadPage, collect
-from allegro.lane.reconcile import reconcile
+from allegro.lane.intake import Intake
+from allegro.lane.reconcile import Reconcile
 from allegro.lane.taking import Taking
 
 from .lane import FORGE, Lane
@@ -19,9 +22,9 @@ def reading(lane: Lane, repo_read: list[tuple[Window, int]], read: ReadPage) -> 
     """Return a reader that writes down what it was asked."""
     del lane
 
-    async def noting(window: Window, page: int) -> IssuePage:
+    async def noting(window: Window, page: int, limit: int) -> IssuePage:
         repo_read.append((window, page))
-        return await read(window, page)
+        return await read(window, page, limit)
 
     return noting
 
@@ -33,14 +36,14 @@ async def test_a_crowd_of_one_second_is_collected_whole(
     with site.one_second():
         made = await people.many_issues(repo, site.crowd)
     asked: list[tuple[Window, int]] = []
-    read = reading(lane, asked, lambda w, page: lane.reader.repository_issues(repo, w, page))
-    first = await read(ALL, 1)
+    read = reading(lane, asked, lambda w, page, _: lane.reader.repository_issues(repo, w, page))
+    first = await read(ALL, 1, 0)
     since_s = min(issue.updated_s for issue in first.issues) - 3_600
     collected = await collect(read, Window(since_s, None), page_size=50)
     assert {issue.number for issue in collected.issues} == made
     assert any(window.until_s is not None for window, _ in asked)
     taking = Taking(lane.recorder, FORGE, {})
-    await reconcile(lane.reader, lane.recorder, taking, repo, _fifty)
+    await compare(lane, taking, repo)
     events = await lane.events()
     told = [event for event in events if event.type == "forge.snapshot.issue"]
     assert {event.data["number"] for event in told} == made
@@ -57,7 +60,7 @@ async def test_issues_that_move_while_they_are_read_are_not_lost(
     await people.next_second()
     left = 6
 
-    async def read(window: Window, page: int) -> IssuePage:
+    async def read(window: Window, page: int, _: int) -> IssuePage:
         nonlocal left
         found = await lane.reader.repository_issues(repo, window, page)
         if left and found.issues and window.until_s is not None:
@@ -80,12 +83,12 @@ async def test_what_was_deleted_meanwhile_is_told_as_vanished_once(
     lost = await people.comment(repo, keep, "goes")
     taking = Taking(lane.recorder, FORGE, {})
     for _ in range(2):
-        await reconcile(lane.reader, lane.recorder, taking, repo, _fifty)
+        await compare(lane, taking, repo)
     await people.delete_issue(repo, gone)
     await people.delete_comment(repo, lost)
     before = lane.journal.head.seq
     for _ in range(2):
-        await reconcile(lane.reader, lane.recorder, taking, repo, _fifty)
+        await compare(lane, taking, repo)
     told = [event for event in await lane.events(before) if event.type == "forge.vanished"]
     assert sorted(event.subject.rpartition("/")[2] for event in told) == sorted(
         [str(lost), f"{repo.id}#{gone}"]
@@ -93,5 +96,9 @@ async def test_what_was_deleted_meanwhile_is_told_as_vanished_once(
     assert taking.known_comments(repo.id, keep) == {kept}
 
 
-async def _fifty() -> int:
-    return 50
+async def compare(lane: Lane, taking: Taking, repo: Repository) -> None:
+    intake = Intake(lane.reader, lane.recorder, taking, SystemClock())
+    await Reconcile(
+        lane.reader, lane.recorder, intake, repo, 50, started_s=2**33, patient=False,
+        seen=lambda _: None,
+    ).run()  # fmt: skip

@@ -269,7 +269,7 @@ async def test_a_new_issue_is_marked_as_seen_once(lane: Lane, people: People) ->
     repo, number = await with_issue(people)
     for _ in range(2):  # two lanes, each without memory of the other
         issue = await issue_of(lane, repo, number)
-        await lane.triage().consider(repo, issue, since_s=0)
+        await lane.mark_seen(repo, issue)
     fresh = await issue_of(lane, repo, number)
     assert fresh.labels == ("status/pending", "triage/seen")
     assert [event.type for event in await lane.events()] == ["action.intent", "triage.done"]
@@ -283,7 +283,7 @@ async def test_a_lane_that_has_not_seen_the_label_yet_changes_nothing(
     repo, number = await with_issue(people)
     stale = await issue_of(lane, repo, number)
     for _ in range(2):
-        await lane.triage().consider(repo, stale, since_s=0)
+        await lane.mark_seen(repo, stale)
     assert (await issue_of(lane, repo, number)).labels == ("status/pending", "triage/seen")
     entries = await lane.reader.timeline(repo, number)
     assert [entry.type for entry in entries] == ["label", "label"]
@@ -293,7 +293,7 @@ async def test_a_person_who_set_a_status_first_is_not_overruled(lane: Lane, peop
     repo, number = await with_issue(people)
     await people.label(repo, number, "status/ready", exclusive=True)
     issue = await issue_of(lane, repo, number)
-    await lane.triage().consider(repo, issue, since_s=0)
+    await lane.mark_seen(repo, issue)
     assert (await issue_of(lane, repo, number)).labels == ("status/ready", "triage/seen")
 
 
@@ -306,6 +306,6 @@ async def test_the_seen_label_never_goes_to_whoever_took_the_name(
     other = await people.reuse_name(repo)
     same = await people.issue(other, "theirs")
     assert same == number
-    await lane.triage().consider(repo, issue, since_s=0)
+    await lane.mark_seen(repo, issue)
     assert (await issue_of(lane, repo, number)).labels == ("status/pending", "triage/seen")
     assert (await issue_of(lane, other, same)).labels == ()
