@@ -252,3 +252,19 @@ async def test_a_late_commit_told_again_after_a_rollback_is_what_counts(tmp_path
     assert newest is not None
     assert decode_event(newest).id == "late"
     await archive.close()
+
+
+async def test_the_repository_archived_last_comes_first_where_two_had_one_name(
+    tmp_path: Path,
+) -> None:
+    archive = open_archive(tmp_path / "a.db", quota_bytes=10**9)
+    for n, subject in enumerate(("f/1", "f/2"), 1):
+        told = [Kept(encode_event(event(f"e{n}", "forge.snapshot.repository", subject)))]
+        await archive.take("a", "j1", n, told, 1.0)
+    newest = await archive.newest_of_type("forge.snapshot.repository")
+    gone = Event("e3", "forge.vanished", "lane:a", TIME, subject="f/2", data={"vanished": True})
+    await archive.take("a", "j1", 3, [Kept(encode_event(gone))], 1.0)
+    living = await archive.newest_of_type("forge.snapshot.repository")
+    await archive.close()
+    assert [decode_event(raw).subject for raw in newest] == ["f/2", "f/1"]
+    assert [decode_event(raw).subject for raw in living] == ["f/1"]

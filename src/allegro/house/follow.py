@@ -44,7 +44,7 @@ MAX_COUNTED_S = 30.0  # a longer pause between two looks was a sleeping machine
 
 _FOLLOWED = (
     "action.", "forge.snapshot.", "audit.", "freeze.", "forge.reconciled", "forge.unreachable",
-    "forge.recovered", "watch.failing",
+    "forge.recovered", "forge.unread", "watch.failing", "watch.replaced",
 )  # fmt: skip
 _STEPS = {
     "action.intent": Step.INTENT,
@@ -191,6 +191,13 @@ class Follow:
             self._alert(
                 "high", f"lane {archived.lane} cannot read {_text(event.data.get('watch'))}"
             )
+        elif event.type == "forge.unread":
+            where = f"{_text(event.data.get('watch'))}#{number_of(event.data.get('number'))}"
+            self._alert("medium", f"lane {archived.lane} cannot read {where}: open it in the "
+                        "browser, and shorten or delete it")  # fmt: skip
+        elif event.type == "watch.replaced":
+            name = _text(event.data.get("watch"))
+            self._alert("medium", f"{name} is another repository now; the old one is gone")
         elif event.type in {"forge.unreachable", "forge.recovered"}:
             self._alert("medium", f"lane {archived.lane}: {event.type}")
 

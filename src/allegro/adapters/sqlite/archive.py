@@ -197,10 +197,11 @@ class SqliteArchive:
         return None if row is None else bytes(row[0])
 
     async def newest_of_type(self, kind: str) -> list[bytes]:
-        """Return the newest stored event of each object of this type."""
+        """Return the newest stored event of each object of this type, last archived first."""
         rows = await self._worker.run(
             lambda c: c.execute(
-                "SELECT e.stored FROM object o JOIN event e ON e.row = o.row WHERE e.type = ?",
+                "SELECT e.stored FROM object o JOIN event e ON e.row = o.row WHERE e.type = ?"
+                " ORDER BY o.row DESC",
                 (kind,),
             ).fetchall()
         )
