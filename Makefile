@@ -7,6 +7,7 @@ CODE := src tests bench
 TRIALS ?= 200
 SESSION_TRIALS ?= 100
 FLEET_TRIALS ?= 450
+BAD_CASES ?= 2000
 SEED ?= 1
 # files of tests played side by side: they wait more than they work
 JOBS ?= 3
@@ -44,6 +45,7 @@ trials: $(VENV)/.test
 	@scripts/setup.sh agent model
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.session_trials --trials $(SESSION_TRIALS) --seed $(SEED)
+	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.on_programs --cases $(BAD_CASES) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.fleet_trials --trials $(FLEET_TRIALS) --seed $(SEED)
 
 bench: $(VENV)/.test
