@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,7 @@ class BendingProxy:
         self.upstream = ""
         self.bent_token = ""
         self.seen: dict[str, bytes] = {}
+        self.asked: Counter[str] = Counter()
         self.armed: tuple[str, Case] | None = None
         self.bent = 0
         self.url = ""
@@ -79,6 +81,7 @@ class BendingProxy:
         is_ours = self.bent_token and self.bent_token in request.headers.get("Authorization", "")
         if is_ours and request.method == "GET":
             endpoint = endpoint_of(request.path)
+            self.asked[endpoint] += 1
             if status == 200 and len(body) > len(self.seen.get(endpoint, b"")):
                 self.seen[endpoint] = body
             if self.armed is not None and self.armed[0] == endpoint:
@@ -108,15 +111,13 @@ def cases_of(body: bytes) -> list[Case]:
     return [*fields, *headers]
 
 
-def some_cases(seen: dict[str, bytes], count: int, seed: int) -> list[tuple[str, Case]]:
-    """Return a seeded sample over all endpoints, each endpoint as often as the others."""
+def some_cases(proxy: BendingProxy, count: int, seed: int) -> list[tuple[str, Case]]:
+    """Return a seeded sample; an endpoint comes the more often the more often it was asked."""
     dice = random.Random(seed)
-    found: list[tuple[str, Case]] = []
-    every = {endpoint: cases_of(body) for endpoint, body in sorted(seen.items())}
-    while len(found) < count:
-        endpoint = dice.choice(list(every))
-        found.append((endpoint, dice.choice(every[endpoint])))
-    return found
+    every = {endpoint: cases_of(body) for endpoint, body in sorted(proxy.seen.items())}
+    weights = [min(proxy.asked[endpoint], 20) for endpoint in every]
+    chosen = dice.choices(list(every), weights, k=count)
+    return [(endpoint, dice.choice(every[endpoint])) for endpoint in chosen]
 
 
 def _header(name: str, value: str) -> Callable[[bytes, dict[str, str]], bytes]:
