@@ -43,7 +43,10 @@ async def call_local(
             headers={"Authorization": authorization, "Content-Type": "application/json"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
         )  # fmt: skip
-    except (aiohttp.ClientError, OSError) as error:
+    except BaseException as error:
         await session.close()
-        raise EdgeError(f"the model proxy does not answer: {error!r}", transient=True) from error
+        if isinstance(error, aiohttp.ClientError | OSError | ValueError):
+            text = f"the model proxy does not answer: {error!r}"
+            raise EdgeError(text, transient=not isinstance(error, ValueError)) from error
+        raise
     return LocalAnswer(session, response)

@@ -11,6 +11,10 @@ from typing import Any
 from allegro.core.models import Trouble
 from allegro.core.untrusted import Unreadable, read_json, real_of
 
+WAIT_HEADERS = ("retry-after-ms", "retry-after")
+RESET_HEADERS = (
+    "x-ratelimit-reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens",
+)  # fmt: skip
 _LONGEST_S = {Trouble.QUOTA: 86_400.0, Trouble.OVERLOAD: 300.0}
 _SECONDS = re.compile(
     r"\s*(?:([0-9]{1,5})h)?(?:([0-9]{1,7})m(?!s))?(?:([0-9]{1,15}(?:\.[0-9]{1,9})?)s?)?\s*"
@@ -49,12 +53,11 @@ def retry_after_s(
     longest_s = _LONGEST_S.get(trouble)
     if longest_s is None:
         return None
-    seconds = _in_headers(headers, now_s, ("retry-after-ms", "retry-after"))
+    seconds = _in_headers(headers, now_s, WAIT_HEADERS)
     if seconds is None:
         seconds = _in_body(text, now_s)
     if seconds is None and trouble is Trouble.QUOTA:
-        names = ("x-ratelimit-reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
-        seconds = _in_headers(headers, now_s, names)
+        seconds = _in_headers(headers, now_s, RESET_HEADERS)
     return None if seconds is None else min(max(0.0, seconds), longest_s)
 
 

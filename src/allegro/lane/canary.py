@@ -8,18 +8,18 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from allegro.core.untrusted import text_of
+
 CANARY_COMMAND = "rm -rf /allegro-canary"
 
 
 async def canary_answer(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     """Play a model: order the canary command once where a terminal is offered, then say ok."""
-    offered = {
-        tool["function"]["name"]
-        for tool in body.get("tools") or ()
-        if isinstance(tool, dict) and isinstance(tool.get("function"), dict)
-    }
-    messages = body.get("messages") or []
-    has_acted = any(isinstance(one, dict) and one.get("role") == "tool" for one in messages)
+    offered = _offered(body)
+    messages = body.get("messages")
+    has_acted = isinstance(messages, list) and any(
+        isinstance(one, dict) and one.get("role") == "tool" for one in messages
+    )
     acts = "terminal" in offered and not has_acted
     delta: dict[str, Any] = {"role": "assistant", "content": "ok"}
     if acts:
@@ -29,7 +29,11 @@ async def canary_answer(request: web.Request, body: dict[str, Any]) -> web.Strea
         delta = {"role": "assistant", "content": None, "tool_calls": [call]}
     finish = "tool_calls" if acts else "stop"
     usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-    common = {"id": "canary", "created": int(time.monotonic()), "model": body.get("model", "")}
+    common = {
+        "id": "canary",
+        "created": int(time.monotonic()),
+        "model": text_of(body.get("model"), 200),
+    }
     if not body.get("stream"):
         message = {key: value for key, value in delta.items() if key != "index"}
         choice = {"index": 0, "message": message, "finish_reason": finish}
@@ -47,3 +51,15 @@ async def canary_answer(request: web.Request, body: dict[str, Any]) -> web.Strea
     await response.write(b"data: [DONE]\n\n")
     await response.write_eof()
     return response
+
+
+def _offered(body: dict[str, Any]) -> set[str]:
+    """Return the names of the tools that an agent offers its model."""
+    tools = body.get("tools")
+    functions = (
+        [one.get("function") for one in tools if isinstance(one, dict)]
+        if isinstance(tools, list)
+        else []
+    )
+    names = [one.get("name") for one in functions if isinstance(one, dict)]
+    return {name for name in names if isinstance(name, str)}

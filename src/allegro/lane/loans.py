@@ -7,8 +7,11 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+import msgspec
+
 from allegro.core.errors import EdgeError
 from allegro.core.ports import Clock, Dice
+from allegro.core.untrusted import Name, Unreadable, read_value
 
 MAX_CALLS = 16
 PATHS = {"/v1/chat/completions": "POST", "/v1/models": "GET"}
@@ -24,6 +27,14 @@ class Answer(Protocol):
 
     async def read(self) -> bytes: ...
     async def close(self) -> None: ...
+
+
+class Begin(msgspec.Struct, frozen=True):
+    """What the house sends of a program's call."""
+
+    path: Name
+    authorization: Name
+    body: bytes
 
 
 Call = Callable[[str, str, str, bytes], Awaitable[Answer]]
@@ -56,31 +67,31 @@ class Loans:
 
     async def begin(self, params: dict[str, Any]) -> dict[str, Any]:
         """Begin a call with a loan's token. Raises EdgeError when there are too many."""
-        path = str(params["path"])
-        if path not in PATHS:
-            raise EdgeError(f"{path} is no path of a lent model", transient=False)
+        asked = read_value(params, Begin)
+        if isinstance(asked, Unreadable):
+            raise EdgeError(f"this is no call of a lent model: {asked}", transient=False)
+        if asked.path not in PATHS:
+            raise EdgeError(f"{asked.path[:80]!r} is no path of a lent model", transient=False)
         if len(self._held) >= MAX_CALLS:
             raise EdgeError("too many model calls at once", transient=True)
         id_ = self._dice.token(8).hex()
-        opening = asyncio.ensure_future(
-            self._open(path, str(params["authorization"]), bytes(params["body"]))
-        )
+        opening = asyncio.ensure_future(self._open(asked))
         self._held[id_] = Held(opening, self._clock.boot_s())
         if self._dropping is None or self._dropping.done():
             self._dropping = asyncio.create_task(self._drop_forgotten())
         return {"call": id_, **await self._begun(id_)}
 
-    async def _open(self, path: str, authorization: str, body: bytes) -> Answer:
-        return await self._call(PATHS[path], path, authorization, body)
+    async def _open(self, asked: Begin) -> Answer:
+        return await self._call(PATHS[asked.path], asked.path, asked.authorization, asked.body)
 
     async def next(self, params: dict[str, Any]) -> dict[str, Any]:
         """Return how a call began, once, then each piece; `done` with its end.
 
         None of these while it is silent. Raises EdgeError when it broke off.
         """
-        id_ = str(params["call"])
-        held = self._held.get(id_)
-        if held is None:
+        id_ = params.get("call")
+        held = self._held.get(id_) if isinstance(id_, str) else None
+        if held is None or not isinstance(id_, str):
             raise EdgeError("no such call", transient=False)
         held.at_s = self._clock.boot_s()
         if not held.is_told:
