@@ -36,8 +36,8 @@ def piece(text: str = "", finish: Any = None, **delta: Any) -> dict[str, Any]:
 
 
 def whole(text: str | None = "ok", finish: Any = "stop", **message: Any) -> dict[str, Any]:
-    told = {"role": "assistant", "content": text, **message}
-    return {"choices": [{"index": 0, "message": told, "finish_reason": finish}]}
+    payload = {"role": "assistant", "content": text, **message}
+    return {"choices": [{"index": 0, "message": payload, "finish_reason": finish}]}
 
 
 def read(*chunks: bytes) -> tuple[bytes, Answer]:
@@ -295,9 +295,9 @@ def test_no_stream_makes_its_reader_fail_and_nothing_follows_a_failure(chunks: l
 
 
 def test_use_that_grows_counts_as_it_stood_last() -> None:
-    told = [line({**piece("ab"), "usage": {**USAGE, "completion_tokens": n, "total_tokens": 7 + n}})
+    payload = [line({**piece("ab"), "usage": {**USAGE, "completion_tokens": n, "total_tokens": 7 + n}})
             for n in (1, 2, 3)]  # fmt: skip
-    _, answer = read(*told, STOP, DONE)
+    _, answer = read(*payload, STOP, DONE)
     assert answer.counts is not None
     assert answer.counts.output == 3
     assert answer.is_counted_late

@@ -113,7 +113,7 @@ async def test_done_ends_the_answer_though_the_connection_stays_open(
     assert status == 200
     assert raw.endswith((b"\n\n", b"\r\n\n\n"))
     assert proxy.results() == [("first", "ok")]
-    assert proxy.result()["tokens"] == "told"
+    assert proxy.result()["tokens"] == "payload"
     assert given.closed
 
 
@@ -378,8 +378,8 @@ async def test_the_wait_is_handed_on_where_no_rung_answers(tmp_path: Path) -> No
 async def test_a_prompt_that_is_too_long_says_so_in_code_and_words(
     proxy: Served, error: dict[str, Any], status: int, inside: bool
 ) -> None:
-    told = {"error": {**error, "code": error.get("code", 400 if inside else None)}}
-    says(proxy, "first", body_of(status, told))
+    payload = {"error": {**error, "code": error.get("code", 400 if inside else None)}}
+    says(proxy, "first", body_of(status, payload))
     answered, raw = await proxy.ask()
     assert (answered, proxy.providers.called) == (400 if inside else status, ["first"])
     found = error_of(raw)
@@ -392,9 +392,9 @@ async def test_a_prompt_that_is_too_long_says_so_in_code_and_words(
 async def test_known_words_of_a_refusal_reach_the_caller_and_keys_do_not(proxy: Served) -> None:
     key = "sk-abcdefghijklmnop"
     message = f"temperature: see unsupported_parameter, invalid_request_error. {key} {'k' * 40}"
-    told = {"message": message, "type": "invalid_request_error", "code": "unsupported_value",
+    payload = {"message": message, "type": "invalid_request_error", "code": "unsupported_value",
             "param": "reasoning_effort"}  # fmt: skip
-    says(proxy, "first", body_of(400, {"error": told}))
+    says(proxy, "first", body_of(400, {"error": payload}))
     _, raw = await proxy.ask(temperature=9)
     found = error_of(raw)
     assert (found["type"], found["code"], found["param"]) == (
@@ -418,32 +418,32 @@ async def test_a_key_that_stands_in_a_code_reaches_nobody(proxy: Served, name: s
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_reasoning_beside_the_completion_is_paid(proxy: Served, stream: bool) -> None:
-    told = {"prompt_tokens": 10_000, "completion_tokens": 1_500, "total_tokens": 14_300,
+    payload = {"prompt_tokens": 10_000, "completion_tokens": 1_500, "total_tokens": 14_300,
             "completion_tokens_details": {"reasoning_tokens": 2_800}}  # fmt: skip
-    says(proxy, "first", said(stream=stream, usage=told))
+    says(proxy, "first", said(stream=stream, usage=payload))
     await proxy.ask(stream=stream)
     found = proxy.result()
-    assert (found["tokens_in"], found["tokens_out"], found["tokens"]) == (10_000, 4_300, "told")
+    assert (found["tokens_in"], found["tokens_out"], found["tokens"]) == (10_000, 4_300, "payload")
     assert found["cost_usd"] == pytest.approx((10_000 + 2 * 4_300) / 1e6)
 
 
 async def test_cached_input_has_its_own_price(tmp_path: Path) -> None:
-    told = {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010,
+    payload = {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010,
             "prompt_tokens_details": {"cached_tokens": 800}}  # fmt: skip
     for price, cost in ((0.25, 200 + 800 * 0.25 + 20), (None, 1020), (0.0, 220)):
         async with served(tmp_path, rungs=(rung("first", cached_input_usd=price),)) as proxy:
             proxy.grant()
-            says(proxy, "first", said(usage=told))
+            says(proxy, "first", said(usage=payload))
             await proxy.ask()
             assert proxy.result()["cost_usd"] == pytest.approx(cost / 1e6)
             assert proxy.result()["tokens_cached"] == 800
 
 
 async def test_a_short_answer_that_tells_its_use_is_not_estimated(proxy: Served) -> None:
-    told = {"prompt_tokens": 20, "completion_tokens": 4, "total_tokens": 24}
-    says(proxy, "first", said("four", usage=told))
+    payload = {"prompt_tokens": 20, "completion_tokens": 4, "total_tokens": 24}
+    says(proxy, "first", said("four", usage=payload))
     await proxy.ask()
-    assert (proxy.result()["tokens_out"], proxy.result()["tokens"]) == (4, "told")
+    assert (proxy.result()["tokens_out"], proxy.result()["tokens"]) == (4, "payload")
 
 
 @pytest.mark.parametrize("stream", [True, False])
