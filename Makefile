@@ -8,6 +8,7 @@ TRIALS ?= 200
 SESSION_TRIALS ?= 100
 FLEET_TRIALS ?= 450
 BAD_CASES ?= 2000
+PROVIDER_SEEDS ?= 50
 SEED ?= 1
 # files of tests played side by side: they wait more than they work
 JOBS ?= 3
@@ -47,6 +48,8 @@ trials: $(VENV)/.test
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.session_trials --trials $(SESSION_TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.on_programs --cases $(BAD_CASES) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.fleet_trials --trials $(FLEET_TRIALS) --seed $(SEED)
+	$(BIN)/python -m tests.duties.provider_world --seeds $(PROVIDER_SEEDS)
+	$(BIN)/python -m tests.bad.test_providers
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench

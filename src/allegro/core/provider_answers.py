@@ -92,7 +92,7 @@ def failure_in(payload: Mapping[str, Any], event: str = "") -> Failure | None:
     if event == "error" or payload.get("object") == "error" or payload.get("type") == "error":
         return _refused(payload)
     base = payload.get("base_resp")
-    if isinstance(base, Mapping) and base.get("status_code"):
+    if isinstance(base, dict) and base.get("status_code"):
         return _refused({"message": base.get("status_msg"), "code": base.get("status_code")})
     choices = payload.get("choices")
     if not choices and _is_bare_error(payload):
@@ -130,26 +130,28 @@ def encoded(value: object) -> bytes | Unreadable:
 
 def _choices(choices: object) -> Iterator[Mapping[str, Any]]:
     for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, Mapping):
+        if isinstance(choice, dict):
             yield choice
 
 
 def note(answer: Answer, payload: Mapping[str, Any], event: str = "") -> None:
     """Take in one object of an answer: the whole of it, or one piece of a stream."""
     answer.failure = answer.failure or failure_in(payload, event)
-    holders: list[object] = [payload, payload.get("x_groq")]
+    holders = [payload, payload.get("x_groq")]
     for choice in _choices(payload.get("choices")):
         holders.append(choice)
         piece = choice.get("delta") or choice.get("message") or choice.get("text")
-        answer.has_choice = answer.has_choice or isinstance(piece, Mapping)
+        if isinstance(piece, dict):
+            answer.has_choice = True
         size = words_bytes(piece)
-        answer.text_bytes += size
-        answer.has_words = answer.has_words or size > 0
+        if size:
+            answer.text_bytes += size
+            answer.has_words = True
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason.lower() in ENDS:
             answer.end = reason.lower()
     for holder in holders:
-        counts = usage_of(holder.get("usage")) if isinstance(holder, Mapping) else None
+        counts = usage_of(holder.get("usage")) if isinstance(holder, dict) else None
         if counts is not None:
             answer.counts = merged(answer.counts, counts)
             answer.counted_bytes = answer.text_bytes
@@ -162,7 +164,7 @@ def words_bytes(piece: object) -> int:
         one = todo.pop()
         if isinstance(one, str):
             size += len(one.encode("utf-8", "surrogatepass"))
-        elif isinstance(one, Mapping):
+        elif isinstance(one, dict):
             todo.extend(inner for name, inner in one.items() if name not in _NO_WORDS)
         elif isinstance(one, list):
             todo.extend(one)
@@ -191,6 +193,18 @@ def _object_of(raw: bytes) -> Any:
     return read_loose_json(raw) if isinstance(value, Unreadable) else value
 
 
+def _line_ends(buffer: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where each line of a buffer ends, and where the next begins."""
+    if b"\r" in buffer:
+        for found in _LINE_END.finditer(buffer):
+            yield found.span()
+        return
+    at = buffer.find(b"\n")
+    while at >= 0:
+        yield at, at + 1
+        at = buffer.find(b"\n", at + 1)
+
+
 class StreamReader:
     """Reads the bytes of a stream of events as they come, cut anywhere. Raises nothing.
 
@@ -208,6 +222,8 @@ class StreamReader:
 
     def feed(self, chunk: bytes) -> bytes:
         """Read on. Return what of it may be passed on: nothing after `[DONE]` or a failure."""
+        if self._is_over:
+            return b""
         if self._head is not None:
             chunk = self._head + chunk
             if len(chunk) < len(BOM) and BOM.startswith(chunk):
@@ -216,12 +232,12 @@ class StreamReader:
             self._head = None
             chunk = chunk.removeprefix(BOM)
         before, buffer, at = len(self._rest), self._rest + chunk, 0
-        for found in _LINE_END.finditer(buffer):
+        for start, end in _line_ends(buffer):
+            self._line(buffer[at:start])
+            at = end
             if self._is_over:
                 break
-            self._line(buffer[at : found.start()])
-            at = found.end()
-        if not self._is_over:
+        else:
             self._keep(buffer[at:])
             name, _, value = self._rest.partition(b":")
             if name == b"data" and value.strip() == DONE:  # perhaps no line end will come
