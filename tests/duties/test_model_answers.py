@@ -113,7 +113,7 @@ async def test_done_ends_the_answer_though_the_connection_stays_open(
     assert status == 200
     assert raw.endswith((b"\n\n", b"\r\n\n\n"))
     assert proxy.results() == [("first", "ok")]
-    assert proxy.result()["tokens"] == "payload"
+    assert proxy.result()["tokens"] == "told"
     assert given.closed
 
 
@@ -423,7 +423,7 @@ async def test_reasoning_beside_the_completion_is_paid(proxy: Served, stream: bo
     says(proxy, "first", said(stream=stream, usage=payload))
     await proxy.ask(stream=stream)
     found = proxy.result()
-    assert (found["tokens_in"], found["tokens_out"], found["tokens"]) == (10_000, 4_300, "payload")
+    assert (found["tokens_in"], found["tokens_out"], found["tokens"]) == (10_000, 4_300, "told")
     assert found["cost_usd"] == pytest.approx((10_000 + 2 * 4_300) / 1e6)
 
 
@@ -443,7 +443,7 @@ async def test_a_short_answer_that_tells_its_use_is_not_estimated(proxy: Served)
     payload = {"prompt_tokens": 20, "completion_tokens": 4, "total_tokens": 24}
     says(proxy, "first", said("four", usage=payload))
     await proxy.ask()
-    assert (proxy.result()["tokens_out"], proxy.result()["tokens"]) == (4, "payload")
+    assert (proxy.result()["tokens_out"], proxy.result()["tokens"]) == (4, "told")
 
 
 @pytest.mark.parametrize("stream", [True, False])
