@@ -21,7 +21,7 @@ from allegro.core.matching import Receipt
 from allegro.core.messages import GiveOrder, OrderAnswer
 from allegro.core.requests import Request
 from allegro.core.settings import HouseIdentity, HouseSettings
-from allegro.core.stores import Place
+from allegro.core.stores import Place, SetAside
 from allegro.house.files import Fleet
 from allegro.house.orders import Orders
 from allegro.house.proposals import Proposal
@@ -126,6 +126,7 @@ class House:
         self.is_linked = True
         self.frozen = FreezeSet()
         self.polls: dict[int, frozenset[str]] = {}
+        self.aside: list[SetAside] = []
         self.compared: list[tuple[str, int, str]] = []
         self.settings = HouseSettings(HouseIdentity("home", str(folder)))
         self._dice = SeededDice(2)
@@ -146,6 +147,10 @@ class House:
             self.requests, self.ledger, self, self.clock, self._dice, self.settings.orders,
             lambda: FLEET, lambda: self.frozen, HOUSE.sign, lambda: "change-token", self._polled,
         )  # fmt: skip
+
+    async def set_aside(self, aside: SetAside, stored: bytes) -> None:
+        """Take what a duty could not handle, as the program's alert does."""
+        self.aside.append(aside)
 
     async def _polled(self, request: Request, artifact: int, content: str) -> frozenset[str]:
         self.compared.append((request.id, artifact, content))

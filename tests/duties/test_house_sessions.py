@@ -542,7 +542,10 @@ def mirrored(home: Home, session: str) -> list[str]:
 )
 async def test_the_comment_of_a_session_ends_with_its_end(home: Home, trouble: bool) -> None:
     house = home.house
-    progress = Progress(home.sessions, house.requests, house.ask, house.clock, house.orders.kick)
+    progress = Progress(
+        home.sessions, house.requests, house.ask, house.clock, house.orders.kick,
+        book=house.ledger, on_set_aside=house.set_aside,
+    )  # fmt: skip
     task = asyncio.create_task(progress.run())
     try:
         house.is_linked = True

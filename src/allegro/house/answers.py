@@ -8,8 +8,10 @@ import msgspec
 from aiohttp import web
 
 from allegro.core.errors import Refusal, Unholdable
+from allegro.core.render import one_line
 from allegro.core.untrusted import (
     MAX_NUMBER,
+    MAX_TEXT,
     UNREADABLE,
     Unreadable,
     plain,
@@ -69,7 +71,12 @@ def plain_in(value: object, what: str) -> Any:
 
 def refused(refusal: Refusal) -> web.Response:
     status = 404 if refusal.reason == "not_found" else 409
-    return answer_json({"error": str(refusal), "kind": refusal.reason}, status)
+    return answer_json({"error": sentence(refusal), "kind": refusal.reason}, status)
+
+
+def sentence(value: object) -> str:
+    """Return why something was not done, as one line: parts of it may be foreign words."""
+    return one_line(value, MAX_TEXT)
 
 
 def answer_json(value: Any, status: int = 200) -> web.Response:

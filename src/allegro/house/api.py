@@ -14,18 +14,18 @@ from aiohttp import web
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event
 from allegro.core.issues import Issue
-from allegro.core.render import one_line
 from allegro.core.stores import Archive, Archived
 from allegro.core.untrusted import (
     MAX_NAME,
     MAX_NUMBER,
-    MAX_TEXT,
     UNREADABLE,
     Name,
     Unreadable,
     number_of,
     plain,
+    read_json,
     read_value,
+    text_of,
     unreadable,
 )
 from allegro.house.answers import (
@@ -36,6 +36,7 @@ from allegro.house.answers import (
     plain_in,
     refused,
     seconds_in,
+    sentence,
 )
 from allegro.house.facts import Facts
 from allegro.house.lanes import Lanes
@@ -93,7 +94,8 @@ class Api:
         self._runner: web.AppRunner | None = None
         self._wakes: set[asyncio.Task[None]] = set()
 
-    async def start(self, socket: Path) -> None:
+    def app(self) -> web.Application:
+        """Return the application with every route there is."""
         middlewares = [_errors] if self._acting else [_errors, _read_only]
         app = web.Application(client_max_size=MAX_BODY, middlewares=middlewares)
         app.add_routes(
@@ -119,7 +121,10 @@ class Api:
                 *self._more,
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        return app
+
+    async def start(self, socket: Path) -> None:
+        self._runner = web.AppRunner(self.app(), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         socket.unlink(missing_ok=True)  # noqa: ASYNC240 (once, at start)
         await web.UnixSite(self._runner, str(socket)).start()
@@ -184,8 +189,11 @@ class Api:
         return _answer(await self._requests.withdraw(request.match_info["id"]))
 
     async def _stop(self, request: web.Request) -> web.Response:
-        body = decode_body(await request.read(), dict[str, str])
-        return answer_json(await self._hooks.stop(body.get("reason", ""), body.get("by", "socket")))
+        """A stop is never refused for its words: what cannot be read is left out."""
+        body = read_json(await request.read() or b"{}", dict[str, Any])
+        words = {} if isinstance(body, Unreadable) else body
+        reason, by = text_of(words.get("reason")), text_of(words.get("by"), MAX_NAME)
+        return answer_json(await self._hooks.stop(reason, by or "socket"))
 
     async def _thaw(self, request: web.Request) -> web.Response:
         body = decode_body(await request.read(), dict[str, str])
@@ -268,7 +276,7 @@ class Api:
                 await response.write(self._line(archived) + b"\n")
             last = {"end": "limit" if wanted.limit < MAX_NUMBER - 1 else "all"}
         except EdgeError as error:
-            last = {"error": str(error)[:MAX_TEXT]}
+            last = {"error": sentence(error)}
         await response.write(msgspec.json.encode({**last, "after": after}) + b"\n")
         await response.write_eof()
         return response
@@ -337,7 +345,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except EdgeError as error:
         status = 503 if error.transient else 422
         return answer_json(
-            {"error": str(error), "kind": error.kind, "transient": error.transient}, status
+            {"error": sentence(error), "kind": error.kind, "transient": error.transient}, status
         )
     except web.HTTPRequestEntityTooLarge:
         return _bad(f"the body is longer than {MAX_BODY} bytes")
@@ -350,7 +358,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _bad(why: str) -> web.Response:
-    return answer_json({"error": f"bad request: {one_line(why)}", "kind": "bad_request"}, 400)
+    return answer_json({"error": sentence(f"bad request: {why}"), "kind": "bad_request"}, 400)
 
 
 def _answer(found: Any) -> web.Response:

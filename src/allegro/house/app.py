@@ -125,8 +125,9 @@ class _House:
         self._orders.sessions = self._sessions
         session_api = SessionApi(self._sessions, self._requests, self._lanes.ask)
         progress = Progress(
-            self._sessions, self._requests, self._lanes.ask, self._clock, self._orders.kick
-        )
+            self._sessions, self._requests, self._lanes.ask, self._clock, self._orders.kick,
+            book=self._ledger, on_set_aside=self._set_aside,
+        )  # fmt: skip
         self._watch = FleetWatch(
             self._archive, self._ledger, self._lanes, self._clock, self._dice, self._alert,
             self._set_aside,
@@ -151,8 +152,9 @@ class _House:
             acting=settings.house.acting,
         )
         mirror = Mirror(
-            self._requests, settings.requests, self._lanes.ask, self._clock, self._orders.kick
-        )
+            self._requests, settings.requests, self._lanes.ask, self._clock, self._orders.kick,
+            book=self._ledger, on_set_aside=self._set_aside,
+        )  # fmt: skip
         await self._check_seat()
         await self._api.start(socket_of(settings))
         self._stack.push_async_callback(self._api.stop)

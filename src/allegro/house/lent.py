@@ -45,8 +45,10 @@ class Lent:
             told = answer if isinstance(answer, dict) else {}
         status = number_of(told.get("status"))
         type_ = text_of(told.get("type"), 100)
+        if not 200 <= status < 600:
+            raise EdgeError(f"lane {lane} gave no answer that can be read", transient=True)
         response = web.StreamResponse(
-            status=status if 200 <= status < 600 else 502,
+            status=status,
             headers={"Content-Type": type_ if _TYPE.fullmatch(type_) else "application/json"},
         )
         await response.prepare(request)
@@ -58,14 +60,17 @@ class Lent:
     ) -> None:
         """Write pieces as they come; an answer that broke off must not look whole."""
         try:
-            while True:
+            empty = 0
+            while empty < MAX_ROUNDS:
                 told: Any = await self._ask_lane(lane, "model_next", {"call": call})
                 piece = told.get("piece") if isinstance(told, dict) else None
                 if isinstance(piece, bytes) and piece:
                     await response.write(piece)
+                empty = 0 if piece else empty + 1
                 if not isinstance(told, dict) or told.get("done") is not False:
-                    break
-            await response.write_eof()
+                    await response.write_eof()
+                    return
+            raise EdgeError(f"lane {lane} says nothing more", transient=True)
         except (EdgeError, ConnectionError):
             with contextlib.suppress(AttributeError):
                 request.transport.abort()  # type: ignore[union-attr]

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from allegro.core.actions import MirrorRequest, RepositoryRef
-from allegro.core.errors import EdgeError
 from allegro.core.lane_answers import PinnedRepository, Place
 from allegro.core.lifecycle import State
 from allegro.core.ports import Clock
 from allegro.core.render import fence
 from allegro.core.requests import Request, parsed
 from allegro.core.settings import RequestSettings
+from allegro.core.stores import WorkBook
 from allegro.core.timestamps import rfc3339
 from allegro.core.untrusted import MAX_NAME, whole_number
+from allegro.house.homes import Homes
 from allegro.house.proposals import Ask, asked
 from allegro.house.requests import Requests
+from allegro.runtime.consumer import OnSetAside
 
-_log = structlog.get_logger()
-RETRY_S = 2.0
 _LOST = frozenset({State.EXPIRED, State.WITHDRAWN, State.FAILED, State.STALE})
 _SHOWN = frozenset(
     {State.PROPOSED, State.DONE, State.FAILED, State.CONFLICT, State.STALE, State.EXPIRED,
@@ -34,20 +31,23 @@ class Mirror:
 
     def __init__(
         self, requests: Requests, settings: RequestSettings, ask: Ask, clock: Clock,
-        kick: Callable[[], None],
+        kick: Callable[[], None], *, book: WorkBook, on_set_aside: OnSetAside,
     ) -> None:  # fmt: skip
         self._requests = requests
         self._settings = settings
         self._ask = ask
-        self._clock = clock
         self._kick = kick
-        self._queue: asyncio.Queue[Request] = asyncio.Queue()
+        self._homes = Homes("mirror", self._show, book, clock, on_set_aside)
         requests.on_change(self._changed)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests are not shown yet as they are."""
+        return self._homes.waiting
+
     def _changed(self, request: Request) -> None:
-        if request.internal or not request.needs_approval or request.state not in _SHOWN:
-            return
-        self._queue.put_nowait(request)
+        if self._settings.mirror and _is_shown(request):
+            self._homes.put(request.id)
 
     async def run(self) -> None:
         """Keep homes up to date. A forge that cannot be asked now is asked again later."""
@@ -55,19 +55,12 @@ class Mirror:
             return
         for request in self._requests.all():
             self._changed(request)
-        while True:
-            request = await self._queue.get()
-            try:
-                await self._mirror(request)
-            except EdgeError as error:
-                if not error.transient:
-                    _log.warning("mirror.set_aside", request=request.id, error=str(error))
-                    continue
-                _log.info("mirror.postponed", request=request.id, error=str(error))
-                await self._clock.sleep(RETRY_S)
-                self._queue.put_nowait(request)
+        await self._homes.run()
 
-    async def _mirror(self, request: Request) -> None:
+    async def _show(self, id_: str) -> None:
+        request = self._requests.find_exact(id_)
+        if request is None or not _is_shown(request):
+            return
         home = self._home(request)
         if home is None:
             return
@@ -99,6 +92,10 @@ class Mirror:
         if issue:
             return request.repository, issue
         return issue_named(request.document.context) or issue_named(self._settings.home)
+
+
+def _is_shown(request: Request) -> bool:
+    return not request.internal and request.needs_approval and request.state in _SHOWN
 
 
 async def where(ask: Ask, place: str, number: int) -> tuple[Place, str]:

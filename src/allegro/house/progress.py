@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-
-import structlog
 
 from allegro.core.actions import MirrorRequest, RepositoryRef
 from allegro.core.errors import EdgeError
 from allegro.core.ports import Clock
 from allegro.core.session_actions import MODEL_NAME
-from allegro.core.stores import SessionRecord
+from allegro.core.stores import SessionRecord, WorkBook
+from allegro.house.homes import Homes
 from allegro.house.mirror import issue_named, where
 from allegro.house.proposals import Ask
 from allegro.house.requests import Requests
 from allegro.house.sessions import Sessions
-
-_log = structlog.get_logger()
-RETRY_S = 2.0
+from allegro.runtime.consumer import OnSetAside
 
 
 class Progress:
@@ -26,14 +22,13 @@ class Progress:
 
     def __init__(
         self, sessions: Sessions, requests: Requests, ask: Ask, clock: Clock,
-        kick: Callable[[], None],
+        kick: Callable[[], None], *, book: WorkBook, on_set_aside: OnSetAside,
     ) -> None:  # fmt: skip
         self._requests = requests
         self._ask = ask
-        self._clock = clock
         self._kick = kick
+        self._homes = Homes("progress", self._show, book, clock, on_set_aside)
         self._shown: dict[str, str] = {}
-        self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._newest: dict[str, SessionRecord] = {}
         sessions.on_change(self._changed)
 
@@ -41,28 +36,14 @@ class Progress:
         if record.issue and self._shown.get(record.id) != record.state:
             self._shown[record.id] = record.state
             self._newest[record.id] = record
-            self._queue.put_nowait(record.id)
+            self._homes.put(record.id)
 
     async def run(self) -> None:
         """Show states as they come; a forge that cannot be asked now is asked again."""
-        while True:
-            id_ = await self._queue.get()
-            record = self._newest.get(id_)
-            if record is None:
-                continue  # its newest state was shown
-            try:
-                await self._show(record)
-                if self._newest.get(id_) is record:
-                    del self._newest[id_]
-            except EdgeError as error:
-                if not error.transient:
-                    _log.warning("progress.set_aside", session=record.id, error=str(error))
-                    continue
-                _log.info("progress.postponed", session=record.id, error=str(error))
-                await self._clock.sleep(RETRY_S)
-                self._queue.put_nowait(id_)
+        await self._homes.run()
 
-    async def _show(self, record: SessionRecord) -> None:
+    async def _show(self, id_: str) -> None:
+        record = self._newest[id_]
         named = issue_named(record.issue)
         if named is None:
             raise EdgeError(f"{record.issue[:100]!r} names no issue", transient=False)
@@ -74,6 +55,8 @@ class Progress:
         )  # fmt: skip
         await self._requests.propose_mirror(action, repo.name)
         self._kick()
+        if record.end and self._newest.get(id_) is record:
+            del self._newest[id_], self._shown[id_]
 
 
 def progress_text(record: SessionRecord) -> str:

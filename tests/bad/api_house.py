@@ -1,0 +1,279 @@
+"""The house's API in process: real routes, requests, orders, archive; one lane that answers as told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from allegro.adapters.signatures import verify
+from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
+from allegro.core.errors import EdgeError, Refusal
+from allegro.core.events import Event
+from allegro.core.freeze import Freeze
+from allegro.core.stores import SetAside
+from allegro.house.api import Api, Hooks
+from allegro.house.facts import Facts
+from allegro.house.files import Fleet, KnownLane, files_of
+from allegro.house.fleet_api import FleetApi
+from allegro.house.fleet_watch import FleetWatch
+from allegro.house.lanes import House as Shared
+from allegro.house.lanes import Lanes
+from allegro.house.lent import Lent
+from allegro.house.session_api import SessionApi
+from allegro.house.sessions import Sessions
+from allegro.link.dial import LaneLink
+from allegro.testing.virtual import SeededDice, VirtualClock
+from tests.core.builders import HOUSE, SOVEREIGN
+from tests.duties.house import FLEET, LANE, FakeLane, House
+
+Case = tuple[str, str, str, dict[str, Any]]
+"""(name of the case, method, path with query, keywords of the request)."""
+
+
+class TellingLane(FakeLane):
+    """A lane that refuses each order for good and answers every query, well until told otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = deque(["malformed_action"] * 100_000)
+        self.world |= GOOD
+        self.asked_for: set[str] = set()
+
+    async def ask(self, method: str, params: dict[str, Any], timeout_s: float = 0.0) -> Any:
+        self.asked_for.add(method)
+        return await super().ask(method, params)
+
+
+GOOD: dict[str, Any] = {
+    "pin_change": {
+        "forge": "forge.example.org", "repository": {"id": 7, "name": "home/garden"},
+        "base": "main", "base_commit": "a" * 40,
+        "files": {"a.txt": {"mode": "100644", "sha": "b" * 40, "content": "aGk="}},
+    },
+    "pin_pull": {
+        "forge": "forge.example.org", "repository": {"id": 7, "name": "home/garden"},
+        "base": "main", "base_commit": "a" * 40, "head_commit": "b" * 40, "ci_paths": ["x.yml"],
+    },
+    "issue_details": {
+        "title": "Roses", "body": "water", "author": "timmy",
+        "comments": [{"id": 1, "author": "timmy", "body": "now"}],
+    },
+    "status": {
+        "healthy": True, "frozen": False, "freezes": ["f1"], "safe_mode": False, "done": "polled",
+        "forge_trouble": "", "journal_waiting": 0,
+        "sessions": {
+            "ready": 1, "gateways": 1, "local": False, "trouble": "",
+            "running": [{"session": "s", "runs_s": 1.5, "waits_for_answer": 0}],
+        },
+    },
+    "doctor": [
+        {"what": "clock", "verdict": "ok", "told": "0 s off", "source": "forge", "age_s": 1.0,
+         "mend": ""}
+    ],
+    "offer": {"address": "10.0.0.1:4222", "certificate": "PEM", "domain": "d"},
+    "fleet": {
+        "held": {"forge": 3}, "held_for_s": {"forge": 1.5}, "holders": {"forge": ["a"]},
+        "roster": 1, "council": "agrees", "quorum": True, "ready": ["forge"], "domain": "d",
+        "siblings": [{"lane": "b", "heard": True}], "freezes": ["f1"],
+    },
+    "look_at": {"host": True, "heard": True, "ready": ["forge"]},
+    "rest": True, "stop_session": True, "deny": True, "revoke_loan": True, "sessions": ["s1"],
+    "listing": {"issues": [1], "comments": [2]},
+    "model_begin": {"call": "c1", "status": 200, "type": "application/json", "done": False},
+    "model_next": {"piece": b"{}", "done": True},
+}  # fmt: skip
+
+
+class KnownLanes(Lanes):
+    """The lanes as the API sees them, over links that answer as told."""
+
+    def __init__(self, house: House, archive: SqliteArchive) -> None:
+        async def froze(_: tuple[Freeze, ...]) -> None:
+            return
+
+        super().__init__(
+            Shared(
+                archive, house.ledger, house.clock, SeededDice(6), fleet=lambda: FLEET,
+                freezes=lambda: house.frozen, sign=HOUSE.sign, verify=verify,
+                archived=lambda: None, lane_froze=froze,
+            )
+        )  # fmt: skip
+        self._told = house
+
+    def linked(self) -> list[tuple[str, str, LaneLink]]:
+        return self._told.linked()
+
+    def serving_forge(self) -> list[tuple[str, str, LaneLink]]:
+        return self.linked()
+
+    def serves(self, lane: str) -> list[str]:
+        return ["forge", "hermes"]
+
+    def roles_of(self, lane: str) -> dict[str, int]:
+        return {"forge": 3}
+
+    def is_home(self, lane: str) -> bool:
+        return True
+
+    async def ask_lane(self, lane: str, method: str, params: dict[str, Any]) -> Any:
+        return await self._told.ask_lane(lane, method, params)
+
+    async def ask(self, method: str, params: dict[str, Any]) -> Any:
+        return await self._told.ask(method, params)
+
+    def describe(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": name, "url": "ws://127.0.0.1:1", "linked": True, "trouble": "",
+                "since_s": 1.0, "version": "1", "head": 1, "home": 1, "done": "", "heard_s": 1.0,
+            }
+            for name in self._told.lanes
+        ]  # fmt: skip
+
+
+class ApiHouse:
+    def __init__(self, house: House, socket: Path, session: aiohttp.ClientSession) -> None:
+        self.house = house
+        self.socket = socket
+        self.session = session
+        self.lane = cast(TellingLane, house.lane)
+        self.frozen: list[str] = []
+        self.app: web.Application
+
+    async def send(self, method: str, path: str, **more: Any) -> tuple[int, bytes]:
+        """Send one request; return status and body. Time is bounded."""
+        timeout = aiohttp.ClientTimeout(total=60)
+        async with self.session.request(
+            method, "http://house" + path, timeout=timeout, **more
+        ) as answer:
+            return answer.status, await answer.read()
+
+    async def faults(self, cases: list[Case]) -> list[str]:
+        """Return the cases that were not answered as a border must answer."""
+        found = []
+        for name, method, path, more in cases:
+            try:
+                status, body = await self.send(method, path, **more)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                found.append(f"{method} {path[:60]} [{name}]: {error!r}"[:300])
+                continue
+            if why := against(status, body):
+                found.append(f"{method} {path[:60]} [{name}]: {why}"[:300])
+        status, _ = await self.send("GET", "/v1/status")
+        return found if status == 200 else [*found, f"status answers {status} afterwards"]
+
+
+def against(status: int, body: bytes) -> str:
+    """Return what is wrong with an answer, empty when nothing is."""
+    if status < 400:
+        return ""
+    if status >= 500 and status not in {502, 503}:
+        return f"answered {status}: {body[:80]!r}"
+    try:
+        told = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return f"no JSON with status {status}: {body[:80]!r}"
+    if not isinstance(told, dict) or not isinstance(told.get("error"), str):
+        return f"no sentence with status {status}"
+    return "a sentence of many lines" if "\n" in told["error"] else ""
+
+
+@asynccontextmanager
+async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
+    """Start the API over a Unix socket in process, with its arbiter running."""
+    house = House(folder, VirtualClock())
+    house.lane = TellingLane()
+    house.lanes = {LANE: house.lane}
+    await house.start()
+    archive = open_archive(folder / "archive.db", quota_bytes=10**8)
+    lanes = KnownLanes(house, archive)
+    fleet = msgspec.structs.replace(
+        FLEET, lanes=(KnownLane(LANE, SOVEREIGN.public, "ws://127.0.0.1:1", None),)
+    )
+    alerts: list[tuple[str, str]] = []
+
+    async def set_aside(aside: SetAside, stored: bytes) -> None:
+        alerts.append(("high", aside.reason))
+
+    sessions = Sessions(
+        archive, house.ledger, house.requests, house.clock, lanes.ask_lane, _words,
+        lambda urgency, told: alerts.append((urgency, told)), lambda _: True, house.orders.kick,
+        set_aside,
+    )  # fmt: skip
+    house.orders.sessions = sessions
+    watch = FleetWatch(
+        archive, house.ledger, lanes, house.clock, SeededDice(4),
+        lambda urgency, told: alerts.append((urgency, told)), set_aside,
+    )  # fmt: skip
+    made = ApiHouse(house, folder / "house.sock", _session(folder / "house.sock"))
+    api = Api(
+        house.requests, archive, lanes, _facts(house, archive, lanes, fleet), _hooks(made), _words,
+        [
+            *SessionApi(sessions, house.requests, lanes.ask).routes(),
+            *Lent(lanes.ask_lane).routes(),
+            *FleetApi(
+                archive, lanes, watch, house.clock, SeededDice(5), lambda: fleet,
+                lambda urgency, told: alerts.append((urgency, told)),
+            ).routes(),
+        ],
+        acting=True,
+    )  # fmt: skip
+    made.app = api.app()
+    await api.start(made.socket)
+    orders = asyncio.create_task(house.orders.run())
+    try:
+        yield made
+    finally:
+        orders.cancel()
+        await asyncio.gather(orders, return_exceptions=True)
+        await made.session.close()
+        await api.stop()
+        await archive.close()
+        await house.ledger.close()
+
+
+def _session(socket: Path) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(socket)))
+
+
+def _words(event: Event) -> Any:
+    return msgspec.json.decode(event.sealed) if event.sealed else None
+
+
+def _facts(house: House, archive: Any, lanes: Lanes, fleet: Fleet) -> Facts:
+    return Facts(
+        house.settings, files_of(house.settings), archive, house.ledger, lanes, house.orders,
+        house.clock, fleet=lambda: fleet, freezes=lambda: house.frozen, alerts=_no_alerts(),
+        alone_since=lambda: None,
+    )  # fmt: skip
+
+
+def _no_alerts() -> Callable[[], list[dict[str, Any]]]:
+    return list
+
+
+def _hooks(made: ApiHouse) -> Hooks:
+    async def stop(reason: str, by: str) -> dict[str, Any]:
+        made.frozen.append(reason)
+        return {"freeze": "f1", "by": by}
+
+    async def thaw(token: str) -> Refusal | None:
+        return Refusal("malformed_token", "not three parts")
+
+    async def reload() -> dict[str, Any]:
+        return {}
+
+    async def bring(token: str) -> int:
+        if not token:
+            raise EdgeError("no token", transient=False)
+        return 1
+
+    return Hooks(stop, thaw, reload, bring)

@@ -1,0 +1,190 @@
+"""Whatever is sent to the house's socket: an answer in words, never 500, and the next one is taken."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+
+from tests.bad.api_house import ApiHouse, Case, api_house
+from tests.bad.values import HEADERS, TEXTS, bent_json, sample
+
+SOURCE = Path(__file__).parents[2] / "src" / "allegro" / "house"
+PER_ROUTE = 70
+
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/requests": {
+        "kind": "comment", "repository": "home/garden", "issue": 3, "body": "words", "files": {},
+        "urgency": "low", "question": "q", "recommendation": "r", "context": "home/garden#1",
+        "expires_in_s": 60.0, "asked_by": "test (pid 1)", "key": "", "allow_ci_paths": False,
+    },
+    "/v1/requests/{id}/shown": {},
+    "/v1/requests/{id}/approve": {"token": "a.b.c"},
+    "/v1/requests/{id}/reject": {"reason": "no"},
+    "/v1/requests/{id}/withdraw": {},
+    "/v1/stop": {"reason": "r", "by": "b"},
+    "/v1/thaw": {"token": "a.b.c"},
+    "/v1/bring": {"token": "a.b.c"},
+    "/v1/reload": {},
+    "/v1/ask": {"method": "issue_details", "params": {"repository": "home/garden", "number": 1}},
+    "/v1/sessions": {
+        "prompt": "p", "model": "m", "instructions": "i", "history": [{"role": "user", "text": "t"}],
+        "quotes": [{"source": "s", "author": "a", "text": "t"}], "tools": ["file"],
+        "network": False, "issue": "home/garden#1", "limit_s": 60, "asked_by": "t", "key": "",
+    },
+    "/v1/sessions/{id}/stop": {},
+    "/v1/loans": {"model": "m1", "lives_s": 60, "max_tokens": 10, "asked_by": "t"},
+    "/v1/loans/{id}/revoke": {},
+    "/v1/models/{lane}/v1/chat/completions": {"model": "m", "messages": [{"role": "user"}]},
+    "/v1/fleet/rest": {"lane": "a", "role": "forge", "to": "b", "seconds": 60.0},
+    "/v1/fleet/happened": {"what": "w", "lane": "a", "role": "forge"},
+}  # fmt: skip
+QUERIES: dict[str, tuple[str, ...]] = {
+    "/v1/requests": ("state", "internal"),
+    "/v1/requests/{id}/wait": ("timeout_s",),
+    "/v1/events": ("after", "last", "prefix", "subject", "follow", "limit"),
+    "/v1/issues": ("repository", "since_s"),
+    "/v1/sessions": ("limit",),
+    "/v1/sessions/{id}/wait": ("timeout_s",),
+}
+COVERS = ("Authorization",)
+"""The headers that a route reads."""
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[ApiHouse]:
+    async with api_house(tmp_path) as made:
+        yield made
+
+
+def routes(app: web.Application) -> list[tuple[str, str]]:
+    """Return (method, path) of each route there is."""
+    found = {
+        (route.method, route.resource.canonical)
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    return sorted(found)
+
+
+def filled(path: str, part: str = "none") -> str:
+    return re.sub(r"\{[a-z]+\}", quote(part, safe=""), path)
+
+
+def body_cases(path: str, seed: int) -> list[Case]:
+    bent = sample(bent_json(BODIES[path]), PER_ROUTE, seed)
+    return [(name, "POST", filled(path), {"data": raw}) for name, raw in bent]
+
+
+def path_cases(method: str, path: str) -> list[Case]:
+    body = {"data": msgspec.json.encode(BODIES[path])} if method == "POST" else {}
+    return [
+        (row.name, method, filled(path, row.value), body)
+        for row in TEXTS
+        if "{" in path and row.value and len(row.value) < 6_000
+    ]
+
+
+def query_cases(path: str) -> list[Case]:
+    return [
+        (f"{name}: {row.name}", "GET", f"{filled(path)}?{name}={quote(row.value, safe='')}", {})
+        for name in QUERIES.get(path, ())
+        for row in TEXTS
+        if len(row.value) < 6_000
+    ]
+
+
+async def test_each_route_has_cases_and_no_route_has_cases_that_is_gone(api: ApiHouse) -> None:
+    posts = {path for method, path in routes(api.app) if method == "POST"}
+    assert posts == set(BODIES)
+    assert set(QUERIES) <= {path for method, path in routes(api.app) if method == "GET"}
+
+
+def test_each_query_parameter_and_header_that_is_read_has_cases() -> None:
+    text = "".join(path.read_text("utf-8") for path in SOURCE.glob("*.py"))
+    read = set(re.findall(r'query(?:\.get\(|\[)"([a-z_]+)"', text))
+    read |= set(re.findall(r'(?:number|seconds)_in\(\s*request, "([a-z_]+)"', text))
+    read |= set(re.findall(r'"([a-z_]+)" in request\.query', text))
+    assert read == {name for names in QUERIES.values() for name in names}
+    assert set(re.findall(r'request\.headers(?:\.get\(|\[)"([A-Za-z-]+)"', text)) == set(COVERS)
+
+
+async def test_no_body_is_answered_with_a_crash(api: ApiHouse) -> None:
+    cases = [case for seed, path in enumerate(BODIES) for case in body_cases(path, seed)]
+    assert await api.faults(cases) == []
+
+
+async def test_no_path_and_no_query_is_answered_with_a_crash(api: ApiHouse) -> None:
+    cases = [case for method, path in routes(api.app) for case in path_cases(method, path)]
+    cases += [case for path in QUERIES for case in query_cases(path)]
+    cases += [
+        (row.name, "GET", "/v1/models/a/v1/models", {"headers": {name: row.value}})
+        for name in COVERS
+        for row in HEADERS
+    ]
+    assert await api.faults(cases) == []
+
+
+async def test_a_body_beyond_any_size_is_refused_in_words(api: ApiHouse) -> None:
+    status, body = await api.send(
+        "POST", "/v1/requests", data=io.BytesIO(b"x" * (17 * 1024 * 1024))
+    )
+    assert status == 400
+    assert b"longer than" in body
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("issue", 2**64), ("expires_in_s", 1e308), ("expires_in_s", -1.0), ("key", "k" * 101),
+        ("question", "q" * 10_000_000), ("body", "b" * 100_000), ("issue", True),
+    ],
+)  # fmt: skip
+async def test_what_is_too_large_is_refused_and_nothing_is_kept(
+    api: ApiHouse, field: str, value: object
+) -> None:
+    sent = {**BODIES["/v1/requests"], field: value}
+    status, body = await api.send(
+        "POST", "/v1/requests", data=io.BytesIO(msgspec.json.encode(sent))
+    )
+    assert status == 400
+    assert field.encode() in body
+    assert api.house.requests.all() == []
+
+
+async def test_a_stop_is_taken_whatever_its_words_are(api: ApiHouse) -> None:
+    bent = list(bent_json(BODIES["/v1/stop"]))
+    for name, raw in bent:
+        status, _ = await api.send("POST", "/v1/stop", data=raw)
+        assert status == 200, name
+    assert len(api.frozen) == len(bent)
+    assert max(map(len, api.frozen)) <= 2_000
+
+
+async def test_a_route_without_its_guard_is_found(tmp_path: Path) -> None:
+    """The generator itself: a planted handler that trusts its caller must not pass."""
+
+    async def planted(request: web.Request) -> web.Response:
+        body = msgspec.json.decode(await request.read())
+        return web.json_response({"next": body["lives_s"] + 1})
+
+    app = web.Application()
+    app.router.add_post("/v1/loans", planted)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.UnixSite(runner, str(tmp_path / "s")).start()
+    connector = aiohttp.UnixConnector(path=str(tmp_path / "s"))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        house = ApiHouse.__new__(ApiHouse)
+        house.session = session
+        found = await house.faults(body_cases("/v1/loans", 0))
+    await runner.cleanup()
+    assert len(found) > 20
