@@ -89,6 +89,11 @@ class LaneLink:
     def is_up(self) -> bool:
         return self._traffic is not None
 
+    @property
+    def held_bytes(self) -> int:
+        """The bytes of this lane's long messages that are here or were announced."""
+        return self._blobs.reserved
+
     async def run(self) -> None:
         """Stay linked. Redials within a second once the path is back."""
         failures = 0
