@@ -106,7 +106,8 @@ async def compare(other: Path, folder: Path, pairs: int, count: int, seconds: fl
                     base / value if name.startswith("lag") else value / base
                 )
                 figures.setdefault(name, []).append((value, base))
-            sys.stderr.write(f"pair {n + 1} of {pairs}\n")
+            so_far = ", ".join(f"{name} {all_[-1]:.2f}" for name, all_ in ratios.items())
+            sys.stderr.write(f"pair {n + 1} of {pairs}: {so_far}\n")
     return ratios, figures
 
 
