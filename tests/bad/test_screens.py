@@ -28,13 +28,13 @@ from allegro.cli.drill import drill_lines, summary
 from allegro.cli.fleet import fleet_lines
 from allegro.cli.main import COMMANDS, cli
 from allegro.cli.sessions import step_line
-from allegro.cli.show import draw
 from allegro.cli.status import status_lines
 from allegro.cli.watch import _freezes, event_line
 from allegro.cli.work import explanation
 from allegro.client.hermes_bridge import TelemetryEvent
 from allegro.core.actions import action_bytes, action_digest
 from allegro.core.errors import EdgeError, ToldError
+from allegro.sovereign.show import draw
 from tests.core.builders import change, file_change
 
 from . import values as bad

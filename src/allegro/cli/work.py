@@ -20,7 +20,6 @@ from allegro.cli.output import (
     socket_option,
 )
 from allegro.cli.secrets import passphrase
-from allegro.cli.show import checked_action, draw
 from allegro.client.errors import BadRequest
 from allegro.client.house_client import default_state_dir, get, named, post
 from allegro.config import load_house
@@ -29,6 +28,7 @@ from allegro.core.approvals import Approval, issue_token, sovereign_kid, token_k
 from allegro.core.policy import Needs, needs_of
 from allegro.core.render import lined, one_line
 from allegro.core.timestamps import rfc3339, span
+from allegro.sovereign.show import checked_action, draw
 
 
 @click.command()

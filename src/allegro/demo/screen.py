@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from allegro.cli.sessions import step_line
-from allegro.cli.show import draw
 from allegro.client.hermes_bridge import TelemetryEvent
 from allegro.core.render import visible
+from allegro.sovereign.show import draw
 
 _STEPS = {
     "forge": "a forge with one repository",
