@@ -31,17 +31,17 @@ from allegro.core.pairing import LaneOffer, accept_answer, offer_line, read_offe
 from allegro.core.settings import HouseSettings, LaneSettings
 from allegro.house.files import (
     HouseFiles,
-    KnownLane,
-    add_lane,
     load_fleet,
     load_house_key,
-    load_sovereign_key,
-    make_house,
+)
+from allegro.sovereign.ceremony import (
+    pair,
     revoke_lane,
     rotate_house,
     rotate_sovereign,
     take_seat,
 )
+from allegro.sovereign.keystore import load_sovereign_key, make_house
 
 from . import values as bad
 
@@ -54,8 +54,8 @@ def made(folder: Path) -> HouseFiles:
     return files
 
 
-def lane(name: str) -> KnownLane:
-    return KnownLane(name, SigningKey.make().public, "wss://192.0.2.1:7420", None)
+def offer(name: str) -> LaneOffer:
+    return LaneOffer(name, b64url(SigningKey.make().public), "wss://192.0.2.1:7420", "")
 
 
 def refusal_of(act: Callable[[], object]) -> str:
@@ -73,7 +73,7 @@ def sovereign(files: HouseFiles) -> SigningKey:
 
 def test_a_fleet_file_is_a_fleet_or_a_sentence(tmp_path: Path) -> None:
     files = made(tmp_path)
-    add_lane(files, lane("allegro"))
+    pair(files, sovereign(files), offer("allegro"), 2.0)
     document = msgspec.json.decode(files.fleet.read_bytes())
     cases = bad.sample(bad.bent_json(document), 600, 1)
     for name, raw in cases:
@@ -242,7 +242,7 @@ def test_commands_at_once_lose_no_update(tmp_path: Path) -> None:
     files = made(tmp_path)
     key = sovereign(files)
     for number in range(6):
-        add_lane(files, lane(f"lane-{number}"))
+        pair(files, key, offer(f"lane-{number}"), 2.0)
     failures: list[Exception] = []
 
     def at_once(*acts: Callable[[], object]) -> None:
@@ -262,7 +262,7 @@ def test_commands_at_once_lose_no_update(tmp_path: Path) -> None:
         *(lambda: take_seat(files, key, 2.0) for _ in range(5)),
         *(lambda: rotate_house(files, key, 2.0) for _ in range(5)),
         *(lambda n=n: revoke_lane(files, key, f"lane-{n}") for n in range(6)),
-        *(lambda n=n: add_lane(files, lane(f"new-{n}")) for n in range(5)),
+        *(lambda n=n: pair(files, key, offer(f"new-{n}"), 2.0) for n in range(5)),
     )
     fleet = load_fleet(files)
     assert failures == []
@@ -312,7 +312,7 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_thaw_claims_of_many_ids_stay_below_the_size_of_a_token() -> None:
-    from allegro.cli.watch import THAWED_AT_ONCE  # noqa: PLC0415 (a command's module)
+    from allegro.sovereign.ceremony import THAWED_AT_ONCE  # noqa: PLC0415
 
     key = SigningKey.make()
     claims = Thaw(aud="f" * 32, freezes=("x" * 64,) * THAWED_AT_ONCE, exp=2**40)

@@ -255,3 +255,15 @@ def test_client_and_testing_import_core_and_themselves_alone(folder: str) -> Non
             if ours and not any(name == ok or name.startswith(f"{ok}.") for ok in allowed):
                 found.add((name_of(path), name))
     assert found == set()
+
+
+def test_the_sovereign_key_is_loaded_only_where_a_person_runs_a_command() -> None:
+    """Named in the package that signs, in commands, and in the players of demo and drill."""
+    allowed = ("sovereign/", "cli/", "demo/", "drill/")
+    named = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in SOURCES
+        if "load_sovereign_key" in path.read_text(encoding="utf-8")
+    }
+    assert "sovereign/keystore.py" in named
+    assert {name for name in named if not name.startswith(allowed)} == set()

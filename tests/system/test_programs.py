@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from allegro.core.errors import ToldError
-from allegro.demo.stage import Forge, Stage
+from allegro.demo.stage import Forge, Process, Stage
 from tests.patience import patient
 from tests.system.test_keys import WORLD
 
@@ -47,6 +47,23 @@ async def test_a_running_lane_has_loaded_no_house_client_or_testing_module(stage
     assert not {name for name in loaded if name.startswith(foreign)}
 
 
+async def test_a_running_house_has_loaded_nothing_that_could_load_the_sovereign_key(
+    stage: Stage,
+) -> None:
+    await stage.start_lane()
+    await stage.house.start(
+        [
+            *f"{sys.executable} -X importtime -m allegro house --config".split(),
+            str(stage.house_config),
+        ]
+    )
+    await stage.linked()
+    loaded = loaded_by(stage, stage.house)
+    assert "allegro.house.app" in loaded
+    foreign = ("allegro.sovereign", "allegro.lane", "allegro.testing", "allegro.demo")
+    assert not {name for name in loaded if name.startswith(foreign)}
+
+
 async def test_a_lane_that_is_alone_starts_no_council_server_and_loads_nothing_of_one(
     stage: Stage,
 ) -> None:
@@ -67,9 +84,9 @@ async def test_a_lane_that_is_alone_starts_no_council_server_and_loads_nothing_o
     assert not (stage.folder / "lane" / "council" / "running.json").exists()
 
 
-def loaded_by(stage: Stage) -> set[str]:
-    """Return the modules that the lane's program says it loaded."""
-    lines = stage.lane.log.read_text().splitlines()
+def loaded_by(stage: Stage, process: Process | None = None) -> set[str]:
+    """Return the modules that a program (the lane's, where none is named) says it loaded."""
+    lines = (process or stage.lane).log.read_text().splitlines()
     return {line.rsplit("|", 1)[1].strip() for line in lines if line.startswith("import ")}
 
 
@@ -103,6 +120,9 @@ async def test_a_second_house_on_the_same_folder_is_refused(stage: Stage) -> Non
 
 async def test_an_unpaired_lane_says_what_to_do(stage: Stage) -> None:
     (stage.folder / "lane" / "trust.json").unlink()
+    with pytest.raises(ToldError, match="acts for nobody until it is whole"):
+        await stage.command("lane", "--config", str(stage.lane_config))
+    (stage.folder / "lane" / "paired.json").unlink()
     with pytest.raises(ToldError, match="allegro pair"):
         await stage.command("lane", "--config", str(stage.lane_config))
 

@@ -20,10 +20,12 @@ from click.testing import CliRunner
 from allegro.adapters.signatures import SigningKey
 from allegro.cli.main import cli
 from allegro.client.errors import BadRequest
-from allegro.core.approvals import Approval, Thaw, issue_token, sovereign_kid
+from allegro.core.approvals import Thaw, issue_token, sovereign_kid
 from allegro.core.errors import EdgeError, ToldError
 from allegro.demo.stage import Forge, Stage
-from allegro.house.files import Fleet, HouseFiles, load_fleet, load_sovereign_key
+from allegro.house.files import Fleet, HouseFiles, load_fleet
+from allegro.sovereign import ceremony
+from allegro.sovereign.keystore import load_sovereign_key
 
 from .pathway import Pathway
 
@@ -184,12 +186,7 @@ class Theatre:
         )  # fmt: skip
 
     def approval(self, digest: str, *, lives_s: int = 600, key: SigningKey | None = None) -> str:
-        fleet, now_s = self.fleet, int(time.time())
-        claims = Approval(
-            aud=fleet.id, digest=digest, exp=now_s + lives_s, iat=now_s, seat=fleet.seat
-        )
-        signer = key or self.sovereign
-        return issue_token(claims, sovereign_kid(fleet.sovereign_number), signer.sign)
+        return ceremony.approve(self.fleet, key or self.sovereign, digest, time.time(), lives_s)
 
     async def approve(self, asked: dict[str, Any]) -> dict[str, Any]:
         token = self.approval(asked["digest"])

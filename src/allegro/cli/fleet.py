@@ -20,15 +20,9 @@ from allegro.core.render import lined, one_line
 from allegro.core.roster import MIN_MEMBERS, check_member, orders_of
 from allegro.core.timestamps import span
 from allegro.core.untrusted import number_of
-from allegro.house.files import (
-    Fleet,
-    HouseFiles,
-    files_of,
-    load_fleet,
-    load_sovereign_key,
-    sign_roster,
-    socket_of,
-)
+from allegro.house.files import Fleet, HouseFiles, files_of, load_fleet, socket_of
+from allegro.sovereign.ceremony import sign_roster
+from allegro.sovereign.keystore import load_sovereign_key
 
 _CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), required=True, help="house.toml"

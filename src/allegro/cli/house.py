@@ -9,7 +9,7 @@ import click
 from allegro.cli.output import log_json, now_s, run_async
 from allegro.cli.secrets import passphrase, poke
 from allegro.config import load_house
-from allegro.house.files import files_of, load_sovereign_key, socket_of, take_seat
+from allegro.house.files import files_of, socket_of
 
 CONFIG = click.Path(path_type=Path, dir_okay=False)
 
@@ -38,6 +38,9 @@ def house(ctx: click.Context, config: Path, check: bool, log_level: str) -> int:
 @click.pass_context
 def take_seat_command(ctx: click.Context) -> None:
     """Make this machine the acting house; every other one stops being it."""
+    from allegro.sovereign.ceremony import take_seat  # noqa: PLC0415 (the daemon loads no such code)
+    from allegro.sovereign.keystore import load_sovereign_key  # noqa: PLC0415
+
     settings = ctx.obj
     files = files_of(settings)
     fleet = take_seat(files, load_sovereign_key(files, passphrase), now_s())

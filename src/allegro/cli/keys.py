@@ -13,23 +13,15 @@ from allegro.cli.secrets import passphrase, poke
 from allegro.client.errors import HouseUnreachable
 from allegro.client.house_client import HouseClient
 from allegro.config import load_house
-from allegro.core.approvals import RecoveryStop, issue_token
 from allegro.core.timestamps import rfc3339
-from allegro.house.files import (
-    Fleet,
-    files_of,
-    load_fleet,
-    load_sovereign_key,
-    revoke_lane,
-    rotate_house,
-    rotate_sovereign,
-    socket_of,
-)
+from allegro.house.files import Fleet, files_of, load_fleet, socket_of
+from allegro.sovereign import ceremony
+from allegro.sovereign.ceremony import revoke_lane, rotate_house, rotate_sovereign
+from allegro.sovereign.keystore import load_sovereign_key
 
 _CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), required=True, help="house.toml"
 )
-STOP_LIFE_S = 3600
 
 
 @click.group()
@@ -67,12 +59,8 @@ def recovery_stop(config: Path) -> None:
     settings = load_house(config)
     fleet = load_fleet(files_of(settings))
     key = _recovery_key()
-    claims = RecoveryStop(
-        aud=fleet.id,
-        freeze=f"recovery{SystemDice().token(8).hex()}",
-        exp=int(now_s()) + STOP_LIFE_S,
-    )
-    token = issue_token(claims, "recovery", key.sign)
+    freeze = f"recovery{SystemDice().token(8).hex()}"
+    token = ceremony.recovery_stop(fleet, key, freeze, now_s())
 
     async def bring() -> int:
         async with HouseClient(socket_of(settings)) as house:

@@ -17,27 +17,19 @@ from allegro.cli.secrets import passphrase, poke
 from allegro.client.house_client import default_state_dir
 from allegro.config import commented, load_house, load_lane
 from allegro.core.approvals import (
-    Pairing,
     b64url,
-    fingerprint,
-    issue_token,
-    sovereign_kid,
-    unb64url,
 )
 from allegro.core.errors import ConfigError, Refusal
 from allegro.core.gate import LaneTrust
 from allegro.core.pairing import (
-    HouseAnswer,
     LaneOffer,
     accept_answer,
-    answer_line,
     offer_line,
     read_offer,
     six_words,
 )
 from allegro.core.settings import HouseSettings, LaneSettings
 
-PAIRING_LIFE_S = 86_400
 _PATH = click.Path(path_type=Path)
 
 
@@ -61,12 +53,16 @@ def init_house(
     config: Path, name: str, state_dir: Path | None, change_token_file: str, ask: bool, home: str
 ) -> None:
     """Make a house: sovereign, house, sealing and recovery key, and house.toml."""
-    from allegro.house.files import HouseFiles, make_house  # noqa: PLC0415
+    from allegro.adapters.sqlite.ledger import make_ledger  # noqa: PLC0415
+    from allegro.house.files import HouseFiles  # noqa: PLC0415
+    from allegro.sovereign.keystore import make_house  # noqa: PLC0415
 
     folder = (state_dir or default_state_dir()).expanduser().absolute()
     _absent(config)
     secret = _new_passphrase() if ask else None
-    recovery = make_house(HouseFiles(folder), now_s(), secret)
+    files = HouseFiles(folder)
+    recovery = make_house(files, now_s(), secret)
+    make_ledger(files.ledger)
     values = {"house.name": name, "house.state_dir": str(folder)}
     if change_token_file:
         values["forge.change_token_file"] = change_token_file
@@ -221,14 +217,9 @@ def _public_url(settings: LaneSettings, plain: bool) -> str:
 
 
 def _house_answer(config: Path, line: str | None) -> dict[str, str]:
-    from allegro.house.files import (  # noqa: PLC0415
-        KnownLane,
-        add_lane,
-        files_of,
-        load_fleet,
-        load_sovereign_key,
-        socket_of,
-    )
+    from allegro.house.files import files_of, socket_of  # noqa: PLC0415
+    from allegro.sovereign.ceremony import pair as sign_pairing  # noqa: PLC0415
+    from allegro.sovereign.keystore import load_sovereign_key  # noqa: PLC0415
 
     if not line:
         raise Failure("give the lane's line: on the lane, run `allegro pair --config lane.toml`", 2)
@@ -237,27 +228,7 @@ def _house_answer(config: Path, line: str | None) -> dict[str, str]:
         raise Failure(str(offer))
     settings = load_house(config)
     files = files_of(settings)
-    fleet = load_fleet(files)
-    sovereign = load_sovereign_key(files, passphrase)
-    key = unb64url(offer.key)
-    pairing = Pairing(
-        aud=fleet.id, lane=fingerprint(key), name=offer.name, sealing=b64url(fleet.sealing),
-        recovery=b64url(fleet.recovery), exp=int(now_s()) + PAIRING_LIFE_S,
-    )  # fmt: skip
-    answer = answer_line(
-        HouseAnswer(
-            fleet=fleet.id,
-            sovereign=b64url(fleet.sovereign),
-            sovereign_number=fleet.sovereign_number,
-            house=b64url(fleet.house),
-            secret=b64url(fleet.secret),
-            pairing=issue_token(pairing, sovereign_kid(fleet.sovereign_number), sovereign.sign),
-            certificate=fleet.certificate,
-            seat=fleet.seat_token,
-        )
-    )
-    pin = bytes.fromhex(offer.pin) if offer.pin else None
-    add_lane(files, KnownLane(offer.name, key, offer.url, pin))
+    answer = sign_pairing(files, load_sovereign_key(files, passphrase), offer, now_s())
     poke(socket_of(settings))
     return {
         "line": answer,

@@ -22,13 +22,10 @@ from allegro.cli.output import (
 from allegro.cli.secrets import passphrase
 from allegro.client.house_client import HouseClient, get, post
 from allegro.config import load_house, load_lane
-from allegro.core.approvals import Thaw, issue_token, sovereign_kid
 from allegro.core.render import lined, one_line
 from allegro.core.timestamps import span
 from allegro.core.untrusted import names_of
 
-THAW_LIFE_S = 7 * 86_400
-THAWED_AT_ONCE = 50
 _SHOWN_FACTS = {"number", "kind", "step", "reason", "took_s", "issues"}
 _MARK = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "red")}
 
@@ -163,12 +160,9 @@ def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None
     --all lifts the freezes that the house holds. One that only a lane names is lifted by its whole
     id alone, so that a lane cannot put ids of its own under your signature.
     """
-    from allegro.house.files import (  # noqa: PLC0415
-        files_of,
-        load_fleet,
-        load_sovereign_key,
-        socket_of,
-    )
+    from allegro.house.files import files_of, load_fleet, socket_of  # noqa: PLC0415
+    from allegro.sovereign import ceremony  # noqa: PLC0415
+    from allegro.sovereign.keystore import load_sovereign_key  # noqa: PLC0415
 
     settings = load_house(config)
     socket, files = socket_of(settings), files_of(settings)
@@ -182,11 +176,9 @@ def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None
         raise click.UsageError(f"no such freeze; the house holds: {', '.join(held) or 'none'}")
     fleet = load_fleet(files)
     key = load_sovereign_key(files, passphrase)
-    kid, response = sovereign_kid(fleet.sovereign_number), {}
-    for at in range(0, len(wanted), THAWED_AT_ONCE):
-        some = tuple(wanted[at : at + THAWED_AT_ONCE])
-        claims = Thaw(aud=fleet.id, freezes=some, exp=int(now_s()) + THAW_LIFE_S)
-        response = run_async(post(socket, "thaw", {"token": issue_token(claims, kid, key.sign)}))
+    response: dict[str, Any] = {}
+    for token in ceremony.thaw(fleet, key, wanted, now_s()):
+        response = run_async(post(socket, "thaw", {"token": token}))
     if as_json:
         print_json({**response, "freezes": wanted})
     else:

@@ -24,7 +24,7 @@ from allegro.client.errors import BadRequest
 from allegro.client.house_client import default_state_dir, get, named, post
 from allegro.config import load_house
 from allegro.core.actions import action_digest, kind_of
-from allegro.core.approvals import Approval, issue_token, sovereign_kid, token_kid
+from allegro.core.approvals import token_kid
 from allegro.core.policy import Needs, needs_of
 from allegro.core.render import lined, one_line
 from allegro.core.timestamps import rfc3339, span
@@ -88,12 +88,9 @@ def approve(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Approve exactly what `show` shows, named by its digest (or a prefix of 8 at least)."""
-    from allegro.house.files import (  # noqa: PLC0415
-        HouseFiles,
-        files_of,
-        load_fleet,
-        load_sovereign_key,
-    )
+    from allegro.house.files import HouseFiles, files_of, load_fleet  # noqa: PLC0415
+    from allegro.sovereign import ceremony  # noqa: PLC0415
+    from allegro.sovereign.keystore import load_sovereign_key  # noqa: PLC0415
 
     if len(digest) < 8:
         raise Failure("give at least 8 digits of the digest", 2)
@@ -113,10 +110,7 @@ def approve(
     key = load_sovereign_key(files, passphrase)
     at_s = int(now_s())
     lives_s = valid_s or int(settings.requests.approval_s if settings else 86_400)
-    claims = Approval(
-        aud=fleet.id, digest=action_digest(raw), exp=at_s + lives_s, iat=at_s, seat=fleet.seat
-    )
-    token = issue_token(claims, sovereign_kid(fleet.sovereign_number), key.sign)
+    token = ceremony.approve(fleet, key, action_digest(raw), at_s, lives_s)
     answer = run_async(
         post(
             socket or _socket_beside(config),
@@ -124,7 +118,7 @@ def approve(
             {"token": token},
         )
     )
-    _say(answer, as_json, f"approved until {rfc3339(claims.exp)}")
+    _say(answer, as_json, f"approved until {rfc3339(at_s + lives_s)}")
 
 
 @click.command()

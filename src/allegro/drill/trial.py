@@ -13,7 +13,6 @@ import aiohttp
 import msgspec
 
 from allegro.adapters.clock import SystemClock
-from allegro.core.approvals import Approval, issue_token, sovereign_kid
 from allegro.core.errors import ToldError
 from allegro.core.ports import Dice
 from allegro.drill.checker import (
@@ -30,7 +29,9 @@ from allegro.drill.checker import (
 )
 from allegro.drill.faults import Fault
 from allegro.drill.fleet import BOT, CODE_BOT, OWNER, REPOSITORY, ScratchFleet
-from allegro.house.files import files_of, load_fleet, load_sovereign_key
+from allegro.house.files import files_of, load_fleet
+from allegro.sovereign import ceremony
+from allegro.sovereign.keystore import load_sovereign_key
 
 TARGET_S = 30.0
 STEADY_S = 10.0
@@ -170,10 +171,8 @@ class Trial:
 
         files = files_of(load_house(self._fleet.house_config))
         secret = self._fleet.passphrase_file.read_text("utf-8").strip().encode()
-        fleet, now_s = load_fleet(files), int(self._clock.now_s())
-        claims = Approval(aud=fleet.id, digest=digest, exp=now_s + 900, iat=now_s, seat=fleet.seat)
         key = load_sovereign_key(files, lambda: secret)
-        return issue_token(claims, sovereign_kid(fleet.sovereign_number), key.sign)
+        return ceremony.approve(load_fleet(files), key, digest, self._clock.now_s(), 900)
 
     async def _taken_over(self, fault: Fault, victim: str, struck_s: float, seen: int) -> float:
         """Return when (Unix s) another lane polled; for a fault that moves nothing, after a while."""
