@@ -6,10 +6,9 @@ approved bytes. Syntax and order: gitattributes(5), gitignore(5).
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Mapping
-
-import msgspec
 
 from allegro.core.look import parents_of
 
@@ -17,13 +16,13 @@ NAME = ".gitattributes"
 MAX_BYTES = 100_000
 MAX_LINES = 500
 _FILTER = "filter"
+_MACRO = "[attr]"
 
 
-class _Line(msgspec.Struct, frozen=True):
-    """One line that says something of `filter`; `value` is "" where it takes the filter away."""
+Words = tuple[tuple[str, str], ...]
+"""Attributes in their order, each with its value: "" for unset or unspecified."""
 
-    pattern: str
-    value: str
+_SET = "set"
 
 
 def rewritten_by(path: str, attributes: Mapping[str, bytes]) -> str:
@@ -32,41 +31,57 @@ def rewritten_by(path: str, attributes: Mapping[str, bytes]) -> str:
     `attributes` are the contents of the `.gitattributes` files by their paths; those that are not
     above `path` do not count. One that is too large to be read counts as a reason.
     """
-    found, where = "", ""
-    for folder in ("", *parents_of(path)):
+    macros = _macros(attributes.get(NAME, b""))
+    known: dict[str, str] = {}
+    for folder in reversed(("", *parents_of(path))):  # as git does: who speaks last decides
         name = f"{folder}/{NAME}" if folder else NAME
-        raw = attributes.get(name)
-        if raw is None:
-            continue
-        lines = _lines(raw)
+        lines = _lines(attributes.get(name, b""))
         if lines is None:
             return f"{name} is too large to be read"
         below = path.removeprefix(folder + "/") if folder else path
-        for line in lines:
-            if _matches(line.pattern, below):
-                found, where = line.value, name
-    if found != "lfs":
-        return ""
-    return f"{where} puts it under filter=lfs, so the forge would store a pointer instead of it"
+        for pattern, words in reversed(lines):
+            if _matches(pattern, below):
+                _settle(known, words, macros)
+        if known.get(_FILTER) == "lfs":
+            return (
+                f"{name} puts it under filter=lfs, so the forge would store a pointer instead of it"
+            )
+    return ""
 
 
-def _lines(raw: bytes) -> list[_Line] | None:
-    """Return the lines about `filter`, in order; None where there is too much to read."""
+def _settle(known: dict[str, str], words: Words, macros: Mapping[str, Words]) -> None:
+    """Note what a line says of attributes that no later line spoke of; a macro says more."""
+    for name, value in reversed(words):
+        if name not in known:
+            known[name] = value
+            if value == _SET and name in macros:
+                _settle(known, macros[name], macros)
+
+
+def _macros(raw: bytes) -> dict[str, Words]:
+    """Return the macros of the topmost file, which count in every file."""
+    lines = _lines(raw, macros=True) or ()
+    return {pattern.removeprefix(_MACRO): words for pattern, words in lines}
+
+
+@functools.lru_cache(maxsize=128)
+def _lines(raw: bytes, *, macros: bool = False) -> tuple[tuple[str, Words], ...] | None:
+    """Return patterns (or macros) with their words, in order; None where it is too much."""
     if len(raw) > MAX_BYTES:
         return None
-    macros = {_FILTER}
-    values: dict[str, str] = {}
-    found: list[_Line] = []
+    found = []
     for text in raw.decode("utf-8", "replace").splitlines():
         pattern, words = _split(text.strip(" \t"))
-        if pattern.startswith("[attr]"):
-            told = _value(words, macros, values)
-            if told is not None:
-                macros.add(pattern.removeprefix("[attr]"))
-                values[pattern.removeprefix("[attr]")] = told
-        elif pattern and (told := _value(words, macros, values)) is not None:
-            found.append(_Line(pattern, told))
-    return found if len(found) <= MAX_LINES else None
+        if pattern and pattern.startswith(_MACRO) is macros:
+            found.append((pattern, tuple(_word(word) for word in words)))
+    return tuple(found) if len(found) <= MAX_LINES else None
+
+
+def _word(word: str) -> tuple[str, str]:
+    name, given, value = word.partition("=")
+    if name[:1] in {"-", "!"}:
+        return name[1:], ""
+    return name, value if given else _SET
 
 
 def _split(line: str) -> tuple[str, list[str]]:
@@ -80,18 +95,6 @@ def _split(line: str) -> tuple[str, list[str]]:
         return pattern, words
     pattern, *words = line.split()
     return pattern, words
-
-
-def _value(words: list[str], macros: set[str], values: dict[str, str]) -> str | None:
-    """Return what a line's words make of `filter`: its value, "" for none, None for no word."""
-    found = None
-    for word in words:
-        name, _, value = word.partition("=")
-        if name.lstrip("-!") == _FILTER:
-            found = value if name == _FILTER else ""
-        elif name in macros:
-            found = values.get(name, "")
-    return found
 
 
 def _matches(pattern: str, path: str) -> bool:

@@ -75,6 +75,7 @@ class Look:
         self._dress = dress
         self._trees = Trees(reader, repo)
         self._base_stands = False
+        self._awaits_pull = False
 
     async def now(self) -> Finding:
         """Return what is there now. Raises EdgeError when it cannot be seen."""
@@ -131,18 +132,24 @@ class Look:
         return finding
 
     async def _change(self, action: ProposeChange) -> Finding:
+        if self._awaits_pull and (pulls := await self._pulls(action)):
+            return await self._change_with_pulls(action, pulls)
         branch = await self._reader.branch(self._repo, self._dress.branch)
         at_base = branch is not None and branch.commit == action.base_commit
         if at_base and self._base_stands:
             return Absent(WriteStep.COMMIT)  # no pull request was there a moment ago
-        pulls = await self._reader.pulls_between(self._repo, action.base, self._dress.branch)
-        if pulls:
+        if pulls := await self._pulls(action):
             return await self._change_with_pulls(action, pulls)
         if branch is not None and not at_base:
             conflict = await self._check_commit(action, branch.commit)
-            return conflict or await self._base(action) or Absent(WriteStep.PULL)
+            stale = conflict or await self._base(action)
+            self._awaits_pull = stale is None
+            return stale or Absent(WriteStep.PULL)
         step = WriteStep.COMMIT if at_base else WriteStep.BRANCH
         return await self._base(action) or Absent(step)
+
+    async def _pulls(self, action: ProposeChange) -> tuple[PullRequest, ...]:
+        return await self._reader.pulls_between(self._repo, action.base, self._dress.branch)
 
     async def _base(self, action: ProposeChange) -> Stale | None:
         """Say whether the world of the approval has moved; once it was found standing, it stands."""

@@ -144,6 +144,15 @@ class Lane:
             shadow=shadow,
         )
 
+    def executor_over(self, http: GiteaHttp) -> Executor:
+        """Return an executor with a connection of its own."""
+        reader = GiteaReader(http)
+        return Executor(
+            reader, GiteaWriter(http, reader, self._clock.now_s), self.recorder, self._clock,
+            self._situation, bots=self._people.bots, forbidden=(), accepted=(), write_s=15.0,
+            shadow=False,
+        )  # fmt: skip
+
     def fresh_reader(self) -> GiteaReader:
         """Return a reader that has learnt nothing yet, on the same connection."""
         return GiteaReader(self._http)

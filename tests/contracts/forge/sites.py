@@ -74,13 +74,16 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def simulated(flavour: Flavour, directory: Path) -> AsyncIterator[Site]:
-    """Run a simulated forge; at its end the oracle must have found nothing."""
-    clock, oracle = Stopwatch(), Oracle(current=flavour == "gitea")
+async def simulated(flavour: Flavour, directory: Path, version: str = "") -> AsyncIterator[Site]:
+    """Run a simulated forge; at its end the oracle must have found nothing.
+
+    The oracle knows the description of the newest release: an older `version` is not held to it.
+    """
+    clock, oracle = Stopwatch(), Oracle(current=flavour == "gitea" and not version)
     simulator = GiteaSimulator(
         directory,
         flavour=flavour,
-        version=VERSIONS[flavour],
+        version=version or VERSIONS[flavour],
         clock=clock,
         observer=oracle.observe,
     )
@@ -101,7 +104,7 @@ async def simulated(flavour: Flavour, directory: Path) -> AsyncIterator[Site]:
         )
     finally:
         await simulator.stop()
-    assert sorted(set(oracle.problems)) == []
+    assert version or sorted(set(oracle.problems)) == []
 
 
 def named_by_address(environment: Mapping[str, str]) -> Site:

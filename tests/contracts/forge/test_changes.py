@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+import msgspec
 import pytest
 
 from allegro.adapters.gitea.wire import seconds
@@ -12,6 +13,7 @@ from allegro.core.actions import action_bytes as raw_of
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.issues import Repository
 from allegro.core.look import WriteStep
+from allegro.core.render import rendered_body
 
 from .lane import Lane, Outcome, create, delete, update
 from .people import People
@@ -341,6 +343,32 @@ async def test_a_change_that_is_refused_late_names_the_branch_it_leaves(
     outcome = await lane.order(action, executor=lane.executor_with(refuse=WriteStep.COMMIT))
     assert (outcome.type, outcome.reason) == ("action.failed", "forbidden")
     assert lane.dress(action).branch in outcome.words
+
+
+async def test_the_shadow_mode_shows_a_whole_change_and_writes_nothing(
+    lane: Lane, people: People
+) -> None:
+    repo, base = await based(people)
+    action = lane.change(repo, base, create("new.txt", b"new\n"))
+    after = lane.journal.head.seq
+    outcome = await lane.order(action, executor=lane.executor_with(shadow=True))
+    assert (outcome.type, outcome.reason) == ("action.failed", "shadow")
+    intent, shadowed, _ = await lane.events(after)
+    assert (intent.type, intent.data["shadow"]) == ("action.intent", True)
+    assert (shadowed.type, shadowed.data["steps"]) == (
+        "action.shadowed",
+        ["branch", "commit", "pull"],
+    )
+    branch, commit, pull = msgspec.json.decode(shadowed.sealed)
+    dress = lane.dress(action)
+    assert (branch["branch"], branch["at"]) == (dress.branch, base)
+    assert [file["path"] for file in commit["files"]] == ["new.txt"]
+    assert pull["body"] == rendered_body(action, dress.marker)
+    assert await lane.reader.branch(repo, dress.branch) is None
+    done = await lane.order(action)
+    assert is_done(done), done
+    again = await lane.order(action, executor=lane.executor_with(shadow=True))
+    assert (again.type, again.writes) == ("action.receipt", 0)
 
 
 async def test_the_questions_of_the_house_pin_what_the_order_then_finds(

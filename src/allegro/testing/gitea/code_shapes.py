@@ -234,8 +234,8 @@ def pull_shape(
     """A pull request. Making it begins the mergeable check, as reading it does in Gitea."""
     git, html = world.git(issue.repo), issue_html(world, issue)
     base_sha = world.base_commit(issue, pull)
-    head_gone = not pull.merged_s and git.branch(pull.head) is None
-    head_ref = f"refs/pull/{issue.number}/head" if head_gone else pull.head
+    tip = git.branch(pull.head)  # a branch made anew under the old name counts, as in Gitea
+    head_ref = f"refs/pull/{issue.number}/head" if tip is None else pull.head
     changes = git.compare(pull.merge_base, pull.head_sha) if counts and pull.merge_base else ()
     shape: Json = {
         "id": pull.id,
@@ -264,7 +264,7 @@ def pull_shape(
         ),
         "allow_maintainer_edit": pull.allow_maintainer_edit,
         "base": _branch_info(world, issue, pull.base, pull.base, base_sha, viewer),
-        "head": _branch_info(world, issue, pull.head, head_ref, pull.head_sha, viewer),
+        "head": _branch_info(world, issue, pull.head, head_ref, tip or pull.head_sha, viewer),
         "merge_base": pull.merge_base,
         "due_date": when_set(world, issue.due_s),
         "created_at": when(world, issue.created_s),
