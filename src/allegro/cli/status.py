@@ -40,6 +40,7 @@ class _Detail(msgspec.Struct, frozen=True):
     done: str = "?"
     sessions: _Agent | None = None
     freezes: tuple[str, ...] = ()
+    shadow: bool = False
 
 
 @click.command()
@@ -91,6 +92,8 @@ def _lane_lines(lane: dict[str, Any], known_freezes: set[str], now_s: float) -> 
         return [f"{begin}its status cannot be read: {detail}"]
     trouble = detail.forge_trouble or ("ok" if detail.healthy else "unhealthy")
     lines = [f"{begin}{trouble}; last: {detail.done}"]
+    if detail.shadow:
+        lines.append("  SHADOW MODE: it writes nothing to the forge; orders end as failed, shadow")
     if own := [id_ for id_ in detail.freezes if id_ not in known_freezes]:
         lines.append(
             f"  FROZEN on this lane alone, by {len(own)} freezes that the house does not hold: "

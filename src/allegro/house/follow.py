@@ -236,7 +236,8 @@ class Follow:
             await self._note_silence(request, detail)
             return
         if step is Step.INTENT:
-            detail = f"about to write: {_text(event.data.get('step'))[:20]}"
+            about = "shadow mode, would write" if event.data.get("shadow") else "about to write"
+            detail = f"{about}: {_text(event.data.get('step'))[:20]}"
         moved = await self._requests.take_step(request, step, detail, receipts=receipts, **changes)
         if isinstance(moved, Refusal):
             if receipts:
