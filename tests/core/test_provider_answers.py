@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from allegro.core.provider_answers import (
     BOM,
-    MAX_LINE,
     Answer,
     Failure,
-    StreamReader,
+    as_events,
     failure_in,
     read_answer,
     words_bytes,
 )
+from allegro.core.provider_stream import MAX_LINE, StreamReader
+from allegro.core.provider_usage import usage_of
 from allegro.core.untrusted import Unreadable
 
 GOOD_ENDS = ["stop", "length", "tool_calls", "function_call", "content_filter"]
@@ -132,9 +133,9 @@ def test_an_object_after_the_word_error_is_one_whatever_is_in_it() -> None:
 
 
 def test_an_error_that_json_cannot_hold_is_kept_in_words() -> None:
-    found = failure_in({"error": {"code": 500, "n": 2**70}})
+    found = failure_in({"error": {"code": 500, "n": "\ud800x"}})
     assert found is not None
-    assert str(2**70) in found.text
+    assert "x'}" in found.text
 
 
 def test_the_words_of_an_error_are_cut() -> None:
@@ -164,6 +165,7 @@ def test_each_known_end_is_an_end(reason: str) -> None:
     ((WORD, b"event: done\ndata: [DONE]\n\n"), True), ((WORD, b" data: [DONE] \n"), True),
     ((WORD, b"event: [DONE]\n\n"), False), ((b"data: 5\n\n", DONE), False),
     ((b'data: "hello"\n\n', DONE), False), ((b"data: []\n\n", DONE), False),
+    ((msgspec.json.encode(whole()) + b"\n",), False), ((msgspec.json.encode([whole()]) + b"\n", DONE), False),
     ((b"data: \xff\xfe\n\n", DONE), False),
 ])  # fmt: skip
 def test_a_stream_is_whole_by_its_finish_reason_or_by_done_after_some_words(
@@ -392,3 +394,33 @@ def test_an_error_in_a_list_is_a_refusal() -> None:
     _, answer = read_answer(b'[{"error":{"code":429,"message":"slow"}}]')
     assert answer.failure is not None
     assert (answer.failure.status, answer.failure.is_refusal) == (429, True)
+
+
+def test_a_whole_answer_becomes_a_stream_with_the_same_words_end_and_use() -> None:
+    calls: list[Any] = [
+        {"id": "a", "function": {"name": "ls", "arguments": "{}"}},
+        {"id": "b"},
+        None,
+    ]
+    value = {**whole("hello", tool_calls=calls), "usage": USAGE, "id": "x", "model": "m"}
+    events = as_events(value)
+    assert isinstance(events, bytes)
+    first, second, last, rest = events.split(b"\n\n")
+    found = msgspec.json.decode(first.removeprefix(b"data: "))
+    assert found["choices"] == [{"index": 0, "finish_reason": "stop", "delta": {
+        "role": "assistant", "content": "hello", "tool_calls": [
+            {"index": 0, **calls[0]}, {"index": 1, "id": "b"},
+        ]}}]  # fmt: skip
+    assert (found["id"], found["model"], found["object"]) == ("x", "m", "chat.completion.chunk")
+    assert msgspec.json.decode(second.removeprefix(b"data: "))["usage"] == USAGE
+    assert (last, rest) == (b"data: [DONE]", b"")
+    _, answer = read(events)
+    assert answer.is_whole
+    assert answer.counts == usage_of(USAGE)
+
+
+def test_a_whole_answer_without_an_end_becomes_a_stream_that_has_one() -> None:
+    events = as_events(whole(finish=None))
+    assert isinstance(events, bytes)
+    assert read(events)[1].end == "stop"
+    assert isinstance(as_events({**whole(), "usage": {"n": "\ud800"}}), Unreadable)

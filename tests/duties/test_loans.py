@@ -20,6 +20,7 @@ class Slow:
 
     status = 200
     content_type = "text/event-stream"
+    retry_after = "38"
 
     def __init__(self, *pieces: bytes) -> None:
         self.pieces = list(pieces)
@@ -75,7 +76,7 @@ async def test_a_provider_that_takes_its_time_is_waited_for_in_steps() -> None:
 @hurried
 async def test_an_answer_that_comes_at_once_is_told_at_once() -> None:
     told = await loans(Proxy(0.0)).begin(ASKED)
-    assert told["status"] == 200
+    assert (told["status"], told["retry_after"]) == (200, "38")
 
 
 @hurried

@@ -17,7 +17,7 @@ from allegro.core.models import Trouble
 from allegro.core.provider_dialect import Dialect
 
 from .house import until
-from .providers import DONE, USAGE, Answer, Served, chunk, refusal, rung, said, served
+from .providers import DONE, STALLED, USAGE, Answer, Served, chunk, refusal, rung, said, served
 
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
 ALIVE = b": PROCESSING\n\n"
@@ -168,6 +168,37 @@ async def test_a_sloppy_whole_answer_is_mended_and_asked_for_once(proxy: Served)
     status, answered = await proxy.ask()
     assert (status, proxy.providers.called) == (200, ["first"])
     assert msgspec.json.decode(answered)["choices"][0]["message"]["content"] == "a?"
+
+
+@pytest.mark.parametrize("cut", [1, 40, 10**6])
+async def test_a_whole_answer_to_a_call_for_a_stream_is_passed_on_as_one(
+    proxy: Served, cut: int
+) -> None:
+    whole = said("hello").pieces[0]
+    assert isinstance(whole, bytes)
+    says(proxy, "first", Answer(pieces=[whole[:cut], whole[cut:]]))
+    status, raw = await proxy.ask(stream=True)
+    assert (status, proxy.providers.called) == (200, ["first"])
+    assert b'"content":"hello"' in raw
+    assert raw.endswith(DONE)
+    assert (proxy.result()["tokens_out"], proxy.result()["tokens"]) == (10, "told")
+
+
+async def test_an_error_in_whole_json_to_a_call_for_a_stream_is_a_refusal(proxy: Served) -> None:
+    pretty = b'{\n  "error": {\n    "code": "context_length_exceeded"\n  }\n}\n'
+    says(proxy, "first", Answer(pieces=[pretty]))
+    status, raw = await proxy.ask(stream=True)
+    assert (status, error_of(raw)["code"]) == (400, "context_length_exceeded")
+
+
+async def test_a_whole_answer_is_taken_though_its_connection_stays_open(proxy: Served) -> None:
+    whole = said("hello").pieces[0]
+    assert isinstance(whole, bytes)
+    for rest in (asyncio.Event(), STALLED):
+        says(proxy, "first", Answer(pieces=[whole[:20], whole[20:], rest]))
+        status, _ = await asyncio.wait_for(proxy.ask(), 30)
+        assert status == 200
+    assert proxy.results() == [("first", "ok"), ("first", "ok")]
 
 
 # --- dialects -----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ class LocalAnswer:
         self._session = session
         self._response = response
         self.status = response.status
+        self.retry_after = response.headers.get("Retry-After", "")
         self.content_type = response.headers.get("Content-Type", "application/octet-stream")
 
     async def read(self) -> bytes:

@@ -1,8 +1,7 @@
-"""Reads a provider's answer, whole or as it comes, by one table of what is an end and what a failure."""
+"""What in a provider's answer is an end, a failure, a word, a use: one table, for whole answers and streams."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +11,6 @@ from allegro.core.provider_refusals import status_of
 from allegro.core.provider_usage import TokenCounts, merged, usage_of
 from allegro.core.untrusted import UNREADABLE, Unreadable, read_json, read_loose_json
 
-MAX_LINE = 1024 * 1024
 MAX_REFUSAL = 16_000
 BOM = b"\xef\xbb\xbf"
 DONE = b"[DONE]"
@@ -29,8 +27,6 @@ _NO_WORDS = frozenset({
     "role", "type", "id", "index", "object", "signature", "data", "images", "image_url", "audio",
     "encrypted_content", "annotations", "finish_reason",
 })  # fmt: skip
-_LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
-_NEWLINES = re.compile(rb"[\r\n]*")
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -174,7 +170,7 @@ def words_bytes(piece: object) -> int:
 def read_answer(raw: bytes) -> tuple[Any, Answer]:
     """Read an answer that was not streamed; return it in plain values, and what is known of it."""
     answer = Answer(is_done=True)
-    value = _object_of(raw.removeprefix(BOM))
+    value = object_of(raw.removeprefix(BOM))
     if not isinstance(value, dict):
         if isinstance(value, list) and value and isinstance(value[0], dict):
             answer.failure = failure_in(value[0])
@@ -188,132 +184,29 @@ def read_answer(raw: bytes) -> tuple[Any, Answer]:
     return value, answer
 
 
-def _object_of(raw: bytes) -> Any:
+def as_events(value: Mapping[str, Any]) -> bytes | Unreadable:
+    """Return a whole answer as the events of a stream, for a caller that asked for one."""
+    events: list[dict[str, Any]] = []
+    for choice in _choices(value.get("choices")):
+        delta = choice.get("message")
+        if isinstance(delta, dict) and isinstance(delta.get("tool_calls"), list):
+            calls = [
+                {"index": at, **call}
+                for at, call in enumerate(delta["tool_calls"]) if isinstance(call, dict)
+            ]  # fmt: skip
+            delta = {**delta, "tool_calls": calls}
+        reason = choice.get("finish_reason") or "stop"
+        events.append({"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
+        break
+    events.append({"choices": [], "usage": value.get("usage")})
+    frame = {name: value.get(name) for name in ("id", "created", "model")}
+    lines = [encoded({**frame, "object": "chat.completion.chunk", **one}) for one in events]
+    if unreadable := next((line for line in lines if isinstance(line, Unreadable)), None):
+        return unreadable
+    return b"".join(b"data: %s\n\n" % line for line in (*lines, DONE))
+
+
+def object_of(raw: bytes) -> Any:
+    """Return the JSON value of some bytes, strict or sloppy; Unreadable where there is none."""
     value: Any = read_json(raw, dict[str, Any])
     return read_loose_json(raw) if isinstance(value, Unreadable) else value
-
-
-def _line_ends(buffer: bytes) -> Iterator[tuple[int, int]]:
-    """Yield where each line of a buffer ends, and where the next begins."""
-    if b"\r" in buffer:
-        for found in _LINE_END.finditer(buffer):
-            yield found.span()
-        return
-    at = buffer.find(b"\n")
-    while at >= 0:
-        yield at, at + 1
-        at = buffer.find(b"\n", at + 1)
-
-
-class StreamReader:
-    """Reads the bytes of a stream of events as they come, cut anywhere. Raises nothing.
-
-    Lines may end in any of the three ways; a byte order mark at the start is dropped. A line that
-    no JSON reader can read counts by its size, so that it is not free of charge.
-    """
-
-    def __init__(self) -> None:
-        self.answer = Answer()
-        self._head: bytes | None = b""
-        self._rest = b""
-        self._event = ""
-        self._pending = b""
-        self._is_skipping = False
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Read on. Return what of it may be passed on: nothing after `[DONE]` or a failure."""
-        if self._is_over:
-            return b""
-        if self._head is not None:
-            chunk = self._head + chunk
-            if len(chunk) < len(BOM) and BOM.startswith(chunk):
-                self._head = chunk
-                return b""
-            self._head = None
-            chunk = chunk.removeprefix(BOM)
-        before, buffer, at = len(self._rest), self._rest + chunk, 0
-        for start, end in _line_ends(buffer):
-            self._line(buffer[at:start])
-            at = end
-            if self._is_over:
-                break
-        else:
-            self._keep(buffer[at:])
-            name, _, value = self._rest.partition(b":")
-            if name == b"data" and value.strip() == DONE:  # perhaps no line end will come
-                self.answer.is_done, at = True, len(buffer)
-        if self.answer.failure is not None:
-            return b""
-        if not self.answer.is_done:
-            return chunk
-        newlines = _NEWLINES.match(buffer, at)
-        return buffer[before : newlines.end() if newlines else at]
-
-    @property
-    def _is_over(self) -> bool:
-        return self.answer.is_done or self.answer.failure is not None
-
-    def finish(self) -> None:
-        """Take in that no more comes."""
-        if not self._is_over:
-            self._line(self._rest)
-            self._blank()
-        self._rest = b""
-
-    def _keep(self, rest: bytes) -> None:
-        if len(rest) > MAX_LINE:  # too long to be read along: it counts by its size
-            self.answer.text_bytes += len(rest)
-            self._is_skipping, rest = True, b""
-        self._rest = rest
-
-    def _line(self, line: bytes) -> None:
-        if self._is_skipping:
-            self.answer.text_bytes += len(line)
-            self._is_skipping = False
-            return
-        line = line.strip()
-        name, _, value = line.partition(b":")
-        if not line:
-            self._blank()
-        elif name == b"data":
-            self._data(value.strip())
-        elif name == b"event":
-            self._event = value.strip()[:100].decode("utf-8", "replace")
-        elif name == b"error":
-            self._failed(value.strip())
-        elif line[:1] in b"{[":
-            self._data(line)
-
-    def _blank(self) -> None:
-        """Read an event that stood on several lines; what cannot be read counts by its size."""
-        if self._pending:
-            self._taken(_object_of(self._pending), self._pending)
-        self._event, self._pending = "", b""
-
-    def _data(self, value: bytes) -> None:
-        if value == DONE:
-            self.answer.is_done = True
-            return
-        payload = _object_of(value)
-        if isinstance(payload, Unreadable) and self._event != "error":
-            self._pending = (self._pending + b"\n" + value)[:MAX_LINE]
-            return
-        self.answer.text_bytes += len(self._pending)
-        self._pending = b""
-        self._taken(payload, value)
-
-    def _taken(self, payload: object, raw: bytes) -> None:
-        if isinstance(payload, list) and payload and isinstance(payload[0], dict):
-            payload = payload[0]
-        if isinstance(payload, dict):
-            note(self.answer, payload, self._event)
-        elif self._event == "error":
-            self._failed(raw)
-        else:
-            self.answer.text_bytes += len(raw)
-
-    def _failed(self, value: bytes) -> None:
-        error = _object_of(value)
-        if not isinstance(error, dict):
-            error = {"message": value[:MAX_REFUSAL].decode("utf-8", "replace")}
-        self.answer.failure = failure_in(error, "error")

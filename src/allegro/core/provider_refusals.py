@@ -14,7 +14,9 @@ _HARD_QUOTA = frozenset({
     "insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "billing",
     "insufficient_balance", "insufficient_credits", "credits_exhausted", "access_terminated",
 })  # fmt: skip
-_LINK = re.compile(r"(?:https?://|www\.)\S+|\b[\w.-]+\.[a-z]{2,}/\S*", re.IGNORECASE)
+_LINK = re.compile(
+    r"(?:https?://|www\.)\S+|(?<![\w.-])[\w.-]{1,100}\.[a-z]{2,20}/\S*", re.IGNORECASE
+)
 _QUOTA = re.compile(
     r"(?<![a-z])(quota|credits?|billing|spend(ing)? limit|insufficient[_ ]balance)(?![a-z])",
     re.IGNORECASE,

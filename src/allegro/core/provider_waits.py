@@ -25,7 +25,7 @@ _FIELDS = frozenset({
 })  # fmt: skip
 _MS_FIELDS = frozenset({"retryafterms", "retryaftermilliseconds", "retrydelayms"})
 _WORDS = re.compile(
-    r"(?:(?:try|retry|wait|again|available|resets?|reset)(?: \w+){0,3}?"
+    r"(?:(?:try|retry|wait|again|available|resets?|reset)(?: [A-Za-z]+\b){0,3}?"
     r"|retry[ _-]?after|retry[ _-]?delay)[\"':= ]*(?:in |after |for |at least |about |~)*"
     r"(?P<amount>(?:[0-9]{1,7}(?:\.[0-9]{1,9})?\s*"
     r"(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)"

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from allegro.core.errors import EdgeError
-from allegro.core.untrusted import number_of, text_of
+from allegro.core.untrusted import number_of, text_of, whole_number
 from allegro.house.sessions import AskLane
 
 MAX_ROUNDS = 60
@@ -51,6 +51,9 @@ class Lent:
             status=status,
             headers={"Content-Type": type_ if _TYPE.fullmatch(type_) else "application/json"},
         )
+        wait_s = whole_number(told.get("retry_after"), limit=86_401)
+        if wait_s is not None:
+            response.headers["Retry-After"] = str(wait_s)
         await response.prepare(request)
         await self._pieces(request, response, lane, call)
         return response

@@ -20,10 +20,11 @@ FORGOTTEN_S = 60.0
 
 
 class Answer(Protocol):
-    """A call to the proxy that has begun."""
+    """A call to the proxy that has begun. `retry_after` is its header, empty where it has none."""
 
     status: int
     content_type: str
+    retry_after: str
 
     async def read(self) -> bytes: ...
     async def close(self) -> None: ...
@@ -123,7 +124,8 @@ class Loans:
             raise
         held.is_told = True
         return {
-            "status": answer.status, "type": answer.content_type, "piece": b"", "done": False
+            "status": answer.status, "type": answer.content_type,
+            "retry_after": answer.retry_after, "piece": b"", "done": False,
         }  # fmt: skip
 
     async def end(self, id_: str) -> None:

@@ -15,20 +15,21 @@ from allegro.core.errors import EdgeError
 from allegro.core.models import Ladder, Spend, Trouble, cost_usd
 from allegro.core.ports import Clock, Providers, Upstream
 from allegro.core.provider_answers import (
-    MAX_LINE,
     Answer,
-    StreamReader,
+    as_events,
     encoded,
     read_answer,
 )
 from allegro.core.provider_dialect import Manner, adapted, blames_ours, spoken
 from allegro.core.provider_refusals import error_for_caller
+from allegro.core.provider_stream import MAX_LINE, StreamReader
 from allegro.core.provider_usage import Seen, TokenCounts, counted
 from allegro.core.provider_waits import retry_after_s
 from allegro.core.settings import Rung
 from allegro.core.untrusted import Unreadable
 from allegro.lane.model_passing import (
     pass_on,
+    pass_whole,
     read_refusal,
     read_to_the_end,
     silence,
@@ -197,7 +198,7 @@ class Call:
         self, body: Mapping[str, Any], asked: Mapping[str, Any], upstream: Upstream, until_s: float
     ) -> web.StreamResponse | None:
         try:
-            raw = await within(until_s, read_to_the_end(upstream))
+            raw = await read_to_the_end(upstream, until_s)
         except EdgeError as error:
             await self._failed(silence(error, Trouble.BROKEN))
             return None
@@ -227,6 +228,9 @@ class Call:
         except EdgeError as error:
             await self._failed(silence(error, Trouble.BROKEN))
             return None
+        if not answer.is_settled and held.lstrip()[:1] in (b"{", b"["):
+            held = self._streamed(held)
+        answer = self._answer
         if answer.failure is not None:
             return await self._said_no(body, asked, upstream)
         if not (answer.has_words or answer.is_whole):
@@ -235,6 +239,15 @@ class Call:
         self._first_s = self._proxy.clock.boot_s()
         return await self._passed_on(request, upstream, reader, held)
 
+    def _streamed(self, raw: bytes) -> bytes:
+        """Read an answer that came whole though a stream was asked for; return it as one."""
+        value, answer = read_answer(raw)
+        events = as_events(value) if answer.failure is None else b""
+        if not isinstance(events, Unreadable):
+            self._answer = answer
+            return events
+        return b""
+
     async def _passed_on(
         self, request: web.Request, upstream: Upstream, reader: StreamReader, held: bytes
     ) -> web.StreamResponse:
@@ -242,9 +255,12 @@ class Call:
         proxy = self._proxy
         try:
             await response.prepare(request)
-            result = await pass_on(response, upstream, reader, held, proxy.first_word_s)
+            if reader.answer is self._answer:
+                result = await pass_on(response, upstream, reader, held, proxy.first_word_s)
+            else:
+                result = await pass_whole(response, held)
         except ConnectionError:
-            result = "ok" if reader.answer.is_whole else "reader_gone"
+            result = "ok" if self._answer.is_whole else "reader_gone"
         if result == "ok":
             self._worked()
             await self._done("ok")

@@ -12,7 +12,8 @@ from aiohttp import web
 from allegro.core.errors import EdgeError
 from allegro.core.models import Trouble
 from allegro.core.ports import Upstream
-from allegro.core.provider_answers import MAX_REFUSAL, Answer, StreamReader
+from allegro.core.provider_answers import MAX_REFUSAL, Answer, read_answer
+from allegro.core.provider_stream import StreamReader
 
 MAX_ANSWER = 32 * 1024 * 1024
 REFUSAL_S = 10.0
@@ -82,10 +83,31 @@ async def _finished(response: web.StreamResponse, answer: Answer, last: bytes) -
     return "ok"
 
 
-async def read_to_the_end(upstream: Upstream) -> bytes:
-    """Return an answer whole, at most MAX_ANSWER bytes of it. Raises EdgeError."""
-    raw = bytearray()
-    while len(raw) < MAX_ANSWER and (chunk := await upstream.read()):
+async def pass_whole(response: web.StreamResponse, events: bytes) -> str:
+    """Pass on an answer that was whole before its first word was sent."""
+    await response.write(events)
+    return "ok"
+
+
+async def read_to_the_end(upstream: Upstream, until_s: float) -> bytes:
+    """Return an answer whole, at most MAX_ANSWER bytes of it. Raises EdgeError.
+
+    An answer that is complete is not waited for any longer though its connection stays open.
+    """
+    clock, raw = asyncio.get_running_loop().time, bytearray()
+    while len(raw) < MAX_ANSWER:
+        may_be_all = raw[-64:].rstrip().endswith(b"}")
+        limit_s = min(until_s, clock() + TAIL_S) if may_be_all else until_s
+        try:
+            chunk = await within(limit_s, upstream.read())
+        except EdgeError:
+            if may_be_all and read_answer(bytes(raw))[1].failure is None:
+                break
+            if clock() < limit_s or limit_s >= until_s:
+                raise
+            continue
+        if not chunk:
+            break
         raw += chunk
     return bytes(raw[:MAX_ANSWER])
 
