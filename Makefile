@@ -65,7 +65,8 @@ lock: $(VENV)/.test
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/fleet.txt requirements/fleet.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/test.txt requirements/test.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/hermes.txt requirements/hermes.in
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/hermes-newer.txt requirements/hermes-newer.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade --no-deps -q -o requirements/local-model.txt requirements/local-model.in
 
 clean:
-	rm -rf $(VENV) .hermes .local-model .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results
+	rm -rf $(VENV) .hermes .hermes-newer .local-model .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results

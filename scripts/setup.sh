@@ -51,18 +51,29 @@ install() { # requirements file, stamp
   touch "$2"
 }
 
+make_agent() { # folder, requirements file
+  [ -e "$1/.ready" ] && return
+  echo "installing Hermes Agent into $1 (once) ..." >&2
+  rm -rf "$1"
+  local uv="$venv/bin/uv"
+  if [ -x "$uv" ] && "$uv" venv -q --python "$python" "$1" &&
+    "$uv" pip install -q --compile-bytecode --python "$1/bin/python" --require-hashes -r "$2"; then
+    touch "$1/.ready"
+  elif rm -rf "$1" && "$python" -m venv "$1" && "$1/bin/python" -m pip install -q \
+    --disable-pip-version-check --require-hashes -r "$2"; then
+    touch "$1/.ready"
+  else
+    echo "Hermes Agent cannot be installed into $1: its tests skip, the demo plays a stand-in" >&2
+  fi
+}
+
 agent() { # Hermes pins its packages, and a model weighs 100 MB: each has its own environment
   command -v bwrap >/dev/null || apt_install bubblewrap || true
   local python
   python=$(find_python)
-  if [ ! -e .hermes/.ready ]; then
-    echo "installing Hermes Agent into .hermes (once) ..." >&2
-    if "$python" -m venv .hermes && .hermes/bin/python -m pip install -q \
-      --disable-pip-version-check --require-hashes -r requirements/hermes.txt; then
-      touch .hermes/.ready
-    else
-      echo "Hermes Agent cannot be installed here: its tests skip, the demo plays a stand-in" >&2
-    fi
+  make_agent .hermes requirements/hermes.txt
+  if [ "${1:-}" = model ]; then # for tests alone: a newer version beside the one that is installed for people
+    make_agent .hermes-newer requirements/hermes-newer.txt
   fi
   if [ "${1:-}" = model ] && [ ! -e .local-model/.ready ]; then
     echo "installing a small local model into .local-model (once) ..." >&2
@@ -89,6 +100,7 @@ hint() {
     echo "skipping the units under a real systemd: it needs root and systemd"
   fi
   [ -e .hermes/.ready ] || echo "skipping what needs a real Hermes Agent: it is not installed"
+  [ -e .hermes-newer/.ready ] || echo "skipping what needs a newer Hermes Agent: it is not installed"
   [ -e .local-model/.ready ] || echo "skipping the smoke test with a local model: it is not installed"
   [ -n "${ALLEGRO_GITEA_BIN:-}${ALLEGRO_GITEA_URL:-}" ] ||
     echo "no real forge named (ALLEGRO_GITEA_BIN or ALLEGRO_GITEA_URL): the contract suite runs on the simulator"

@@ -15,6 +15,7 @@ import msgspec
 
 from allegro.adapters.signatures import verify
 from allegro.core.actions import Action, action_bytes
+from allegro.core.agent_tools import TOOLS
 from allegro.core.errors import EdgeError
 from allegro.core.events import Event
 from allegro.core.freeze import Freeze, FreezeSet
@@ -26,6 +27,7 @@ from allegro.core.sequence import Position
 from allegro.core.session_actions import AnswerOnce
 from allegro.core.sessions import AgentEvent, Answered, Asked, End, Ended
 from allegro.core.settings import HermesSettings, ModelSettings
+from allegro.lane.canary import CANARY_PROMPT
 from allegro.lane.gateways import Gateways
 from allegro.lane.live import OpenSession
 from allegro.lane.models import ModelProxy
@@ -38,6 +40,7 @@ from .providers import LADDER, ScriptedProviders
 
 LANE, S1, S2 = "a", "session1session1", "session2session2"
 ASKED = Asked("rm -rf roses", "delete in a recursive way", ("rm",))
+ASKED_CODE = Asked("execute_code <<'PY'\n1\nPY", "runs code", ("code",))
 DONE = Ended(End.COMPLETED, "the roses are watered", "", {"input_tokens": 5})
 GONE = Ended(End.LOST, "", "the gateway died", {})
 NO_ROOM = EdgeError("the journal is full", transient=True, kind="journal_full")
@@ -138,9 +141,9 @@ class FakeGateway:
     version = "0.19.0"
     forged = 0
 
-    def __init__(self, spec: GatewaySpec, *, asks: bool) -> None:
+    def __init__(self, spec: GatewaySpec, host: FakeHost) -> None:
         self.spec = spec
-        self._asks = asks
+        self._host = host
         self.runs: list[Run] = []
         self.answers: list[str] = []
         self.closed: list[str] = []
@@ -158,8 +161,18 @@ class FakeGateway:
     async def begin(self, run: Run) -> str:
         await asyncio.sleep(0)
         if run.session.startswith("canary-"):
-            dangerous = self._asks and "terminal" in self.spec.tools
-            self.tell(ASKED if dangerous else DONE)
+            self._host.call_model(self.spec)
+            if self._host.asks and "terminal" in self.spec.tools:
+                self.tell(
+                    *(
+                        [ASKED_CODE]
+                        if self._host.asks_code and "code_execution" in self.spec.tools
+                        else []
+                    ),
+                    ASKED,
+                )
+            else:
+                self.tell(DONE)
             return "canary"
         if self.begin_fault is not None:
             raise self.begin_fault
@@ -183,7 +196,7 @@ class FakeGateway:
         if not self.deaf:
             self.pending -= 1
             self.tell(Answered(choice))
-        if run == "canary":
+        if run == "canary" and not self.pending:
             self.tell(DONE)
 
     async def stop(self, run: str) -> None:
@@ -199,19 +212,45 @@ class FakeGateway:
 
 
 class FakeHost:
-    """The AgentHost port. `started` are all gateways it made."""
+    """The AgentHost port. `started` are all gateways it made.
+
+    During the check at start a gateway offers its tools and `offers_more` to a model that answers
+    with `result`; `says` are the words before its prompt.
+    """
 
     def __init__(self) -> None:
         self.sandbox_trouble = ""
         self.is_ours = True
         self.asks = True
+        self.asks_code = True
+        self.offers_more: tuple[str, ...] = ()
+        self.says: tuple[str, ...] = ()
+        self.result = "BLOCKED"
+        self.start_s = 3.0
+        self.start_fault: EdgeError | None = None
+        self.proxy: ModelProxy | None = None
         self.started: list[FakeGateway] = []
 
+    def call_model(self, spec: GatewaySpec) -> None:
+        """Let the check at start see what an agent sends to its model."""
+        assert self.proxy is not None
+        grant = self.proxy.find(f"Bearer {spec.token}")
+        assert grant is not None
+        assert grant.seen is not None
+        names = [*(name for tool in spec.tools for name in TOOLS[tool]), *self.offers_more]
+        said = [{"role": "user", "content": text} for text in (*self.says, CANARY_PROMPT)]
+        grant.seen.note({
+            "tools": [{"type": "function", "function": {"name": name}} for name in names],
+            "messages": [*said, {"role": "tool", "content": self.result}],
+        })  # fmt: skip
+
     async def start(self, spec: GatewaySpec) -> FakeGateway:
-        await asyncio.sleep(3.0)
+        await asyncio.sleep(self.start_s)
+        if self.start_fault is not None:
+            raise self.start_fault
         if spec.tools and self.sandbox_trouble:
             raise EdgeError("no tools without a sandbox", transient=False)
-        gateway = FakeGateway(spec, asks=self.asks)
+        gateway = FakeGateway(spec, self)
         self.started.append(gateway)
         return gateway
 
@@ -236,6 +275,7 @@ class Stage:
             ModelSettings(rungs=LADDER), ScriptedProviders(), self.clock,
             self._record, lambda: self.day, lambda *_: None,
         )  # fmt: skip
+        self.host.proxy = self.proxy
         self.gateways = Gateways(self.host, self.proxy, self.clock, self.dice, self.settings)
         recorder = Recorder(
             cast(Journal, self.page), PlainSealer(), self.clock, self.dice, lane=LANE, secret=b"s"

