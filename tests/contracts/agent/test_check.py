@@ -1,0 +1,88 @@
+"""The check at start on a real agent: it offers what its toolsets hold, asks, and takes a no."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.duties.agents import LoopClock
+from tests.duties.providers import LADDER, ScriptedProviders
+
+from allegro.adapters.door import open_door
+from allegro.adapters.hermes.host import Doors, HermesHost
+from allegro.core.models import Spend
+from allegro.core.ports import GatewaySpec
+from allegro.core.settings import ModelSettings
+from allegro.lane.check_at_start import CANARY_S, CheckFailed, check
+from allegro.lane.models import ModelProxy
+
+from .places import MODELS, Place
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("tools")]
+
+
+class Checked:
+    """A proxy that serves the check alone, and gateways that reach it."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.proxy = ModelProxy(
+            ModelSettings(rungs=LADDER), ScriptedProviders(), LoopClock(), self._record, Spend,
+            lambda *_: None,
+        )  # fmt: skip
+
+    async def _record(self, *_: object) -> None:
+        raise AssertionError("a check calls no provider")
+
+    async def _door(self, path: Path) -> Callable[[], Awaitable[None]]:
+        return await open_door(self.proxy.routes(), path, most=24, mode=0o666)
+
+    async def check(self, *tools: str, promised: tuple[str, ...] | None = None) -> None:
+        """Start a gateway with these toolsets and check that it has those that are promised."""
+        place = self.place
+        host = HermesHost(
+            place.settings, place.python, place.folder, Doors(self._door, None), place.sandbox,
+            lambda: secrets.token_hex(32), max_tokens=4096,
+        )  # fmt: skip
+        spec = GatewaySpec(secrets.token_hex(8), tools, MODELS, network=False)
+        gateway = await host.start(spec)
+        shown = msgspec.structs.replace(spec, tools=tools if promised is None else promised)
+        name = f"canary-{secrets.token_hex(6)}"
+        try:
+            async with asyncio.timeout(CANARY_S):
+                await check(self.proxy, shown, gateway, name, LoopClock().boot_s() + CANARY_S)
+        finally:
+            await gateway.close("")
+
+
+async def test_an_agent_with_a_terminal_asks_and_takes_a_no(place: Place) -> None:
+    await Checked(place).check(*(("file", "terminal") if place.is_real else ("terminal",)))
+
+
+async def test_an_agent_without_tools_offers_none(place: Place) -> None:
+    await Checked(place).check()
+
+
+async def test_code_is_asked_about_or_the_toolset_is_to_blame(place: Place) -> None:
+    if not place.is_real:
+        pytest.skip("a stand-in runs no code")
+    toolset = await blamed(Checked(place).check("code_execution", "terminal"))
+    assert toolset == ("code_execution" if place.is_new else "")
+
+
+async def blamed(checking: Awaitable[None]) -> str:
+    """Return the toolset that a check finds to blame, empty where it finds nothing wrong."""
+    try:
+        await checking
+    except CheckFailed as error:
+        return error.tool or str(error)
+    return ""
+
+
+async def test_a_tool_beside_those_that_were_asked_for_is_seen(place: Place) -> None:
+    with pytest.raises(CheckFailed, match="terminal with every tool off"):
+        await Checked(place).check("terminal", promised=())
