@@ -7,7 +7,18 @@ import pytest
 
 from allegro.core.actions import action_bytes, action_digest
 from allegro.core.lifecycle import FINAL, State, Step
-from allegro.core.requests import HISTORY, Request, parsed, step, void_earlier
+from allegro.core.requests import (
+    HISTORY,
+    MAX_DETAIL,
+    MAX_HISTORY_CHARS,
+    Line,
+    Request,
+    ordered,
+    parsed,
+    step,
+    void_earlier,
+    with_line,
+)
 
 from .builders import close, comment_action, document, refused
 
@@ -136,3 +147,56 @@ def test_the_orders_that_are_outstanding_never_grow_without_end() -> None:
         held = walked(held, (Step.ORDER, n), (Step.SILENCE, 0))
     assert len(held.outstanding) == HISTORY
     assert held.outstanding[-1] == HISTORY + 19
+
+
+# --- bounds -----------------------------------------------------------------------------------
+
+
+def test_what_is_said_of_a_request_is_cut_where_it_is_kept() -> None:
+    long = "x" * 1_000_000
+    after = step(
+        request(state=State.ORDERED, outstanding=(1,), order_number=1), Step.CONFLICT, 11.0, long,
+        url=long, commit=long, branch=long,
+    )  # fmt: skip
+    assert isinstance(after, Request)
+    assert (len(after.detail), len(after.history[0].detail)) == (MAX_DETAIL, MAX_DETAIL)
+    assert (len(after.url), len(after.branch), len(after.commit)) == (300, 300, 64)
+
+
+def test_a_history_is_bounded_however_often_an_order_is_refused() -> None:
+    asked = request(state=State.APPROVED)
+    for number in range(1, 400):
+        ordered_ = step(asked, Step.ORDER, 1.0, ordered(number, "a"), order_number=number, lane="a")
+        assert isinstance(ordered_, Request)
+        refused_ = step(ordered_, Step.VOID, 1.0, "no " * 1_000)
+        assert isinstance(refused_, Request)
+        asked = refused_
+    assert len(asked.history) == HISTORY
+    assert sum(len(line.detail) for line in asked.history) <= MAX_HISTORY_CHARS + MAX_DETAIL
+    assert len(msgspec.msgpack.encode(asked)) < 60_000
+    assert asked.history[-1].detail.startswith("no no")
+
+
+def test_the_line_of_an_order_that_may_have_come_to_something_stays() -> None:
+    asked = step(request(state=State.APPROVED), Step.ORDER, 1.0, ordered(1, "a"), order_number=1)
+    assert isinstance(asked, Request)
+    for at in range(2 * HISTORY):
+        asked = with_line(asked, Line(float(at), "shown", "y" * MAX_DETAIL))
+    assert len(asked.history) == HISTORY
+    assert [line.detail for line in asked.history if line.what == "order"] == [ordered(1, "a")]
+
+
+def test_silence_counts_as_doubt_until_the_next_approval() -> None:
+    asked = request(state=State.ORDERED, outstanding=(1,), order_number=1)
+    silent = step(asked, Step.SILENCE, 1.0)
+    assert isinstance(silent, Request)
+    assert silent.doubts == 1
+    again = step(msgspec.structs.replace(silent, state=State.SENT), Step.SILENCE, 2.0)
+    assert isinstance(again, Request)
+    assert again.doubts == 2
+    voided = step(again, Step.VOID, 3.0)
+    assert isinstance(voided, Request)
+    assert voided.doubts == 2
+    approved = step(request(doubts=9), Step.APPROVE, 4.0)
+    assert isinstance(approved, Request)
+    assert approved.doubts == 0

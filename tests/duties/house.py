@@ -43,7 +43,8 @@ class FakeLane:
     """The house's end of one lane's link.
 
     Each order takes the next of `answers`: a word of refusal, "" for taken, or an error; none left
-    is "". While `held` is set, orders wait. `world` answers queries by method.
+    is "". While `held` is set, orders wait; while `silent` is, queries do. `world` answers queries
+    by method.
     """
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class FakeLane:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.answers: deque[str | EdgeError] = deque()
         self.held: asyncio.Event | None = None
+        self.silent: asyncio.Event | None = None
         self.world: dict[str, Any] = {
             "pin_repository": _place(), "look": {"finding": "Absent"},
             "pin_close": {
@@ -80,6 +82,8 @@ class FakeLane:
 
     async def ask(self, method: str, params: dict[str, Any]) -> Any:
         self.asked.append((method, params))
+        if self.silent is not None:
+            await self.silent.wait()
         answer = self.world[method]
         if isinstance(answer, EdgeError):
             raise answer
@@ -140,6 +144,10 @@ class House:
         self.ledger = WornLedger(Worker(open_database(self._file, SCHEMA), "ledger"), {})
         for stored in await self.ledger.stored(""):
             self.ledger.requests[stored.id] = stored
+        self.wire()
+
+    def wire(self) -> None:
+        """Make requests and orders from what the ledger holds in memory."""
         self.requests = Requests(
             self.ledger, self.clock, self._dice, self.settings, lambda: FLEET, self.ask, verify
         )

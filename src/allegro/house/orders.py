@@ -174,6 +174,10 @@ class Orders:
         """How many requests are being ordered or looked at now."""
         return len(self._carrying)
 
+    def running(self) -> list[asyncio.Task[None]]:
+        """Return what is being ordered or looked at now."""
+        return list(self._carrying.values())
+
     async def _look_at_due(self) -> None:
         now_s, boot_s = self._clock.now_s(), self._clock.boot_s()
         while (id_ := self._agenda.take(now_s, boot_s)) is not None:
