@@ -53,3 +53,24 @@ def test_what_left_memory_is_found_no_more() -> None:
     index.drop(gone)
     assert (index.by_digest("d1"), index.by_key("p", "k"), index.newest("a")) == (None, None, None)
     assert (index.by_digest("d2"), index.by_key("p", "k2"), len(index)) == ("b", "b", 1)
+
+
+def test_an_order_that_may_write_holds_its_whole_repository_until_it_is_settled() -> None:
+    index = RequestIndex([request(state=State.ORDERED), request(id="r2", target="forge/8#1")])
+    assert index.is_order_out("forge/7#9")
+    assert index.is_order_out("forge/7")
+    assert not index.is_order_out("forge/8#1")
+    for state in (State.SENT, State.UNKNOWN):
+        index.put(request(state=state))
+        assert index.is_order_out("forge/7#9")
+    index.put(request(state=State.DONE))
+    assert not index.is_order_out("forge/7#9")
+
+
+def test_what_is_stale_is_listed_until_it_was_asked_again() -> None:
+    index = RequestIndex(
+        [request(state=State.STALE), request(id="i", state=State.STALE, internal=True)]
+    )
+    assert index.stale() == ["r1"]
+    index.put(request(state=State.STALE, superseded_by="r2"))
+    assert index.stale() == []

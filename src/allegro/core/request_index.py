@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from allegro.core.lifecycle import State
 from allegro.core.ordering import serial_key
 from allegro.core.requests import Request
 
+_MAY_WRITE = frozenset({State.ORDERED, State.SENT, State.UNKNOWN})
 _PID = re.compile(r" \(pid [0-9]{1,12}\)")
 
 
@@ -26,6 +28,8 @@ class RequestIndex:
         self._newest: dict[str, tuple[float, str]] = {}
         self._open: dict[str, dict[str, None]] = {}
         self._kinds: dict[str, dict[str, None]] = {}
+        self._out: dict[str, dict[str, None]] = {}
+        self._stale: dict[str, None] = {}
         for request in requests:
             self.put(request)
 
@@ -40,6 +44,16 @@ class RequestIndex:
         else:
             self._open.setdefault(serial, {})[request.id] = None
             self._kinds.setdefault(request.kind, {})[request.id] = None
+
+        repository = _repository(request.target)
+        if request.state in _MAY_WRITE:
+            self._out.setdefault(repository, {})[request.id] = None
+        else:
+            _drop(self._out, repository, request.id)
+        if request.state is State.STALE and not request.superseded_by and not request.internal:
+            self._stale[request.id] = None
+        else:
+            self._stale.pop(request.id, None)
 
     def _add(self, request: Request) -> str:
         serial = self._serial[request.id] = serial_key(request)
@@ -58,6 +72,8 @@ class RequestIndex:
             return
         _drop(self._open, serial, request.id)
         _drop(self._kinds, request.kind, request.id)
+        _drop(self._out, _repository(request.target), request.id)
+        self._stale.pop(request.id, None)
         if self._by_digest.get(request.digest) == request.id:
             del self._by_digest[request.digest]
         key = program_of(request.asked_by), request.key
@@ -89,6 +105,18 @@ class RequestIndex:
     def open_of(self, kind: str) -> list[str]:
         """Return the open requests of a kind, oldest first."""
         return list(self._kinds.get(kind, ()))
+
+    def is_order_out(self, target: str) -> bool:
+        """Say whether an order for anything in this target's repository may still write."""
+        return _repository(target) in self._out
+
+    def stale(self) -> list[str]:
+        """Return the stale requests that were not asked again yet, oldest first."""
+        return list(self._stale)
+
+
+def _repository(target: str) -> str:
+    return target.split("#", 1)[0]
 
 
 def _drop(groups: dict[str, dict[str, None]], name: str, id_: str) -> None:

@@ -14,18 +14,21 @@ from allegro import __version__
 from allegro.core.errors import EdgeError
 from allegro.core.freeze import MAX_ACTIVE, FreezeSet, sound_id
 from allegro.core.lane_answers import read_facts, read_status
-from allegro.core.lifecycle import STAGES, State
+from allegro.core.lifecycle import MOST_DOUBTS, STAGES, State
 from allegro.core.ports import Clock
+from allegro.core.render import one_line
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import Archive, Ledger
 from allegro.core.timestamps import span
-from allegro.core.untrusted import Unreadable, text_of
+from allegro.core.untrusted import MAX_TEXT, Unreadable, text_of
 from allegro.house.files import Fleet, HouseFiles
 from allegro.house.lanes import Lanes
 from allegro.house.orders import Orders
 
 LOW_DISK_BYTES = 500_000_000
 ASK_S = 5.0
+FAILING = 3
+"""So many orders without a clear answer are told by doctor."""
 
 
 class Facts:
@@ -216,14 +219,25 @@ class Facts:
             and now_s - (request.history[-1].at_s if request.history else request.created_s) > 300
         ]
         told = ", ".join(f"{r.id[:8]} {r.state.value}" for r in stuck[:5]) or "none"
+        failing = [r for r in stuck if r.doubts >= FAILING]
+        words = "; ".join(f"{r.id[:8]} after {r.doubts}: {r.detail[:200]}" for r in failing[:3])
         return [
+            _fact(
+                "orders that keep failing",
+                "warn" if failing else "ok",
+                one_line(words, MAX_TEXT) or "none",
+                "ledger",
+                f"mend what the forge says; after {MOST_DOUBTS} orders the request ends"
+                if failing
+                else "",
+            ),
             _fact(
                 "stuck items",
                 "warn" if stuck else "ok",
                 told,
                 "ledger",
                 "allegro explain ID" if stuck else "",
-            )
+            ),
         ]
 
     async def _lane_facts(self, lane: dict[str, Any]) -> list[dict[str, Any]]:

@@ -162,11 +162,10 @@ class Follow:
         """Bring stale requests back, pinned to the world of now; one that cannot be is told."""
         if not self._is_linked():
             return
-        for request in self._requests.all():
-            if request.state is State.STALE and not request.superseded_by and not request.internal:
-                told = await self._requests.renew(request)
-                if told:
-                    self._alert("medium", f"{request.kind} {request.id} is stale: {told}")
+        for request in self._requests.stale():
+            told = await self._requests.renew(request)
+            if told:
+                self._alert("medium", f"{request.kind} {request.id} is stale: {told}")
 
     async def _one(self, archived: Archived) -> None:
         try:
@@ -286,7 +285,7 @@ class Follow:
             self._waited_s[write.event] = waited_s
             verdict = judge(
                 write, await self._ledger.receipts_for(write.target),
-                open_order=self._is_order_open(write.target), journals_home=self._journals_home(),
+                open_order=self._requests.is_order_out(write.target), journals_home=self._journals_home(),
                 now_s=write.seen_s + waited_s,
             )  # fmt: skip
             if isinstance(verdict, Waiting):
@@ -328,14 +327,6 @@ class Follow:
         if last_s is None or self._matched_s is None:
             return 0.0
         return min(boot_s - last_s, MAX_COUNTED_S)
-
-    def _is_order_open(self, target: str) -> bool:
-        open_states = {State.ORDERED, State.SENT, State.UNKNOWN}
-        repository = target.split("#", 1)[0]
-        return any(
-            request.state in open_states and request.target.split("#", 1)[0] == repository
-            for request in self._requests.all()
-        )
 
 
 def bot_write(event: Event, seen_s: float, bots: frozenset[int], began_s: float) -> BotWrite | None:

@@ -101,6 +101,14 @@ class Requests:
         id_ = self._index.newest(f"mirror {of}")
         return None if id_ is None else self.find_exact(id_)
 
+    def is_order_out(self, target: str) -> bool:
+        """Say whether an order for anything in this target's repository may still write."""
+        return self._index.is_order_out(target)
+
+    def stale(self) -> list[Request]:
+        """Return the stale requests that were not asked again yet, oldest first."""
+        return self._held(self._index.stale())
+
     def forget(self, settled_before_s: float) -> int:
         """Drop requests settled before then from memory; they stay on disk. Return how many."""
         old = [r for r in self.all() if r.is_final and r.settled_s < settled_before_s]
