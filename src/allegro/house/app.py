@@ -306,7 +306,9 @@ class _House:
                 kept = sound(freeze)
                 if kept.id in self._freezes.thawed:  # lifted before it came: it stops nothing
                     self._freezes = add(self._freezes, kept)
-                    told = "a stop came under an id that was thawed before: stop anew if it is meant"
+                    told = (
+                        "a stop came under an id that was thawed before: stop anew if it is meant"
+                    )
                     self._alert("high", f"{told} ({one_line(kept.by)})")
                     continue
                 self._alert("high", f"frozen by {one_line(kept.by)}: {one_line(kept.reason)}"[:300])
