@@ -2,20 +2,24 @@
 
 One register (linearizable, as a quorum gives it) and lanes that only reach it through a network
 that loses, delays and reorders what they send. Lanes are paused, cut off, killed and started
-again; the register is at times unreachable for all, emptied, or set back to an older copy.
+again; the register is at times unreachable for all, emptied, or set back to an older copy. A thief
+may be a fourth lane: it writes whatever it likes into the register, in any name.
 """
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from allegro.core.lease import (
     ANYBODY,
+    MAX_EPOCH,
+    MAX_LEASE_S,
     Around,
     Lease,
     Me,
@@ -38,6 +42,13 @@ TICK_S = 1.0
 ANSWER_S = 1.5
 CALM_S = 25.0
 LANES = ("a", "b", "c")
+THIEF = "t"
+KINDS = (
+    "pause", "cut", "mend", "kill", "restart", "quorum", "unready", "ready", "rollback", "empty",
+    "foul",
+)  # fmt: skip
+AT_ONCE = frozenset({"offer"})
+"""Forgeries that let a lane take the role at once, while its holder has not read them yet."""
 
 
 class Overlap(AssertionError):
@@ -71,6 +82,7 @@ class Lane:
         self.dead = False
         self.ready = True
         self.kept_epoch = 0
+        self.banned: frozenset[str] = frozenset()
         self.restart()
 
     def restart(self) -> None:
@@ -104,6 +116,10 @@ class World:
         self.wire = self.down = 0
         self.takes = 0
         self.kinds: set[str] = set()
+        self.thief: tuple[str, ...] = ()
+        self.is_revoked = False
+        self.forgeries: set[str] = set()
+        self.overlap_s = self.longest_s = 0.0
         for lane in self.lanes:
             self.at(self.dice.uniform(0, 1), self.tick(lane, lane.process))
 
@@ -112,9 +128,17 @@ class World:
 
     def run(self, until: float) -> None:
         while self.events and self.events[0][0] <= until:
-            self.now, _, act = heapq.heappop(self.events)
+            before, (self.now, _, act) = self.now, heapq.heappop(self.events)
+            if self.forgeries:
+                self.measure(before)
             act()
         self.now = until
+
+    def measure(self, before: float) -> None:
+        """Note for how long (s) more than one lane holds the role."""
+        twice = len(self.holders()) > 1
+        self.overlap_s = self.overlap_s + self.now - before if twice else 0.0
+        self.longest_s = max(self.longest_s, self.overlap_s)
 
     # --- a lane ------------------------------------------------------------------------------
 
@@ -164,7 +188,10 @@ class World:
     def read(self, lane: Lane, slot: Slot) -> None:
         lane.view = seen(lane.view, slot, lane.me, lane.boot_s(self.now))
         heir = "" if lane.ready else ANYBODY
-        around = Around(lane.ready, rank=LANES.index(lane.name), heir=heir)
+        around = Around(
+            lane.ready, rank=LANES.index(lane.name), heir=heir, banned=lane.banned,
+            members=frozenset((*LANES, THIEF)),
+        )  # fmt: skip
         step: Step = decide(
             lane.view, lane.me, around, lease_s=LEASE_S, boot_s=lane.boot_s(self.now)
         )
@@ -190,18 +217,61 @@ class World:
         self.takes += 1
         if lane.holds(self.now):
             others = [o.name for o in self.lanes if o is not lane and o.holds(self.now)]
-            if others:
+            if others and not self.is_revoked and not AT_ONCE & set(self.thief):
                 raise Overlap(f"{lane.name} and {others} at {self.now:.3f}")
+
+    # --- a thief ------------------------------------------------------------------------------
+
+    def steal(self, *kinds: str) -> None:
+        """Let a thief write such forgeries from now on, about one a second."""
+        self.thief = kinds
+        self.at(0, self.forge)
+
+    def forge(self) -> None:
+        if not self.thief:
+            return
+        kind = self.dice.choice(self.thief)
+        self.forgeries.add(kind)
+        record = self.forgery(kind)
+        if self.quorum and not self.down and record is not None:
+            self.register.write(record, self.register.revision)
+        self.at(self.dice.uniform(0.2, 3.0), self.forge)
+
+    def forgery(self, kind: str) -> Record | None:
+        """Return a record that no lane's program would write now."""
+        known, lane = self.register.record, self.dice.choice(self.lanes)
+        epoch = known.epoch if known is not None else 1
+        epoch = self.dice.choice([1, epoch, epoch + 1, epoch + 2**20, MAX_EPOCH])
+        lease_s = self.dice.choice([0.0, LEASE_S, float(MAX_LEASE_S)])
+        mine = Record(lane.name, lane.me.process, min(epoch, MAX_EPOCH), lease_s=lease_s)
+        if kind == "usurp":
+            return msgspec.structs.replace(mine, holder=THIEF, process="t1")
+        if kind == "stranger":
+            return msgspec.structs.replace(mine, holder="nobody")
+        if kind == "copy":
+            return known
+        if kind == "offer":
+            to = self.dice.choice([*LANES, ANYBODY])
+            return msgspec.structs.replace(mine, offered=to, epoch=lane.view.epoch or 1)
+        return mine
+
+    def revoke(self) -> None:
+        """The thief's key is revoked; each lane hears of it within a second.
+
+        What it writes arrives for two seconds more, until its server is shut out.
+        """
+        for lane in self.lanes:
+            ban = functools.partial(setattr, lane, "banned", frozenset({THIEF}))
+            self.at(self.dice.uniform(0, 1), ban)
+        self.is_revoked = True
+        self.at(2.0, lambda: setattr(self, "thief", ()))
 
     # --- faults ------------------------------------------------------------------------------
 
-    def trouble(self) -> None:
+    def trouble(self, kinds: Sequence[str] = KINDS) -> None:
         """One fault, or the end of one."""
         lane = self.dice.choice(self.lanes)
-        kind = self.dice.choice(
-            ["pause", "cut", "mend", "kill", "restart", "quorum", "unready", "ready", "rollback",
-             "empty", "foul"]
-        )  # fmt: skip
+        kind = self.dice.choice(kinds)
         self.kinds.add(kind)
         if kind == "pause":
             lane.paused_until = self.now + self.dice.uniform(0.5, 20)
@@ -277,3 +347,26 @@ def _holds_within(world: World, seconds: float) -> list[bool]:
         looks.append(bool(world.holders()))
         world.run(world.now + 1)
     return looks
+
+
+FORGERIES = ("usurp", "name", "stranger", "copy")
+
+
+def rob(seed: int, *kinds: str, seconds: float = 60.0) -> tuple[World, float]:
+    """Let a thief forge while lanes are cut off, paused and unready; then revoke it.
+
+    Return the world, and how long (s) after the revocation nobody held the role.
+    """
+    world = World(seed)
+    world.run(10)
+    world.steal(*kinds)
+    troubles = ("pause", "cut", "mend", "unready", "ready")
+    while world.now < 10 + seconds:
+        world.run(world.now + world.dice.expovariate(1 / 4))
+        world.trouble(troubles)
+    world.heal()
+    world.revoke()
+    revoked_s = world.now
+    while not (world.holders() and not world.thief) and world.now < revoked_s + 90:
+        world.run(world.now + 0.25)
+    return world, world.now - revoked_s

@@ -74,7 +74,7 @@ class OneLane:
         )
         self.siblings = Siblings(
             self.council, self.state, recorder, clock, lane=name,
-            names=lambda: tuple(other for other in NAMES if other != name), ready=self.ready,
+            names=lambda: tuple(n for n in NAMES if n != name and n not in fleet.banned), ready=self.ready,
             is_linked=lambda: True,
         )  # fmt: skip
         self.roles = Roles(

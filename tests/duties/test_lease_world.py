@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.duties.lease_world import Overlap, World, play
+from tests.duties.lease_world import FORGERIES, LEASE_S, Overlap, World, play, rob
 
 RUNS = 1000
 
@@ -56,3 +56,24 @@ def test_clocks_may_run_eight_percent_apart_and_not_eighty(apart: float, overlap
         except Overlap:
             found += 1
     assert (found > 0) == overlaps
+
+
+def test_a_thief_that_forges_records_makes_no_two_lanes_hold_and_leaves_a_role_soon() -> None:
+    """It may keep the role empty as long as it writes; never make two lanes hold it."""
+    gone, forged = [], set()
+    for seed in range(150):
+        world, gone_s = rob(seed, *FORGERIES)
+        gone.append(gone_s)
+        forged |= world.forgeries
+        assert world.longest_s <= LEASE_S, "the role of a revoked lane is taken at once"
+        assert all(lane.view.epoch < 2**53 / 2 for lane in world.lanes), seed
+    assert forged == set(FORGERIES)
+    assert sorted(gone)[len(gone) * 95 // 100] < 12, "in nearly all runs within two leases"
+    assert max(gone) < 25, "and always within a few, though messages are lost"
+
+
+def test_a_thief_that_forges_offers_makes_two_lanes_poll_for_a_lease_at_most() -> None:
+    for seed in range(100):
+        world, gone_s = rob(seed, *FORGERIES, "offer")
+        assert world.longest_s <= LEASE_S, seed
+        assert gone_s < 25, seed

@@ -226,13 +226,13 @@ def _free_from(view: View, slot: Slot, me: Me, around: Around, lease_s: float) -
         lease_s = max(lease_s, record.lease_s)
     if record is None:
         return view.since_s + lease_s + stagger_s, "vacant"
+    if record.holder in around.banned:
+        return view.since_s + stagger_s, "revoked"
     if record.epoch < view.epoch:
         # the register went back to an older copy: what it says of offers is long past
         return view.since_s + lease_s + stagger_s, "expired"
     if record.offered == me.lane:
         return view.since_s, "offered"
-    if record.holder in around.banned:
-        return view.since_s + stagger_s, "revoked"
     if record.offered == ANYBODY:
         return view.since_s + stagger_s, "offered"
     if record.holder == me.lane and view.is_first:
@@ -246,7 +246,7 @@ def _may_hold(name: str, me: Me, around: Around) -> bool:
 
     One in our own name is no lease that we gave: a forgery, or another program under our key.
     """
-    return name != me.lane and (not around.members or name in around.members)
+    return name not in {me.lane, *around.banned} and (not around.members or name in around.members)
 
 
 def _higher(epoch: int, record: Record | None) -> int:

@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 DISK_S = 5.0
-UNDECIDED_S = 15.0
 AGE_S = 3600.0
 STOP_S = 5.0
 
@@ -344,7 +343,7 @@ class _Lane:
         )  # fmt: skip
         duty = ForgeDuty(
             ports.reader, self.recorder, taking, triage, self.state, lambda: self.fleet.roles, settings,
-            ports.clock, ports.dice, lambda: self.fleet.siblings.unheard_s() > UNDECIDED_S,
+            ports.clock, ports.dice, self.fleet.undecided,
         )  # fmt: skip
         executor = Executor(
             ports.reader, ports.writer, self.recorder, ports.clock, self.state.situation,

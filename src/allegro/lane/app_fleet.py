@@ -37,6 +37,8 @@ PROBE_FRESH_S = 8.0
 LEAVE_S = 2.0
 MIN_TIMEOUT_S = 0.5
 TOLD_FREEZES = 64
+UNDECIDED_S = 15.0
+UNSETTLED_LEASES = 3
 
 
 class FleetApp:
@@ -77,8 +79,7 @@ class FleetApp:
         members = members_of(state.held)
         self._members = tuple(member.name for member in members)
         self._number = state.held.roster.number if state.held.roster and members else 0
-        for gone in set(state.sibling_marks) - set(self._members):
-            del state.sibling_marks[gone]
+        self._forget_marks()
         self.council = self._councils(self._council())
         self.siblings = Siblings(
             self.council, state, self._recorder, clock, lane=self._me.lane,
@@ -144,12 +145,24 @@ class FleetApp:
             self._set_up()
 
     def trust_changed(self) -> None:
-        """Look whether the roster or its members are others now."""
+        """Look whether the roster or its members are others now.
+
+        Without a new roster it is the same council less a revoked lane: what is held goes on.
+        """
         held = self._state.held
-        members = members_of(held)
+        members = tuple(member.name for member in members_of(held))
         number = held.roster.number if held.roster and members else 0
-        if (number, tuple(member.name for member in members)) != (self._number, self._members):
+        if number != self._number:
             self._changed.set()
+        elif members != self._members:
+            self._members = members
+            self._forget_marks()
+            _log.warning("council.members", members=", ".join(members), number=number)
+
+    def _forget_marks(self) -> None:
+        """Drop the marks of lanes that are in the council no more."""
+        for gone in set(self._state.sibling_marks) - set(self._members):
+            del self._state.sibling_marks[gone]
 
     async def leave(self) -> None:
         """Give every role away before this program ends; not longer than two seconds."""
@@ -168,6 +181,18 @@ class FleetApp:
             return ()
         works = {"forge": self._forge_is_near(), "hermes": self.sessions_work()}
         return tuple(role for role in self._served() if works[role])
+
+    def undecided(self) -> bool:
+        """Whether the council has decided for a while nothing about who polls.
+
+        It stores nothing of ours, or what it shows changes so fast that nobody can hold the role.
+        """
+        if not self._members:
+            return False
+        longest_s = max(UNDECIDED_S, UNSETTLED_LEASES * self._settings.council.lease_s)
+        return (
+            self.siblings.unheard_s() > UNDECIDED_S or self.roles.unsettled_s("forge") > longest_s
+        )
 
     def _forge_is_near(self) -> bool:
         age_s = self._clock.boot_s() - self._forge_answered_s

@@ -18,6 +18,7 @@ from allegro.core.lease import (
     Around,
     Me,
     Offer,
+    Slot,
     Step,
     Take,
     View,
@@ -32,6 +33,7 @@ from allegro.core.lease import (
     wrote,
 )
 from allegro.core.ports import Clock, Council
+from allegro.core.steady import Steady, watched
 from allegro.lane.recorder import Recorder
 from allegro.lane.siblings import BUGS, Siblings
 from allegro.lane.state import LaneState
@@ -113,6 +115,7 @@ class Roles:
         self._ready = ready
         self._epochs = epochs
         self._views = {role: View(role, epoch=epochs.highest(role)) for role in roles}
+        self._steady = {role: Steady(clock.boot_s()) for role in roles}
         self._asked: dict[str, str] = {}
         self._failures = 0
         self._since_s: dict[str, float] = {}
@@ -148,6 +151,7 @@ class Roles:
         try:
             slot = await self._council.read(role)
             self._see(seen(self._views[role], slot, self._me, self._clock.boot_s()))
+            self._watch(role, slot)
             step = self._decide(role)
             await self._do(role, step)
             if isinstance(step, Take) and role not in WITH_A_DUTY:
@@ -186,6 +190,11 @@ class Roles:
         since_s = self._since_s.get(role)
         return 0.0 if since_s is None else self._clock.boot_s() - since_s
 
+    def unsettled_s(self, role: str) -> float:
+        """Return for how long (s) the council has shown no holder that kept the role for a lease."""
+        steady = self._steady.get(role)
+        return 0.0 if steady is None else self._clock.boot_s() - steady.settled_s
+
     async def acted(self, role: str) -> None:
         """Note the first act after a take-over, and tell how long each part of it took (R5)."""
         taken = self.taken.get(role)
@@ -200,6 +209,18 @@ class Roles:
         }  # fmt: skip
         await self._recorder.tell("role.taken", data=data)
         self.taken[role] = taken
+
+    def _watch(self, role: str, slot: Slot) -> None:
+        """Note whether a lane keeps the role: a record in nobody's name, or falsely in mine, is none."""
+        holder = slot.record.holder if slot.record is not None else ""
+        if holder == self._me.lane:
+            is_kept = self._views[role].lease is not None
+        else:
+            is_kept = holder in self._siblings.names()
+        self._steady[role] = watched(
+            self._steady[role], slot if is_kept else Slot(slot.revision, None),
+            boot_s=self._clock.boot_s(), lease_s=self._pace.lease_s,
+        )  # fmt: skip
 
     def _see(self, view: View) -> None:
         role = view.role

@@ -13,6 +13,8 @@ from allegro.lane.watches import RoleKeeper
 
 _log = structlog.get_logger()
 ROLE = "forge"
+RECENT_S = 60.0
+"""A lane that polled so lately reads on from its own mark and lists nothing anew."""
 
 
 class Turn:
@@ -32,6 +34,7 @@ class Turn:
         self._undecided = undecided
         self._begin_again = begin_again
         self._epoch = 0
+        self._polled_s = float("-inf")
         self.reads_on = False
 
     def holds(self) -> bool:
@@ -49,12 +52,14 @@ class Turn:
             return False
         if not self.reads_on:
             self.reads_on = True
-            self._begin_again()
+            if self._clock.boot_s() - self._polled_s > RECENT_S:
+                self._begin_again()
             _log.warning("forge.polled_undecided")
         return True
 
     async def acted(self) -> None:
         """Note a poll: a holder's first is the first act of its take-over."""
+        self._polled_s = self._clock.boot_s()
         if not self.reads_on:
             await self._roles().acted(ROLE)
 
