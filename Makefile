@@ -9,6 +9,7 @@ SESSION_TRIALS ?= 100
 FLEET_TRIALS ?= 450
 BAD_CASES ?= 2000
 PROVIDER_SEEDS ?= 50
+THIEF_TRIALS ?= 100
 SEED ?= 1
 # files of tests played side by side: they wait more than they work
 JOBS ?= 3
@@ -50,6 +51,8 @@ trials: $(VENV)/.test
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.fleet_trials --trials $(FLEET_TRIALS) --seed $(SEED)
 	$(BIN)/python -m tests.duties.provider_world --seeds $(PROVIDER_SEEDS)
 	$(BIN)/python -m tests.bad.test_providers
+	$(BIN)/python -m tests.bad.stolen_sibling --trials $(THIEF_TRIALS) --seed $(SEED)
+	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.stolen_sibling --real --trials $(THIEF_TRIALS) --seed $(SEED)
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
