@@ -25,7 +25,7 @@ from allegro.core.models import Spend
 from allegro.core.ports import GatewaySpec, Journal, Run, Version
 from allegro.core.sequence import Position
 from allegro.core.session_actions import AnswerOnce
-from allegro.core.sessions import AgentEvent, Answered, Asked, End, Ended
+from allegro.core.sessions import AgentEvent, Answered, Asked, End, Ended, Gap
 from allegro.core.settings import HermesSettings, ModelSettings
 from allegro.lane.canary import CANARY_PROMPT
 from allegro.lane.gateways import Gateways
@@ -162,6 +162,8 @@ class FakeGateway:
         await asyncio.sleep(0)
         if run.session.startswith("canary-"):
             self._host.call_model(self.spec)
+            if self._host.check_gap:
+                self.tell(Gap("cut"))
             if self._host.asks and "terminal" in self.spec.tools:
                 self.tell(
                     *(
@@ -223,6 +225,7 @@ class FakeHost:
         self.is_ours = True
         self.asks = True
         self.asks_code = True
+        self.check_gap = False
         self.offers_more: tuple[str, ...] = ()
         self.says: tuple[str, ...] = ()
         self.result = "BLOCKED"

@@ -613,6 +613,20 @@ async def test_a_gateway_that_differs_from_its_tools_is_never_used(
 
 
 @hurried
+async def test_a_check_that_was_not_seen_whole_is_played_again_and_switches_nothing_off() -> None:
+    stage = Stage()
+    stage.host.check_gap = True
+    duty = asyncio.create_task(stage.gateways.run(), name=DUTY)
+    await settled(8)
+    assert stage.gateways.ready == 0
+    assert "not seen whole" in stage.gateways.trouble
+    stage.host.check_gap = False
+    await settled(60)
+    assert (stage.gateways.ready, stage.gateways.tools()) == (1, ("file", "terminal"))
+    duty.cancel()
+
+
+@hurried
 async def test_an_agent_without_tools_that_offers_one_is_never_used() -> None:
     stage = Stage(tools=())
     stage.host.offers_more = ("terminal",)

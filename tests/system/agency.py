@@ -26,6 +26,10 @@ HERMES = Path(__file__).parents[2] / ".hermes"
 needs_hermes = pytest.mark.skipif(
     not (HERMES / ".ready").exists(), reason="not installed: scripts/setup.sh agent"
 )
+NEWER = HERMES.with_name(".hermes-newer")
+needs_newer = pytest.mark.skipif(
+    not (NEWER / ".ready").exists(), reason="not installed: scripts/setup.sh agent model"
+)
 PROVIDER_KEY = "provider-key-7c1f0e5a93d24b68"
 MODELS = 24
 MODEL = "main"

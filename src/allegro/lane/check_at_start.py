@@ -5,7 +5,7 @@ from __future__ import annotations
 from allegro.core.agent_tools import against_offer
 from allegro.core.errors import EdgeError
 from allegro.core.ports import AgentGateway, GatewaySpec, Run
-from allegro.core.sessions import Answered, Asked, End, Ended
+from allegro.core.sessions import Answered, Asked, End, Ended, Gap
 from allegro.lane.canary import CANARY_PROMPT, CanarySeen
 from allegro.lane.model_call import Grant
 from allegro.lane.models import ModelProxy
@@ -57,13 +57,17 @@ async def _play(gateway: AgentGateway, run: Run) -> tuple[list[str], int]:
     """Deny whatever it asks, to its end; return the questions and how many took the no."""
     name = await gateway.begin(run)
     asked: list[str] = []
-    denied = 0
+    denied, gap = 0, ""
     async for event in gateway.events(name):
         if isinstance(event, Asked):
             asked.append(event.command)
             await gateway.answer(name, "deny")
         elif isinstance(event, Answered):
             denied += event.choice == "deny"
+        elif isinstance(event, Gap):
+            gap = event.reason
         elif isinstance(event, Ended) and event.end is not End.COMPLETED:
             raise EdgeError(f"Hermes' check at start {event.end}: {event.error}", transient=True)
+    if gap:  # what was not seen must not count against the agent
+        raise EdgeError(f"the check at start was not seen whole: {gap}", transient=True)
     return asked, denied

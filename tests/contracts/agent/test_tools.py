@@ -127,6 +127,24 @@ async def test_what_a_tool_tells_in_the_agents_name_is_not_believed(
     assert [one.tool for one in all_of(events, ToolBegan)] == ["terminal"]
 
 
+async def test_a_tool_finds_no_control_socket_of_the_agent_and_cannot_make_one(
+    gateway: HermesGateway,
+) -> None:
+    place = "$HOME/.hermes/gateway.sock"
+    told = f"for s in {place} /tmp/hermes-gw-*.sock; do test -S $s && echo W''ON; done"
+
+    async def allow(run: str, event: AgentEvent) -> None:
+        if isinstance(event, Asked):
+            await gateway.answer(run, "once")
+
+    commands = (told, f"rm -f {place} && echo W''ON", f"mv /tmp {place} && echo W''ON", told)
+    steps = [{"tool": "terminal", "arguments": {"command": one}} for one in commands]
+    events = await carry_out(gateway, new_run(play(*steps, {"say": "done"})), allow)
+    outputs = [output_of(one) for one in all_of(events, ToolEnded)]
+    assert len(outputs) == len(commands)
+    assert not any("WON" in one for one in outputs)
+
+
 async def test_a_tool_sees_no_key_of_ours(gateway: HermesGateway) -> None:
     events = await carry_out(gateway, new_run(shell("env; cat /proc/*/environ | tr '\\0' '\\n'")))
     (ended,) = all_of(events, ToolEnded)

@@ -184,6 +184,9 @@ class HermesGateway:
 
     def _hold(self, event: AgentEvent, at_s: float) -> None:
         """Keep what a datagram told until the stream, which is slower, told what was before."""
+        if isinstance(event, Gap):
+            self._queue.put_nowait(event)
+            return
         self._calls.hear(event)
         if isinstance(event, ToolBegan | ToolEnded):
             self._datagrams[type(event).__name__, event.tool] += 1
