@@ -47,7 +47,8 @@ class PullRequest(msgspec.Struct, frozen=True):
 class TimelineEntry(msgspec.Struct, frozen=True):
     """One line of an issue's history: who did what, when (Unix seconds).
 
-    `ref_number` names the issue or pull request that mentioned this one, 0 for other lines.
+    `ref_number` names the issue or pull request that mentioned this one, 0 for other lines. A line
+    about a label names it, with the label's id; `body` is then "1" where it was added.
     """
 
     id: int
@@ -58,6 +59,16 @@ class TimelineEntry(msgspec.Struct, frozen=True):
     body: str = ""
     ref_number: int = 0
     ref_is_pull: bool = False
+    label: str = ""
+    label_id: int = 0
+
+
+class Push(msgspec.Struct, frozen=True):
+    """Who moved a branch last, as the forge's own record of activities says (Unix seconds)."""
+
+    branch: str
+    author_id: int
+    created_s: int
 
 
 class Issue(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from allegro.core.issues import (
     Comment,
     Issue,
     PullRequest,
+    Push,
     Repository,
     TimelineEntry,
     TreeEntry,
@@ -116,7 +117,8 @@ class ForgeReader(Protocol):
     comments of one issue as far as they can be read; `comments` are all of them, or an EdgeError.
     `whole_tree` gives every path below a tree, None where that is more than one answer holds;
     `is_ancestor` gives None where the forge cannot tell. `whoami` leaves the scopes unasked (None)
-    where they are not needed.
+    where they are not needed. `timeline` leaves out what was written before `since_s`; `pushes` are
+    the newest of a repository, newest first, () where the forge does not tell.
     `name_of` is the newest name that reading found out, without asking.
     """
 
@@ -140,7 +142,11 @@ class ForgeReader(Protocol):
     async def conversation(self, repo: Repository, number: int) -> CommentPage | None: ...
     async def issue(self, repo: Repository, number: int) -> Issue | None: ...
     async def comments(self, repo: Repository, number: int) -> tuple[Comment, ...] | None: ...
-    async def timeline(self, repo: Repository, number: int) -> tuple[TimelineEntry, ...]: ...
+    async def timeline(
+        self, repo: Repository, number: int, since_s: int = 0
+    ) -> tuple[TimelineEntry, ...]: ...
+    async def branches(self, repo: Repository) -> tuple[Branch, ...]: ...
+    async def pushes(self, repo: Repository) -> tuple[Push, ...]: ...
     async def branch(
         self, repo: Repository, name: str, token: str | None = None
     ) -> Branch | None: ...

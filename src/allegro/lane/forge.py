@@ -14,9 +14,10 @@ from allegro.core.errors import EdgeError
 from allegro.core.events import Event
 from allegro.core.issues import Issue
 from allegro.core.marks import Mark, Window, clock_of, first_mark, next_mark, window
-from allegro.core.ports import Clock, Dice, ForgeReader
+from allegro.core.ports import Clock, Dice, ForgeReader, Unread
 from allegro.core.settings import ForgeSettings
 from allegro.lane.collect import ReadPage, collect
+from allegro.lane.footprints import Footprints
 from allegro.lane.intake import Intake
 from allegro.lane.listings import Listings
 from allegro.lane.reconcile import Reconcile
@@ -71,6 +72,9 @@ class ForgeDuty:
         self._clock = clock
         self._dice = dice
         self._intake = Intake(reader, recorder, taking, clock)
+        self._footprints = self._intake.footprints = Footprints(
+            reader, recorder, taking, triage.bots, triage.own_labels
+        )
         self._listings = Listings(reader, recorder, self._intake, clock)
         self._turn = Turn(state, clock, roles, undecided, self._begin_again)
         self._hinted = asyncio.Event()
@@ -366,8 +370,12 @@ class ForgeDuty:
         assert watch.mark is not None
         await self._sweep(unit, watch.mark.forge_s)
         now_s = self._clock.boot_s()
-        if now_s - unit.reconciled_s < self._settings.reconcile_s:
-            return
+        if now_s - unit.reconciled_s >= self._settings.reconcile_s:
+            await self._reconcile(watch, unit)
+            unit.reconciled_s = now_s
+        await self._branches(unit, watch.mark.forge_s)
+
+    async def _reconcile(self, watch: Watch, unit: Unit) -> None:
         await Reconcile(
             self._reader, self._recorder, self._intake, unit.repo, await self._page_size(),
             started_s=watch.started_s, patient=unit.pace.is_failing,
@@ -375,7 +383,6 @@ class ForgeDuty:
                 watch.name, unit.repo, issue, since_s=watch.started_s
             ),
         ).run()  # fmt: skip
-        unit.reconciled_s = now_s
 
     async def _sweep(self, unit: Unit, forge_now_s: int) -> None:
         """Find edited comments: an edit does not touch its issue's own time."""
@@ -393,6 +400,23 @@ class ForgeDuty:
             lambda page: self._intake.comments(unit.repo, page), patient=unit.pace.is_failing,
         )  # fmt: skip
         unit.swept = now_s, forge_now_s
+
+    async def _branches(self, unit: Unit, forge_now_s: int) -> None:
+        """Look for new and moved branches; a list that fails costs nothing but itself, and is told."""
+        now_s = self._clock.boot_s()
+        active = now_s - unit.active_s < ACTIVE_S
+        pause_s = self._settings.sweep_s if active else self._settings.quiet_sweep_s
+        if now_s - unit.branches_s < pause_s:
+            return
+        unit.branches_s = now_s
+        try:
+            await self._footprints.branches(unit.repo, forge_now_s)
+        except EdgeError as error:
+            if error.kind in _WHOLE_FORGE:
+                raise
+            if error.kind not in {"not_found", "forbidden"}:  # it shows us no code
+                told = Unread(unit.repo.id, 0, 0, f"branches: {error}")
+                await self._intake.tell_unread(unit.repo, told)
 
     async def _page_size(self) -> int:
         return (await self._reader.server()).page_size

@@ -10,6 +10,7 @@ import structlog
 from allegro.core.errors import EdgeError
 from allegro.core.issues import Issue, Repository
 from allegro.core.ports import Clock, CommentPage, ForgeReader, Unread, Version
+from allegro.lane.footprints import Footprints
 from allegro.lane.recorder import Recorder
 from allegro.lane.taking import Notes, Taking
 
@@ -32,6 +33,7 @@ class Intake:
         self._recorder = recorder
         self._clock = clock
         self.taking = taking
+        self.footprints: Footprints | None = None
         self.unread: dict[tuple[int, int, int], tuple[float, str]] = {}
 
     async def append(self, notes: Notes) -> None:
@@ -60,6 +62,10 @@ class Intake:
                 events, versions = self.taking.issue(issue, closer)
         if talk and (issue.comment_count or known):
             more = await self._part(repo, issue, self._talk(repo, issue), patient)
+            events, versions = _joined((events, versions), more)
+        if self.footprints is not None and issue.updated_s >= started_s:
+            looking = self.footprints.labels(repo, issue, started_s)
+            more = await self._part(repo, issue, looking, patient)
             events, versions = _joined((events, versions), more)
         if issue.is_pull_request:
             more = await self._part(repo, issue, self._pull(repo, issue), patient)

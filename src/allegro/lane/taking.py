@@ -12,10 +12,13 @@ from allegro.core.canonical import sha256_hex
 from allegro.core.errors import EdgeError
 from allegro.core.events import Event
 from allegro.core.issues import (
+    Branch,
     Comment,
     Issue,
     PullRequest,
+    Push,
     Repository,
+    TimelineEntry,
     comment_subject,
     issue_subject,
     repository_subject,
@@ -81,7 +84,7 @@ class Taking:
         return {
             subject: version
             for subject, version in self._versions.items()
-            if subject.startswith(prefix) and version.hash and "/pull" not in subject
+            if subject.startswith(prefix) and version.hash and "/" not in subject[len(prefix) :]
         }
 
     def listing(self, repository_id: int) -> dict[str, list[int]]:
@@ -181,6 +184,76 @@ class Taking:
             subject = comment_subject(self._forge, repo.id, gone)
             _extend(events, versions, self.vanished(repo.id, subject, number))
         return events, versions
+
+    def labels_changed(self, issue: Issue) -> Version | None:
+        """Return the version of an issue's labels if they are not those last looked at."""
+        subject = f"{self._forge}/{issue.repository.id}/labels/{issue.number}"
+        hash_ = sha256_hex(msgspec.json.encode(issue.labels))[:32]
+        held = self._versions.get(subject)
+        if held is None and not issue.labels:
+            return None
+        return (
+            None
+            if held is not None and held.hash == hash_
+            else Version(subject, hash_, issue.updated_s)
+        )
+
+    def labels_seen_s(self, issue: Issue) -> int:
+        """Return the issue's second when its labels were last looked at, 0 for never."""
+        held = self._versions.get(f"{self._forge}/{issue.repository.id}/labels/{issue.number}")
+        return 0 if held is None else held.updated_s
+
+    def label(self, repo: Repository, number: int, entry: TimelineEntry) -> Notes:
+        """Return the snapshot of a label that was added, by the line of the issue's history."""
+        subject = f"{issue_subject(self._forge, repo.id, number)}/label/{entry.id}"
+        version = self._next(subject, entry, entry.created_s, 0)
+        if version is None:
+            return [], []
+        data = {
+            "repository": repo.id, "number": number, "label": entry.label_id,
+            "author_id": entry.author_id, "created_s": entry.created_s,
+            "updated_s": entry.created_s, "content": self._recorder.content(entry.label),
+        }  # fmt: skip
+        return self._note("forge.snapshot.label", version, data, entry)
+
+    def branches_known(self, repository_id: int) -> bool:
+        """Say whether the branches of a repository were listed before."""
+        return f"{self._forge}/{repository_id}/branches" in self._versions
+
+    def branch_moved(self, repository_id: int, branch: Branch) -> Version | None:
+        """Return the version of a branch if it is new or elsewhere than it was."""
+        name = self._recorder.content(branch.name)
+        subject = f"{self._forge}/{repository_id}/branch/{name}"
+        held = self._versions.get(subject)
+        if held is not None and held.hash == branch.commit:
+            return None
+        return Version(subject, branch.commit, 0, 0 if held is None else held.turn + 1)
+
+    def branches_gone(self, repository_id: int, listed: Sequence[Branch]) -> list[Version]:
+        """Return empty versions of the branches that are there no more: back, they are new."""
+        prefix = f"{self._forge}/{repository_id}/branch/"
+        there = {prefix + self._recorder.content(branch.name) for branch in listed}
+        return [
+            Version(subject, "", 0, held.turn)
+            for subject, held in self._versions.items()
+            if subject.startswith(prefix) and held.hash and subject not in there
+        ]
+
+    def all_branches(self, repository_id: int) -> Version:
+        """Return the version that says that the branches of a repository were listed."""
+        return Version(f"{self._forge}/{repository_id}/branches", "listed", 0)
+
+    def branch(
+        self, repo: Repository, branch: Branch, version: Version, push: Push | None, now_s: int
+    ) -> Notes:
+        """Return the snapshot of a branch that is new or moved, with who moved it (0: not told)."""
+        data = {
+            "repository": repo.id, "branch": version.subject.rsplit("/", 1)[1],
+            "commit": branch.commit, "author_id": 0 if push is None else push.author_id,
+            "created_s": now_s if push is None else push.created_s, "updated_s": now_s,
+            "content": self._recorder.content(f"{branch.name}\n{branch.commit}"),
+        }  # fmt: skip
+        return self._note("forge.snapshot.branch", version, data, branch)
 
     def repository(self, repo: Repository) -> Notes:
         """Return the snapshot of a repository: its name, and what changed about it."""

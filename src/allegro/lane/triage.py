@@ -57,9 +57,9 @@ class Triage:
         self._settings = settings
         self._clock = clock
         self._dice = dice
-        self._bots = bots
+        self.bots = bots
         self._queue: dict[str, Waiting] = {}
-        self._done: dict[str, None] = {}
+        self._done: dict[str, frozenset[str]] = {}
         self.overflowed = False
 
     def may_act(self) -> bool:
@@ -83,7 +83,7 @@ class Triage:
         subject = issue_subject(self._state.forge, repo.id, issue.number)
         if not self._settings.triage or subject in self._done:
             return
-        if triage(issue, TriageRule(since_s, self._bots, self._settings.triage_label)) is None:
+        if triage(issue, TriageRule(since_s, self.bots, self._settings.triage_label)) is None:
             self._queue.pop(subject, None)
         elif subject in self._queue or len(self._queue) < MAX_WAITING:
             slim = msgspec.structs.replace(issue, title="", body="")
@@ -113,7 +113,7 @@ class Triage:
 
     async def _consider(self, subject: str, one: Waiting) -> bool:
         """Label one issue; return whether its repository takes labels."""
-        labels = triage(one.issue, TriageRule(0, self._bots, self._settings.triage_label))
+        labels = triage(one.issue, TriageRule(0, self.bots, self._settings.triage_label))
         if labels is None:
             self._queue.pop(subject, None)
             return True
@@ -134,9 +134,13 @@ class Triage:
             await self._give_up(subject, error)
         return subject not in self._queue
 
-    def _finish(self, subject: str) -> None:
+    def own_labels(self, subject: str) -> frozenset[str]:
+        """Return the labels that this lane itself set on an issue under its lease."""
+        return self._done.get(subject, frozenset())
+
+    def _finish(self, subject: str, labels: frozenset[str] = frozenset()) -> None:
         self._queue.pop(subject, None)
-        self._done[subject] = None
+        self._done[subject] = labels
         while len(self._done) > MAX_WAITING:
             self._done.pop(next(iter(self._done)))
 
@@ -175,7 +179,7 @@ class Triage:
         wanted = {action.label} | ({STATUS_SCOPE + action.status} if action.status else set())
         if seen is None or not wanted <= set(seen.labels):
             return
-        self._finish(subject)
+        self._finish(subject, frozenset(wanted))
         forge_now_s = self._clock.now_s() - (self._state.forge_offset_s or 0.0)
         took_s = max(0.0, forge_now_s - issue.created_s)
         await self._recorder.tell(

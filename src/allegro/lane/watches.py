@@ -58,6 +58,7 @@ class Unit:
         self.pace = Pace(REPOSITORY)
         self.reconciled_s = float("-inf")
         self.active_s = float("-inf")
+        self.branches_s = float("-inf")
         self.swept: tuple[float, int] | None = None
 
 

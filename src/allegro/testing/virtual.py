@@ -18,6 +18,7 @@ from allegro.core.issues import (
     Comment,
     Issue,
     PullRequest,
+    Push,
     Repository,
     TimelineEntry,
     TreeEntry,
@@ -100,7 +101,7 @@ class FakeForge:
     """
 
     def __init__(self, clock: VirtualClock, *, page_size: int = 50) -> None:
-        self._clock = clock
+        self.clock = clock
         self.page_size = page_size
         self.skew_s = 0.0
         self.lie_s = 0
@@ -114,6 +115,9 @@ class FakeForge:
         self.repositories: dict[int, Repository] = {}
         self.issues: dict[tuple[int, int], Issue] = {}
         self._comments: dict[tuple[int, int], dict[int, Comment]] = {}
+        self.branches_of: dict[int, dict[str, str]] = {}
+        self.branch_fault: EdgeError | None = None
+        self._pushes: dict[int, list[Push]] = {}
         self._timelines: dict[tuple[int, int], list[TimelineEntry]] = {}
         self._late: dict[tuple[int, int], Issue] = {}
         self._ids = 0
@@ -122,7 +126,7 @@ class FakeForge:
 
     def forge_s(self) -> int:
         """Return the second on the forge's own clock."""
-        return int(self._clock.now_s() + self.skew_s)
+        return int(self.clock.now_s() + self.skew_s)
 
     def make_repository(self, name: str) -> Repository:
         repo = Repository(self._id(), name)
@@ -169,6 +173,25 @@ class FakeForge:
             TimelineEntry(self._id(), "close", by, LOGINS[by], at_s)
         )
         return self.edit(issue, state="closed", closed_s=at_s)
+
+    def label(self, issue: Issue, name: str, by: int = HUMAN) -> Issue:
+        """Add a label; the issue's history says who did."""
+        key = issue.repository.id, issue.number
+        number = 1 + sum(map(ord, name))
+        self._timelines[key].append(
+            TimelineEntry(
+                self._id(), "label", by, LOGINS[by], self.forge_s(), "1", label=name,
+                label_id=number,
+            )
+        )  # fmt: skip
+        names = (*self.issues[key].labels, name)
+        return self.edit(issue, labels=tuple(sorted(dict.fromkeys(names))))
+
+    def push(self, repo: Repository, branch: str, commit: str, by: int | None = HUMAN) -> None:
+        """Move a branch or make it; by None nobody is told who did."""
+        self.branches_of.setdefault(repo.id, {})[branch] = commit
+        if by is not None:
+            self._pushes.setdefault(repo.id, []).append(Push(branch, by, self.forge_s()))
 
     def delete(self, issue: Issue) -> None:
         """Take an issue away with its comments, as an administrator can."""
@@ -279,9 +302,23 @@ class FakeForge:
             return None
         return tuple(self._comments[repo.id, number].values())
 
-    async def timeline(self, repo: Repository, number: int) -> tuple[TimelineEntry, ...]:
+    async def timeline(
+        self, repo: Repository, number: int, since_s: int = 0
+    ) -> tuple[TimelineEntry, ...]:
         await self._read_of(repo)
-        return tuple(self._timelines.get((repo.id, number), ()))
+        entries = self._timelines.get((repo.id, number), ())
+        return tuple(entry for entry in entries if entry.created_s >= since_s)
+
+    async def branches(self, repo: Repository) -> tuple[Branch, ...]:
+        await self._read_of(repo)
+        if self.branch_fault is not None:
+            raise self.branch_fault
+        held = self.branches_of.get(repo.id, {})
+        return tuple(Branch(name, commit, False, None, None) for name, commit in held.items())
+
+    async def pushes(self, repo: Repository) -> tuple[Push, ...]:
+        await self._read_of(repo)
+        return tuple(reversed(self._pushes.get(repo.id, ())))
 
     async def branch(self, repo: Repository, name: str, token: str | None = None) -> Branch | None:
         del repo, name, token
@@ -346,7 +383,9 @@ class FakeForge:
         added = [] if action.status is None else [STATUS_SCOPE + action.status]
         kept = [name for name in issue.labels if not added or not name.startswith(STATUS_SCOPE)]
         seen = [action.label] if isinstance(action, MarkSeen) else []
-        self.edit(issue, labels=tuple(dict.fromkeys((*kept, *seen, *added))))
+        self.edit(issue, labels=tuple(kept))
+        for name in (*seen, *added):
+            self.label(issue, name, by=BOT)
 
     # --- within ---------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from allegro.core.issues import (
     Comment,
     Issue,
     PullRequest,
+    Push,
     Repository,
     TimelineEntry,
     TreeEntry,
@@ -28,8 +29,8 @@ from allegro.core.marks import Window
 from allegro.core.ports import CommentPage, Commit, Identity, IssuePage, Server, Unread
 from allegro.core.untrusted import names_of, number_of
 
-COPIES_S = 30 * 86_400
-"""Two copies of one effect are made within the life of its approval, which is far shorter."""
+COPIES_S = 3_600
+"""Two copies of one effect are made while two orders race, which takes about a minute."""
 FRESH_S = 2.0
 """How long a name that the forge gave for an id is used without asking for it again."""
 PAGE = 50
@@ -162,14 +163,18 @@ class GiteaReader:
             )
         return tuple(comment for _, comment in found.comments)
 
-    async def timeline(self, repo: Repository, number: int) -> tuple[TimelineEntry, ...]:
-        """Return an issue's whole history. An empty page comes as JSON null."""
+    async def timeline(
+        self, repo: Repository, number: int, since_s: int = 0
+    ) -> tuple[TimelineEntry, ...]:
+        """Return an issue's history from a second on. An empty page comes as JSON null."""
+        since: dict[str, str | int] = {"since": wire.utc(since_s)} if since_s > 0 else {}
 
         async def read(base: str) -> tuple[TimelineEntry, ...]:
             path, size = f"{base}/issues/{number}/timeline", (await self.server()).page_size
             entries: dict[int, TimelineEntry] = {}
             for page in range(1, MAX_PAGES + 1):
-                answer = await self._http.call("GET", path, params={"page": page, "limit": size})
+                asked = {"page": page, "limit": size, **since}
+                answer = await self._http.call("GET", path, params=asked)
                 found, unread = items(answer, wire.WireTimeline, path)
                 fresh = {e.id: wire.timeline(e) for e in found if e.id not in entries}
                 if not fresh and not unread:  # this list is filtered after it is paged
@@ -178,6 +183,36 @@ class GiteaReader:
             return tuple(entries.values())
 
         return await self._repo(repo, read)
+
+    async def branches(self, repo: Repository) -> tuple[Branch, ...]:
+        """Return all branches. Raises EdgeError for more than the pages of a list."""
+        size = (await self.server()).page_size
+
+        async def read(base: str) -> tuple[Branch, ...]:
+            path = f"{base}/branches"
+            found = await every(
+                self._http, path, wire.WireBranch, size, key=lambda branch: branch.name
+            )
+            return tuple(wire.branch(one) for one in found)
+
+        return await self._repo(repo, read)
+
+    async def pushes(self, repo: Repository) -> tuple[Push, ...]:
+        """Return one page of the newest pushes, () where the forge has no such list for us."""
+        size = (await self.server()).page_size
+
+        async def read(base: str) -> tuple[Push, ...]:
+            path = f"{base}/activities/feeds"
+            answer = await self._http.call("GET", path, params={"page": 1, "limit": size})
+            found, _ = items(answer, wire.WireActivity, path)
+            return tuple(wire.push(one) for one in found if one.op_type == "commit_repo")
+
+        try:
+            return await self._repo(repo, read)
+        except EdgeError as error:
+            if error.kind in {"not_found", "forbidden", "not_allowed"}:
+                return ()
+            raise
 
     async def branch(self, repo: Repository, name: str, token: str | None = None) -> Branch | None:
         async def read(base: str) -> Branch:
@@ -325,6 +360,9 @@ class GiteaReader:
         return now_s - self._named_s.get(repo_id, float("-inf")) < FRESH_S
 
     def _keep(self, found: wire.WireRepository) -> Repository:
+        owner, _, short = found.full_name.partition("/")
+        if not owner or not short:
+            raise EdgeError("a repository came without a name", transient=True, kind="garbage")
         self._names[found.id] = found.full_name
         return wire.repository(found)
 

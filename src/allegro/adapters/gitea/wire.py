@@ -17,6 +17,7 @@ from allegro.core.issues import (
     Comment,
     Issue,
     PullRequest,
+    Push,
     Repository,
     TimelineEntry,
     TreeEntry,
@@ -108,6 +109,14 @@ class WireTimeline(msgspec.Struct):
     created_at: str = ""
     body: str | None = None
     ref_issue: RefIssue | None = None
+    label: Label | None = None
+
+
+class WireActivity(msgspec.Struct):
+    op_type: str = ""
+    act_user_id: UserId = 0
+    ref_name: str = ""
+    created: str = ""
 
 
 class Ref(msgspec.Struct):
@@ -284,7 +293,14 @@ def timeline(wire: WireTimeline) -> TimelineEntry:
         body=wire.body or "",
         ref_number=wire.ref_issue.number if wire.ref_issue else 0,
         ref_is_pull=bool(wire.ref_issue and wire.ref_issue.pull_request is not None),
+        label=wire.label.name if wire.label else "",
+        label_id=wire.label.id if wire.label else 0,
     )
+
+
+def push(wire: WireActivity) -> Push:
+    branch = wire.ref_name.removeprefix("refs/heads/")
+    return Push(branch, wire.act_user_id, seconds(wire.created))
 
 
 def pull(wire: WirePull) -> PullRequest:

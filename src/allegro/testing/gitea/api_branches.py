@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .code_shapes import PROTECTION_OPTIONS, branch_shape, protection_shape
+from .code_shapes import PROTECTION_OPTIONS, branch_shape, protection_shape, push_shape
 from .git import NO_COMMIT, RefMovedError
 from .http import Reply, Request, answer, empty, fail, not_found
 from .model import Level, Protection
@@ -28,6 +28,14 @@ def list_branches(r: Request) -> Reply:
     rows = sorted((name[11:], sha) for name, sha in heads.items() if word in name[11:].lower())
     return r.listed(
         rows, lambda row: branch_shape(r.world, r.repo, row[0], git.commit(row[1]), r.user)
+    )
+
+
+@table.add("GET", f"{P}/activities/feeds", "repository")
+def feeds(r: Request) -> Reply:
+    """The newest first; of all activities, this simulator keeps the pushes."""
+    return r.listed(
+        list(reversed(r.repo.pushes)), lambda row: push_shape(r.world, r.repo, row, r.user)
     )
 
 

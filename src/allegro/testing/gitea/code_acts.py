@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .git import NO_COMMIT, Git, Who, Write
 from .issue_acts import IssueActs
-from .model import Event, Issue, Label, Level, Pull, Repo, Status, User
+from .model import Event, Issue, Label, Level, Pull, Push, Repo, Status, User
 
 MERGE_STYLES = ("merge", "rebase", "rebase-merge", "squash", "fast-forward-only")
 
@@ -121,6 +121,7 @@ class CodeActs(IssueActs):
             extra = {"ref": branch, "ref_type": "branch", "pusher_type": "user"}
             self.emit(Event("delete", "", repo, doer, extra=extra))
             return
+        repo.pushes.append(Push(self.next_id("activity"), doer.id, branch, self.now_s()))
         fresh = self._pushed(repo, branch, old, new)
         git = self.git(repo)
         for sha in fresh:

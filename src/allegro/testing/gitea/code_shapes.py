@@ -7,7 +7,7 @@ import base64
 from .code_acts import is_draft
 from .git import Changed, CommitRow, Entry, Who
 from .http import API, url_path, when, when_set
-from .model import Issue, Json, Protection, Pull, Repo, Status, User
+from .model import Issue, Json, Protection, Pull, Push, Repo, Status, User
 from .shapes import assignees_of, issue_html, labels_of, repo_shape, user_shape
 from .world import World
 
@@ -301,6 +301,25 @@ def changed_file_shape(world: World, repo: Repo, sha: str, change: Changed) -> J
     if change.old_path:
         shape["previous_filename"] = change.old_path
     return shape
+
+
+def push_shape(world: World, repo: Repo, row: Push, viewer: User | None) -> Json:
+    """A row of the record of activities, as a push makes it."""
+    return {
+        "id": row.id,
+        "user_id": row.user_id,
+        "op_type": "commit_repo",
+        "act_user_id": row.user_id,
+        "act_user": user_shape(world, world.user(row.user_id), viewer),
+        "repo_id": repo.id,
+        "repo": repo_shape(world, repo, viewer),
+        "comment_id": 0,
+        "comment": None,
+        "ref_name": f"refs/heads/{row.branch}",
+        "is_private": repo.private,
+        "content": "",
+        "created": when(world, row.created_s),
+    }
 
 
 def status_shape(world: World, repo: Repo, row: Status, viewer: User | None) -> Json:

@@ -159,6 +159,16 @@ class Protection:
     options: Json = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Push:
+    """One row of the record of activities: somebody moved a branch."""
+
+    id: int
+    user_id: int
+    branch: str
+    created_s: int
+
+
 @dataclass(slots=True, eq=False)
 class Status:
     id: int
@@ -210,6 +220,7 @@ class Repo:
     comments: list[Comment] = field(default_factory=list)
     """All text comments by (created, id), oldest first."""
     statuses: dict[str, list[Status]] = field(default_factory=dict)
+    pushes: list[Push] = field(default_factory=list)
     branch_count: int = 0
     open_issues: int = 0
     open_pulls: int = 0
