@@ -47,6 +47,7 @@ trials: $(VENV)/.test
 	@scripts/setup.sh agent model
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.session_trials --trials $(SESSION_TRIALS) --seed $(SEED)
+	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.test_effects --count 2000 --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.on_programs --cases $(BAD_CASES) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.fleet_trials --trials $(FLEET_TRIALS) --seed $(SEED)
 	$(BIN)/python -m tests.duties.provider_world --seeds $(PROVIDER_SEEDS)

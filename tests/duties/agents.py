@@ -135,7 +135,8 @@ class Page:
 class FakeGateway:
     """The AgentGateway port: tells what the test tells it, keeps what it is told.
 
-    `deaf`: it takes answers and does not say so. `begin_fault` is raised by `begin`.
+    `deaf`: it takes answers and does not say so. `begin_fault` is raised by `begin`, `answer_fault` by
+    `answer`.
     """
 
     version = "0.19.0"
@@ -148,7 +149,8 @@ class FakeGateway:
         self.answers: list[str] = []
         self.closed: list[str] = []
         self.deaf = False
-        self.begin_fault: EdgeError | None = None
+        self.begin_fault: Exception | None = None
+        self.answer_fault: Exception | None = None
         self.pending = 0
         self.gone = asyncio.Event()
         self._queue: asyncio.Queue[AgentEvent] = asyncio.Queue()
@@ -192,6 +194,8 @@ class FakeGateway:
 
     async def answer(self, run: str, choice: str) -> None:
         await asyncio.sleep(0)
+        if self.answer_fault is not None and run != "canary":
+            raise self.answer_fault
         if not self.pending:
             raise EdgeError("no pending approval", transient=False, status=409, sent=False)
         self.answers.append(choice)
