@@ -40,7 +40,7 @@ UNREADABLE = {"empty", "blank", "number", "text", "object cut in half", "byte or
               "number of 5,000 digits", "nested lists", "nested objects", "no UTF-8",
               "lone surrogate", "cut"}  # fmt: skip
 GROUPS = ("status", "wait", "cut", "header", "whole", "body")
-COUNT = 45
+COUNT = 25
 
 
 def bends(taken: Taken, group: str) -> list[Bend]:
