@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from allegro.core.issues import Issue, Repository, issue_subject
-from allegro.core.ports import ForgeReader
+import msgspec
+
+from allegro.core.canonical import sha256_hex
+from allegro.core.issues import Branch, Issue, Push, Repository, TimelineEntry, issue_subject
+from allegro.core.ports import ForgeReader, Version
 from allegro.lane.recorder import Recorder
 from allegro.lane.taking import Notes, Taking
 
@@ -30,25 +33,25 @@ class Footprints:
         self._taking = taking
         self._bots = bots
         self._own_labels = own_labels
+        self._known: dict[int, set[str]] = {}
 
     async def labels(self, repo: Repository, issue: Issue, since_s: int) -> Notes:
         """Return the labels that our bots added to an issue, one event for each.
 
         What was done before `since_s` is not looked at. Raises EdgeError.
         """
-        version = self._taking.labels_changed(issue)
-        if version is None:
+        looked = self._labels_moved(repo, issue)
+        if looked is None:
             return [], []
-        notes: Notes = ([], [version])
+        notes: Notes = ([], [looked])
         subject = issue_subject(self._taking.forge, repo.id, issue.number)
         if set(issue.labels) <= self._own_labels(subject):
             return notes
-        from_s = max(since_s, self._taking.labels_seen_s(issue)) - LATE_S
+        held = self._taking.held(looked.subject)
+        from_s = max(since_s, held.updated_s if held else 0) - LATE_S
         for entry in await self._reader.timeline(repo, issue.number, from_s):
             if entry.type == "label" and entry.body == "1" and entry.author_id in self._bots:
-                events, versions = self._taking.label(repo, issue.number, entry)
-                notes[0].extend(events)
-                notes[1].extend(versions)
+                _extend(notes, self._label(repo, issue.number, entry))
         return notes
 
     async def branches(self, repo: Repository, now_s: int) -> None:
@@ -57,24 +60,19 @@ class Footprints:
         `now_s` is the forge's clock. Raises EdgeError.
         """
         listed = await self._reader.branches(repo)
-        is_first = not self._taking.branches_known(repo.id)
-        moved = [
-            (branch, version)
-            for branch in listed
-            if (version := self._taking.branch_moved(repo.id, branch)) is not None
-        ]
+        moved = [(one, version) for one in listed if (version := self._moved(repo, one))]
         notes: Notes = ([], [])
-        if is_first:
-            notes[1].extend((self._taking.all_branches(repo.id), *(one for _, one in moved)))
+        if self._taking.held(self._listed(repo)) is None:
+            notes[1].extend((Version(self._listed(repo), "listed", 0), *(one for _, one in moved)))
         elif moved:
             pushes = {push.branch: push for push in reversed(await self._reader.pushes(repo))}
             for branch, version in moved:
-                push = pushes.get(branch.name)
-                events, versions = self._taking.branch(repo, branch, version, push, now_s)
-                notes[0].extend(events)
-                notes[1].extend(versions)
-        notes[1].extend(self._taking.branches_gone(repo.id, listed))
+                _extend(notes, self._branch(repo, branch, version, pushes.get(branch.name), now_s))
+        there = {self._subject(repo, branch) for branch in listed}
+        gone = self._known_of(repo) - there
+        notes[1].extend(self._gone(subject) for subject in sorted(gone))
         await self._append(notes)
+        self._known[repo.id] = there
 
     async def _append(self, notes: Notes) -> None:
         """Append in parts; an event's version stands at its own place, so never before it."""
@@ -83,3 +81,69 @@ class Footprints:
             part = versions[at : at + CHUNK]
             await self._recorder.append(events[at : at + CHUNK], None, part)
             self._taking.keep(part)
+
+    def _labels_moved(self, repo: Repository, issue: Issue) -> Version | None:
+        """Return the version of an issue's labels if they are not those last looked at."""
+        subject = f"{self._taking.forge}/{repo.id}/labels/{issue.number}"
+        hash_ = sha256_hex(msgspec.json.encode(issue.labels))[:32]
+        held = self._taking.held(subject)
+        if held.hash == hash_ if held else not issue.labels:
+            return None
+        return Version(subject, hash_, issue.updated_s)
+
+    def _label(self, repo: Repository, number: int, entry: TimelineEntry) -> Notes:
+        """Return the snapshot of a label that was added, by the line of the issue's history."""
+        subject = f"{issue_subject(self._taking.forge, repo.id, number)}/label/{entry.id}"
+        version = self._taking.newer(subject, entry, entry.created_s, 0)
+        if version is None:
+            return [], []
+        data = {
+            "repository": repo.id, "number": number, "label": entry.label_id,
+            "author_id": entry.author_id, "created_s": entry.created_s,
+            "updated_s": entry.created_s, "content": self._recorder.content(entry.label),
+        }  # fmt: skip
+        return self._taking.note("forge.snapshot.label", version, data, entry)
+
+    def _branch(
+        self, repo: Repository, branch: Branch, version: Version, push: Push | None, now_s: int
+    ) -> Notes:
+        """Return the snapshot of a branch that is new or moved, with who moved it (0: not told)."""
+        data = {
+            "repository": repo.id, "branch": self._recorder.content(branch.name),
+            "commit": branch.commit, "author_id": 0 if push is None else push.author_id,
+            "created_s": now_s if push is None else push.created_s, "updated_s": now_s,
+            "content": self._recorder.content(f"{branch.name}\n{branch.commit}"),
+        }  # fmt: skip
+        return self._taking.note("forge.snapshot.branch", version, data, branch)
+
+    def _moved(self, repo: Repository, branch: Branch) -> Version | None:
+        """Return the version of a branch if it is new or elsewhere than it was."""
+        subject = self._subject(repo, branch)
+        held = self._taking.held(subject)
+        if held is not None and held.hash == branch.commit:
+            return None
+        return Version(subject, branch.commit, 0, 0 if held is None else held.turn + 1)
+
+    def _gone(self, subject: str) -> Version:
+        """Return the version of a branch that is no longer there: when it is back, it is new."""
+        held = self._taking.held(subject)
+        return Version(subject, "", 0, 0 if held is None else held.turn)
+
+    def _known_of(self, repo: Repository) -> set[str]:
+        """Return the branches that were there at the last look; after a restart the journal knows."""
+        if repo.id not in self._known:
+            prefix = f"{self._taking.forge}/{repo.id}/branch/"
+            self._known[repo.id] = self._taking.subjects(prefix)
+        return self._known[repo.id]
+
+    def _listed(self, repo: Repository) -> str:
+        return f"{self._taking.forge}/{repo.id}/branches"
+
+    def _subject(self, repo: Repository, branch: Branch) -> str:
+        name = self._recorder.content(branch.name)
+        return f"{self._taking.forge}/{repo.id}/branch/{name}"
+
+
+def _extend(notes: Notes, more: Notes) -> None:
+    notes[0].extend(more[0])
+    notes[1].extend(more[1])

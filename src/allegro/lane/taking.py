@@ -12,13 +12,10 @@ from allegro.core.canonical import sha256_hex
 from allegro.core.errors import EdgeError
 from allegro.core.events import Event
 from allegro.core.issues import (
-    Branch,
     Comment,
     Issue,
     PullRequest,
-    Push,
     Repository,
-    TimelineEntry,
     comment_subject,
     issue_subject,
     repository_subject,
@@ -117,7 +114,7 @@ class Taking:
         """Return the snapshot of an issue if this version was not journalled yet."""
         subject = self._subject(issue)
         plain = msgspec.structs.replace(issue, repository=Repository(issue.repository.id, ""))
-        version = self._next(subject, plain, issue.updated_s, issue.comment_count)
+        version = self.newer(subject, plain, issue.updated_s, issue.comment_count)
         if version is None:
             return [], []
         data = {
@@ -128,13 +125,13 @@ class Taking:
         }  # fmt: skip
         if closed_by is not None:
             data["closed_by"] = closed_by
-        return self._note("forge.snapshot.issue", version, data, issue)
+        return self.note("forge.snapshot.issue", version, data, issue)
 
     def pull(self, repo: Repository, pull: PullRequest, issue: Issue) -> Notes:
         """Return the snapshot of a pull request's own part; `issue` is its conversation."""
         updated_s = issue.updated_s
         subject = issue_subject(self._forge, repo.id, pull.number) + "/pull"
-        version = self._next(subject, pull, updated_s, 0)
+        version = self.newer(subject, pull, updated_s, 0)
         if version is None:
             return [], []
         data = {
@@ -143,12 +140,12 @@ class Taking:
             "head_commit": pull.head_commit,
             "merged": pull.merged, "content": self._recorder.content(pull.title + "\n" + pull.body),
         }  # fmt: skip
-        return self._note("forge.snapshot.pull", version, data, pull)
+        return self.note("forge.snapshot.pull", version, data, pull)
 
     def comment(self, repo: Repository, number: int, comment: Comment) -> Notes:
         """Return the snapshot of a comment."""
         subject = comment_subject(self._forge, repo.id, comment.id)
-        version = self._next(subject, comment, comment.updated_s, number)
+        version = self.newer(subject, comment, comment.updated_s, number)
         if version is None:
             return [], []
         data = {
@@ -156,7 +153,7 @@ class Taking:
             "updated_s": comment.updated_s, "created_s": comment.created_s,
             "author_id": comment.author_id, "content": self._recorder.content(comment.body),
         }  # fmt: skip
-        return self._note("forge.snapshot.comment", version, data, comment)
+        return self.note("forge.snapshot.comment", version, data, comment)
 
     def repository_comments(self, repository_id: int) -> dict[int, set[int]]:
         """Return the ids of the living comments known of a repository, by issue number."""
@@ -185,84 +182,26 @@ class Taking:
             _extend(events, versions, self.vanished(repo.id, subject, number))
         return events, versions
 
-    def labels_changed(self, issue: Issue) -> Version | None:
-        """Return the version of an issue's labels if they are not those last looked at."""
-        subject = f"{self._forge}/{issue.repository.id}/labels/{issue.number}"
-        hash_ = sha256_hex(msgspec.json.encode(issue.labels))[:32]
-        held = self._versions.get(subject)
-        if held is None and not issue.labels:
-            return None
-        return (
-            None
-            if held is not None and held.hash == hash_
-            else Version(subject, hash_, issue.updated_s)
-        )
+    def held(self, subject: str) -> Version | None:
+        """Return the newest version journalled of an object, None for none."""
+        return self._versions.get(subject)
 
-    def labels_seen_s(self, issue: Issue) -> int:
-        """Return the issue's second when its labels were last looked at, 0 for never."""
-        held = self._versions.get(f"{self._forge}/{issue.repository.id}/labels/{issue.number}")
-        return 0 if held is None else held.updated_s
-
-    def label(self, repo: Repository, number: int, entry: TimelineEntry) -> Notes:
-        """Return the snapshot of a label that was added, by the line of the issue's history."""
-        subject = f"{issue_subject(self._forge, repo.id, number)}/label/{entry.id}"
-        version = self._next(subject, entry, entry.created_s, 0)
-        if version is None:
-            return [], []
-        data = {
-            "repository": repo.id, "number": number, "label": entry.label_id,
-            "author_id": entry.author_id, "created_s": entry.created_s,
-            "updated_s": entry.created_s, "content": self._recorder.content(entry.label),
-        }  # fmt: skip
-        return self._note("forge.snapshot.label", version, data, entry)
-
-    def branches_known(self, repository_id: int) -> bool:
-        """Say whether the branches of a repository were listed before."""
-        return f"{self._forge}/{repository_id}/branches" in self._versions
-
-    def branch_moved(self, repository_id: int, branch: Branch) -> Version | None:
-        """Return the version of a branch if it is new or elsewhere than it was."""
-        name = self._recorder.content(branch.name)
-        subject = f"{self._forge}/{repository_id}/branch/{name}"
-        held = self._versions.get(subject)
-        if held is not None and held.hash == branch.commit:
-            return None
-        return Version(subject, branch.commit, 0, 0 if held is None else held.turn + 1)
-
-    def branches_gone(self, repository_id: int, listed: Sequence[Branch]) -> list[Version]:
-        """Return empty versions of the branches that are there no more: back, they are new."""
-        prefix = f"{self._forge}/{repository_id}/branch/"
-        there = {prefix + self._recorder.content(branch.name) for branch in listed}
-        return [
-            Version(subject, "", 0, held.turn)
-            for subject, held in self._versions.items()
-            if subject.startswith(prefix) and held.hash and subject not in there
-        ]
-
-    def all_branches(self, repository_id: int) -> Version:
-        """Return the version that says that the branches of a repository were listed."""
-        return Version(f"{self._forge}/{repository_id}/branches", "listed", 0)
-
-    def branch(
-        self, repo: Repository, branch: Branch, version: Version, push: Push | None, now_s: int
-    ) -> Notes:
-        """Return the snapshot of a branch that is new or moved, with who moved it (0: not told)."""
-        data = {
-            "repository": repo.id, "branch": version.subject.rsplit("/", 1)[1],
-            "commit": branch.commit, "author_id": 0 if push is None else push.author_id,
-            "created_s": now_s if push is None else push.created_s, "updated_s": now_s,
-            "content": self._recorder.content(f"{branch.name}\n{branch.commit}"),
-        }  # fmt: skip
-        return self._note("forge.snapshot.branch", version, data, branch)
+    def subjects(self, prefix: str) -> set[str]:
+        """Return the living objects whose subject begins so. Takes as long as there are objects."""
+        return {
+            subject
+            for subject, version in self._versions.items()
+            if version.hash and subject.startswith(prefix)
+        }
 
     def repository(self, repo: Repository) -> Notes:
         """Return the snapshot of a repository: its name, and what changed about it."""
         subject = repository_subject(self._forge, repo.id)
-        version = self._next(subject, repo, 0, 0)
+        version = self.newer(subject, repo, 0, 0)
         if version is None:
             return [], []
         data = {"repository": repo.id, "private": repo.private, "archived": repo.archived}
-        return self._note("forge.snapshot.repository", version, data, repo)
+        return self.note("forge.snapshot.repository", version, data, repo)
 
     def replaced(self, repository_id: int) -> Notes:
         """Return that a repository and everything known of it is no longer there."""
@@ -293,9 +232,10 @@ class Taking:
         event = self._recorder.event("forge.vanished", subject=subject, data=data, id_=id_)
         return [event], [version]
 
-    def _next(
+    def newer(
         self, subject: str, content: msgspec.Struct, updated_s: int, extra: int
     ) -> Version | None:
+        """Return the version of a content, None where it is the one that is held."""
         hash_ = sha256_hex(msgspec.json.encode(content))[:32]
         held = self._versions.get(subject)
         if held is None:
@@ -337,9 +277,10 @@ class Taking:
         if len(history) > MANY:
             del self._second[version.subject]
 
-    def _note(
+    def note(
         self, type_: str, version: Version, data: dict[str, Any], words: msgspec.Struct
     ) -> Notes:
+        """Return the event of a version that is new, with that version."""
         id_ = self._recorder.version_id(
             version.subject, version.hash, version.updated_s, self._returns(version)
         )
