@@ -58,7 +58,7 @@ Wrap = Callable[[ForgeReader, ForgeWriter], tuple[ForgeReader, ForgeWriter]]
 
 FORGE = "forge.test"
 TTL_S = 60
-WRITE_S = 1.0
+WRITE_S = 10.0
 LOOKS_APART_S = 3.0
 REPOSITORY = "boss/garden"
 FILES: dict[str, Any] = {"src/old.txt": "old\n", "README.md": "hello\n"}
@@ -319,7 +319,7 @@ class Site:
         )  # fmt: skip
         assert isinstance(answer, OrderAnswer)
         assert not answer.reason, answer
-        await asyncio.wait_for(self.desk.settle(), 30.0)
+        await asyncio.wait_for(self.desk.settle(), 200.0)
         return (await self.events(after))[-1]
 
     async def events(self, after_seq: int) -> list[Event]:

@@ -31,7 +31,7 @@ COVERS = tuple(WriteStep)
 """The steps whose answers are bent."""
 
 STATUSES = (
-    101, 204, 299, 300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413,
+    204, 299, 300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413,
     422, 423, 425, 429, 451, 499, 500, 502, 503, 504, 520, 599, 600, 999,
 )  # fmt: skip
 NAMES = ("Date", "X-Total-Count", "Link", "Retry-After", "Content-Type", "Location", "ETag")
