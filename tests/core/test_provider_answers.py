@@ -424,3 +424,37 @@ def test_a_whole_answer_without_an_end_becomes_a_stream_that_has_one() -> None:
     assert isinstance(events, bytes)
     assert read(events)[1].end == "stop"
     assert isinstance(as_events({**whole(), "usage": {"n": "\ud800"}}), Unreadable)
+
+
+def first_of(events: bytes | Unreadable) -> dict[str, Any]:
+    assert isinstance(events, bytes)
+    found: dict[str, Any] = msgspec.json.decode(events.split(b"\n\n")[0].removeprefix(b"data: "))
+    return found
+
+
+@pytest.mark.parametrize(
+    "message", [{"content": "x"}, {"content": "x", "tool_calls": None}, "x", None]
+)
+def test_a_message_of_a_whole_answer_becomes_a_delta_as_it_is(message: Any) -> None:
+    value = {
+        "created": 7,
+        "choices": [{"message": message, "finish_reason": "length"}, {"message": 2}],
+    }
+    found = first_of(as_events(value))
+    assert found["choices"] == [{"index": 0, "delta": message, "finish_reason": "length"}]
+    assert (found["created"], found["id"], found["model"]) == (7, None, None)
+
+
+def test_an_answer_without_choices_becomes_its_use_alone() -> None:
+    found = first_of(as_events({"usage": USAGE}))
+    assert (found["choices"], found["usage"]) == ([], USAGE)
+
+
+@pytest.mark.parametrize("stray", [b'{"choices":1}', b"[]", b"[5]", b"{", b'["error"]'])
+def test_json_outside_of_an_event_is_no_word_and_counts_by_its_size(stray: bytes) -> None:
+    passed, answer = read(stray + b"\n")
+    assert (answer.text_bytes, answer.has_words, answer.is_settled) == (len(stray), False, False)
+    _, answer = read(stray + b"\n", stray + b"\n", WORD, STOP)
+    assert answer.text_bytes == 2 * len(stray) + 5
+    assert answer.is_whole
+    assert passed == stray + b"\n"

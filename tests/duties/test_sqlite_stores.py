@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -118,6 +119,33 @@ async def test_overflow_sheds_deltas_first_and_never_what_is_reserved(tmp_path: 
     assert list(first.values()) == sorted(first.values())
     assert max(first) == 5
     assert "0" not in gone
+    await journal.close()
+
+
+async def test_a_program_that_reads_the_file_cannot_let_the_journal_outgrow_its_cap(
+    tmp_path: Path,
+) -> None:
+    path, wal = tmp_path / "j.db", tmp_path / "j.db-wal"
+    journal = await make(path, Wall(), cap_bytes=4_000_000)
+    await journal.append([event("first")])
+    backup = sqlite3.connect(path, isolation_level=None)
+    backup.execute("BEGIN")
+    backup.execute("SELECT count(*) FROM entry").fetchone()
+
+    async def fill() -> None:
+        for n in range(100):
+            await journal.append([event(f"e{n}", size=400_000)])
+            await journal.acknowledge(journal.head)
+
+    with pytest.raises(JournalFull):
+        await fill()
+    assert 8_000_000 < wal.stat().st_size < 16_000_000
+    assert not journal.has_room
+    backup.execute("COMMIT")
+    await journal.append([event("later")])
+    assert journal.has_room
+    assert wal.stat().st_size < 1_000_000
+    backup.close()
     await journal.close()
 
 

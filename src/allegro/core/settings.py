@@ -93,7 +93,10 @@ class ForgeSettings(msgspec.Struct, frozen=True):
 class JournalSettings(msgspec.Struct, frozen=True):
     """How much outage the lane buffers."""
 
-    cap_mb: Annotated[int, _about("megabytes the journal may hold", ge=1, le=1_000_000)] = 2048
+    cap_mb: Annotated[
+        int,
+        _about("megabytes the journal may hold, its write-ahead log included", ge=1, le=1_000_000),
+    ] = 2048
     reserved_share: Annotated[
         float, _about("share of it kept for intents, receipts and requests", ge=0.01, le=0.5)
     ] = 0.1

@@ -14,6 +14,7 @@ from typing import TypeVar
 from allegro.core.errors import EdgeError, Unholdable
 
 MAX_JOBS = 512
+BUSY_MS = 5_000
 
 T = TypeVar("T")
 Job = tuple[Callable[[sqlite3.Connection], object], "asyncio.Future[object]"]
@@ -34,7 +35,7 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
         if sys.platform == "darwin":
             connection.execute("PRAGMA fullfsync=1")
         connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute("PRAGMA busy_timeout=5000")
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
         connection.execute("PRAGMA journal_size_limit=67108864")
         connection.executescript(schema)
     except (sqlite3.Error, OSError) as error:
@@ -54,10 +55,15 @@ class Worker:
         connection: sqlite3.Connection,
         name: str,
         on_undo: Callable[[sqlite3.Connection], None] | None = None,
+        between: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
-        """`on_undo` runs in the thread after any rollback, to re-read what jobs keep in memory."""
+        """`on_undo` runs in the thread after any rollback, to re-read what jobs keep in memory.
+
+        `between` runs there after every transaction, outside of any; it raises nothing.
+        """
         self._connection = connection
         self._on_undo = on_undo
+        self._between = between
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -95,6 +101,8 @@ class Worker:
                 return
             jobs, last = self._gather(first)
             done = self._commit(jobs)
+            if self._between is not None:
+                self._between(self._connection)
             try:
                 self._loop.call_soon_threadsafe(_resolve, done)
             except RuntimeError:  # the loop is gone: a stopping process no longer waits

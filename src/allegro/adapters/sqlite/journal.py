@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import sqlite3
 from collections import deque
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from allegro.adapters.sqlite.connection import Worker, open_database
+from allegro.adapters.sqlite.connection import BUSY_MS, Worker, open_database
 from allegro.adapters.sqlite.room import Room, age_out, make_room
 from allegro.core.errors import EdgeError, JournalFull
 from allegro.core.events import Event, Shed, encode_event, shed_class
@@ -52,9 +53,11 @@ class SqliteJournal:
         now_s: Callable[[], float],
         acked: Position,
         gap_event: Callable[[str, int, int, int, int], Event],
+        wal: Path,
     ) -> None:
         head = _read_head(connection, acked)
-        self._worker = Worker(connection, "journal", self._reload)
+        self._wal = wal
+        self._worker = Worker(connection, "journal", self._reload, self._measure_wal)
         self._room = room
         self._now_s = now_s
         self._gap_event = gap_event
@@ -76,6 +79,8 @@ class SqliteJournal:
     @property
     def has_room(self) -> bool:
         """Whether ordinary events still fit: false means no effects and standing marks."""
+        if self._room.wal_excess:  # perhaps whoever read the file is gone
+            self._worker.submit(lambda _: None).add_done_callback(_ignore)
         return self._room.open_for(Shed.KEPT) and not self._disk_full
 
     @property
@@ -97,6 +102,8 @@ class SqliteJournal:
         classes = [shed_class(event.type) for event in events]
         subjects = [event.subject for event in events]
         worst = min(classes, default=Shed.RESERVED, key=lambda c: c == Shed.RESERVED)
+        if not self._room.open_for(worst) and self._room.wal_excess:
+            await self._worker.run(lambda _: None)  # perhaps whoever read the file is gone
         if not self._room.open_for(worst):
             raise JournalFull("the journal is full: link the lane to its house, or raise cap_bytes")
 
@@ -169,6 +176,19 @@ class SqliteJournal:
         self._acked = position
         while self._tail and self._tail[0][0] <= position.seq:
             self._tail_bytes -= len(self._tail.popleft()[1])
+
+    def _measure_wal(self, connection: sqlite3.Connection) -> None:
+        """Look how large the write-ahead log is; empty it where it has grown and nobody reads."""
+        self._room.wal_bytes = _size(self._wal)
+        if not self._room.wal_excess:
+            return
+        try:
+            connection.execute("PRAGMA busy_timeout=0")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        except sqlite3.Error:  # it is tried again after the next commit
+            return
+        self._room.wal_bytes = _size(self._wal)
 
     def _publish(self, first: int, bodies: Sequence[bytes], end: Position) -> None:
         if end.journal != self._published.journal or end.seq > self._published.seq:
@@ -337,7 +357,21 @@ async def open_journal(
         acked = start(new_id)
         _write_position(connection, "acked", acked)
     room = Room(cap_bytes, reserved_share, _used(connection))
-    return SqliteJournal(connection, room, now_s, acked, gap_event)
+    wal = path.with_name(f"{path.name}-wal")
+    return SqliteJournal(connection, room, now_s, acked, gap_event, wal)
+
+
+def _ignore(done: asyncio.Future[None]) -> None:
+    """Take what came of a look at the write-ahead log: it says nothing by itself."""
+    if not done.cancelled():
+        done.exception()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _used(connection: sqlite3.Connection) -> int:

@@ -10,13 +10,27 @@ Given = tuple[int, int, int, int]
 """(class, count, first sequence, last sequence) of what was given up."""
 
 
+WAL_BYTES = 8 * 1024 * 1024
+"""What a write-ahead log may hold without counting: SQLite empties it at about half of that."""
+
+
 class Room:
-    """Bytes used against a cap. The reserved share is for events that are never shed."""
+    """Bytes used against a cap. The reserved share is for events that are never shed.
+
+    A program that reads the file, such as a backup, keeps the write-ahead log from being emptied;
+    what it grows to beyond `WAL_BYTES` is used up too (`wal_bytes`, as last seen).
+    """
 
     def __init__(self, cap_bytes: int, reserved_share: float, used_bytes: int) -> None:
         self.cap_bytes = cap_bytes
         self.ordinary_bytes = int(cap_bytes * (1.0 - reserved_share))
         self.used_bytes = used_bytes
+        self.wal_bytes = 0
+
+    @property
+    def wal_excess(self) -> int:
+        """Bytes of the write-ahead log that count."""
+        return max(0, self.wal_bytes - WAL_BYTES)
 
     @property
     def is_over(self) -> bool:
@@ -25,7 +39,7 @@ class Room:
     def open_for(self, shed: Shed) -> bool:
         """Whether an event of this class may be appended now."""
         limit = self.cap_bytes if shed is Shed.RESERVED else self.ordinary_bytes
-        return self.used_bytes < limit
+        return self.used_bytes + self.wal_excess < limit
 
 
 def make_room(connection: sqlite3.Connection, room: Room) -> list[Given]:
