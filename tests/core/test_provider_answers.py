@@ -16,6 +16,7 @@ from allegro.core.provider_answers import (
     Failure,
     as_events,
     failure_in,
+    note,
     read_answer,
     words_bytes,
 )
@@ -458,3 +459,111 @@ def test_json_outside_of_an_event_is_no_word_and_counts_by_its_size(stray: bytes
     assert answer.text_bytes == 2 * len(stray) + 5
     assert answer.is_whole
     assert passed == stray + b"\n"
+
+
+@pytest.mark.parametrize(("raw", "status", "message"), [
+    (b'error: {"code":503,"message":"no slot"}\n\n', 503, "no slot"), (b"error: no slot\n\n", 500, "no slot"),
+    (b'event: error\ndata: {"code":401,"message":"no key"}\n\n', 401, "no key"),
+    (b"event: error\ndata: no slot\xff\n\n", 500, "no slot\ufffd"), (b"error: [1]\n\n", 500, "[1]"),
+    (b"error: " + b"x" * 20_000 + b"\n\n", 500, "x" * 15_000),
+    (b'event: error\ndata: {"message":\ndata: "no"}\n\n', 500, '{"message":'),
+    (b'{"error":{"code":429,"message":"slow"}}\n', 429, "slow"), (b'[{"error":{"code":429,"message":"slow"}}]\n', 429, "slow"),
+])  # fmt: skip
+def test_the_words_and_the_status_of_an_error_in_a_stream_are_kept(
+    raw: bytes, status: int, message: str
+) -> None:
+    _, answer = read(raw)
+    assert answer.failure is not None
+    assert answer.failure.status == status
+    assert answer.failure.is_refusal is True
+    assert msgspec.json.encode(message).decode()[1:-1] in answer.failure.text
+
+
+@pytest.mark.parametrize(("raw", "text"), [
+    (b"<html>", "<html>"), (b"caf\xff", "caf\ufffd"), (b"x" * 20_000, "x" * 16_000), (b"", ""), (b"[5]", "[5]"),
+])  # fmt: skip
+def test_the_beginning_of_what_is_no_answer_is_kept(raw: bytes, text: str) -> None:
+    _, answer = read_answer(raw)
+    assert answer.failure is not None
+    assert answer.failure.is_refusal is False
+    assert (answer.failure.status, answer.failure.text) == (500, text)
+    assert answer.is_done
+
+
+def test_conclusions_of_ours_are_no_refusals() -> None:
+    payloads: list[dict[str, Any]] = [{"choices": []}, whole(finish="network_error")]
+    for payload in payloads:
+        _, answer = read_answer(msgspec.json.encode(payload))
+        assert answer.failure is not None
+        assert answer.failure.is_refusal is False
+
+
+def test_the_use_of_a_whole_answer_stands_in_an_event_of_its_own() -> None:
+    events = as_events({**whole(finish=None), "usage": USAGE, "created": 7})
+    assert isinstance(events, bytes)
+    first, second = (msgspec.json.decode(one[6:]) for one in events.split(b"\n\n")[:2])
+    assert first["choices"][0]["finish_reason"] == "stop"
+    assert "usage" not in first
+    assert (second["choices"], second["usage"], second["created"]) == ([], USAGE, 7)
+    assert second["object"] == "chat.completion.chunk"
+
+
+def test_a_payload_as_a_list_is_read_by_its_first_object() -> None:
+    _, answer = read(b'data: [{"choices":[{"delta":{"content":"abc"}}]}, 5]\n\n', STOP)
+    assert (answer.text_bytes, answer.has_words) == (3, True)
+    _, answer = read(b"data: [5, {}]\n\n", STOP)
+    assert (answer.text_bytes, answer.has_words) == (7, False)
+
+
+def test_a_failure_that_came_first_is_the_one_that_is_kept() -> None:
+    reader = StreamReader()
+    assert reader.feed(line({"error": {"code": 503}})) == b""
+    assert reader.feed(line({"error": {"code": 401}})) == b""
+    reader.finish()
+    assert reader.answer.failure is not None
+    assert reader.answer.failure.status == 503
+    answer = Answer()
+    note(answer, {"error": {"code": 503}})
+    note(answer, {"error": {"code": 401}})
+    assert answer.failure is not None
+    assert answer.failure.status == 503
+
+
+def test_only_the_end_of_a_stream_reads_a_line_without_its_end() -> None:
+    reader = StreamReader()
+    reader.feed(WORD.rstrip())
+    assert not reader.answer.has_words
+    reader.finish()
+    assert reader.answer.has_words
+    reader.finish()
+    assert reader.answer.text_bytes == 5
+
+
+def test_what_is_pending_at_the_end_is_read() -> None:
+    _, answer = read(b'data: {"choices": [{"delta":\ndata: {"content": "hello"}}]}')
+    assert (answer.text_bytes, answer.has_words) == (5, True)
+    _, answer = read(b"data: {cut")
+    assert answer.text_bytes == len(b"\n{cut")
+
+
+def test_a_line_is_read_as_soon_as_it_ends_also_after_an_empty_one() -> None:
+    for newline in (b"\n", b"\r\n"):
+        reader = StreamReader()
+        reader.feed(newline + WORD.rstrip() + newline)
+        assert reader.answer.has_words
+    reader = StreamReader()
+    reader.feed(b"event: error\ndata: no slot\n")
+    assert reader.answer.failure is not None
+
+
+def test_what_cannot_be_read_adds_to_the_words_before_it() -> None:
+    _, answer = read(WORD, b"data: [1]\n\n", b"x" * (MAX_LINE + 1), b"\n", STOP)
+    assert answer.text_bytes == 5 + 3 + MAX_LINE + 1
+
+
+def test_an_end_that_came_is_not_read_twice() -> None:
+    reader = StreamReader()
+    reader.feed(b"data: [1]")
+    reader.finish()
+    reader.finish()
+    assert reader.answer.text_bytes == 3

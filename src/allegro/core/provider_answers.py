@@ -9,7 +9,7 @@ import msgspec
 
 from allegro.core.provider_refusals import status_of
 from allegro.core.provider_usage import TokenCounts, merged, usage_of
-from allegro.core.untrusted import UNREADABLE, Unreadable, read_json, read_loose_json
+from allegro.core.untrusted import UNREADABLE, Unreadable, read_json, read_loose_json, unreadable
 
 MAX_REFUSAL = 16_000
 BOM = b"\xef\xbb\xbf"
@@ -112,7 +112,7 @@ def _is_bare_error(payload: Mapping[str, Any]) -> bool:
 
 def _refused(error: object) -> Failure:
     text = encoded({"error": error})
-    shown = repr(error) if isinstance(text, Unreadable) else text.decode("utf-8", "replace")
+    shown = repr(error) if isinstance(text, Unreadable) else text.decode()
     return Failure(status_of(error), shown[:MAX_REFUSAL], is_refusal=True)
 
 
@@ -121,7 +121,7 @@ def encoded(value: object) -> bytes | Unreadable:
     try:
         return msgspec.json.encode(value)
     except UNREADABLE as error:
-        return Unreadable(f"{type(error).__name__}: {str(error)[:160]}")
+        return unreadable(error)
 
 
 def _choices(choices: object) -> Iterator[Mapping[str, Any]]:
@@ -201,9 +201,8 @@ def as_events(value: Mapping[str, Any]) -> bytes | Unreadable:
     events.append({"choices": [], "usage": value.get("usage")})
     frame = {name: value.get(name) for name in ("id", "created", "model")}
     lines = [encoded({**frame, "object": "chat.completion.chunk", **one}) for one in events]
-    if unreadable := next((line for line in lines if isinstance(line, Unreadable)), None):
-        return unreadable
-    return b"".join(b"data: %s\n\n" % line for line in (*lines, DONE))
+    bad = [line for line in lines if isinstance(line, Unreadable)]
+    return bad[0] if bad else b"".join(b"data: %s\n\n" % line for line in (*lines, DONE))
 
 
 def object_of(raw: bytes) -> Any:
