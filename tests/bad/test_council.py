@@ -25,15 +25,15 @@ from allegro.core.approvals import Roster
 from allegro.core.council import MAX_VALUE, Page, page_bytes
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, encode_event
-from allegro.core.freeze import Freeze, contains, is_sound
+from allegro.core.freeze import MAX_ACTIVE, Freeze, contains, is_sound
 from allegro.core.gate import LaneTrust
 from allegro.core.lease import MAX_EPOCH, MAX_LEASE_S, Record
 from allegro.core.marks import MAX_WATCH, Mark
-from allegro.core.messages import Reply
+from allegro.core.messages import MAX_HOUSE_FRAME, LogIn, Reply
 from allegro.core.roster import check_form, is_address, members_of
 from allegro.core.sequence import Kept
 from allegro.core.untrusted import Unreadable, read_json
-from allegro.house.lanes import MARKS_OF_ONE_LANE
+from allegro.house.lanes import MARKS_OF_ONE_LANE, _fitting
 from allegro.lane.app_council import plan_of
 from allegro.lane.app_fleet import answers
 from allegro.link.frames import encode
@@ -263,6 +263,17 @@ async def test_marks_of_one_lane_leave_room_for_those_of_all_others(tmp_path: Pa
         assert await archive.marks(["honest"], MARKS_OF_ONE_LANE) == {"acme/web": Mark(500, 1.0)}
     finally:
         await archive.close()
+
+
+def test_a_log_in_fits_a_frame_whatever_the_archive_holds() -> None:
+    freezes = tuple(Freeze(f"f{n}", 1.0, "x" * 64, "y" * 300) for n in range(MAX_ACTIVE))
+    marks = tuple((f"acme/{n}" + "z" * 190, n, 1.0) for n in range(130_000))
+    whole = LogIn("t", ("c",), freezes, ("thaw",) * 50, (), marks, 5.0)
+    fitting = _fitting(whole)
+    assert len(encode(whole)) > MAX_HOUSE_FRAME >= len(encode(fitting))
+    assert (fitting.freezes, fitting.thaws, fitting.certificates) == (freezes, whole.thaws, ("c",))
+    share = msgspec.structs.replace(whole, marks=marks[: MARKS_OF_ONE_LANE * 20])
+    assert _fitting(share) == share
 
 
 async def mark(archive: Any, lane: str, marks: dict[str, int]) -> None:

@@ -10,7 +10,14 @@ import msgspec
 import pytest
 
 from allegro.adapters.files import write_state
-from allegro.adapters.nats.server import Running, ServerFiles, read_running
+from allegro.adapters.nats.server import (
+    Running,
+    ServerFiles,
+    adopt,
+    make_seed,
+    read_running,
+    read_seed,
+)
 from allegro.core.crashes import is_safe_mode_due, remembered
 from allegro.core.errors import ConfigError
 from allegro.core.freeze import UNKNOWN, Freeze, FreezeSet
@@ -185,6 +192,19 @@ def test_bent_crashes_sessions_and_servers_are_none(tmp_path: Path) -> None:
         running.running.write_bytes(raw)
         found = read_running(running)
         assert found is None or len(found.client) <= 300
+
+
+def test_a_damaged_seed_or_certificate_of_the_council_is_made_or_offered_anew(
+    tmp_path: Path,
+) -> None:
+    files = ServerFiles(tmp_path)
+    for row in bad.WHOLE_BODIES:
+        files.seed.write_bytes(row.value)
+        assert read_seed(files.seed) is None, row.name
+        assert make_seed(files.seed, b"s" * 32) == read_seed(files.seed), row.name
+        files.certificate.write_bytes(row.value)
+        files.offered_certificate.write_bytes(row.value)
+        assert not adopt(files, "a certificate"), row.name
 
 
 def test_a_bent_record_of_what_was_spent_counts_as_used_up(tmp_path: Path) -> None:

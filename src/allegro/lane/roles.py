@@ -170,7 +170,7 @@ class Roles:
         """Offer every role to anybody: this program ends. What cannot be said is not said."""
         for role in self._views:
             self._asked[role] = ANYBODY
-        await asyncio.gather(*(self.step(role) for role in self._views))
+        await asyncio.gather(*(self._step_or_rest(role) for role in self._views))
 
     def holder(self, role: str) -> tuple[str, int]:
         """Return who holds the role as last read, with its epoch; ("", 0) for nobody known."""

@@ -121,8 +121,11 @@ def find_server(named: str) -> str:
 
 
 def make_seed(path: Path, random: bytes) -> str:
-    """Return the seed of the lane's nkey; made once, from 32 random bytes."""
-    if not path.exists():
+    """Return the seed of the lane's nkey, from 32 random bytes; made anew where it is damaged.
+
+    Nobody but the server that this lane starts itself has to know it.
+    """
+    if read_seed(path) is None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         beside = path.with_suffix(".new")  # half a seed would be kept for good
         beside.touch(mode=0o600)
@@ -133,10 +136,10 @@ def make_seed(path: Path, random: bytes) -> str:
 
 def adopt(files: ServerFiles, certificate: str) -> bool:
     """Take the certificate that a roster names into use; false where its key is not here."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UnicodeDecodeError):
         if files.certificate.read_text("utf-8") == certificate:
             return files.key.exists()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UnicodeDecodeError):
         if files.offered_certificate.read_text("utf-8") == certificate:
             files.offered_key.replace(files.key)
             files.offered_certificate.replace(files.certificate)
@@ -146,10 +149,16 @@ def adopt(files: ServerFiles, certificate: str) -> bool:
 
 def access_of(files: ServerFiles, running: Running) -> Access | None:
     """Return how this lane's program reaches its own server; None without a seed to log in with."""
+    seed = read_seed(files.seed)
+    return None if seed is None else Access(running.client, seed)
+
+
+def read_seed(path: Path) -> str | None:
+    """Return the seed in a file, None where there is none to log in with."""
     with contextlib.suppress(OSError, ValueError, nkeys.NkeysError):
-        seed = files.seed.read_text("utf-8").strip()
+        seed = path.read_text("utf-8").strip()
         public_of(seed)
-        return Access(running.client, seed)
+        return seed
     return None
 
 
