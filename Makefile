@@ -7,6 +7,7 @@ CODE := src tests bench
 TRIALS ?= 200
 SESSION_TRIALS ?= 100
 FLEET_TRIALS ?= 450
+LINK_TRIALS ?= 1
 BAD_CASES ?= 2000
 PROVIDER_SEEDS ?= 50
 THIEF_TRIALS ?= 100
@@ -46,6 +47,7 @@ test: $(VENV)/.test
 trials: $(VENV)/.test
 	@scripts/setup.sh agent model
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
+	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.link_trials --trials $(LINK_TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.session_trials --trials $(SESSION_TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.test_effects --count 2000 --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.on_programs --cases $(BAD_CASES) --seed $(SEED)

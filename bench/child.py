@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -20,10 +20,14 @@ S = TypeVar("S", bound="Child")
 
 
 class Child:
-    """The telling side. `async with Child("bench.lane")` starts and ends `python -m bench.lane`."""
+    """The telling side. `async with Child("bench.lane")` starts and ends `python -m bench.lane`.
 
-    def __init__(self, module: str) -> None:
+    `enter` are words put before the command, such as those that enter a network namespace.
+    """
+
+    def __init__(self, module: str, enter: Sequence[str] = ()) -> None:
         self._module = module
+        self._enter = enter
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -33,7 +37,7 @@ class Child:
 
     async def __aenter__(self: S) -> S:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module, limit=LIMIT,
+            *self._enter, sys.executable, "-m", self._module, limit=LIMIT,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=dict(os.environ),
         )  # fmt: skip
         return self

@@ -149,13 +149,15 @@ async def until(check: Callable[[], Any], within_s: float = 10) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_lane(folder: Path, listen: str) -> AsyncIterator[tuple[Lane, LinkListener]]:
+async def open_lane(
+    folder: Path, listen: str, make: Callable[[SqliteJournal], Lane] = Lane
+) -> AsyncIterator[tuple[Lane, LinkListener]]:
     """Serve the link with an empty journal."""
     journal = await open_journal(
         folder / "j.db", cap_bytes=10**9, reserved_share=0.1, new_id="j", now_s=lambda: 0.0,
         gap_event=lambda *told: Event("g", "journal.gap", "lane:a", TIME),
     )  # fmt: skip
-    lane = Lane(journal)
+    lane = make(journal)
     listener = LinkListener(lane, lane.blobs)
     await listener.start(listen, None)
     try:

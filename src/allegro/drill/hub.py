@@ -4,7 +4,9 @@ Run as root: `python -m allegro.drill.hub NODE=ADDRESS ...`. It makes one namesp
 with a TUN device, and carries packets between them, later by a delay and not at all where a pair
 is cut. It says `{"pids": {...}}` once it is up (enter with `nsenter --net=/proc/PID/ns/net`), then
 takes the whole state as lines of JSON, `{"delay_ms": 75, "cuts": [["a", "b"]]}`, and answers each
-with `{}`. A cut is one-way: from the first to the second. Everything ends with its standard input.
+with `{}`. A cut is one-way: from the first to the second. `"rates": {"a": 40000}` lets a node send so
+many bytes a second, through a queue of QUEUE_BYTES that drops what does not fit; `"loss": 0.01` drops
+so many of all packets, the same ones in each run. Everything ends with its standard input.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
@@ -31,6 +34,8 @@ PR_SET_PDEATHSIG = 1
 DEVICE = "wan0"
 MTU = 1500
 MAX_PACKETS = 20_000
+QUEUE_BYTES = 64 * 1024
+"""What a node's router holds when it has a rate: 1.6 s at 40 kB/s, as cheap ones do."""
 
 
 def main() -> None:
@@ -94,6 +99,10 @@ class Hub:
         self._addresses: dict[bytes, str] = {}
         self._delay_s = 0.0
         self._cuts: set[tuple[str, str]] = set()
+        self._rates: dict[str, float] = {}
+        self._free_s: dict[str, float] = {}
+        self._loss = 0.0
+        self._carried = 0
         self._late: list[tuple[float, int, int, bytes]] = []
         self._count = itertools.count()
         self._selector = selectors.DefaultSelector()
@@ -132,6 +141,8 @@ class Hub:
             state = json.loads(line)
             self._delay_s = state.get("delay_ms", 0) / 1000
             self._cuts = {(from_, to) for from_, to in state.get("cuts", ())}
+            self._rates = {node: float(rate) for node, rate in state.get("rates", {}).items()}
+            self._loss = float(state.get("loss", 0.0))
             _say({})
         return True
 
@@ -146,11 +157,28 @@ class Hub:
                 continue
             if (self._names[source], self._names[target]) in self._cuts:
                 continue
-            if self._delay_s <= 0:
+            due = self._due(self._names[source], len(packet))
+            if due is None:
+                continue
+            if due <= time.monotonic():
                 _write(target, packet)
             elif len(self._late) < MAX_PACKETS:
-                due = time.monotonic() + self._delay_s
                 heapq.heappush(self._late, (due, next(self._count), target, packet))
+
+    def _due(self, sender: str, size: int) -> float | None:
+        """Return when a packet arrives, None when it is lost."""
+        self._carried += 1
+        if self._loss and zlib.crc32(struct.pack("<Q", self._carried)) < self._loss * 2**32:
+            return None
+        now = time.monotonic()
+        rate = self._rates.get(sender)
+        if rate is None:
+            return now + self._delay_s
+        free_s = max(now, self._free_s.get(sender, now))
+        if (free_s - now) * rate > QUEUE_BYTES:
+            return None
+        self._free_s[sender] = free_s + size / rate
+        return self._free_s[sender] + self._delay_s
 
 
 def _write(device: int, packet: bytes) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from allegro.core.errors import ToldError
@@ -102,11 +102,20 @@ class Namespaces:
         self._was = os.open("/proc/self/ns/net", os.O_RDONLY)
         _set_network(f"/proc/{self._pids['home']}/ns/net")
 
-    async def shape(self, delay_ms: float, cuts: Iterable[tuple[str, str]]) -> None:
-        """Set delay (one way) and cuts (from, to) of the whole network at once."""
+    async def shape(
+        self, delay_ms: float, cuts: Iterable[tuple[str, str]], *,
+        rates: Mapping[str, float] | None = None, loss: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Set delay (one way) and cuts (from, to) of the whole network at once.
+
+        `rates` are bytes a second that a node may send; `loss` is the share of packets lost.
+        """
         assert self._hub is not None
         assert self._hub.stdin is not None
-        state = {"delay_ms": delay_ms, "cuts": [list(cut) for cut in cuts]}
+        state = {
+            "delay_ms": delay_ms, "cuts": [list(cut) for cut in cuts], "rates": dict(rates or {}),
+            "loss": loss,
+        }  # fmt: skip
         self._hub.stdin.write(json.dumps(state).encode() + b"\n")
         await self._answer()
 

@@ -14,18 +14,46 @@ from typing import NamedTuple
 from allegro.core.messages import BATCH_BYTES, PIECE_BYTES
 
 FLOOR_BYTES = 4 * 1024
-START_BYTES = 16 * 1024
+START_BYTES = 32 * 1024
 CEILING_BYTES = 8 * 1024 * 1024
 REPORT_BYTES = 2 * 1024
 """A receiver tells how much arrived at least once in so many bytes."""
 LATE_S = 0.3
 """How much longer than the soonest one a frame may take before the window shrinks."""
+BEST_S = 5.0
+"""For so long, and at most twice as long, the best rate is remembered: a busy machine makes
+frames late too, and a smaller window would not help it."""
 
 
 class _Frame(NamedTuple):
     end: int
     sent_s: float
     window_was_full: bool
+
+
+class _Rates:
+    """The best bytes a second that arrived, over steps of a second, of the last BEST_S or two."""
+
+    def __init__(self) -> None:
+        self._step_s = -math.inf
+        self._bytes = 0
+        self._period_s = -math.inf
+        self._now = 0.0
+        self._before = 0.0
+
+    @property
+    def best(self) -> float:
+        return max(self._now, self._before)
+
+    def arrived(self, count: int, now_s: float) -> None:
+        self._bytes += count
+        took_s = now_s - self._step_s
+        if took_s < 1.0:
+            return
+        if now_s - self._period_s >= BEST_S:
+            self._period_s, self._before, self._now = now_s, self._now, 0.0
+        self._now = max(self._now, self._bytes / took_s)
+        self._step_s, self._bytes = now_s, 0
 
 
 class Window:
@@ -38,6 +66,7 @@ class Window:
         self._frames: deque[_Frame] = deque()
         self._soonest_s = math.inf
         self._shrunk_s = -math.inf
+        self._rates = _Rates()
 
     @property
     def in_flight(self) -> int:
@@ -47,12 +76,12 @@ class Window:
     @property
     def piece_bytes(self) -> int:
         """How long a piece should be now."""
-        return max(FLOOR_BYTES // 2, min(PIECE_BYTES, self.size // 4))
+        return max(FLOOR_BYTES // 2, min(PIECE_BYTES, self.size // 8))
 
     @property
     def batch_bytes(self) -> int:
         """How long a batch should be now."""
-        return max(FLOOR_BYTES // 2, min(BATCH_BYTES, self.size // 4))
+        return max(FLOOR_BYTES // 2, min(BATCH_BYTES, self.size // 2))
 
     def has_room(self, count: int) -> bool:
         """Say whether a frame of `count` bytes may leave now. One alone always may."""
@@ -68,6 +97,7 @@ class Window:
         if not self._received < total <= self._sent:
             return
         gained, self._received = total - self._received, total
+        self._rates.arrived(gained, now_s)
         frame: _Frame | None = None
         while self._frames and self._frames[0].end <= total:
             frame = self._frames.popleft()
@@ -81,7 +111,8 @@ class Window:
         if late_s > LATE_S:
             if frame.sent_s >= self._shrunk_s:  # frames of before the last time say nothing new
                 share = (self._soonest_s + LATE_S / 2) / took_s
-                self.size = max(FLOOR_BYTES, int(self.size * max(0.25, min(0.9, share))))
+                least = min(self.size, max(FLOOR_BYTES, int(self._rates.best * LATE_S)))
+                self.size = max(least, int(self.size * max(0.25, min(0.9, share))))
                 self._shrunk_s = now_s
         elif late_s < LATE_S / 2 and frame.window_was_full:
             gained = int(gained * (1 - late_s / (LATE_S / 2)))
