@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from allegro.house.orders import Orders
 from allegro.house.proposals import Proposal
 from allegro.house.requests import Requests
 from allegro.link.dial import LaneLink
+from allegro.link.traffic import lost
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.core.builders import FORGE, HOUSE, RECOVERY, SOVEREIGN
 
@@ -53,6 +55,9 @@ class FakeLane:
         self.answers: deque[str | EdgeError] = deque()
         self.held: asyncio.Event | None = None
         self.silent: asyncio.Event | None = None
+        self.takes_ahead = False
+        self.cuts = 0
+        self.stays_down = False
         self.world: dict[str, Any] = {
             "pin_repository": _place(), "look": {"finding": "Absent"},
             "pin_close": {
@@ -66,7 +71,14 @@ class FakeLane:
         return sum(method == "look" for method, _ in self.asked)
 
     async def send_ahead(self, content: bytes) -> str | None:
-        return None
+        """Take content that comes ahead, where `takes_ahead`; be cut `cuts` times before."""
+        if self.cuts > 0:
+            self.cuts -= 1
+            raise lost()
+        return hashlib.sha256(content).hexdigest() if self.takes_ahead else None
+
+    async def is_up_within(self, seconds: float) -> bool:
+        return not self.stays_down
 
     async def challenge(self) -> str:
         return "c1"

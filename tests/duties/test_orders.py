@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -489,3 +490,46 @@ async def test_a_restart_does_not_order_again_what_pauses_in_doubt(house: House)
     await house.restart()
     await house.live(60)
     assert len(house.lane.orders) == given
+
+
+# --- content that travels ahead -----------------------------------------------------------------
+
+
+async def test_content_sent_ahead_is_named_by_the_order_and_not_in_it(house: House) -> None:
+    house.lane.takes_ahead = True
+    request = await house.comment()
+    await house.step()
+    (given,) = house.lane.orders
+    assert (given.action, given.content) == (b"", hashlib.sha256(request.action).hexdigest())
+
+
+async def test_content_goes_on_after_each_cut_before_anything_is_ordered(house: House) -> None:
+    house.lane.takes_ahead, house.lane.cuts = True, 20
+    request = await house.comment()
+    await house.step()
+    assert house.lane.cuts == 0
+    assert len(house.lane.orders) == 1
+    assert state_of(house, request) is State.ORDERED
+
+
+async def test_content_waits_for_a_link_that_stays_down(house: House) -> None:
+    house.lane.takes_ahead, house.lane.cuts, house.lane.stays_down = True, 1, True
+    request = await house.comment()
+    await house.step()
+    assert house.lane.orders == []
+    assert state_of(house, request) is State.APPROVED
+
+    house.lane.stays_down = False
+    await house.live(BACKOFF_S)
+    assert len(house.lane.orders) == 1
+
+
+async def test_a_look_names_content_that_came_ahead(house: House) -> None:
+    house.lane.takes_ahead = True
+    request = await house.approved_close(lasts_s=5)
+    house.lane.answers.append(EdgeError("the link was lost", transient=True))
+    await house.live(WAIT_S + 10)
+    method, params = next(one for one in house.lane.asked if one[0] == "look")
+    assert method == "look"
+    assert "action" not in params
+    assert params["content"] == hashlib.sha256(request.action).hexdigest()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 SPAN = 65_536
 PACKET = 1_400
+LATE_S = 0.1
 QUEUE_BYTES = 16_384
 """What a slow line's router holds each way; the kernel doubles it."""
 
@@ -31,7 +32,8 @@ class Line:
         """Wait until a packet of so many bytes is on the line; return when it arrives."""
         now_s = asyncio.get_running_loop().time()
         self.carried += count
-        self._free_s = max(self._free_s, now_s, self.stall_until_s)
+        # a busy machine wakes this late: the line itself went on meanwhile
+        self._free_s = max(self._free_s, now_s - LATE_S, self.stall_until_s)
         self._free_s += count / self.bytes_s if self.bytes_s else 0.0
         if self._free_s - now_s > 0.002:
             await asyncio.sleep(self._free_s - now_s)

@@ -125,6 +125,20 @@ async def test_a_peer_is_alive_while_any_byte_moves_and_dead_soon_after(tmp_path
         began_s = loop.time()
         await until(lambda: not pair.link.is_up, 6)
         assert 2.5 < loop.time() - began_s < 5.0
-        assert "nothing came" in pair.link.trouble
         path.mend()
         await until(lambda: pair.link.is_up, 10)
+
+
+async def test_an_event_longer_than_a_cut_lets_through_arrives_in_the_end(tmp_path: Path) -> None:
+    down = Line(100_000, 0.02)
+    path = Pathway(0, up=Line(100_000, 0.02), down=down)
+    async with linked(tmp_path, path) as pair:
+        await pair.lane.record(Event("big", "x.kept", "lane:a", TIME, data={"x": "x" * 500_000}))
+        for _ in range(20):
+            await asyncio.sleep(1.0)  # a fifth of what it needs
+            path.cut()
+            path.mend()
+            if pair.house.ids:
+                break
+        await until(lambda: pair.house.ids == ["big"], 15)
+    assert down.carried < 900_000

@@ -39,10 +39,13 @@ from allegro.house.files import Fleet
 from allegro.house.looks import Looks, Polled, dress_of
 from allegro.house.requests import NO_CLEAR_ANSWER, Requests
 from allegro.link.dial import LaneLink
+from allegro.link.traffic import LINK_LOST
 
 _log = structlog.get_logger()
 IDLE_S = 30.0
 WAITING_S = 1.0
+RELINK_S = 10.0
+MAX_CUTS = 1_000
 FINAL_REFUSALS = {
     "malformed_action": Step.FAIL,
     "repository_refused": Step.FAIL,
@@ -388,10 +391,19 @@ class Orders:
             await self._settle_by_look(moved, final, told)
 
     async def _send_ahead(self, link: LaneLink, request: Request) -> str | None:
-        """Bring long content to the lane; return its digest. A slow line keeps no other order."""
+        """Bring long content to the lane; return its digest. A slow line keeps no other order.
+
+        Goes on where it was after a cut, and gives up when the link stays down.
+        """
         self._sending_ahead.add(request.id)
         try:
-            return await link.send_ahead(request.action)
+            for _ in range(MAX_CUTS):
+                try:
+                    return await link.send_ahead(request.action)
+                except EdgeError as error:
+                    if error.kind != LINK_LOST or not await link.is_up_within(RELINK_S):
+                        raise
+            raise EdgeError("the link is cut again and again", transient=True)
         finally:
             self._sending_ahead.discard(request.id)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 from collections.abc import Callable
 from typing import Any, Protocol, get_args
 
@@ -45,11 +46,13 @@ from allegro.link.asks import Asks
 from allegro.link.blobs import HOUSE_BYTES, Blobs
 from allegro.link.frames import decode_from_lane, encode
 from allegro.link.timing import BEAT_S, DEAD_S, HANDSHAKE_S, WINDOW_BATCHES
-from allegro.link.traffic import LOST, Arrived, Traffic
+from allegro.link.traffic import Arrived, Traffic, lost
 from allegro.link.websocket import LinkSocket, connector_of
 
 _log = structlog.get_logger()
 CONNECT_S = 4.0
+HELD_S = 0.5
+"""After a link that held so long the house dials again at once: a cut is no failure."""
 ASK_S = 20.0
 ANSWER_S = 10.0
 _BULK = get_args(Bulk)
@@ -84,6 +87,8 @@ class LaneLink:
         self.trouble = "not dialled yet"
         self.since_s = 0.0
         self._prodded = asyncio.Event()
+        self._up = asyncio.Event()
+        self._up_s = math.inf
 
     @property
     def is_up(self) -> bool:
@@ -98,7 +103,7 @@ class LaneLink:
         """Stay linked. Redials within a second once the path is back."""
         failures = 0
         while True:
-            began_s = self._clock.boot_s()
+            self._up_s = math.inf
             try:
                 await self._once()
             except LinkRefused as refusal:
@@ -109,7 +114,7 @@ class LaneLink:
             except (EdgeError, ProtocolError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 self._down(_words(error))
             self._protocol = PROTOCOL
-            failures = 0 if self._clock.boot_s() - began_s > DEAD_S else failures + 1
+            failures = 0 if self._clock.boot_s() - self._up_s > HELD_S else failures + 1
             self._prodded.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(
@@ -122,6 +127,12 @@ class LaneLink:
             return False
         self._protocol -= 1
         return True
+
+    async def is_up_within(self, seconds: float) -> bool:
+        """Wait for the link; say whether it is up."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._up.wait(), seconds)
+        return self.is_up
 
     def prod(self) -> None:
         """Dial at once: the machine woke up, or the network changed."""
@@ -222,6 +233,8 @@ class LaneLink:
             moved=self._asks.moved,
         )  # fmt: skip
         self._traffic, self.trouble, self.since_s = traffic, "", self._clock.now_s()
+        self._up_s = self._clock.boot_s()
+        self._up.set()
         _log.info("link.open", lane=self._end.name, after=welcome.after.seq, head=welcome.head)
         batches: asyncio.Queue[Batch] = asyncio.Queue(maxsize=WINDOW_BATCHES + 2)
         taker = asyncio.create_task(self._take(batches))
@@ -233,11 +246,12 @@ class LaneLink:
                 await self._handle(decode_from_lane(frame), len(frame), batches, socket, taker)
         finally:
             self._traffic = None
+            self._up.clear()
             traffic.close()
             for task in (taker, beater):
                 task.cancel()
             results = await asyncio.gather(taker, beater, return_exceptions=True)
-            self._asks.lost(EdgeError(LOST, transient=True))
+            self._asks.lost(lost())
             for result in results:
                 if isinstance(result, Exception):
                     raise result

@@ -29,6 +29,13 @@ from allegro.link.timing import STALL_S
 from allegro.link.window import REPORT_BYTES, Window
 
 LOST = "the link was lost"
+LINK_LOST = "link_lost"
+"""The kind of an EdgeError after which the same may be tried once the link is up again."""
+
+
+def lost(why: str = LOST) -> EdgeError:
+    """Return the error of what was under way when the connection ended."""
+    return EdgeError(why, transient=True, kind=LINK_LOST)
 
 
 class Arrived(NamedTuple):
@@ -113,14 +120,14 @@ class Traffic:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise EdgeError(LOST, transient=True)
+            raise lost()
 
     def close(self) -> None:
         """End every sending."""
         self._closed = True
         self._room.set()
         for outgoing in self._outgoing.values():
-            outgoing.decline(LOST)
+            outgoing.lose()
 
     # --- taking in
     async def got_bulk(self, count: int) -> None:
@@ -198,6 +205,7 @@ class _Outgoing:
         self._moved = asyncio.Event()
         self.wanted = -1
         self.declined = ""
+        self._is_lost = False
         self.ended = asyncio.Event()
 
     def want(self, offset: int) -> None:
@@ -210,8 +218,14 @@ class _Outgoing:
         self.declined = reason or "declined"
         self._moved.set()
 
+    def lose(self) -> None:
+        self._is_lost = True
+        self._moved.set()
+
     async def until(self, ready: Callable[[], bool]) -> None:
         while True:
+            if self._is_lost:
+                raise lost()
             if self.declined:
                 raise EdgeError(self.declined, transient=True)
             if ready():

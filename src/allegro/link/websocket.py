@@ -9,6 +9,7 @@ import aiohttp
 from allegro.core.errors import EdgeError
 from allegro.link.tap import Tap
 from allegro.link.timing import DEAD_S
+from allegro.link.traffic import lost
 
 
 class LinkSocket(aiohttp.ClientWebSocketResponse):
@@ -34,7 +35,7 @@ class LinkSocket(aiohttp.ClientWebSocketResponse):
         try:
             await self.send_bytes(frame)
         except (ConnectionError, aiohttp.ClientError) as error:
-            raise EdgeError(f"link lost: {error}", transient=True) from error
+            raise lost(f"link lost: {error}") from error
 
 
 def connector_of(url: str) -> tuple[str, aiohttp.BaseConnector]:
