@@ -114,6 +114,8 @@ class Window:
                 least = min(self.size, max(FLOOR_BYTES, int(self._rates.best * LATE_S)))
                 self.size = max(least, int(self.size * max(0.25, min(0.9, share))))
                 self._shrunk_s = now_s
+        elif frame.window_was_full and self._shrunk_s == -math.inf:
+            self.size = min(CEILING_BYTES, self.size + gained)  # not yet known what it carries
         elif late_s < LATE_S / 2 and frame.window_was_full:
             gained = int(gained * (1 - late_s / (LATE_S / 2)))
             self.size = min(CEILING_BYTES, self.size + gained)
