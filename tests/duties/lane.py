@@ -14,6 +14,7 @@ from allegro.core.gate import LaneTrust
 from allegro.core.issues import Issue
 from allegro.core.lease import Me
 from allegro.core.marks import Mark
+from allegro.core.ports import ForgeReader, ForgeWriter
 from allegro.core.sequence import Kept
 from allegro.core.settings import ForgeSettings
 from allegro.lane.forge import ForgeDuty
@@ -38,12 +39,17 @@ def settings_of(**changes: object) -> ForgeSettings:
 
 
 class Lane:
-    """One lane with its forge duty. `linked`: the house is heard before each step."""
+    """One lane with its forge duty. `linked`: the house is heard before each step.
+
+    `real` are reader and writer of a forge that is reached over HTTP, instead of `forge`.
+    """
 
     def __init__(
-        self, forge: FakeForge, clock: VirtualClock, journal: SqliteJournal, settings: ForgeSettings
-    ) -> None:
+        self, forge: FakeForge, clock: VirtualClock, journal: SqliteJournal,
+        settings: ForgeSettings, real: tuple[ForgeReader, ForgeWriter] | None = None,
+    ) -> None:  # fmt: skip
         self.forge = forge
+        self._reader, self._writer = real or (forge, forge)
         self.clock = clock
         self.journal = journal
         self.settings = settings
@@ -63,12 +69,12 @@ class Lane:
     async def start(self) -> None:
         """Start the duty, or start it again: only the journal remembers what was before."""
         self.state = state = self._new_state()
-        recorder = Recorder(
+        self.recorder = recorder = Recorder(
             self.journal, PlainSealer(), self.clock, self._dice, lane="a", secret=b"s" * 32
         )
         taking = Taking(recorder, FORGE, await self.journal.versions())
         triage = Triage(
-            self.forge, self.forge, recorder, state, self.settings, self.clock, self._dice,
+            self._reader, self._writer, recorder, state, self.settings, self.clock, self._dice,
             frozenset({BOT}),
         )  # fmt: skip
         council = LocalCouncil(Registers(), "a", alone=True)
@@ -82,7 +88,7 @@ class Lane:
             ready=lambda: ("forge",), epochs=Epochs({}, _kept),
         )  # fmt: skip
         self.duty = ForgeDuty(
-            self.forge, recorder, taking, triage, state, lambda: roles, self.settings, self.clock,
+            self._reader, recorder, taking, triage, state, lambda: roles, self.settings, self.clock,
             self._dice, lambda: self.undecided,
         )  # fmt: skip
         await self.duty.resume()

@@ -1,0 +1,141 @@
+"""The daily token is audited before it is used, each repository for itself, and doctor says what lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from allegro.core.settings import LaneIdentity, LaneSettings
+from allegro.lane.audit import audit_repository
+from allegro.lane.auditor import TokenRefused
+from allegro.lane.checkup import checkup
+from allegro.lane.status import Fact
+
+from .forge_site import DAILY, Site, site
+
+
+@pytest.mark.parametrize("login", ["alice", "boss"])
+async def test_a_token_of_somebody_else_is_asked_whose_it_is_and_nothing_more(
+    tmp_path: Path, login: str
+) -> None:
+    async with site(tmp_path, forbidden_users=("alice",)) as here:
+        await here.auditor.audit()
+        await here.live(20)
+        here.users()
+        here.token = here.world.token(login, DAILY)
+        here.world.open_issue("home/garden", "rosa", "new")
+        await here.live(30)
+        assert here.users() == set()
+        assert "audited before anything else" in here.lane.state.forge_trouble
+        with pytest.raises(TokenRefused, match=r"administrator|forbidden|must not"):
+            await here.auditor.audit()
+        asked = {(call.user, call.path.removeprefix("/api/v1")) for call in here.simulator.log}
+        assert {path for _, path in asked} <= {"/user", "/token"}
+        here.simulator.log.clear()
+        await here.live(30)
+        assert here.users() == set()
+
+
+async def test_a_new_token_of_ours_is_used_once_it_was_audited(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.auditor.audit()
+        await here.live(20)
+        here.world.open_issue("home/garden", "rosa", "new")
+        here.token = here.world.token("fleet-bot", DAILY)
+        await here.live(10)
+        assert await here.lane.snapshots() == []
+        await here.auditor.audit()
+        here.lane.duty.hint()
+        await here.live(70)
+        assert {issue.title for issue in await here.lane.snapshots()} == {"new"}
+        assert here.lane.state.forge_trouble == ""
+
+
+async def test_before_the_first_audit_nothing_is_sent(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.live(20)
+        assert here.simulator.log == []
+
+
+async def test_one_repository_that_does_not_answer_holds_up_no_start(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        rule = here.simulator.faults.add(
+            "status", path="/repos/home/shed/branches/", status=500, count=None
+        )
+        await here.auditor.audit()
+        here.world.open_issue("home/garden", "rosa", "new")
+        here.world.open_issue("home/shed", "rosa", "also new")
+        await here.live(60)
+        assert {i.title for i in await here.lane.snapshots()} == {"new", "also new"}
+        against = {audit.repository: audit.against or "" for audit in here.status.audits}
+        assert "not audited yet" in against["home/shed"]
+        shed = here.world.find_repo("home", "shed")
+        assert shed is not None
+        assert "500" in here.lane.state.refused_repositories[shed.id]
+
+        rule.count = 0
+        await here.auditor.audit()
+        against = {audit.repository: audit.against or "" for audit in here.status.audits}
+        assert "not audited yet" not in against["home/shed"]
+
+
+async def test_a_watch_that_is_not_there_holds_up_no_audit(tmp_path: Path) -> None:
+    async with site(tmp_path, watch=("home/nowhere", "org:nobody", "home/garden")) as here:
+        await here.auditor.audit()
+        assert [audit.repository for audit in here.status.audits] == ["home/garden"]
+
+
+async def facts_of(here: Site) -> dict[str, Fact]:
+    settings = LaneSettings(LaneIdentity("a", "state"), here.lane.settings)
+    found = await checkup(settings, here.reader, here.clock)
+    return {fact.what: fact for fact in found}
+
+
+@pytest.mark.parametrize("left_out", ["write:issue", "read:repository"])
+async def test_doctor_names_a_scope_that_is_missing(tmp_path: Path, left_out: str) -> None:
+    async with site(tmp_path) as here:
+        here.token = here.world.token("fleet-bot", [s for s in DAILY if s != left_out])
+        here.daily.accept(here.token)
+        scopes = (await facts_of(here))["token scopes"]
+        assert scopes.verdict == "bad"
+        assert scopes.told == f"missing: {left_out}"
+        assert left_out in scopes.mend
+
+
+async def test_doctor_needs_the_organisations_scope_only_for_organisations(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        here.token = here.world.token("fleet-bot", [s for s in DAILY if "organ" not in s])
+        here.daily.accept(here.token)
+        assert (await facts_of(here))["token scopes"].verdict == "ok"
+        here.lane.settings = msgspec.structs.replace(here.lane.settings, watch=("org:home",))
+        assert (await facts_of(here))["token scopes"].told == "missing: read:organization"
+
+
+async def test_a_watch_that_cannot_be_read_is_a_fact_and_the_others_are_asked(
+    tmp_path: Path,
+) -> None:
+    async with site(tmp_path, watch=("home/shed", "home/nowhere", "home/garden")) as here:
+        here.daily.accept(here.token)
+        shed = here.world.find_repo("home", "shed")
+        assert shed is not None
+        shed.has_issues = shed.has_pulls = False
+        facts = await facts_of(here)
+        verdicts = {what: fact.verdict for what, fact in facts.items() if "watch" in what}
+        assert verdicts == {
+            "watch home/shed": "bad", "watch home/nowhere": "bad", "watch home/garden": "ok",
+        }  # fmt: skip
+        assert "protection of home/garden" in facts
+
+
+async def test_a_refused_branch_keeps_the_forges_own_words(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        change = here.world.token("fleet-bot", ["read:user", "write:issue"])
+        here.daily.accept(here.token)
+        repo = await here.reader.repository("home/garden")
+        assert repo is not None
+        identity = await here.reader.whoami(change)
+        audit = await audit_repository(here.reader, repo, identity, (), change)
+        assert "required=[read:repository]" in (audit.against or "")
+        assert change not in (audit.against or "")
