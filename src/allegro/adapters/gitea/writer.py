@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -34,6 +35,10 @@ _COLOURS = {
 }  # fmt: skip
 _SEEN_COLOUR = "#c5def5"
 
+LATELY_S = 2.0
+LABEL_KNOWN_S = 60.0
+MAX_LABELS_KNOWN = 10_000
+
 T = TypeVar("T")
 
 
@@ -44,6 +49,8 @@ class GiteaWriter:
         self._http = http
         self._reader = reader
         self._now_s = now_s
+        self._seen_at: dict[int, tuple[float, Repository]] = {}
+        self._label_ids: dict[tuple[int, str], tuple[float, int]] = {}
 
     async def perform(self, permit: Permit, step: WriteStep, dress: Dress, target: int) -> None:
         """Send the write of one step.
@@ -53,7 +60,11 @@ class GiteaWriter:
         """
         action = of_forge(permit.action)
         keyed = isinstance(action, ProposeChange) and step is not WriteStep.BRANCH
-        repo = await self._where(action.repository, keyed=keyed)
+        repo = (
+            await self._where_lately(action.repository)
+            if isinstance(action, MarkSeen)
+            else await self._where(action.repository, keyed=keyed)
+        )
         match action, step:
             case ProposeChange(), WriteStep.BRANCH:
                 await self._make_branch(repo, action, dress)
@@ -68,12 +79,12 @@ class GiteaWriter:
                 body = {"body": rendered_body(action, dress.marker)}
                 await self._send("PATCH", repo, f"/issues/comments/{target}", body)
             case UpdateStatus(), WriteStep.LABEL:
-                await self._label(repo, action.issue, [STATUS_SCOPE + action.status], replace=True)
+                await self._label(repo, action.issue, [STATUS_SCOPE + action.status])
             case MarkSeen(), WriteStep.LABEL:
                 names = [action.label]
                 if action.status is not None:
                     names.append(STATUS_SCOPE + action.status)
-                await self._label(repo, action.issue, names, replace=False)
+                await self._mark(repo, action.issue, names)
             case CloseIssue(), WriteStep.CLOSE:
                 await self._send("PATCH", repo, f"/issues/{action.issue}", {"state": "closed"})
             case _:
@@ -91,6 +102,37 @@ class GiteaWriter:
         if repo is None:
             raise EdgeError("the repository is gone", transient=False, sent=False, kind="not_found")
         return repo
+
+    async def _where_lately(self, ref: RepositoryRef) -> Repository:
+        """Return what was asked for within `LATELY_S`: new issues are marked many at a time."""
+        asked_s, repo = self._seen_at.get(ref.id, (float("-inf"), None))
+        if repo is None or _loop_s() - asked_s > LATELY_S:
+            repo = await self._where(ref, keyed=False)
+            self._seen_at = {ref.id: (_loop_s(), repo)}
+        return repo
+
+    async def _mark(self, repo: Repository, issue: int, names: list[str]) -> None:
+        """Add labels whose ids may be known from a moment ago.
+
+        The forge ignores an id that is no label any more; then the ids are asked for again.
+        """
+        for _ in range(2):
+            ids = [await _before_write(self._known_label_id(repo, name)) for name in names]
+            path = f"/issues/{issue}/labels"
+            answer = await self._send("POST", repo, path, {"labels": ids})
+            held = decode(answer, wire.nullable(wire.Label), path) or []
+            if set(names) <= {label.name for label in held}:
+                return
+            self._label_ids.clear()
+
+    async def _known_label_id(self, repo: Repository, name: str) -> int:
+        asked_s, id_ = self._label_ids.get((repo.id, name), (float("-inf"), 0))
+        if _loop_s() - asked_s > LABEL_KNOWN_S:
+            id_ = await self._label_id(repo, name)
+            if len(self._label_ids) > MAX_LABELS_KNOWN:
+                self._label_ids.clear()
+            self._label_ids[repo.id, name] = _loop_s(), id_
+        return id_
 
     async def _make_branch(self, repo: Repository, action: ProposeChange, dress: Dress) -> None:
         body = {"new_branch_name": dress.branch, "old_ref_name": action.base_commit}
@@ -122,10 +164,8 @@ class GiteaWriter:
         }
         await self._send("POST", repo, "/pulls", body, dress.change_token)
 
-    async def _label(
-        self, repo: Repository, issue: int, names: list[str], *, replace: bool
-    ) -> None:
-        """Add labels; with `replace`, take other status labels away that stand beside ours.
+    async def _label(self, repo: Repository, issue: int, names: list[str]) -> None:
+        """Add labels, and take other status labels away that stand beside ours.
 
         What the forge answers to the addition is what stood right after it. Only where ours is among
         it are others taken away, and none that came later: so an issue never ends without a status.
@@ -133,8 +173,6 @@ class GiteaWriter:
         ids = [await _before_write(self._label_id(repo, name)) for name in names]
         path = f"/issues/{issue}/labels"
         answer = await self._send("POST", repo, path, {"labels": ids})
-        if not replace:
-            return
         held = decode(answer, wire.nullable(wire.Label), path) or []
         if not set(names) <= {label.name for label in held}:
             return
@@ -205,3 +243,7 @@ async def _before_write(read: Awaitable[T]) -> T:
             str(error), transient=True, status=error.status, sent=False, kind=error.kind,
             retry_after_s=error.retry_after_s,
         ) from error  # fmt: skip
+
+
+def _loop_s() -> float:
+    return asyncio.get_running_loop().time()
