@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from allegro.adapters.gitea.http import GiteaHttp
+from allegro.adapters.gitea.http import MAX_ANSWER_BYTES, GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.adapters.gitea.writer import GiteaWriter
 from allegro.core.settings import LaneIdentity, LaneSettings
@@ -48,7 +48,9 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def site(folder: Path, **changes: object) -> AsyncIterator[Site]:
+async def site(
+    folder: Path, max_answer_bytes: int = MAX_ANSWER_BYTES, **changes: object
+) -> AsyncIterator[Site]:
     """Run a forge with the watched `home/garden` and `home/shed`, and a lane that polls it."""
     clock = VirtualClock(now_s=START_S)
     simulator = GiteaSimulator(folder / "forge", clock=clock.now_s)
@@ -63,7 +65,9 @@ async def site(folder: Path, **changes: object) -> AsyncIterator[Site]:
         made.world.add_repo("home", name, False, {"README.md": "x"})
     url = await simulator.start()
     made.token = made.world.token("fleet-bot", DAILY)
-    made.http = GiteaHttp(url, made.daily, timeout_s=10.0, boot_s=clock.boot_s)
+    made.http = GiteaHttp(
+        url, made.daily, timeout_s=10.0, boot_s=clock.boot_s, max_answer_bytes=max_answer_bytes
+    )
     made.reader = GiteaReader(made.http)
     settings = settings_of(**{"url": url, "watch": ("home/garden", "home/shed"), **changes})
     journal = await journal_in(folder, clock)

@@ -76,12 +76,13 @@ class GiteaHttp:
 
     def __init__(
         self, url: str, token: Callable[[], str], *, timeout_s: float,
-        boot_s: Callable[[], float] | None = None,
+        boot_s: Callable[[], float] | None = None, max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:  # fmt: skip
         self._base = url.rstrip("/") + "/api/v1"
         self._token = token
         self._timeout_s = timeout_s
         self._boot_s = boot_s
+        self._max_answer_bytes = max_answer_bytes
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(3.0, timeout_s))
         self._session: aiohttp.ClientSession | None = None
         self._secrets: deque[str] = deque(maxlen=SECRETS_KEPT)
@@ -118,7 +119,7 @@ class GiteaHttp:
                 headers=headers,
                 allow_redirects=follow and method == "GET",
             ) as response:
-                content = await _read(response, what)
+                content = await _read(response, what, self._max_answer_bytes)
         except aiohttp.ClientConnectorError as error:
             raise self._failed(f"{what}: cannot connect: {error.strerror}", sent=False) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -240,14 +241,14 @@ def quote(part: str) -> str:
     return urllib.parse.quote(part, safe="", errors="replace")
 
 
-async def _read(response: aiohttp.ClientResponse, what: str) -> bytes:
+async def _read(response: aiohttp.ClientResponse, what: str, max_bytes: int) -> bytes:
     chunks, size = [], 0
     async for chunk in response.content.iter_chunked(65_536):
         size += len(chunk)
         chunks.append(chunk)
-        if size > MAX_ANSWER_BYTES:
+        if size > max_bytes:
             response.close()
-            limit = f"more than {MAX_ANSWER_BYTES // 1024**2} MiB"
+            limit = f"more than {max_bytes // 1024} KiB"
             head = chunks[0][:HEAD_BYTES]
             raise TooLarge(f"{what}: the answer is too large: {limit}", head)
     return b"".join(chunks)
