@@ -14,7 +14,8 @@ from allegro.core.render import cap
 from allegro.lane.taking import MAX_WORDS
 
 MAX_PASSES = 10
-MAX_READS = 4_000
+FIRST_READS = 400
+DEPTH = 64
 MAX_PAGES = 200
 
 ReadPage = Callable[[Window, int, int], Awaitable[IssuePage]]
@@ -59,20 +60,20 @@ class Walk:
     windows and then pages are made smaller, down to one issue, which `read` names as unread.
     `now_s` is about the forge's time, used where no answer told it; `patient` as in
     `narrowed_for`. Texts are cut at `MAX_WORDS`, so that memory stays bounded.
-    Raises EdgeError, also for a list without an end: one of more than `max_reads` pages.
+    Raises EdgeError, also for a list without an end: one that needs more pages than halving
+    can for what it holds.
     """
 
     def __init__(
-        self, read: ReadPage, take: TakePage, *, page_size: int, now_s: int = 0, patient: bool,
-        max_reads: int = MAX_READS,
-    ) -> None:  # fmt: skip
+        self, read: ReadPage, take: TakePage, *, page_size: int, now_s: int = 0, patient: bool
+    ) -> None:
         self._read_page = read
         self._take = take
         self._page_size = page_size
         self._narrow = narrowed_for(patient)
         self._now_s = now_s
-        self._max_reads = max_reads
         self._reads = 0
+        self._ids: set[int] = set()
         self._date_s = 0
 
     async def over(self, window: Window) -> int:
@@ -92,7 +93,7 @@ class Walk:
                 raise
         else:
             await self._take(first)
-            if self._is_whole(first):
+            if self._is_whole(first) or not await self._goes_on(window, first):
                 return ()
             told_s = max((issue.updated_s for issue in first.issues), default=window.since_s)
             newest_s = max(told_s, first.date_s)
@@ -106,6 +107,20 @@ class Walk:
         if first.more or (first.total < 0 and first.count >= self._page_size):
             return False
         return first.count == 0 or first.total < 0 or first.total == first.count
+
+    async def _goes_on(self, window: Window, first: IssuePage) -> bool:
+        """Whether more follows a page that is not said to be all.
+
+        A short page with nothing new behind it is all, whatever the forge counts or links: a
+        wrong count must not cost a question for each second.
+        """
+        if first.count >= self._page_size:
+            return True
+        second = await self._read(window, 2, 0)
+        await self._take(second)
+        old = {issue.id for issue in first.issues} | {one.id for one in first.unread}
+        new = {issue.id for issue in second.issues} | {one.id for one in second.unread}
+        return bool(new - old)
 
     async def _second(self, window: Window) -> None:
         """Read one second page by page until a pass saw as many issues as it began with.
@@ -150,13 +165,15 @@ class Walk:
 
     async def _read(self, window: Window, page: int, limit: int) -> IssuePage:
         self._reads += 1
-        if self._reads > self._max_reads:
+        if self._reads > FIRST_READS + DEPTH * len(self._ids) // self._page_size:
             raise EdgeError(
-                f"the list of issues has no end: {self._max_reads} pages read",
+                f"the list of issues has no end: {self._reads} pages hold {len(self._ids)}",
                 transient=True, kind="too_much",
             )  # fmt: skip
         answer = await self._read_page(window, page, limit)
         self._date_s = self._date_s or answer.date_s
+        self._ids |= {issue.id for issue in answer.issues}
+        self._ids |= {one.id or -one.number for one in answer.unread}
         if all(len(issue.body) <= MAX_WORDS for issue in answer.issues):
             return answer
         return msgspec.structs.replace(answer, issues=tuple(map(_cut, answer.issues)))

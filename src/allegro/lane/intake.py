@@ -131,8 +131,7 @@ class Intake:
         try:
             return await reading
         except EdgeError as error:
-            for_good = not error.transient or error.kind in {"garbage", "garbled", "too_large"}
-            if not (for_good or patient):
+            if error.transient and not patient:
                 raise
             await self.tell_unread(repo, Unread(repo.id, issue.number, 0, str(error)))
             return None

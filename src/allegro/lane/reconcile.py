@@ -18,7 +18,6 @@ from allegro.lane.recorder import Recorder
 from allegro.lane.taking import Taking
 from allegro.lane.talk import read_talk
 
-MAX_READS = 20_000
 _UNSURE = {"garbage", "garbled", "too_large"}
 
 
@@ -49,7 +48,7 @@ class Reconcile:
         self._intake.forget_unread(repo.id)
         walk = Walk(
             lambda window, page, limit: self._reader.repository_issues(repo, window, page, limit),
-            self._page, page_size=self._page_size, patient=self._patient, max_reads=MAX_READS,
+            self._page, page_size=self._page_size, patient=self._patient,
         )  # fmt: skip
         await walk.over(Window(0, None))
         comments = await self._all_comments()

@@ -10,6 +10,7 @@ from allegro.core.ports import CommentPage, ForgeReader
 from allegro.lane.collect import narrowed_for, smaller
 
 MAX_PAGES = 4_000
+MAX_EMPTY = 20
 
 TakeComments = Callable[[CommentPage], Awaitable[None]]
 
@@ -29,7 +30,7 @@ async def read_talk(
     names as unread. Returns what the forge counted at most (-1: it does not count) and the ids
     that were seen. Raises EdgeError, also for a list of more than `MAX_PAGES` pages.
     """
-    total, seen, at, limit = -1, set[int](), 0, page_size
+    total, seen, at, limit, empty = -1, set[int](), 0, page_size, 0
     for _ in range(MAX_PAGES):
         asked = 0 if limit == page_size else limit
         try:
@@ -46,6 +47,9 @@ async def read_talk(
         if fresh <= seen and (page.count or not page.more):
             return total, seen
         seen |= fresh
+        empty = 0 if page.count else empty + 1
+        if empty > MAX_EMPTY:
+            break
         if len(seen) == total:
             return total, seen
         at += limit

@@ -75,14 +75,16 @@ async def every(
     for a list of more than `MAX_PAGES` pages.
     """
     found: dict[object, T] = {}
-    seen = 0
+    seen, odd = 0, set[Unread]()
     for page in range(1, MAX_PAGES + 1):
         answer = await http.call("GET", path, params={"page": page, "limit": size, **params})
         listed, unread = items(answer, type_, path)
         fresh = {key(item): item for item in listed if key(item) not in found}
+        is_new = bool(fresh) or not set(unread) <= odd
         found |= fresh
+        odd |= set(unread)
         seen += len(listed) + len(unread)
-        if is_last(answer.more, answer.total, seen, fresh=bool(fresh or unread)):
+        if is_last(answer.more, answer.total, seen, fresh=is_new):
             return list(found.values())
     raise EdgeError(f"GET {path}: more than {MAX_PAGES} pages", transient=False, kind="too_much")
 

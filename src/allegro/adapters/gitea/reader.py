@@ -172,14 +172,16 @@ class GiteaReader:
         async def read(base: str) -> tuple[TimelineEntry, ...]:
             path, size = f"{base}/issues/{number}/timeline", (await self.server()).page_size
             entries: dict[int, TimelineEntry] = {}
+            odd: set[Unread] = set()
             for page in range(1, MAX_PAGES + 1):
                 asked = {"page": page, "limit": size, **since}
                 answer = await self._http.call("GET", path, params=asked)
                 found, unread = items(answer, wire.WireTimeline, path)
                 fresh = {e.id: wire.timeline(e) for e in found if e.id not in entries}
-                if not fresh and not unread:  # this list is filtered after it is paged
+                if not fresh and set(unread) <= odd:  # this list is filtered after it is paged
                     break
                 entries |= fresh
+                odd |= set(unread)
             return tuple(entries.values())
 
         return await self._repo(repo, read)
