@@ -55,6 +55,8 @@ COVERS: dict[str, tuple[str, Call]] = {
     "comments": (r"/repos/home/garden/issues/1/comments", lambda r: r.comments(GARDEN, 1)),
     "issue": (r"/repos/home/garden/issues/1", lambda r: r.issue(GARDEN, 1)),
     "timeline": (r"/repos/home/garden/issues/1/timeline", lambda r: r.timeline(GARDEN, 1)),
+    "branches": (r"/repos/home/garden/branches", lambda r: r.branches(GARDEN)),
+    "pushes": (r"/repos/home/garden/activities/feeds", lambda r: r.pushes(GARDEN)),
     "branch": (r"/repos/home/garden/branches/main", lambda r: r.branch(GARDEN, "main")),
     "commit": (r"/repos/home/garden/git/commits/c", lambda r: r.commit(GARDEN, "c")),
     "tree": (r"/repos/home/garden/git/trees/t", lambda r: r.tree(GARDEN, "t")),
@@ -72,7 +74,7 @@ COVERS: dict[str, tuple[str, Call]] = {
 WITHOUT_ANSWER = {"name_of"}
 POLLED = (
     "repository_by_id", "repository_issues", "repository_comments", "conversation", "timeline",
-    "pull", "issue",
+    "pull", "issue", "branches", "pushes",
 )  # fmt: skip
 """What a poll of one repository asks, with its sweep and its comparison."""
 
@@ -173,6 +175,9 @@ class World:
             "pulls": [self._pull(1, name)],
             "branches/main": {"name": "main", "commit": {"id": "c"}, "protected": True,
                               "user_can_push": False, "user_can_merge": False},
+            "branches": [{"name": "main", "commit": {"id": "c"}, "protected": True}],
+            "activities/feeds": [{"op_type": "commit_repo", "act_user_id": 5, "ref_name": "main",
+                                  "created": rfc3339(START_S)}],
             "git/commits/c": {"sha": "c", "parents": [{"sha": "p"}],
                               "commit": {"tree": {"sha": "t"}}},
             "git/trees/t": {"tree": [entry], "truncated": False},

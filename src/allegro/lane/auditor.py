@@ -17,6 +17,7 @@ from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
 from allegro.lane.status import Status
 from allegro.lane.token import DailyToken
+from allegro.lane.watches import LONGEST_WAIT_S
 
 _log = structlog.get_logger()
 GIVE_UP = 3
@@ -77,7 +78,8 @@ class Auditor:
                 _log.warning("audit.failed", error=str(error))
                 delay_s = TOKEN.delay_s(failures, self._dice.fraction)
                 failures += 1
-                await self._clock.sleep(max(delay_s, error.retry_after_s or 0.0))
+                asked_s = min(error.retry_after_s or 0.0, LONGEST_WAIT_S)
+                await self._clock.sleep(max(delay_s, asked_s))
 
     async def audit(self) -> None:
         """Audit once. An administrator's or a forbidden user's token stops the program (G9).

@@ -28,7 +28,15 @@ from allegro.lane.taking import Taking
 from allegro.lane.talk import read_talk
 from allegro.lane.triage import Triage
 from allegro.lane.turn import Turn
-from allegro.lane.watches import MarksHome, Pace, RoleKeeper, Unit, Watch, newest_home
+from allegro.lane.watches import (
+    LONGEST_WAIT_S,
+    MarksHome,
+    Pace,
+    RoleKeeper,
+    Unit,
+    Watch,
+    newest_home,
+)
 from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()
@@ -159,7 +167,8 @@ class ForgeDuty:
             await self._failed(error, self._failures)
             self._failures += 1
             delay_s = FORGE.delay_s(self._failures - 1, self._dice.fraction)
-            return max(self._settings.poll_s, delay_s, error.retry_after_s or 0.0)
+            asked_s = min(error.retry_after_s or 0.0, LONGEST_WAIT_S)
+            return max(self._settings.poll_s, delay_s, asked_s)
         if not more:
             self._poll_at_s = float("-inf")
             return self._settings.poll_s

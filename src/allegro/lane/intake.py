@@ -56,6 +56,7 @@ class Intake:
         events, versions = self.taking.issue(issue)
         if not events:
             return events, versions
+        self.unread.pop((repo.id, issue.number, 0), None)
         if issue.state == "closed" and (issue.closed_s or 0) >= started_s:
             closer = await self._part(repo, issue, self._closer(repo, issue.number), patient)
             if closer is not None:

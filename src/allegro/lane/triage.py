@@ -16,6 +16,7 @@ from allegro.core.settings import ForgeSettings
 from allegro.core.triage import TriageRule, triage
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
+from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()
 ROLE = "forge"
@@ -126,10 +127,13 @@ class Triage:
             status=labels.status,
         )
         try:
-            await self._mark(subject, one.issue, one.repo, action)
+            work = self._mark(subject, one.issue, one.repo, action)
+            await as_edge_error("triage", subject, work)
         except EdgeError as error:
             _log.warning("triage.failed", subject=subject, error=str(error))
-            if error.transient:
+            if error.kind == "journal_full":
+                raise
+            if error.transient and error.kind != "bug":
                 return False
             await self._give_up(subject, error)
         return subject not in self._queue

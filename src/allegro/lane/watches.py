@@ -13,6 +13,7 @@ from allegro.core.marks import Mark
 from allegro.core.sequence import Position
 
 TELL_AFTER = 3
+LONGEST_WAIT_S = 3600.0
 
 
 class Pace:
@@ -36,7 +37,8 @@ class Pace:
         """Note a failure; return whether a person is to be told of it now."""
         self.failures += 1
         delay_s = self._backoff.delay_s(self.failures - 1, dice)
-        self.not_before_s = now_s + max(delay_s, error.retry_after_s or 0.0)
+        asked_s = min(error.retry_after_s or 0.0, LONGEST_WAIT_S)
+        self.not_before_s = now_s + max(delay_s, asked_s)
         self.trouble = error
         return self.failures == TELL_AFTER
 
