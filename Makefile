@@ -56,6 +56,7 @@ trials: $(VENV)/.test
 	$(BIN)/python -m tests.bad.test_providers
 	$(BIN)/python -m tests.bad.stolen_sibling --trials $(THIEF_TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.stolen_sibling --real --trials $(THIEF_TRIALS) --seed $(SEED)
+	$(BIN)/python -m tests.bad.test_house_api
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
+import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -79,8 +82,8 @@ def filled(path: str, part: str = "none") -> str:
     return re.sub(r"\{[a-z]+\}", quote(part, safe=""), path)
 
 
-def body_cases(path: str, seed: int) -> list[Case]:
-    bent = sample(bent_json(BODIES[path]), PER_ROUTE, seed)
+def body_cases(path: str, seed: int, count: int = PER_ROUTE) -> list[Case]:
+    bent = sample(bent_json(BODIES[path]), count, seed)
     return [(name, "POST", filled(path), {"data": raw}) for name, raw in bent]
 
 
@@ -188,3 +191,17 @@ async def test_a_route_without_its_guard_is_found(tmp_path: Path) -> None:
         found = await house.faults(body_cases("/v1/loans", 0))
     await runner.cleanup()
     assert len(found) > 20
+
+
+async def _all_bodies() -> int:
+    """Send the whole product of routes and bad values; return the exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with api_house(Path(folder)) as api:
+            cases = [case for path in BODIES for case in body_cases(path, 0, 10**9)]
+            found = await api.faults(cases)
+    print(f"{len(cases)} bodies, {len(found)} faults", *found[:20], sep="\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_all_bodies()))

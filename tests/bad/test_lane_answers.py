@@ -120,6 +120,19 @@ async def test_a_bent_answer_is_told_and_the_next_good_one_counts(
     assert status < 300
 
 
+def test_a_reader_without_its_guard_is_found() -> None:
+    """The generator itself: a planted reader that trusts its lane must not pass."""
+    failed = []
+    for name, world in bent(PLACE):
+        try:
+            place = world["repository"]
+            assert place["id"] + 1 < 2**53
+            assert world["forge"].lower()
+        except (TypeError, KeyError, AttributeError, IndexError, AssertionError):
+            failed.append(name)
+    assert len(failed) > 50
+
+
 @pytest.mark.parametrize("method", ["status", "doctor"])
 async def test_a_lane_blinds_nobody_to_another_lane(api: ApiHouse, method: str) -> None:
     api.house.frozen = FreezeSet((Freeze("f1", 1.0, "a person", "stop"),))

@@ -200,8 +200,9 @@ def test_the_first_order_in_doubt_is_repeated_at_once_the_next_ones_wait_longer_
     assert doubt_pause_s(request(doubts=3), lambda: 0.0) == 60.0
 
 
-def test_a_session_in_doubt_is_never_begun_again_so_it_does_not_wait() -> None:
-    assert doubt_pause_s(request(kind="run_session", doubts=9), one) == 0.0
+@pytest.mark.parametrize("kind", ["run_session", "answer_once", "lend_model"])
+def test_a_session_in_doubt_is_never_begun_again_so_it_does_not_wait(kind: str) -> None:
+    assert doubt_pause_s(request(kind=kind, doubts=9), one) == 0.0
 
 
 def test_so_many_orders_in_doubt_are_given_and_no_more() -> None:
@@ -216,7 +217,9 @@ def test_refusals_are_tried_again_soon_then_seldom() -> None:
     assert soon == [ORDER.delay_s(count, one) for count in range(OFTEN)]
     assert max(soon) == 15.0
     later = [refusal_pause_s("comment", OFTEN + count, one) for count in range(5)]
-    assert later == [15.0, 30.0, 60.0, 120.0, 120.0]
+    assert later == [30.0, 60.0, 120.0, 120.0, 120.0]
+    assert refusal_pause_s("comment", 23, one) == 15.0
+    assert refusal_pause_s("comment", 24, one) == 30.0
     assert refusal_pause_s("comment", 0, lambda: 0.0) == 0.25
 
 

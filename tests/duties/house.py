@@ -58,6 +58,7 @@ class FakeLane:
         self.takes_ahead = False
         self.cuts = 0
         self.stays_down = False
+        self.mute = False
         self.world: dict[str, Any] = {
             "pin_repository": _place(), "look": {"finding": "Absent"},
             "pin_close": {
@@ -81,6 +82,8 @@ class FakeLane:
         return not self.stays_down
 
     async def challenge(self) -> str:
+        if self.mute:
+            raise EdgeError("it did not answer", transient=True)
         return "c1"
 
     async def order(self, make: Callable[[int], GiveOrder]) -> OrderAnswer:

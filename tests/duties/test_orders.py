@@ -437,6 +437,23 @@ async def test_an_answer_that_cannot_be_read_ends_in_the_time_that_is_set(
     assert (ended.artifact, ended.url) == (0, "")
 
 
+async def test_a_lane_that_gives_no_challenge_keeps_no_order_from_the_others(
+    house: House,
+) -> None:
+    first = house.link_first("thief")
+    first.mute = True
+    requests = [await house.comment(f"comment {number}") for number in range(5)]
+    await house.live(20)
+    assert all(state_of(house, request) is State.ORDERED for request in requests)
+    assert len(house.lane.orders) == 5
+
+    first.mute = False
+    await house.live(61)
+    last = await house.comment("later")
+    await house.live(1)
+    assert house.now(last).lane == "thief"
+
+
 # --- orders in doubt --------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ SESSION_KINDS = frozenset({"run_session", "answer_once", "lend_model"})
 OUT = frozenset({State.ORDERED, State.SENT})
 IN_DOUBT = Backoff(first_s=60.0, cap_s=3_600.0)
 """Pauses from the second order on that brought no clear answer; the first is repeated at once."""
-REFUSED_LONG = Backoff(first_s=15.0, cap_s=120.0)
+REFUSED_LONG = Backoff(first_s=30.0, cap_s=120.0)
 """Pauses once a lane refused an order OFTEN times in a row."""
 OFTEN = 24
 
@@ -26,13 +26,13 @@ OFTEN = 24
 class Verdict(enum.Enum):
     """What is to be done about a request now."""
 
-    NOTHING = "nothing"
-    WAITS = "waits"
-    RAN_OUT = "ran out"
-    SILENT = "silent"
-    OVERTAKEN = "overtaken"
-    HELD = "held"
-    DUE = "due"
+    NOTHING = enum.auto()
+    WAITS = enum.auto()
+    RAN_OUT = enum.auto()
+    SILENT = enum.auto()
+    OVERTAKEN = enum.auto()
+    HELD = enum.auto()
+    DUE = enum.auto()
 
 
 def serial_key(request: Request) -> str:

@@ -54,6 +54,7 @@ FINAL_REFUSALS = {
     "wrong_key": Step.UNSEAT,
 }
 TROUBLE_S = 5.0
+MUTE_S = 60.0
 
 
 class Lanes(Protocol):
@@ -100,6 +101,7 @@ class Orders:
         self._refusals: dict[str, int] = {}
         self._carrying: dict[str, asyncio.Task[None]] = {}
         self._sending_ahead: set[str] = set()
+        self._mute_until: dict[str, float] = {}
         self._agenda = Agenda()
         self.blocked = ""
         requests.on_change(self._noticed)
@@ -344,11 +346,15 @@ class Orders:
         able = self._able(request)
         if not able:
             return
-        name, lane, link = able[0]
-        content = await self._send_ahead(link, request)
-        if content is not None and self._moved_on(request):
-            return  # it took its time: look again
-        challenge = await link.challenge()
+        name, lane, link = min(able, key=self._is_mute)
+        try:
+            content = await self._send_ahead(link, request)
+            if content is not None and self._moved_on(request):
+                return  # it took its time: look again
+            challenge = await link.challenge()
+        except EdgeError:
+            self._mute_until[name] = self._clock.boot_s() + MUTE_S
+            raise
         number = await self._ledger.next_number("order")
         moved = await self._requests.take_step(
             request, Step.ORDER, ordered(number, name), order_number=number, lane=name
@@ -406,6 +412,10 @@ class Orders:
             raise EdgeError("the link is cut again and again", transient=True)
         finally:
             self._sending_ahead.discard(request.id)
+
+    def _is_mute(self, able: tuple[str, str, LaneLink]) -> bool:
+        """Say whether a lane gave no challenge lately: others are asked before it."""
+        return self._clock.boot_s() < self._mute_until.get(able[0], float("-inf"))
 
     def _moved_on(self, request: Request) -> bool:
         over = has_run_out(request, self._clock.now_s())
