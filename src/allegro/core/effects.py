@@ -12,10 +12,13 @@ from allegro.core.actions import (
     CreatePullRequest,
     MirrorRequest,
     ProposeChange,
+    UpdateStatus,
     of_forge,
 )
 from allegro.core.canonical import keyed_hex
+from allegro.core.issues import STATUS_SCOPE
 from allegro.core.lane_answers import sound_url
+from allegro.core.matching import Receipt
 from allegro.core.render import effect_words
 
 
@@ -48,3 +51,24 @@ def address_of(action: Action, artifact: int, said: str) -> str:
     if isinstance(forge, CommentOnIssue | MirrorRequest):
         return f"{page}/issues/{forge.issue}#issuecomment-{artifact}"
     return f"{page}/issues/{forge.issue}"
+
+
+def label_receipts(
+    request: str, target: str, action: UpdateStatus, settled_s: float
+) -> tuple[Receipt, ...]:
+    """Return what covers the label of a status. Its artifact is when it was settled (Unix s):
+    who sets the same label later was not ordered to."""
+    return (Receipt("label", target, int(settled_s), STATUS_SCOPE + action.status, request),)
+
+
+def branch_receipts(
+    request: str, target: str, action: ProposeChange, branch: str, commit: str
+) -> tuple[Receipt, ...]:
+    """Return what covers the branch of a change: at its base, and with its one commit."""
+    commits = sorted({action.base_commit, commit} - {""})
+    return tuple(Receipt("branch", target, 0, branch_at(branch, one), request) for one in commits)
+
+
+def branch_at(branch: str, commit: str) -> str:
+    """Name a branch at one commit, as receipts and poll's sights are compared."""
+    return f"{branch[:300]}@{commit[:64]}"

@@ -13,8 +13,9 @@ COPIES = 2
 class Receipt(msgspec.Struct, frozen=True):
     """An effect the house knows of.
 
-    `kind` is comment, pull_request or close; `artifact` the comment's id or the number;
-    `content` names the words (keyed), empty where there are none.
+    `kind` is comment, pull_request, close, label or branch. `artifact` is the comment's id or the
+    number; of a label, when it was settled (Unix seconds); of a branch 0. `content` names the words
+    (keyed), is the label or names the branch at a commit; empty where there is nothing to compare.
     """
 
     kind: str
@@ -27,8 +28,10 @@ class Receipt(msgspec.Struct, frozen=True):
 class BotWrite(msgspec.Struct, frozen=True):
     """Something a poll showed under one of our bots' names.
 
-    `event` is the archived event's id, `target` the subject it was done to, `seen_s` when the
-    archive took it (Unix seconds). An issue opened by a bot has kind `issue`: we never do that.
+    `event` names the archived event, `target` the subject it was done to, `seen_s` when the
+    archive took it (Unix seconds), `lane` whose poll it was. An issue opened by a bot has kind
+    `issue`: we never do that. `artifact` of a label is when it was set. `fresh` is true where the
+    forge shows that nobody edited it since it was made.
     """
 
     event: str
@@ -37,6 +40,8 @@ class BotWrite(msgspec.Struct, frozen=True):
     artifact: int
     content: str
     seen_s: float
+    lane: str = ""
+    fresh: bool = False
 
 
 class Matched(msgspec.Struct, frozen=True):
@@ -71,24 +76,39 @@ def judge(
     open_order: bool,
     journals_home: bool,
     now_s: float,
+    leased: frozenset[str] = frozenset(),
 ) -> Matched | Altered | Doubled | Waiting | Unmatched:
     """Decide about one write.
 
     `open_order`: an order for this target may still write. `journals_home`: every lane's journal
     is archived to its end. It waits for both, but never longer than GRACE_S. A second copy of the
-    same words is the forge's or the network's doing; a third is somebody's.
+    same words is the forge's or the network's doing; a third is somebody's. `leased` are the labels
+    that a lane may set under its lease. Other words than those of the order, where nobody edited
+    them since, were never ours.
     """
     receipts = [r for r in receipts if (r.kind, r.target) == (write.kind, write.target)]
     known = [r.content for r in receipts if r.artifact == write.artifact]
-    if write.content in known:
+    if write.content in known or _covers_label(write, receipts, leased):
         return Matched()
     may_still_come = open_order or not journals_home
     if may_still_come and now_s < write.seen_s + GRACE_S:
         return Waiting()
+    if write.kind in {"label", "branch"}:
+        return Unmatched()
     if known:
-        return Altered()
+        return Unmatched() if write.fresh else Altered()
     same = [r for r in receipts if write.content and r.content == write.content]
     for receipt in same:
         if sum(r.request == receipt.request for r in same) < COPIES:
             return Doubled(receipt)
     return Unmatched()
+
+
+def _covers_label(write: BotWrite, receipts: list[Receipt], leased: frozenset[str]) -> bool:
+    if write.kind != "label":
+        return False
+    if write.content in leased:
+        return True
+    return any(
+        r.content == write.content and write.artifact <= r.artifact + GRACE_S for r in receipts
+    )

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from allegro.adapters.sqlite.connection import BUSY_MS, Worker, open_database
+from allegro.adapters.sqlite.connection import BUSY_MS, Worker
 from allegro.adapters.sqlite.room import Room, age_out, make_room
+from allegro.adapters.sqlite.schema import open_versioned
 from allegro.core.errors import EdgeError, JournalFull
 from allegro.core.events import Event, Shed, encode_event, shed_class
 from allegro.core.marks import Mark
@@ -26,6 +27,7 @@ from allegro.core.sequence import (
     follow_hash,
     start,
 )
+from allegro.core.untrusted import read_msgpack
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -351,7 +353,7 @@ async def open_journal(
     gap_event: Callable[[str, int, int, int, int], Event],
 ) -> SqliteJournal:
     """Open a journal, or make one with `new_id`. Sizes in bytes; `reserved_share` 0 to 1."""
-    connection = open_database(path, SCHEMA)
+    connection = open_versioned(path, SCHEMA, [])
     acked = _read_position(connection, "acked")
     if acked is None:
         acked = start(new_id)
@@ -392,7 +394,15 @@ def _write_position(connection: sqlite3.Connection, name: str, position: Positio
 
 def _read_position(connection: sqlite3.Connection, name: str) -> Position | None:
     row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-    return None if row is None else msgspec.msgpack.decode(row[0], type=Position)
+    if row is None:
+        return None
+    held = read_msgpack(row[0], Position) if isinstance(row[0], bytes) else None
+    if not isinstance(held, Position):
+        raise EdgeError(
+            f"the journal's position {name!r} is damaged: put back a copy, or move the file away",
+            transient=False,
+        )
+    return held
 
 
 def _write_mark(connection: sqlite3.Connection, watch: str, mark: Mark) -> None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from allegro.adapters.sqlite.connection import Worker, open_database
+from allegro.adapters.sqlite.book import BOOK_SCHEMA, SqliteBook, put_aside
+from allegro.adapters.sqlite.connection import Worker
+from allegro.adapters.sqlite.damage import READ_TYPES, damaged_cells, readable
+from allegro.adapters.sqlite.schema import get_meta, open_versioned, put_meta
+from allegro.adapters.sqlite.steps import labels_and_branches
 from allegro.core.freeze import UNKNOWN, FreezeSet
 from allegro.core.lifecycle import STAGES
 from allegro.core.matching import BotWrite, Receipt
 from allegro.core.requests import Request
-from allegro.core.stores import Place, SessionRecord, SetAside
+from allegro.core.stores import SessionRecord, SetAside
+from allegro.core.untrusted import Unreadable, read_msgpack, whole_number
 
-SCHEMA = """
+SCHEMA = (
+    """
 CREATE TABLE IF NOT EXISTS request (
   id TEXT PRIMARY KEY, state TEXT NOT NULL, created_s REAL NOT NULL, stored BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS receipt (
@@ -22,28 +29,35 @@ CREATE TABLE IF NOT EXISTS receipt (
   request TEXT NOT NULL, PRIMARY KEY (kind, target, artifact, content));
 CREATE TABLE IF NOT EXISTS bot_write (
   event TEXT PRIMARY KEY, kind TEXT NOT NULL, target TEXT NOT NULL, artifact INTEGER NOT NULL,
-  content TEXT NOT NULL, seen_s REAL NOT NULL);
+  content TEXT NOT NULL, seen_s REAL NOT NULL, lane TEXT NOT NULL DEFAULT '',
+  fresh INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS foreign_write (
+  kind TEXT NOT NULL, target TEXT NOT NULL, artifact INTEGER NOT NULL, content TEXT NOT NULL,
+  PRIMARY KEY (kind, target, artifact, content));
 CREATE TABLE IF NOT EXISTS session (
   id TEXT PRIMARY KEY, began_s REAL NOT NULL, stored BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS place (
-  name TEXT PRIMARY KEY, row INTEGER NOT NULL, upto INTEGER NOT NULL, item INTEGER NOT NULL,
-  tries INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS under_work (
-  duty TEXT NOT NULL, item TEXT NOT NULL, tries INTEGER NOT NULL, PRIMARY KEY (duty, item));
-CREATE TABLE IF NOT EXISTS set_aside (
-  duty TEXT NOT NULL, item TEXT NOT NULL, lane TEXT NOT NULL, reason TEXT NOT NULL,
-  at_s REAL NOT NULL, PRIMARY KEY (duty, item));
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
-MAX_ASIDE = 500
+    + BOOK_SCHEMA
+)
+MAX_WRITES = 500
+"""So many writes of our bots wait to be matched for each lane that showed them."""
+MAX_FOREIGN = 10_000
 
 
-class SqliteLedger:
-    """Everything is durable when a method returns; requests are held in memory as well."""
+class SqliteLedger(SqliteBook):
+    """Everything is durable when a method returns; requests are held in memory as well.
 
-    def __init__(self, worker: Worker, requests: dict[str, Request]) -> None:
-        self._worker = worker
+    `damaged` are the cells that could not be read at the start: they were set aside, each as if it
+    had never been written.
+    """
+
+    def __init__(
+        self, worker: Worker, requests: dict[str, Request], damaged: tuple[SetAside, ...] = ()
+    ) -> None:  # fmt: skip
+        super().__init__(worker)
         self.requests = requests
+        self.damaged = damaged
 
     async def save(self, *requests: Request, receipts: tuple[Receipt, ...] = ()) -> None:
         """Write requests, and receipts with them, in one commit."""
@@ -73,7 +87,7 @@ class SqliteLedger:
             return [row[0] for row in rows]
 
         found = await self._worker.run(job)
-        return [msgspec.msgpack.decode(raw, type=Request) for raw in found]
+        return [one for raw in found if (one := readable(raw, Request)) is not None]
 
     def forget(self, settled_before_s: float) -> int:
         """Drop requests settled before then from memory; they stay on disk. Return how many."""
@@ -90,61 +104,98 @@ class SqliteLedger:
         )
         return [Receipt(*row) for row in rows]
 
-    async def add_bot_write(self, write: BotWrite) -> None:
-        await self._worker.run(
-            lambda c: c.execute(
-                "INSERT OR IGNORE INTO bot_write VALUES (?,?,?,?,?,?)",
+    async def add_bot_write(self, write: BotWrite) -> bool:
+        """Keep a write until it is matched; say whether its lane's share has room for it."""
+
+        def job(connection: sqlite3.Connection) -> bool:
+            (held,) = connection.execute(
+                "SELECT COUNT(*) FROM bot_write WHERE lane = ?", (write.lane,)
+            ).fetchone()
+            if held >= MAX_WRITES:
+                return False
+            connection.execute(
+                "INSERT OR IGNORE INTO bot_write VALUES (?,?,?,?,?,?,?,?)",
                 msgspec.structs.astuple(write),
             )
-        )
+            return True
+
+        return await self._worker.run(job)
 
     async def bot_writes(self) -> list[BotWrite]:
+        """Return the writes that wait; a damaged row is dropped and set aside."""
         rows = await self._worker.run(lambda c: c.execute("SELECT * FROM bot_write").fetchall())
-        return [BotWrite(*row) for row in rows]
+        return [_write(*row) for row in rows]
 
-    async def drop_bot_write(self, event: str) -> None:
-        await self._worker.run(
-            lambda c: c.execute("DELETE FROM bot_write WHERE event = ?", (event,))
+    async def drop_bot_writes(self, events: Sequence[str], foreign: Sequence[BotWrite]) -> None:
+        """Forget writes that were judged, and keep which of them are nobody's, in one commit."""
+
+        def job(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "DELETE FROM bot_write WHERE event = ?", [(event,) for event in events]
+            )
+            connection.executemany(
+                "INSERT OR IGNORE INTO foreign_write VALUES (?,?,?,?)",
+                [(one.kind, one.target, one.artifact, one.content) for one in foreign],
+            )
+            connection.execute(
+                "DELETE FROM foreign_write WHERE rowid IN (SELECT rowid FROM foreign_write"
+                " ORDER BY rowid DESC LIMIT -1 OFFSET ?)",
+                (MAX_FOREIGN,),
+            )
+
+        await self._worker.run(job)
+
+    async def is_foreign(self, write: BotWrite) -> bool:
+        """Say whether this very write was found to be nobody's before."""
+        row = await self._worker.run(
+            lambda c: c.execute(
+                "SELECT 1 FROM foreign_write WHERE kind = ? AND target = ? AND artifact = ?"
+                " AND content = ?",
+                (write.kind, write.target, write.artifact, write.content),
+            ).fetchone()
         )
+        return row is not None
 
     async def next_number(self, name: str) -> int:
         """Return the next of a series of numbers that never repeats."""
 
         def job(connection: sqlite3.Connection) -> int:
-            number = int(_get(connection, name) or b"0") + 1
-            _put(connection, name, str(number).encode())
-            return number
+            held = _number(connection, name)
+            if held is None and name == "order":  # lost: go on behind every order that is known
+                held = max((request.order_number for request in self.requests.values()), default=0)
+            put_meta(connection, name, str((held or 0) + 1).encode())
+            return (held or 0) + 1
 
         return await self._worker.run(job)
 
     async def number(self, name: str) -> int:
-        raw = await self._worker.run(lambda c: _get(c, name))
-        return int(raw or b"0")
+        return await self._worker.run(lambda c: _number(c, name)) or 0
 
     async def set_number(self, name: str, value: int) -> None:
-        await self._worker.run(lambda c: _put(c, name, str(value).encode()))
+        await self._worker.run(lambda c: put_meta(c, name, str(value).encode()))
 
     async def strings(self, name: str) -> tuple[str, ...]:
-        raw = await self._worker.run(lambda c: _get(c, name))
-        return () if raw is None else msgspec.msgpack.decode(raw, type=tuple[str, ...])
+        raw = await self._worker.run(lambda c: get_meta(c, name))
+        values = () if raw is None else read_msgpack(raw, READ_TYPES["strings"])
+        return () if isinstance(values, Unreadable) else values
 
     async def set_strings(self, name: str, values: tuple[str, ...]) -> None:
-        await self._worker.run(lambda c: _put(c, name, msgspec.msgpack.encode(values)))
+        await self._worker.run(lambda c: put_meta(c, name, msgspec.msgpack.encode(values)))
 
     async def freezes(self) -> FreezeSet:
-        """Return the freeze set; unknown, which counts as frozen, when this ledger has none."""
-        raw = await self._worker.run(lambda c: _get(c, "freezes"))
-        return UNKNOWN if raw is None else msgspec.msgpack.decode(raw, type=FreezeSet)
+        """Return the freeze set; unknown, which counts as frozen, when none can be read."""
+        raw = await self._worker.run(lambda c: get_meta(c, "freezes"))
+        held = UNKNOWN if raw is None else read_msgpack(raw, FreezeSet)
+        return UNKNOWN if isinstance(held, Unreadable) else held
 
     async def save_freezes(self, freezes: FreezeSet) -> None:
-        await self._worker.run(lambda c: _put(c, "freezes", msgspec.msgpack.encode(freezes)))
+        await self._worker.run(lambda c: put_meta(c, "freezes", msgspec.msgpack.encode(freezes)))
 
-    async def save_session(self, record: SessionRecord) -> None:
+    async def save_sessions(self, records: Sequence[SessionRecord]) -> None:
+        """Write records in one commit."""
+        rows = [(one.id, one.began_s, msgspec.msgpack.encode(one)) for one in records]
         await self._worker.run(
-            lambda c: c.execute(
-                "INSERT OR REPLACE INTO session VALUES (?,?,?)",
-                (record.id, record.began_s, msgspec.msgpack.encode(record)),
-            )
+            lambda c: c.executemany("INSERT OR REPLACE INTO session VALUES (?,?,?)", rows)
         )
 
     async def sessions(self, limit: int = 2_000) -> list[SessionRecord]:
@@ -154,102 +205,44 @@ class SqliteLedger:
                 "SELECT stored FROM session ORDER BY began_s DESC LIMIT ?", (limit,)
             ).fetchall()
         )
-        found = [msgspec.msgpack.decode(row[0], type=SessionRecord) for row in rows]
+        found = [one for row in rows if (one := readable(row[0], SessionRecord)) is not None]
         return found[::-1]
 
-    async def place(self, name: str) -> Place:
-        """Return where a reader stands; a ledger of before kept the row alone, as a number."""
 
-        def job(connection: sqlite3.Connection) -> Place:
-            row = connection.execute(
-                "SELECT row, upto, item, tries FROM place WHERE name = ?", (name,)
-            ).fetchone()
-            if row is not None:
-                return Place(*row)
-            before = int(_get(connection, name) or b"0")
-            return Place(before, before)
-
-        return await self._worker.run(job)
-
-    async def keep_place(self, name: str, place: Place) -> None:
-        row = (name, *msgspec.structs.astuple(place))
-        await self._worker.run(
-            lambda c: c.execute("INSERT OR REPLACE INTO place VALUES (?,?,?,?,?)", row)
-        )
-
-    async def begin(self, duty: str, item: str, tries: int) -> None:
-        await self._worker.run(
-            lambda c: c.execute(
-                "INSERT OR REPLACE INTO under_work VALUES (?,?,?)", (duty, item, tries)
-            )
-        )
-
-    async def end(self, duty: str, item: str) -> None:
-        await self._worker.run(
-            lambda c: c.execute("DELETE FROM under_work WHERE duty = ? AND item = ?", (duty, item))
-        )
-
-    async def begun(self, duty: str) -> dict[str, int]:
-        rows = await self._worker.run(
-            lambda c: c.execute(
-                "SELECT item, tries FROM under_work WHERE duty = ?", (duty,)
-            ).fetchall()
-        )
-        return dict(rows)
-
-    async def set_aside(self, aside: SetAside) -> None:
-        """Keep what was set aside, once; of one lane's the newest MAX_ASIDE."""
-        row = msgspec.structs.astuple(aside)
-
-        def job(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT OR IGNORE INTO set_aside VALUES (?,?,?,?,?)", row)
-            connection.execute(
-                "DELETE FROM set_aside WHERE rowid IN (SELECT rowid FROM set_aside"
-                " WHERE lane = ? ORDER BY rowid DESC LIMIT -1 OFFSET ?)",
-                (aside.lane, MAX_ASIDE),
-            )
-
-        await self._worker.run(job)
-
-    async def all_set_aside(self) -> list[SetAside]:
-        """Return what was set aside, oldest first."""
-        rows = await self._worker.run(
-            lambda c: c.execute("SELECT * FROM set_aside ORDER BY rowid").fetchall()
-        )
-        return [
-            SetAside(duty=duty, item=item, lane=lane, reason=reason, at_s=at_s)
-            for duty, item, lane, reason, at_s in rows
-        ]
-
-    async def close(self) -> None:
-        await self._worker.close()
-
-
-def open_ledger(path: Path, since_s: float = 0.0) -> SqliteLedger:
+def open_ledger(path: Path, since_s: float = 0.0, now_s: float = 0.0) -> SqliteLedger:
     """Open the ledger, or make it. Must be called with a running event loop.
 
-    Settled requests made before `since_s` stay on disk and out of memory.
+    Settled requests made before `since_s` stay on disk and out of memory. `now_s` (Unix seconds)
+    is noted beside cells that cannot be read. Raises EdgeError, not transient, for a file that
+    cannot be opened or is newer than this program.
     """
-    connection = open_database(path, SCHEMA)
+    connection = open_versioned(path, SCHEMA, [labels_and_branches], copy_first=True)
+    damaged = damaged_cells(connection, now_s)
+    if damaged:
+        put_aside(connection, damaged)
     rows = connection.execute(
         "SELECT stored FROM request WHERE created_s >= ? OR state IN (?,?,?,?,?) ORDER BY created_s",
         (since_s, *(state.value for state in STAGES)),
     ).fetchall()
-    requests = [msgspec.msgpack.decode(row[0], type=Request) for row in rows]
-    return SqliteLedger(Worker(connection, "ledger"), {r.id: r for r in requests})
+    requests = [one for row in rows if (one := readable(row[0], Request)) is not None]
+    by_id = {request.id: request for request in requests}
+    return SqliteLedger(Worker(connection, "ledger"), by_id, tuple(damaged))
 
 
 def make_ledger(path: Path) -> None:
     """Make the ledger of a new house, with a freeze set that is known and empty."""
-    connection = open_database(path, SCHEMA)
-    _put(connection, "freezes", msgspec.msgpack.encode(FreezeSet()))
+    connection = open_versioned(path, SCHEMA, [labels_and_branches])
+    put_meta(connection, "freezes", msgspec.msgpack.encode(FreezeSet()))
     connection.close()
 
 
-def _get(connection: sqlite3.Connection, name: str) -> bytes | None:
-    row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-    return None if row is None else bytes(row[0])
+def _write(
+    event: str, kind: str, target: str, artifact: int, content: str, seen_s: float, lane: str,
+    fresh: int,
+) -> BotWrite:  # fmt: skip
+    return BotWrite(event, kind, target, artifact, content, seen_s, lane, bool(fresh))
 
 
-def _put(connection: sqlite3.Connection, name: str, value: bytes) -> None:
-    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+def _number(connection: sqlite3.Connection, name: str) -> int | None:
+    raw = get_meta(connection, name)
+    return None if raw is None else whole_number(raw.decode("ascii", "replace"))

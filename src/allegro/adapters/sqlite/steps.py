@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 
+import msgspec
+
 from allegro.adapters.sqlite.intake import FORGE_SLACK_S
+from allegro.core.actions import ProposeChange, UpdateStatus
+from allegro.core.effects import branch_receipts, label_receipts
+from allegro.core.matching import Receipt
+from allegro.core.requests import Request, parsed
+from allegro.core.untrusted import UNREADABLE, Unreadable, read_msgpack
 
 _NO_OBJECT_AHEAD = """
 UPDATE object SET updated_s = MIN(updated_s,
@@ -24,3 +31,30 @@ def no_time_ahead(connection: sqlite3.Connection) -> None:
     """
     connection.execute(_NO_OBJECT_AHEAD, (FORGE_SLACK_S,))
     connection.execute(_NO_MARK_AHEAD, (FORGE_SLACK_S,))
+
+
+def labels_and_branches(connection: sqlite3.Connection) -> None:
+    """Ledger 0 to 1: labels and branches are matched too, so those of before get their receipts."""
+    connection.execute("ALTER TABLE bot_write ADD COLUMN lane TEXT NOT NULL DEFAULT ''")
+    connection.execute("ALTER TABLE bot_write ADD COLUMN fresh INTEGER NOT NULL DEFAULT 0")
+    for (raw,) in connection.execute("SELECT stored FROM request").fetchall():
+        request = read_msgpack(raw, Request) if isinstance(raw, bytes) else Unreadable("no bytes")
+        if isinstance(request, Unreadable) or not request.order_number:
+            continue
+        connection.executemany(
+            "INSERT OR IGNORE INTO receipt VALUES (?,?,?,?,?)",
+            [msgspec.structs.astuple(receipt) for receipt in _receipts(request)],
+        )
+
+
+def _receipts(request: Request) -> tuple[Receipt, ...]:
+    try:
+        action = parsed(request)
+    except UNREADABLE:
+        return ()
+    if isinstance(action, UpdateStatus):
+        at_s = request.settled_s or request.created_s
+        return label_receipts(request.id, request.target, action, at_s)
+    if isinstance(action, ProposeChange) and request.branch:
+        return branch_receipts(request.id, request.target, action, request.branch, request.commit)
+    return ()

@@ -10,12 +10,12 @@ from allegro.adapters.sqlite.schema import get_meta, put_meta
 from allegro.core.ties import Tie
 from allegro.core.untrusted import Unreadable, read_msgpack
 
-_NAME = "tie"
+TIE = "tie"
 
 
 def get_tie(connection: sqlite3.Connection) -> Tie:
     """Return the tie; a store without one, or with a damaged one, gets an id of its own now."""
-    raw = get_meta(connection, _NAME)
+    raw = get_meta(connection, TIE)
     tie = Unreadable("none") if raw is None else read_msgpack(raw, Tie)
     if isinstance(tie, Tie) and tie.id:
         return tie
@@ -26,4 +26,4 @@ def get_tie(connection: sqlite3.Connection) -> Tie:
 
 
 def put_tie(connection: sqlite3.Connection, tie: Tie) -> None:
-    put_meta(connection, _NAME, msgspec.msgpack.encode(tie))
+    put_meta(connection, TIE, msgspec.msgpack.encode(tie))
