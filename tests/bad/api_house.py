@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -19,8 +19,10 @@ from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event
 from allegro.core.freeze import Freeze
 from allegro.core.stores import SetAside
+from allegro.house.alerts import Alerts
 from allegro.house.api import Api, Hooks
-from allegro.house.facts import Facts
+from allegro.house.aside import Asides
+from allegro.house.facts import Facts, Troubles
 from allegro.house.files import Fleet, KnownLane, files_of
 from allegro.house.fleet_api import FleetApi
 from allegro.house.fleet_watch import FleetWatch
@@ -29,6 +31,7 @@ from allegro.house.lanes import Lanes
 from allegro.house.lent import Lent
 from allegro.house.session_api import SessionApi
 from allegro.house.sessions import Sessions
+from allegro.house.suspended import Suspended
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.core.builders import HOUSE, SOVEREIGN
@@ -205,17 +208,22 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
 
     sessions = Sessions(
         archive, house.ledger, house.requests, house.clock, lanes.ask_lane, _words,
-        lambda urgency, told: alerts.append((urgency, told)), lambda _: True, house.orders.kick,
+        lambda urgency, told, _: alerts.append((urgency, told)), lambda _: True, house.orders.kick,
         set_aside,
     )  # fmt: skip
     house.orders.sessions = sessions
     watch = FleetWatch(
         archive, house.ledger, lanes, house.clock, SeededDice(4),
-        lambda urgency, told: alerts.append((urgency, told)), set_aside,
+        lambda urgency, told, _: alerts.append((urgency, told)), set_aside,
+    )  # fmt: skip
+    suspended = Suspended(house.ledger)
+    asides = Asides(
+        house.ledger, house.requests, suspended, house.clock, SeededDice(6), _no_freeze,
+        lambda urgency, told, _: alerts.append((urgency, told)), house.orders.kick,
     )  # fmt: skip
     made = ApiHouse(house, folder / "house.sock", _session(folder / "house.sock"))
     api = Api(
-        house.requests, archive, lanes, _facts(house, archive, lanes, fleet), _hooks(made), _words,
+        house.requests, archive, lanes, _facts(house, archive, lanes, fleet, suspended), _hooks(made), _words,
         [
             *SessionApi(sessions, house.requests, lanes.ask).routes(),
             *Lent(lanes.ask_lane).routes(),
@@ -223,6 +231,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
                 archive, lanes, watch, house.clock, SeededDice(5), lambda: fleet,
                 lambda urgency, told: alerts.append((urgency, told)),
             ).routes(),
+            *asides.routes(),
         ],
         acting=True,
     )  # fmt: skip
@@ -248,16 +257,19 @@ def _words(event: Event) -> Any:
     return msgspec.json.decode(event.sealed) if event.sealed else None
 
 
-def _facts(house: House, archive: Any, lanes: Lanes, fleet: Fleet) -> Facts:
+async def _no_freeze(freeze: Freeze) -> None:
+    """No item is set aside here."""
+
+
+def _facts(
+    house: House, archive: Any, lanes: Lanes, fleet: Fleet, suspended: Suspended
+) -> Facts:  # fmt: skip
     return Facts(
         house.settings, files_of(house.settings), archive, house.ledger, lanes, house.orders,
-        house.clock, fleet=lambda: fleet, freezes=lambda: house.frozen, alerts=_no_alerts(),
+        house.clock, fleet=lambda: fleet, freezes=lambda: house.frozen,
+        troubles=Troubles(Alerts(house.ledger, house.clock), suspended, None),
         alone_since=lambda: None,
     )  # fmt: skip
-
-
-def _no_alerts() -> Callable[[], list[dict[str, Any]]]:
-    return list
 
 
 def _hooks(made: ApiHouse) -> Hooks:

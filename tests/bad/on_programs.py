@@ -24,7 +24,7 @@ from .bending_proxy import BendingProxy, Case, some_cases
 
 TYPES = tuple(
     type_ + "x" if type_.endswith(".") else type_
-    for type_ in (*follow._FOLLOWED, *sessions._FOLLOWED, *fleet_watch._FOLLOWED)
+    for type_ in (*follow.FOLLOWED, *sessions.FOLLOWED, *fleet_watch.FOLLOWED)
 )
 BENT_FOR_S = 1.0
 AT_ONCE = 8

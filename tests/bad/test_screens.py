@@ -74,7 +74,8 @@ STATUS: dict[str, Any] = {
     "local_only_since_s": 3.0, "freezes": [{"id": "f", "by": "b", "at_s": 1.0, "reason": "r"}],
     "lanes": [LANE, {**LANE, "linked": False}], "waiting_for_sovereign": 1, "oldest_waiting_s": 5.0,
     "blocked": "b", "archive": {"events": 1, "repeats_dropped": 2},
-    "alerts": [{"urgency": "high", "at_s": 1.0, "told": "t"}],
+    "alerts": [{"urgency": "high", "at_s": 1.0, "told": "t", "count": 3}],
+    "suspended": [{"lane": "a", "reason": "r"}],
 }  # fmt: skip
 TOOK = {
     "at": "t", "role": "forge", "before": "a", "lane": "b", "why": "w", "silent_s": 1.0,

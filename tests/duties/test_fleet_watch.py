@@ -87,7 +87,7 @@ class Watched:
     def made(self, archive: Any = None) -> FleetWatch:
         return FleetWatch(
             archive or self.archive, self.small.ledger, cast(Lanes, self.lanes), self.clock, SeededDice(len(self.alerts) + 1),
-            lambda urgency, told: self.alerts.append((urgency, told)), self._set_aside,
+            lambda urgency, told, _: self.alerts.append((urgency, told)), self._set_aside,
         )  # fmt: skip
 
     async def _set_aside(self, aside: SetAside, stored: bytes) -> None:

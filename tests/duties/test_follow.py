@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,23 +11,27 @@ import msgspec
 import pytest
 
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
+from allegro.core.actions import ProposeChange, RepositoryRef
+from allegro.core.effects import branch_receipts, content_of, words_name
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event, encode_event
 from allegro.core.freeze import Freeze
 from allegro.core.lifecycle import State, Step
 from allegro.core.matching import GRACE_S
-from allegro.core.requests import Request
+from allegro.core.requests import Request, parsed
 from allegro.core.sequence import Kept
 from allegro.core.stores import SetAside
-from allegro.house.follow import Follow
+from allegro.house.follow import Follow, LaneView
+from allegro.house.looks import dress_of
 from allegro.testing.virtual import BOT, HUMAN, SeededDice, VirtualClock
 from tests.core.builders import FORGE
 
-from .house import LANE, House
+from .house import FLEET, LANE, House
 
 TIME = "2030-01-01T00:00:00Z"
 ISSUE = f"{FORGE}/7#3"
 RECHECK_S = 5.0
+FOLLOWED_FLEET = msgspec.structs.replace(FLEET, began_s=0.0)
 
 
 class Followed:
@@ -39,6 +44,7 @@ class Followed:
         self.frozen: list[Freeze] = []
         self.alerts: list[tuple[str, str]] = []
         self.aside: list[SetAside] = []
+        self.ours = ""
         self._seq: dict[str, int] = {}
         self._ids = 0
         self.follow: Follow
@@ -46,10 +52,10 @@ class Followed:
     async def start(self) -> None:
         house = self.house
         self.follow = Follow(
-            self.archive, house.ledger, house.requests, house.clock, SeededDice(3), began_s=0.0,
-            open_words=_open, is_linked=lambda: house.is_linked,
-            journals_home=lambda: self.home, ask_lane=house.ask_lane, freeze=self._freeze,
-            alert=lambda urgency, told: self.alerts.append((urgency, told)),
+            self.archive, house.ledger, house.requests, house.clock, SeededDice(3),
+            fleet=lambda: FOLLOWED_FLEET, seen_label="triage/seen", open_words=_open,
+            lanes=LaneView(lambda: house.is_linked, lambda: self.home, house.ask_lane),
+            freeze=self._freeze, alarm=lambda urgency, told, _: self.alerts.append((urgency, told)),
             on_set_aside=self._set_aside,
         )  # fmt: skip
         await self.follow.resume()
@@ -78,35 +84,45 @@ class Followed:
         )
         assert not isinstance(taken, Refusal)
         self._seq[lane] = seq
+        await self.step()
+
+    async def step(self) -> None:
+        """Follow once, and wait until no lane is asked any more."""
         await self.follow.step()
+        await self.follow.idle()
 
     async def live(self, seconds: float) -> None:
         until_s = self.house.clock.boot_s() + seconds
         while self.house.clock.boot_s() < until_s:
-            await self.follow.step()
+            await self.step()
             self.house.clock.advance(min(RECHECK_S, until_s - self.house.clock.boot_s()))
-        await self.follow.step()
+        await self.step()
 
     async def bots_known(self) -> None:
         await self.bring("audit.done", bots=[BOT])
 
-    async def comment_seen(self, comment: int, content: str, by: int = BOT) -> None:
+    async def comment_seen(
+        self, comment: int, content: str, by: int = BOT, *, edited_s: int = 0
+    ) -> None:  # fmt: skip
         """Let a poll show a comment on issue 3."""
         at_s = int(self.house.clock.now_s())
+        content = self.ours if content == "our-words" else content
         await self.bring(
             "forge.snapshot.comment", subject=f"{FORGE}/7/comment/{comment}", repository=7,
-            number=3, comment=comment, author_id=by, created_s=at_s, updated_s=at_s,
+            number=3, comment=comment, author_id=by, created_s=at_s, updated_s=at_s + edited_s,
             content=content,
         )  # fmt: skip
 
     async def ordered_comment(self) -> Request:
         request = await self.house.comment()
         await self.house.step()
+        self.ours = words_of(request)
         return self.house.now(request)
 
     async def receipt(
         self, request: Request, artifact: int, content: str, *, lane: str = LANE, order: int = 0
     ) -> None:
+        content = words_of(request) if content == "our-words" else content
         await self.bring(
             "action.receipt", lane=lane, subject=request.target, words={"url": "u"},
             digest=request.digest, order=order or request.order_number, artifact=artifact,
@@ -115,6 +131,12 @@ class Followed:
 
     def state_of(self, request: Request) -> State:
         return self.house.now(request).state
+
+
+def words_of(request: Request) -> str:
+    """Name the words of a request as polls show them."""
+    _, marker = dress_of(request, FOLLOWED_FLEET.marker)
+    return content_of(parsed(request), marker, FOLLOWED_FLEET.secret)
 
 
 def _open(event: Event) -> Any:
@@ -159,7 +181,7 @@ async def test_our_comment_with_other_words_is_told_and_does_not_freeze(
     await followed.bots_known()
     request = await followed.ordered_comment()
     await followed.receipt(request, 44, "our-words")
-    await followed.comment_seen(44, "words somebody edited")
+    await followed.comment_seen(44, "words somebody edited", edited_s=30)
     await followed.live(60)
     assert [urgency for urgency, _ in followed.alerts] == ["high"]
     assert followed.frozen == []
@@ -454,3 +476,205 @@ async def test_words_that_are_no_freeze_are_only_told(followed: Followed, words:
     await followed.bring("freeze.added", words=words)
     assert followed.frozen == []
     assert [urgency for urgency, _ in followed.alerts] == ["high"]
+
+
+# --- receipts, and what they cover -----------------------------------------------------------
+
+
+async def test_one_order_covers_one_write_whatever_receipts_its_lane_sends(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    request = await followed.ordered_comment()
+    for artifact in range(44, 49):
+        await followed.receipt(request, artifact, "our-words")
+    assert followed.house.now(request).artifact == 44
+    receipts = await followed.house.ledger.receipts_for(request.target)
+    assert [receipt.artifact for receipt in receipts] == [44]
+    assert [urgency for urgency, _ in followed.alerts] == ["high"] * 4
+    for comment in range(44, 49):
+        await followed.comment_seen(comment, f"words {comment}" if comment > 44 else "our-words")
+    await followed.live(2 * GRACE_S)
+    assert len(followed.frozen) == 4
+    assert [urgency for urgency, _ in followed.alerts].count("critical") == 4
+
+
+async def test_a_receipt_that_names_other_words_covers_only_what_was_approved(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    request = await followed.ordered_comment()
+    await followed.receipt(request, 44, "the thief's words")
+    await followed.comment_seen(44, "the thief's words")
+    await followed.live(2 * GRACE_S)
+    assert len(followed.frozen) == 1
+    assert "other words than were approved" in followed.alerts[0][1]
+
+
+@pytest.mark.parametrize("step", [Step.CONFLICT, Step.STALE, Step.FAIL])
+async def test_a_receipt_that_settles_nothing_covers_nothing(
+    followed: Followed, step: Step
+) -> None:
+    await followed.bots_known()
+    request = await followed.ordered_comment()
+    await followed.house.requests.take_step(request, step, "ended")
+    await followed.receipt(request, 44, "our-words")
+    assert await followed.house.ledger.receipts_for(request.target) == []
+    assert any("covers nothing" in told for _, told in followed.alerts)
+
+
+async def test_a_foreign_write_that_was_told_freezes_once_though_it_is_seen_again(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    await followed.comment_seen(66, "not ours")
+    await followed.live(60)
+    await followed.comment_seen(66, "not ours")
+    await followed.live(60)
+    assert len(followed.frozen) == 1
+
+
+# --- labels and branches ---------------------------------------------------------------------
+
+
+def named(word: str) -> str:
+    return words_name(FOLLOWED_FLEET.secret, word)
+
+
+async def label_seen(followed: Followed, label: str, by: int = BOT) -> None:
+    await followed.bring(
+        "forge.snapshot.label", subject=f"{FORGE}/7#3/label/5", repository=7, number=3, label=5,
+        author_id=by, created_s=int(followed.house.clock.now_s()), content=named(label),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("label", "by", "freezes"), [
+    ("triage/seen", BOT, 0), ("status/pending", BOT, 0), ("status/done", BOT, 1),
+    ("bug", BOT, 1), ("bug", HUMAN, 0), ("triage/seen2", BOT, 1),
+])  # fmt: skip
+async def test_a_label_under_our_name_is_the_leases_or_freezes(
+    followed: Followed, label: str, by: int, freezes: int
+) -> None:
+    await followed.bots_known()
+    await label_seen(followed, label, by)
+    await followed.live(60)
+    assert len(followed.frozen) == freezes
+
+
+async def test_an_ordered_status_covers_its_label_and_not_one_that_is_set_later(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    request = await followed.house.status("done")
+    await followed.house.step()
+    await label_seen(followed, "status/done")
+    await followed.receipt(followed.house.now(request), 3, "")
+    await followed.live(2 * GRACE_S)
+    assert followed.frozen == []
+    await label_seen(followed, "status/done")
+    await followed.live(60)
+    assert len(followed.frozen) == 1
+
+
+async def branch_seen(followed: Followed, name: str, commit: str, by: int = BOT) -> None:
+    await followed.bring(
+        "forge.snapshot.branch", subject=f"{FORGE}/7/branch/{named(name)}", repository=7,
+        branch=named(name), commit=commit, author_id=by, content=named(f"{name}\n{commit}"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("by", "freezes"), [(BOT, 1), (HUMAN, 0), (0, 0)])
+async def test_a_branch_that_nobody_ordered_freezes_where_the_forge_says_it_is_ours(
+    followed: Followed, by: int, freezes: int
+) -> None:
+    await followed.bots_known()
+    await branch_seen(followed, "evil", "c" * 40, by)
+    await followed.live(60)
+    assert len(followed.frozen) == freezes
+
+
+async def test_the_branch_of_an_ordered_change_is_ours_until_it_moves_after_its_receipt(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    base, commit = "b" * 40, "c" * 40
+    action = ProposeChange(
+        id="x", forge=FORGE, repository=RepositoryRef(7, "home/garden"), base="main",
+        base_commit=base, branch="fix", title="t", body="b", files=(), allow_ci_paths=False,
+    )  # fmt: skip
+    receipts = branch_receipts("x", f"{FORGE}/7", action, "fix-123", commit)
+    await followed.house.ledger.save(receipts=receipts)
+    for at in (base, commit):
+        await branch_seen(followed, "fix-123", at)
+    await followed.live(60)
+    assert followed.frozen == []
+    await branch_seen(followed, "fix-123", "d" * 40)
+    await followed.live(60)
+    assert len(followed.frozen) == 1
+
+
+async def test_writes_of_one_lane_without_end_freeze_once_and_hold_up_no_other(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    followed.home = False
+    at_s = int(followed.house.clock.now_s())
+    bodies = [
+        encode_event(Event(
+            f"t{n}", "forge.snapshot.comment", "lane:thief", TIME,
+            subject=f"{FORGE}/7/comment/{n}", data={
+                "number": 3, "comment": n, "author_id": BOT, "created_s": at_s, "content": f"c{n}",
+            },
+        ))
+        for n in range(4_000)
+    ]  # fmt: skip
+    entries = [Kept(body) for body in bodies]
+    await followed.archive.take("thief", "j-thief", 1, entries, followed.house.clock.now_s())
+    request = await followed.ordered_comment()
+    await followed.receipt(request, 44, "our-words")
+    assert followed.state_of(request) is State.DONE
+    assert len(followed.frozen) == 1
+    assert len(await followed.house.ledger.bot_writes()) <= 500
+
+
+async def test_a_lane_that_never_answers_a_listing_holds_up_nobody(followed: Followed) -> None:
+    never = asyncio.Event()
+
+    async def ask(lane: str, method: str, params: dict[str, Any]) -> Any:
+        await never.wait()
+
+    followed.house.ask_lane = ask  # type: ignore[method-assign]
+    await followed.start()
+    for repository in range(1, 201):
+        event = Event(f"r{repository}", "forge.reconciled", "lane:thief", TIME,
+                      data={"repository": repository})  # fmt: skip
+        entries = [Kept(encode_event(event))]
+        await followed.archive.take("thief", "j-thief", repository, entries, 1.0)
+    await followed.follow.step()
+    request = await followed.ordered_comment()
+    seq = [Kept(encode_event(Event(
+        "receipt", "action.receipt", "lane:a", TIME, subject=request.target,
+        data={"digest": request.digest, "order": request.order_number, "artifact": 44},
+    )))]  # fmt: skip
+    await followed.archive.take(LANE, "j-a", 1, seq, 1.0)
+    await followed.follow.step()
+    assert followed.state_of(request) is State.DONE
+    never.set()
+    await followed.follow.idle()
+
+
+async def test_a_lane_that_writes_about_its_order_without_end_is_written_down_in_bounds(
+    followed: Followed,
+) -> None:
+    request = await followed.ordered_comment()
+    for n in range(100):
+        await followed.bring(
+            "action.unknown", digest=request.digest, order=request.order_number, reason=f"r{n}"
+        )
+    assert len(followed.house.now(request).history) < 50
+
+
+async def test_more_bots_than_are_believed_are_told(followed: Followed) -> None:
+    await followed.bring("audit.done", bots=list(range(1, 2_000_000)))
+    assert len(await followed.house.ledger.strings("bots")) <= 64
+    assert followed.alerts[0][0] == "high"

@@ -60,7 +60,7 @@ class Home:
         self._ids = 0
         self.sessions = Sessions(
             archive, house.ledger, house.requests, house.clock, self._ask_lane, _open,
-            lambda _, told: self.alerts.append(told), lambda _: self.home, house.orders.kick,
+            lambda _, told, lane: self.alerts.append(told), lambda _: self.home, house.orders.kick,
             self._set_aside,
         )  # fmt: skip
         house.orders.sessions = self.sessions
@@ -80,6 +80,7 @@ class Home:
         self.sessions.kick()
         grew = self.sessions._grew
         await until(lambda: self.task.done() or (not grew.is_set() and bool(grew._waiters)))
+        await self.sessions.idle()
 
     async def bring(self, type_: str, *, lane: str = LANE, told: Any = None, **data: Any) -> None:
         """Archive one event of a lane, and look."""
@@ -465,9 +466,13 @@ class _House:
 
     def __init__(self, *members: str) -> None:
         self._roster = _Roster(tuple(_Known(name) for name in members)) if members else None
+        self.away: set[str] = set()
 
     def fleet(self) -> Any:
         return _Paired(self._roster)
+
+    def suspended(self, lane: str) -> bool:
+        return lane in self.away
 
 
 class _Paired(msgspec.Struct):
@@ -489,6 +494,18 @@ async def test_lanes_of_the_council_are_asked_before_one_outside_of_it() -> None
     assert [one[0] for one in made.serving_forge()] == ["alone", "b", "a"]
     made._house = cast(Shared, _House("a", "b"))
     assert [one[0] for one in made.serving_forge()] == ["b", "a", "alone"]
+
+
+async def test_a_suspended_lane_gets_no_orders_while_it_is_suspended() -> None:
+    serves = Serves(True, 1, local=False)
+    made = await lanes("a", "b", a=serves, b=serves)
+    house = _House()
+    house.away = {"a"}
+    made._house = cast(Shared, house)
+    assert [one[0] for one in made.serving_forge()] == ["b"]
+    assert [one[0] for one in made.serving_sessions(lambda _: 0)] == ["b"]
+    house.away = set()
+    assert len(made.serving_forge()) == 2
 
 
 async def test_the_local_lane_serves_only_where_no_other_is_linked() -> None:

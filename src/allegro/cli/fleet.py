@@ -136,6 +136,15 @@ def rest(socket: Path | None, role: str | None, to: str, minutes: float, lane: s
             click.echo(f"  {one_line(name)}: {one_line(answer)}")
 
 
+@fleet.command()
+@socket_option
+@click.argument("lane")
+def resume(socket: Path | None, lane: str) -> None:
+    """Let orders go to LANE again, after an event of it could not be handled."""
+    run_async(post(socket, f"lanes/{named(lane)}/resume", {}))
+    click.echo(f"{one_line(lane)} gets orders again")
+
+
 def fleet_lines(response: dict[str, Any], now_s: float) -> list[str]:
     """Return the lines of `fleet status`; every foreign word in them stays within its line."""
     told = lined(response)

@@ -121,18 +121,28 @@ def _session_lines(agent: _Agent | None) -> list[str]:
     return lines
 
 
+def _often(alert: dict[str, Any]) -> str:
+    return f", {alert['count']} times" if alert["count"] > 1 else ""
+
+
 def _work_lines(shown: dict[str, Any], now_s: float) -> list[str]:
     waiting = shown["waiting_for_sovereign"]
     oldest = f", the oldest for {span(shown['oldest_waiting_s'])}" if waiting else ""
     lines = [f"{waiting} requests wait for you{oldest}"]
     if shown["blocked"]:
         lines.append(f"orders wait: {shown['blocked']}")
+    lines += [
+        f"lane {one['lane']} GETS NO ORDERS: {one['reason']}; "
+        f"allegro fleet resume {one['lane']} lifts that"
+        for one in shown["suspended"]
+    ]
     archive = shown["archive"]
     lines.append(
         f"archive: {archive['events']} events, {archive['repeats_dropped']} repeats dropped"
     )
     lines += [
-        f"alert ({alert['urgency']}) {span(now_s - alert['at_s'])} ago: {alert['told']}"
-        for alert in shown["alerts"][-MAX_SHOWN_ALERTS:]
+        f"alert ({alert['urgency']}) {span(now_s - alert['at_s'])} ago{_often(alert)}: "
+        f"{alert['told']}"
+        for alert in shown["alerts"][:MAX_SHOWN_ALERTS]
     ]
     return lines

@@ -360,6 +360,10 @@ class HouseForge(msgspec.Struct, frozen=True):
             "file with the change token; mode 0600; travels beside orders, never stored on a lane"
         ),
     ] = ""
+    triage_label: Annotated[
+        str,
+        _about("the label by which lanes say seen: the same as forge.triage_label of lane.toml"),
+    ] = "triage/seen"
 
 
 class ArchiveSettings(msgspec.Struct, frozen=True):

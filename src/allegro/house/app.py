@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
 from allegro.adapters.clock import SystemClock, SystemDice
@@ -19,14 +20,14 @@ from allegro.adapters.sqlite.ledger import open_ledger
 from allegro.config import read_secret
 from allegro.core.approvals import Thaw
 from allegro.core.errors import ConfigError, EdgeError, Refusal
-from allegro.core.events import Event, decode_event
 from allegro.core.freeze import MAX_ACTIVE, Freeze, FreezeSet, add, contains, sound, thaw, tidied
 from allegro.core.render import one_line
 from allegro.core.settings import HouseSettings
-from allegro.core.stores import SetAside
-from allegro.core.untrusted import Unreadable, plain, read_json
+from allegro.core.ties import LEDGER_FAULTS, Fault
+from allegro.house.alerts import Alerts
 from allegro.house.api import Api, Hooks
-from allegro.house.facts import Facts
+from allegro.house.aside import Asides
+from allegro.house.facts import Facts, Troubles
 from allegro.house.files import (
     files_of,
     load_fleet,
@@ -36,7 +37,7 @@ from allegro.house.files import (
 )
 from allegro.house.fleet_api import FleetApi
 from allegro.house.fleet_watch import FleetWatch
-from allegro.house.follow import Follow
+from allegro.house.follow import Follow, LaneView
 from allegro.house.lanes import House, Lanes
 from allegro.house.lent import Lent
 from allegro.house.mirror import Mirror
@@ -46,11 +47,13 @@ from allegro.house.progress import Progress
 from allegro.house.requests import Requests
 from allegro.house.session_api import SessionApi
 from allegro.house.sessions import Sessions
+from allegro.house.suspended import Suspended
+from allegro.house.ties import renew_tie, tie_stores
+from allegro.house.words import Words
 
 _log = structlog.get_logger()
-MAX_ALERTS = 200
-MAX_TOLD = 500
 MAX_LANE_FREEZES = 50
+MAX_DAMAGE = 20
 REMEMBERED_S = 14 * 86_400
 
 
@@ -76,9 +79,10 @@ class _House:
         self._key = load_house_key(self._files)
         self._sealing = load_sealing(self._files)
         self._clock, self._dice = SystemClock(), SystemDice()
+        self._words = Words(lambda id_, sealed: self._sealing.open(self._fleet.id, id_, sealed))
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._alerts: list[dict[str, Any]] = []
+        self._fault: Fault | None = None
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -88,16 +92,24 @@ class _House:
         self._stack.callback(hold_folder(self._files.folder, "another house").close)
         settings = self._settings
         quota = int(settings.archive.quota_gb * 1e9)
-        self._archive = open_archive(self._files.archive, quota_bytes=quota, same=self._same)
+        self._archive = open_archive(self._files.archive, quota_bytes=quota, same=self._words.same)
         self._stack.push_async_callback(self._archive.close)
-        self._ledger = open_ledger(self._files.ledger, self._clock.now_s() - REMEMBERED_S)
+        now_s = self._clock.now_s()
+        self._ledger = open_ledger(self._files.ledger, now_s - REMEMBERED_S, now_s)
         self._stack.push_async_callback(self._ledger.close)
+        self._alerts = Alerts(self._ledger, self._clock)
+        self._alert = self._alerts.raise_alert
+        await self._alerts.resume()
+        self._suspended = Suspended(self._ledger)
+        await self._suspended.resume()
+        self._fault = await tie_stores(self._archive, self._ledger, self._dice)
+        self._stack.push_async_callback(self._close_books)
         self._freezes = await self._known_freezes()
         house = House(
             self._archive, self._ledger, self._clock, self._dice, fleet=lambda: self._fleet,
             freezes=lambda: self._freezes, sign=self._sign,
             verify=verify, archived=self._archived, lane_froze=self._lane_froze,
-            alert=self._alert,
+            alert=self._alert, suspended=self._suspended.__contains__,
         )  # fmt: skip
         self._lanes = Lanes(house)
         self._stack.push_async_callback(self._lanes.stop)
@@ -110,27 +122,33 @@ class _House:
             lambda: self._fleet, lambda: self._freezes, house.sign, self._change_token,
             Polls(self._archive, self._ledger).of,
         )  # fmt: skip
+        asides = Asides(
+            self._ledger, self._requests, self._suspended, self._clock, self._dice,
+            self._take_freeze, self._alert, self._orders.kick,
+        )  # fmt: skip
         self._follow = Follow(
             self._archive, self._ledger, self._requests, self._clock, self._dice,
-            began_s=self._fleet.began_s, open_words=self._open_words,
-            is_linked=lambda: bool(self._lanes.linked()), journals_home=self._lanes.all_home,
-            ask_lane=self._lanes.ask_lane, freeze=self._take_freeze, alert=self._alert,
-            on_set_aside=self._set_aside,
+            fleet=lambda: self._fleet, seen_label=settings.forge.triage_label,
+            open_words=self._words.open,
+            lanes=LaneView(
+                lambda: bool(self._lanes.linked()), self._lanes.all_home, self._lanes.ask_lane
+            ),
+            freeze=self._take_freeze, alarm=self._alert, on_set_aside=asides.take,
         )  # fmt: skip
         self._sessions = Sessions(
             self._archive, self._ledger, self._requests, self._clock,
-            self._lanes.ask_lane, self._open_words, self._alert, self._lanes.is_home,
-            self._orders.kick, self._set_aside,
+            self._lanes.ask_lane, self._words.open, self._alert, self._lanes.is_home,
+            self._orders.kick, asides.take,
         )  # fmt: skip
         self._orders.sessions = self._sessions
         session_api = SessionApi(self._sessions, self._requests, self._lanes.ask)
         progress = Progress(
             self._sessions, self._requests, self._lanes.ask, self._clock, self._orders.kick,
-            book=self._ledger, on_set_aside=self._set_aside,
+            book=self._ledger, on_set_aside=asides.take,
         )  # fmt: skip
         self._watch = FleetWatch(
             self._archive, self._ledger, self._lanes, self._clock, self._dice, self._alert,
-            self._set_aside,
+            asides.take,
         )  # fmt: skip
         fleet_api = FleetApi(
             self._archive, self._lanes, self._watch, self._clock, self._dice,
@@ -139,7 +157,8 @@ class _House:
         facts = Facts(
             settings, self._files, self._archive, self._ledger, self._lanes, self._orders,
             self._clock, fleet=lambda: self._fleet, freezes=lambda: self._freezes,
-            alerts=lambda: self._alerts, alone_since=lambda: self._watch.local_only_since_s,
+            troubles=Troubles(self._alerts, self._suspended, self._fault),
+            alone_since=lambda: self._watch.local_only_since_s,
         )  # fmt: skip
         self._api = Api(
             self._requests,
@@ -147,14 +166,20 @@ class _House:
             self._lanes,
             facts,
             Hooks(self._stop_everything, self._thaw, self._reload, self._lanes.bring_all),
-            self._open_words,
-            [*session_api.routes(), *Lent(self._lanes.ask_lane).routes(), *fleet_api.routes()],
+            self._words.open,
+            [
+                *session_api.routes(),
+                *Lent(self._lanes.ask_lane).routes(),
+                *fleet_api.routes(),
+                *asides.routes(),
+            ],
             acting=settings.house.acting,
         )
         mirror = Mirror(
             self._requests, settings.requests, self._lanes.ask, self._clock, self._orders.kick,
-            book=self._ledger, on_set_aside=self._set_aside,
+            book=self._ledger, on_set_aside=asides.take,
         )  # fmt: skip
+        self._tell_damage()
         await self._check_seat()
         await self._api.start(socket_of(settings))
         self._stack.push_async_callback(self._api.stop)
@@ -187,6 +212,23 @@ class _House:
                 )
         finally:
             stop.cancel()
+
+    def _tell_damage(self) -> None:
+        """Tell what was found wrong with the stores at this start."""
+        if self._fault is not None:
+            self._alert("critical", f"{self._fault.value}: check what happened")
+        for aside in self._ledger.damaged[:MAX_DAMAGE]:
+            self._alert("high", f"{aside.item} of the ledger was set aside: {aside.reason}")
+        if len(self._ledger.damaged) > MAX_DAMAGE:
+            self._alert("high", f"{len(self._ledger.damaged)} cells of the ledger were set aside")
+
+    async def _close_books(self) -> None:
+        """Write down what is still in memory, and that both stores were closed together."""
+        try:
+            await self._alerts.save()
+            await renew_tie(self._archive, self._ledger, self._dice)
+        except EdgeError as error:
+            _log.error("stores.not_tied", error=str(error))
 
     async def stop(self) -> None:
         notify("STOPPING=1")
@@ -224,65 +266,11 @@ class _House:
         except ConfigError as error:
             raise EdgeError(str(error), transient=False, kind="change_token") from error
 
-    def _open_words(self, event: Event) -> Any:
-        """Return the words of an event, None when it has none or they cannot be opened."""
-        if not event.sealed:
-            return None
-        try:
-            raw = self._sealing.open(self._fleet.id, event.id, event.sealed)
-        except EdgeError as error:
-            _log.warning("words.sealed_otherwise", id=event.id[:64], error=str(error))
-            return None
-        words = read_json(raw, object)
-        held = words if isinstance(words, Unreadable) else plain(words)
-        if isinstance(held, Unreadable):
-            _log.warning("words.unreadable", id=event.id[:64], reason=held.reason)
-            return None
-        return held
-
-    def _same(self, one: bytes, other: bytes) -> bool:
-        """Say whether two events of one id tell the same: facts, and words once they are opened.
-
-        Words that cannot be opened are the same only where their sealed bytes are.
-        """
-        a, b = self._event_of(one), self._event_of(other)
-        if a is None or b is None:
-            return one == other
-        if (a.type, a.subject, a.data) != (b.type, b.subject, b.data):
-            return False
-        return a.sealed == b.sealed or self._words_of(a) == self._words_of(b) != b""
-
-    def _words_of(self, event: Event) -> bytes:
-        """Return the opened bytes of an event's words; none where they cannot be opened."""
-        try:
-            return self._sealing.open(self._fleet.id, event.id, event.sealed)
-        except EdgeError:
-            return b""
-
     def _archived(self) -> None:
         self._follow.kick()
         self._sessions.kick()
         self._watch.kick()
         self._api.archived()
-
-    async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
-        """Tell that an item could not be handled; the duty goes on with the next."""
-        event = self._event_of(stored)
-        what = f"{event.type} of lane {aside.lane}" if event else f"item {aside.item}"
-        self._alert("high", f"{aside.duty}: {what} was set aside: {aside.reason}")
-
-    def _event_of(self, stored: bytes) -> Event | None:
-        try:
-            return decode_event(stored)
-        except ValueError:
-            return None
-
-    def _alert(self, urgency: str, told: str) -> None:
-        _log.warning("alert", urgency=urgency, told=told)
-        told = told[:MAX_TOLD]
-        alert = {"at_s": self._clock.now_s(), "urgency": urgency, "told": told}
-        if not self._alerts or self._alerts[-1]["told"] != told:
-            self._alerts = [*self._alerts, alert][-MAX_ALERTS:]
 
     async def _freeze(self, freeze: Freeze) -> int:
         """Freeze here at once, then on every lane; a full disk does not hold a stop back."""
@@ -352,15 +340,14 @@ class _House:
         return {"seat": self._fleet.seat, "lanes": len(self._fleet.lanes), "voided": voided}
 
     async def _known_freezes(self) -> FreezeSet:
-        """Return the freeze set; a ledger that lost it starts frozen until the sovereign thaws."""
+        """Return the freeze set; a ledger that lost it, or part of what it knew, starts frozen."""
         held = tidied(await self._ledger.freezes())
-        if held.known:
+        if held.known and self._fault not in LEDGER_FAULTS:
             return held
-        freeze = Freeze(
-            self._dice.token(8).hex(), self._clock.now_s(), "house",
-            "the ledger was missing at start: check what happened, then thaw",
-        )  # fmt: skip
-        frozen = FreezeSet((freeze,))
+        why = self._fault.value if self._fault else "the ledger's freezes are missing or damaged"
+        reason = f"{why}: check what happened, then thaw"
+        freeze = Freeze(self._dice.token(8).hex(), self._clock.now_s(), "house", reason)
+        frozen = add(msgspec.structs.replace(held, known=True), freeze)
         await self._ledger.save_freezes(frozen)
         return frozen
 

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,16 +19,27 @@ from allegro.core.ports import Clock
 from allegro.core.render import one_line
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import Archive, Ledger
+from allegro.core.ties import Fault
 from allegro.core.timestamps import span
 from allegro.core.untrusted import MAX_TEXT, Unreadable, text_of
+from allegro.house.alerts import Alerts
 from allegro.house.files import Fleet, HouseFiles
 from allegro.house.lanes import Lanes
 from allegro.house.orders import Orders
+from allegro.house.suspended import Suspended
 
 LOW_DISK_BYTES = 500_000_000
 ASK_S = 5.0
 FAILING = 3
 """So many orders without a clear answer are told by doctor."""
+
+
+class Troubles(NamedTuple):
+    """What the house found wrong: alerts, lanes that get no orders, its two stores."""
+
+    alerts: Alerts
+    suspended: Suspended
+    fault: Fault | None
 
 
 class Facts:
@@ -38,7 +49,7 @@ class Facts:
         self, settings: HouseSettings, files: HouseFiles, archive: Archive,
         ledger: Ledger, lanes: Lanes, orders: Orders, clock: Clock, *,
         fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
-        alerts: Callable[[], list[dict[str, Any]]],
+        troubles: Troubles,
         alone_since: Callable[[], float | None],
     ) -> None:  # fmt: skip
         self._settings = settings
@@ -50,7 +61,7 @@ class Facts:
         self._clock = clock
         self._fleet = fleet
         self._freezes = freezes
-        self._alerts = alerts
+        self._troubles = troubles
         self._alone_since = alone_since
 
     async def status(self) -> dict[str, Any]:
@@ -86,12 +97,14 @@ class Facts:
             "open": {state.value: sum(r.state is state for r in requests) for state in STAGES},
             "blocked": self._orders.blocked,
             "archive": await self._archive.counts(),
-            "alerts": self._alerts()[-10:],
+            "alerts": self._troubles.alerts.listed(),
+            "alert_counts": self._troubles.alerts.counts(),
+            "suspended": self._troubles.suspended.described(),
         }
 
     async def doctor(self) -> dict[str, Any]:
         """Return doctor's facts of house and lanes; `ok` is false when one of them is bad."""
-        facts = [*self._own_facts(), *self._request_facts()]
+        facts = [*self._own_facts(), *self._request_facts(), *await self._trouble_facts()]
         for found in await asyncio.gather(*map(self._lane_facts, self._lanes.describe())):
             facts += found
         facts += self._domain_facts()
@@ -209,6 +222,27 @@ class Facts:
                 )
             )
         return facts
+
+    async def _trouble_facts(self) -> list[dict[str, Any]]:
+        """Say which lanes get no orders, what was set aside, and whether both stores fit."""
+        fault, aside = self._troubles.fault, await self._ledger.all_set_aside()
+        facts = [
+            _fact(
+                "stores", "bad" if fault else "ok", fault.value if fault else "belong together",
+                "archive, ledger", "put back what is missing, or check requests and receipts",
+            ),
+            _fact(
+                "set aside", "warn" if aside else "ok", f"{len(aside)} items could not be handled",
+                "ledger", "see the alerts of `allegro status`, and update allegro",
+            ),
+        ]  # fmt: skip
+        return facts + [
+            _fact(
+                f"lane {one['lane']}: orders", "bad", f"suspended: {one['reason']}", "ledger",
+                f"allegro fleet resume {one['lane']}",
+            )
+            for one in self._troubles.suspended.described()
+        ]  # fmt: skip
 
     def _request_facts(self) -> list[dict[str, Any]]:
         now_s = self._clock.now_s()

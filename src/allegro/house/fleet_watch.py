@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
 
 import msgspec
 import structlog
@@ -18,6 +17,8 @@ from allegro.core.stores import HOUSE, Archive, Archived, Ledger
 from allegro.core.timestamps import rfc3339
 from allegro.core.untrusted import Unreadable, number_of, read_json, real_of, text_of
 from allegro.house.beat_watch import BeatWatch
+from allegro.house.bot_writes import Alarm
+from allegro.house.follow import OLD_S
 from allegro.house.lanes import Lanes
 from allegro.runtime.consumer import OnSetAside, Reader
 
@@ -27,7 +28,7 @@ TROUBLE_S = 5.0
 KEPT = 5
 SHOWN = 3
 NOBODY_S = 20.0
-_FOLLOWED = ("role.taken", "beat.", "council.", "lane.beat")
+FOLLOWED = ("role.taken", "beat.", "council.", "lane.beat")
 
 
 class TakeOver(msgspec.Struct, frozen=True):
@@ -49,19 +50,24 @@ class FleetWatch:
 
     def __init__(
         self, archive: Archive, ledger: Ledger, lanes: Lanes, clock: Clock, dice: Dice,
-        alert: Callable[[str, str], None], on_set_aside: OnSetAside,
+        alarm: Alarm, on_set_aside: OnSetAside,
     ) -> None:  # fmt: skip
         self._ledger = ledger
         self._lanes = lanes
         self._clock = clock
-        self._alert = alert
+        self._alarm = alarm
         self._grew = asyncio.Event()
         self._is_unread = True
-        self._beats = BeatWatch(archive, ledger, lanes, clock, dice, alert)
+        self._beats = BeatWatch(
+            archive, ledger, lanes, clock, dice, lambda urgency, told: alarm(urgency, told, "")
+        )
         self.took: list[TakeOver] = []
         self._nobody_since_s: dict[str, float] = {}
         self._told_nobody: set[str] = set()
-        self._reader = Reader("fleet", archive, ledger, clock, _FOLLOWED, self._one, on_set_aside)
+        self._reader = Reader(
+            "fleet", archive, ledger, clock, FOLLOWED, self._one, on_set_aside, self._flush
+        )
+        self._is_unsaved = False
 
     def kick(self) -> None:
         """The archive grew."""
@@ -114,22 +120,36 @@ class FleetWatch:
             return
         if archived.lane == HOUSE:
             return  # our own word, told when it was written
-        lane, told = archived.lane, event.data
+        lane, other = archived.lane, one_line(text_of(event.data.get("lane"), 32))
         if event.type == "role.taken":
-            await self._note_take_over(archived, event)
+            self._note_take_over(archived, event)
         elif event.type == "lane.beat":
             self._beats.beat(lane, archived.at_s)
         elif event.type == "beat.missing":
-            self._alert("high", f"lane {lane} does not hear {_named(told)}")
+            self._news("high", archived, f"lane {lane} does not hear {other}")
         elif event.type == "beat.back":
-            self._alert("low", f"lane {lane} hears {_named(told)} again")
+            self._news("low", archived, f"lane {lane} hears {other} again")
         elif event.type == "council.lost":
-            self._alert("high", f"lane {lane} lost the council: no role changes hands there")
+            self._news(
+                "high", archived, f"lane {lane} lost the council: no role changes hands there"
+            )
         elif event.type == "council.back":
-            self._alert("low", f"lane {lane} is back in the council")
+            self._news("low", archived, f"lane {lane} is back in the council")
         elif event.type == "council.page_aside":
-            told_of = f"the page of {_named(told)} met a bug in lane {lane}"
-            self._alert("high", f"{told_of}, which reads it no more for a while")
+            told_of = f"the page of {other} met a bug in lane {lane}"
+            self._news("high", archived, f"{told_of}, which reads it no more for a while")
+
+    def _news(self, urgency: str, archived: Archived, sentence: str) -> None:
+        if self._clock.now_s() - archived.at_s < OLD_S:
+            self._alarm(urgency, sentence, archived.lane)
+
+    async def _flush(self) -> None:
+        """Write the newest take-overs, when there are new ones."""
+        if not self._is_unsaved:
+            return
+        kept = tuple(msgspec.json.encode(one).decode() for one in self.took)
+        await self._ledger.set_strings("take-overs", kept)
+        self._is_unsaved = False
 
     def newest(self) -> list[TakeOver]:
         """Return the newest take-overs of each lane, a few of each, oldest first."""
@@ -141,7 +161,7 @@ class FleetWatch:
     def _of(self, lane: str) -> list[TakeOver]:
         return [one for one in self.took if one.lane == lane]
 
-    async def _note_take_over(self, archived: Archived, event: Event) -> None:
+    def _note_take_over(self, archived: Archived, event: Event) -> None:
         """Keep a take-over that a lane of the council tells of; its time is when it came home.
 
         Another lane has no role to take, and names of lanes that are not in the council are none.
@@ -159,11 +179,11 @@ class FleetWatch:
         )  # fmt: skip
         others = [one for one in self.took if one.lane != lane]
         self.took = sorted([*others, *self._of(lane)[-(KEPT - 1) :], took], key=lambda one: one.at)
-        kept = tuple(msgspec.json.encode(one).decode() for one in self.took)
-        await self._ledger.set_strings("take-overs", kept)
+        self._is_unsaved = True
         if took.before not in {"", lane}:
-            self._alert(
+            self._news(
                 "medium" if took.why == "offered" else "high",
+                archived,
                 f"{role}: {lane} took over from {took.before} ({took.why}), "
                 f"first act {took.silent_s + took.take_s + took.act_s:.1f} s after its last word",
             )
@@ -177,16 +197,11 @@ class FleetWatch:
         for role in ROLES:
             if role not in served - held:
                 if role in self._told_nobody:
-                    self._alert("low", f"{role} is held again")
+                    self._alarm("low", f"{role} is held again", "")
                 self._nobody_since_s.pop(role, None)
                 self._told_nobody.discard(role)
                 continue
             since_s = self._nobody_since_s.setdefault(role, boot_s)
             if boot_s - since_s >= NOBODY_S and role not in self._told_nobody:
                 self._told_nobody.add(role)
-                self._alert("high", f"nobody holds {role} since {boot_s - since_s:.0f} s")
-
-
-def _named(told: Mapping[str, object]) -> str:
-    """Return the lane that an event tells of, as part of one line."""
-    return one_line(text_of(told.get("lane"), 32))
+                self._alarm("high", f"nobody holds {role} since {boot_s - since_s:.0f} s", "")

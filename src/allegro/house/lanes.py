@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -37,17 +38,25 @@ from allegro.house.files import Fleet, KnownLane
 from allegro.link.dial import LaneLink
 from allegro.link.frames import encode
 from allegro.link.handshake import check_greeting
+from allegro.runtime.consumer import keep_running
 
 _log = structlog.get_logger()
 MAX_SEQ = 2**53
 MAX_JOURNAL_ID = 64
 TELL_S = 0.8
 MARKS_OF_ONE_LANE = 256
+AFTER_BUG_S = 5.0
 
 
-def _untold(urgency: str, sentence: str) -> None:
+class Tell(Protocol):
+    """Tells a person something that a lane caused."""
+
+    def __call__(self, urgency: str, sentence: str, /, lane: str) -> None: ...
+
+
+def _untold(urgency: str, sentence: str, /, lane: str) -> None:
     """For a house without a screen: log what a person should see."""
-    _log.warning("alert", urgency=urgency, sentence=sentence)
+    _log.warning("alert", urgency=urgency, sentence=sentence, lane=lane)
 
 
 class House:
@@ -58,7 +67,8 @@ class House:
         fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
         sign: Callable[[bytes], bytes], verify: Callable[[bytes, bytes, bytes], bool],
         archived: Callable[[], None], lane_froze: Callable[[tuple[Freeze, ...]], Awaitable[None]],
-        alert: Callable[[str, str], None] = _untold,
+        alert: Tell = _untold,
+        suspended: Callable[[str], bool] = lambda _: False,
     ) -> None:  # fmt: skip
         self.archive = archive
         self.ledger = ledger
@@ -71,6 +81,7 @@ class House:
         self.archived = archived
         self.lane_froze = lane_froze
         self.alert = alert
+        self.suspended = suspended
 
 
 class LaneEndpoint:
@@ -167,13 +178,15 @@ class LaneEndpoint:
         if taken.rejected:
             _log.warning("archive.unreadable", lane=self.name, count=taken.rejected)
             self._house.alert(
-                "medium", f"lane {self.name} sent what cannot be archived: see the named gaps"
-            )
+                "medium", f"lane {self.name} sent what cannot be archived: see the named gaps",
+                self.name,
+            )  # fmt: skip
         if taken.clashes:
             _log.warning("archive.clash", lane=self.name, count=taken.clashes)
             self._house.alert(
-                "high", f"lane {self.name} told other things under an id that was told before"
-            )
+                "high", f"lane {self.name} told other things under an id that was told before",
+                self.name,
+            )  # fmt: skip
         self.home = taken.position.seq
         self.head = max(self.head, last.head, self.home)
         self._house.archived()
@@ -224,7 +237,14 @@ class Lanes:
             if name not in self._ends:
                 end = LaneEndpoint(self._house, lane)
                 link = LaneLink(end, self._house.clock, self._house.dice)
-                self._ends[name] = (end, link, asyncio.create_task(link.run(), name=f"link {name}"))
+                self._ends[name] = (end, link, self._begin(name, link))
+
+    def _begin(self, name: str, link: LaneLink) -> asyncio.Task[None]:
+        """Keep a lane linked; a bug that it meets ends its own link, which begins again."""
+        house, what = self._house, f"link {name}"
+        failed = partial(house.alert, "high", lane=name)
+        running = keep_running(what, link.run, house.clock, AFTER_BUG_S, failed)
+        return asyncio.create_task(running, name=what)
 
     async def stop(self) -> None:
         tasks = [task for _, _, task in self._ends.values()]
@@ -248,14 +268,18 @@ class Lanes:
             if link.is_up
         ]
 
+    def _trusted(self) -> list[tuple[str, str, LaneLink]]:
+        """Return the linked lanes with which work is not suspended."""
+        return [one for one in self.linked() if not self._house.suspended(one[0])]
+
     def serving_forge(self) -> list[tuple[str, str, LaneLink]]:
         """Return the linked lanes that serve a forge, the one that holds the role first."""
-        able = [one for one in self.linked() if self._ends[one[0]][0].serves.forge]
+        able = [one for one in self._trusted() if self._ends[one[0]][0].serves.forge]
         return self._holder_first(able, "forge")
 
     def serving_sessions(self, busy: Callable[[str], int]) -> list[tuple[str, str, LaneLink]]:
         """Return the linked lanes with room for a session; the house's own where no other is."""
-        able = [(one, self._ends[one[0]][0].serves) for one in self.linked()]
+        able = [(one, self._ends[one[0]][0].serves) for one in self._trusted()]
         able = [(one, serves) for one, serves in able if serves.sessions > 0]
         away = [(one, serves) for one, serves in able if not serves.local]
         free = [one for one, serves in away or able if busy(one[0]) < serves.sessions]

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from allegro.core.errors import EdgeError
 from allegro.core.untrusted import number_of, text_of, whole_number
-from allegro.house.sessions import AskLane
+from allegro.house.vanished import AskLane
 
 MAX_ROUNDS = 60
 _TYPE = re.compile(r"[a-z]+/[!-~]+(?:; ?[!-~]+)*")

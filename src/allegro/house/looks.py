@@ -20,7 +20,7 @@ from allegro.core.actions import (
     UpdateStatus,
 )
 from allegro.core.canonical import keyed_hex
-from allegro.core.effects import address_of, content_of
+from allegro.core.effects import address_of, branch_receipts, content_of, label_receipts
 from allegro.core.errors import EdgeError
 from allegro.core.lane_answers import Sighting
 from allegro.core.lifecycle import Step
@@ -164,7 +164,14 @@ class Looks:
                 request,
                 Step.RECEIPT,
                 "found by looking",
-                receipts=receipts_of(request, artifact, self._content(request)),
+                receipts=receipts_of(
+                    request,
+                    artifact,
+                    self._content(request),
+                    branch=branch,
+                    commit=found.commit,
+                    now_s=self._clock.now_s(),
+                ),
                 artifact=artifact,
                 url=address_of(action, artifact, found.url),
                 commit=found.commit,
@@ -188,10 +195,20 @@ def _words(seen: _Seen) -> str:
     return f"lane {seen.lane} says {seen.found.finding}{told}"
 
 
-def receipts_of(request: Request, artifact: int, content: str) -> tuple[Receipt, ...]:
-    """Return the receipt that a poll's sight of this effect is matched to; () for labels."""
+def receipts_of(
+    request: Request, artifact: int, content: str, *, branch: str, commit: str, now_s: float
+) -> tuple[Receipt, ...]:
+    """Return what a poll's sight of this effect is matched to: also its label, also its branch."""
+    action = parsed(request)
+    if isinstance(action, UpdateStatus):
+        return label_receipts(request.id, request.target, action, now_s)
     kind = _RECEIPT_KIND.get(request.kind)
-    return () if kind is None else (Receipt(kind, request.target, artifact, content, request.id),)
+    if kind is None:
+        return ()
+    held = Receipt(kind, request.target, artifact, content, request.id)
+    if isinstance(action, ProposeChange):
+        return (held, *branch_receipts(request.id, request.target, action, branch, commit))
+    return (held,)
 
 
 def dress_of(request: Request, marker_key: bytes) -> tuple[str, str]:

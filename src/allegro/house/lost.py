@@ -13,6 +13,7 @@ from allegro.core.stores import SessionRecord
 
 LOST_AFTER_S = 20.0
 AWAY_S = 60.0
+MAX_KNOWN = 1_000
 QUESTION_S = 3600.0  # the longest a lane lets a question wait
 
 
@@ -29,8 +30,22 @@ class Lost:
         self._missing_since: dict[str, float] = {}
         self._away_since: dict[str, float] = {}
 
-    async def why(self, record: SessionRecord) -> str:
-        """Say why a session cannot run any more, empty while it may. Raises EdgeError.
+    async def known(self, lane: str) -> frozenset[str] | None:
+        """Ask a lane once which sessions it knows; None where it is away or its answer is none.
+
+        Raises EdgeError.
+        """
+        if not self._lane_home(lane):
+            return None
+        told = await self._ask_lane(lane, "sessions", {})
+        if not isinstance(told, list):
+            return None
+        return frozenset(one for one in told[:MAX_KNOWN] if isinstance(one, str))
+
+    def why(self, record: SessionRecord, known: frozenset[str] | None) -> str:
+        """Say why a session cannot run any more, empty while it may.
+
+        `known` are the sessions that its lane knows, None where it did not say.
 
         Its lane does not know it, for a while, though all it told is home; or its lane is away,
         perhaps for good, and the time it would have given the session ran out.
@@ -46,8 +61,7 @@ class Lost:
         self._away_since.pop(record.lane, None)
         if record.state == "accepted":
             return ""  # the word of its order comes first
-        told = await self._ask_lane(record.lane, "sessions", {})
-        if not isinstance(told, list) or record.id in told:
+        if known is None or record.id in known:
             self._missing_since.pop(record.id, None)
             return ""
         since_s = self._missing_since.setdefault(record.id, now_s)

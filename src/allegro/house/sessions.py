@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -26,23 +27,23 @@ from allegro.core.untrusted import (
     real_of,
     text_of,
 )
+from allegro.house.bot_writes import Alarm
 from allegro.house.lost import Lost, heard, presumed
 from allegro.house.requests import Requests
 from allegro.house.unread import Unread
-from allegro.runtime.consumer import OnSetAside, Reader
+from allegro.house.vanished import AskLane
+from allegro.runtime.consumer import OneEach, OnSetAside, Reader
 
 _log = structlog.get_logger()
 IDLE_S = 15.0
 MAX_QUESTIONS = 200
 MAX_COMMAND = 20_000
-_FOLLOWED = (
+MAX_OUTPUT = 1_000_000
+FOLLOWED = (
     "session.accepted", "session.started", "session.question", "session.answered", "session.end",
     "model.result",
 )  # fmt: skip
 _ENDS = {end.value for end in End}
-
-AskLane = Callable[[str, str, dict[str, Any]], Any]
-"""(lane, method, parameters) -> what that very lane answers. Raises EdgeError."""
 
 
 class Sessions:
@@ -50,7 +51,7 @@ class Sessions:
 
     def __init__(
         self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock,
-        ask_lane: AskLane, open_words: Callable[[Event], Any], alert: Callable[[str, str], None],
+        ask_lane: AskLane, open_words: Callable[[Event], Any], alarm: Alarm,
         lane_home: Callable[[str], bool], kick: Callable[[], None], on_set_aside: OnSetAside,
     ) -> None:  # fmt: skip
         self._archive = archive
@@ -59,7 +60,7 @@ class Sessions:
         self._clock = clock
         self._ask_lane = ask_lane
         self._open_words = open_words
-        self._alert = alert
+        self._alarm = alarm
         self._lane_home = lane_home
         self._kick = kick
         self._grew = asyncio.Event()
@@ -70,8 +71,11 @@ class Sessions:
         self._unread = Unread(requests)
         self.records: dict[str, SessionRecord] = {}
         self._reader = Reader(
-            "sessions followed", archive, ledger, clock, _FOLLOWED, self._one, on_set_aside
-        )
+            "sessions followed", archive, ledger, clock, FOLLOWED, self._one, on_set_aside,
+            self._flush,
+        )  # fmt: skip
+        self._unsaved: dict[str, SessionRecord] = {}
+        self._asking = OneEach("lost sessions", lambda told: alarm("high", told, ""))
         requests.on_change(self._request_changed)
 
     def on_change(self, listener: Callable[[SessionRecord], None]) -> None:
@@ -96,19 +100,52 @@ class Sessions:
 
     async def run(self) -> None:
         """Follow the archive until cancelled."""
+        await self.resume()
+        try:
+            while True:
+                self._grew.clear()
+                await self.step()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._grew.wait(), IDLE_S)
+        finally:
+            await self._asking.stop()
+
+    async def resume(self) -> None:
+        """Take up the records. Where the archive is read from its first row, open ones are empty.
+
+        Else what it told of them would be counted twice.
+        """
+        is_new = (await self._ledger.place("sessions followed")).row == 0
         for record in await self._ledger.sessions():
-            self.records[record.id] = record
-        while True:
-            self._grew.clear()
-            try:
-                ended = self._unread.ended()
-                await self._reader.read_on()
-                self._wake(*self._unread.read(ended))
-                await self._find_lost()
-            except EdgeError as error:
-                _log.error("sessions.blocked", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._grew.wait(), IDLE_S)
+            is_open = not record.end or record.presumed
+            self.records[record.id] = _uncounted(record) if is_new and is_open else record
+
+    async def step(self) -> None:
+        """Read on, and begin to ask lanes for sessions of which no end will come."""
+        try:
+            ended = self._unread.ended()
+            await self._reader.read_on()
+            self._wake(*self._unread.read(ended))
+        except EdgeError as error:
+            _log.error("sessions.blocked", error=str(error))
+            return
+        for lane in {record.lane for record in self.records.values() if not record.end}:
+            self._asking.begin(lane, partial(self._find_lost, lane))
+
+    async def idle(self) -> None:
+        """Wait until no lane is asked any more."""
+        await self._asking.idle()
+
+    async def _flush(self) -> None:
+        """Write the records that changed since, in one commit."""
+        unsaved, self._unsaved = self._unsaved, {}
+        if not unsaved:
+            return
+        try:
+            await self._ledger.save_sessions(list(unsaved.values()))
+        except (EdgeError, asyncio.CancelledError):
+            self._unsaved = {**unsaved, **self._unsaved}
+            raise
 
     async def wait(self, id_: str, timeout_s: float) -> SessionRecord | Request | Refusal:
         """Return a session once it ended, or its request once that ended without one."""
@@ -178,24 +215,25 @@ class Sessions:
             event = decode_event(archived.stored)
         except ValueError:
             return
-        session = str(event.data.get("session", ""))
+        session = text_of(event.data.get("session"), 64)
         request = self._requests.find_exact(session)
         if request is None or request.kind != "run_session" or request.lane != archived.lane:
             return  # a lane speaks of sessions that were ordered from it, and of no others
         record = self.records.get(session) or _new(request)
-        if record.end and not record.presumed:
+        if (record.end and not record.presumed) or archived.row <= record.row:
             return
-        changed = self._after(heard(record, archived.at_s), event)
+        record = msgspec.structs.replace(heard(record, archived.at_s), row=archived.row)
+        changed = self._after(record, event)
         if forged := number_of(event.data.get("forged")):
             told = (
                 f"session {session}: {forged} facts were forged inside its sandbox, none believed"
             )
-            self._alert("high", told)
+            self._alarm("high", told, archived.lane)
         if event.type == "session.question":
             changed = await self._ask_sovereign(changed, event, archived.lane)
-        await self._keep(changed)
         if changed.end:
             await self._ended(changed)
+        self._keep(changed)
 
     def _after(self, record: SessionRecord, event: Event) -> SessionRecord:
         """Return the record after one event of its lane. Nothing in it is believed unchecked."""
@@ -232,7 +270,7 @@ class Sessions:
         cost = data.get("cost_usd")
         return msgspec.structs.replace(
             record, state="ended", end=state if state in _ENDS else End.LOST.value,
-            why=text_of(told.get("why")), output=str(told.get("output") or ""),
+            why=text_of(told.get("why")), output=text_of(told.get("output"), MAX_OUTPUT),
             ended_s=self._clock.now_s(), duration_s=real_of(data.get("duration_s")),
             calls=max(record.calls, number_of(data.get("calls"))),
             tools=number_of(data.get("tools")), questions=number_of(data.get("questions")),
@@ -240,8 +278,8 @@ class Sessions:
             cost_usd=real_of(cost) if isinstance(cost, int | float) else None,
         )  # fmt: skip
 
-    async def _keep(self, record: SessionRecord) -> None:
-        await self._ledger.save_session(record)
+    def _keep(self, record: SessionRecord) -> None:
+        self._unsaved[record.id] = record
         self.records[record.id] = record
         for listener in self._listeners:
             listener(record)
@@ -263,13 +301,15 @@ class Sessions:
         words = self._open_words(event)
         number, run = number_of(event.data.get("number")), text_of(event.data.get("run"))
         if not isinstance(words, dict) or number < 1 or record.asked >= MAX_QUESTIONS:
-            self._alert("high", f"session {record.id}: a question that cannot be read")
+            self._alarm("high", f"session {record.id}: a question that cannot be read", record.lane)
             return record
         notes = {str(key): str(value)[:MAX_COMMAND] for key, value in list(words.items())[:10]}
         asked = asked_of(notes)
         if event.data.get("refused") is True or asked.refused:
             why = text_of(asked.refused) or "it cannot be shown whole"
-            self._alert("medium", f"session {record.id}: its lane denied a question: {why}")
+            self._alarm(
+                "medium", f"session {record.id}: its lane denied a question: {why}", record.lane
+            )
             return msgspec.structs.replace(record, asked=record.asked + 1)
         until_s = min(real_of(event.data.get("until_s")) or 0.0, self._clock.now_s() + 3600)
         action = AnswerOnce(
@@ -285,7 +325,11 @@ class Sessions:
         except EdgeError as error:
             if error.transient:
                 raise  # the ledger's disk: read again
-            self._alert("high", f"session {record.id}: a question that cannot be asked: {error}")
+            self._alarm(
+                "high",
+                f"session {record.id}: a question that cannot be asked: {error}",
+                record.lane,
+            )
             return record
         return msgspec.structs.replace(record, asked=record.asked + 1)
 
@@ -330,15 +374,16 @@ class Sessions:
         told = "no word after the order; it may have begun and is not begun again"
         await self._requests.take_step(request, Step.FAIL, told)
 
-    async def _find_lost(self) -> None:
-        """End sessions that cannot run any more, of which no end will come."""
-        for record in [r for r in self.records.values() if not r.end]:
-            why = await self._lost.why(record)
+    async def _find_lost(self, lane: str) -> None:
+        """End the sessions of one lane that cannot run any more, of which no end will come."""
+        known = await self._lost.known(lane)
+        for record in [r for r in self.records.values() if r.lane == lane and not r.end]:
+            why = self._lost.why(record, known)
             if why:
-                at_s = self._clock.now_s()
-                lost = presumed(record, why, at_s)
-                await self._keep(lost)
+                lost = presumed(record, why, self._clock.now_s())
                 await self._ended(lost)
+                self._keep(lost)
+                await self._flush()
 
     # --- asking ------------------------------------------------------------------------------
 
@@ -385,6 +430,11 @@ def _new(request: Request) -> SessionRecord:
     action = parsed(request)
     issue = action.issue if isinstance(action, RunSession) else ""
     return SessionRecord(id=request.id, lane=request.lane, began_s=request.created_s, issue=issue)
+
+
+def _uncounted(record: SessionRecord) -> SessionRecord:
+    """Return an open record as before its lane's first word: the archive tells it all again."""
+    return msgspec.structs.replace(record, row=0, calls=0, tokens=0, denied=0)
 
 
 def _limit_of(request: Request) -> float:

@@ -32,6 +32,46 @@ OnSetAside = Callable[[SetAside, bytes], Awaitable[None]]
 """Is given what was set aside and, from a `Reader`, the stored event; else no bytes."""
 
 
+class OneEach:
+    """Runs at most one task for each name, so that a slow lane holds up its own work alone.
+
+    EdgeErrors are logged, a bug is given to `failed` as a sentence: neither ends the program.
+    """
+
+    def __init__(self, duty: str, failed: Callable[[str], None]) -> None:
+        self._duty = duty
+        self._failed = failed
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, name: str, work: Callable[[], Awaitable[None]]) -> bool:
+        """Begin work under this name; say whether it was begun, false while some is under way."""
+        if name in self._tasks:
+            return False
+        task = asyncio.create_task(self._run(name, work), name=f"{self._duty} {name}")
+        self._tasks[name] = task
+        task.add_done_callback(lambda _: self._tasks.pop(name, None))
+        return True
+
+    async def _run(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except EdgeError as error:
+            _log.info("task.postponed", duty=self._duty, name=name, error=str(error))
+        except Exception as error:  # noqa: BLE001 (the supervised loop: see the module)
+            _note(error, duty=self._duty, item=name, lane=name)
+            self._failed(f"{self._duty}, {name}: {_reason(error)}")
+
+    async def idle(self) -> None:
+        """Wait until what was begun has ended."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks.values()))
+
+    async def stop(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await self.idle()
+
+
 class Outcome(enum.Enum):
     """What became of one item."""
 
@@ -52,7 +92,9 @@ class Reader:
     def __init__(
         self, name: str, archive: Archive, book: WorkBook, clock: Clock, prefixes: tuple[str, ...],
         one: Callable[[Archived], Awaitable[None]], on_set_aside: OnSetAside,
+        flush: Callable[[], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
+        """`flush` makes durable what `one` kept in memory; it is called before a place is kept."""
         self._name = name
         self._archive = archive
         self._book = book
@@ -60,6 +102,7 @@ class Reader:
         self._prefixes = prefixes
         self._one = one
         self._on_set_aside = on_set_aside
+        self._flush = flush
         self._place: Place | None = None
         self._kept = Place()
 
@@ -82,6 +125,8 @@ class Reader:
             if scanned == place.row:
                 break
             place = self._place
+        if self._flush is not None:
+            await self._flush()
         if self._kept != place and (
             self._kept.upto > self._kept.row or place.row >= self._kept.row + LAZY
         ):
@@ -146,6 +191,8 @@ class Reader:
         return ""
 
     async def _keep(self, place: Place) -> None:
+        if self._flush is not None:
+            await self._flush()
         await self._book.keep_place(self._name, place)
         self._place = self._kept = place
 
