@@ -46,6 +46,8 @@ test: $(VENV)/.test
 
 trials: $(VENV)/.test
 	@scripts/setup.sh agent model
+	$(BIN)/python -m tests.bad.test_house_events
+	$(BIN)/python -m tests.bad.stolen_lane --trials $(TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.link_trials --trials $(LINK_TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.session_trials --trials $(SESSION_TRIALS) --seed $(SEED)
