@@ -276,7 +276,7 @@ def test_steps_of_a_session_forge_no_question() -> None:
             facts = dict.fromkeys(("tool", "ok", "choice", "result", "provider"), value)
             text, _ = step_line(_event(type_, words, facts))
             ours = ("? it wants to", "· ", "  ")
-            for line in text.split("\n")[1:]:
+            for line in text.split("\n"):
                 assert line == "" or line.startswith(ours), (type_, line)
             assert text.count("\n? it wants to") <= (1 if type_ == "session.question" else 0)
             assert not set("\x1b\x07\r\u202e") & set(text)

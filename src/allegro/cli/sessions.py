@@ -25,6 +25,7 @@ from allegro.core.timestamps import span
 from allegro.core.untrusted import text_of
 
 MAX_DELTA = 1_000_000
+BAR = "  │ "
 
 
 @click.command()
@@ -80,27 +81,34 @@ async def _run(
 
 async def _show_steps(bridge: HermesBridge, session: str) -> None:
     """Print a session's steps until its end."""
+    in_text = False
     async for event in bridge.stream_telemetry(session):
-        text, new_line = step_line(event)
+        text, new_line = step_line(event, in_text=in_text)
         if text:
             click.echo(text, nl=new_line)
+            in_text = event.type == "session.delta"
         if event.type == "session.end":
             return
 
 
-def step_line(event: TelemetryEvent) -> tuple[str, bool]:
+def text_piece(event: TelemetryEvent) -> str:
+    """Return the words of a piece of the model's text, made visible."""
+    words = event.words if isinstance(event.words, dict) else {}
+    return visible(text_of(words.get("text"), MAX_DELTA))
+
+
+def step_line(event: TelemetryEvent, *, in_text: bool = False) -> tuple[str, bool]:
     """Return what a person reads of one event, and whether a line ends there.
 
-    The model's own text goes on behind a bar in each new line, so that it cannot be taken for a
-    question or a result, which begin a line.
+    Each line of the model's own text stands behind a bar, so that it cannot be taken for a question
+    or a result, which begin a line. `in_text` says that the piece before was such text too.
     """
     words = lined(event.words) if isinstance(event.words, dict) else {}
     facts = lined(event.facts)
     match event.type:
         case "session.delta":
-            return visible(text_of((event.words or {}).get("text"), MAX_DELTA)).replace(
-                "\n", "\n  │ "
-            ), False
+            text = text_piece(event).replace("\n", "\n" + BAR)
+            return (text if in_text or not text else BAR + text), False
         case "session.tool_began":
             shown = words.get("args") or words.get("preview") or ""
             return f"\n· {facts.get('tool')}: {one_line(shown, 200)}", True

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from allegro.cli.sessions import step_line
+from allegro.cli.sessions import step_line, text_piece
 from allegro.client.hermes_bridge import TelemetryEvent
 from allegro.core.render import visible
 from allegro.sovereign.show import draw
@@ -67,7 +67,7 @@ class Screen:
         """Show an agent's text and tools as they come home."""
         text, _ = step_line(event)
         if event.type == "session.delta":
-            self._write(text)
+            self._write(text_piece(event))
         elif event.type in {"session.tool_began", "session.tool_ended"} and text.strip():
             self._break()
             self.console.print(Text(_INDENT + visible(text.strip())[:80], style="dim"))
