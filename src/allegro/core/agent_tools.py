@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-TRIED = ("0.19.0", "0.20.1", "0.22.2")
+TRIED = ("0.19.0", "0.22.2")
 """Versions that were run with these settings. Another one is used all the same, checked alike."""
 
 TOOLS: Mapping[str, frozenset[str]] = {
