@@ -63,6 +63,11 @@ def read_state(path: Path, type_: type[T]) -> T | None:
     return None if isinstance(value, Unreadable) else value
 
 
+def _owner_only(path: Path) -> IO[str]:
+    """Open a lock file that its owner alone can read."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w")
+
+
 def free_bytes(path: Path) -> int:
     """Return the free bytes of the disk that holds a path, 0 when it cannot be told."""
     try:
@@ -78,7 +83,7 @@ def hold_file(path: Path, what: str, wait_s: float = 30.0) -> Iterator[None]:
     The lock is advisory (flock) and ends with its process. Raises ConfigError after `wait_s`.
     """
     until_s = time.monotonic() + wait_s
-    with path.open("w") as handle:
+    with _owner_only(path) as handle:
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,7 +97,7 @@ def hold_file(path: Path, what: str, wait_s: float = 30.0) -> Iterator[None]:
 
 def hold_folder(folder: Path, who: str) -> IO[str]:
     """Hold a state folder until the returned file is closed. Raises ConfigError when it is held."""
-    handle = (folder / "running.lock").open("w")
+    handle = _owner_only(folder / "running.lock")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
