@@ -113,11 +113,12 @@ async def test_three_bugs_in_a_minute_are_safe_mode_and_kills_are_not(theatre: T
     for _ in range(3):
         await theatre.restart_lane()
     assert not (await theatre.stage.status())["lanes"][0]["detail"]["safe_mode"]
-    wants = []
-    for n in range(3):
-        await theatre.restart_lane("--bug", "before:comment", how=signal.SIGTERM)
-        wants.append(await propose(theatre, "comment", f"b{n}"))
+    clock = theatre.lane_folder.parent / "clock"
+    for _ in range(3):
+        await theatre.restart_lane("--clock", str(clock), how=signal.SIGTERM)
+        clock.write_text("no number")  # a bug wherever the time is asked for, outside any item too
         await theatre.dead("lane")
+        clock.unlink()
     crashes = json.loads((theatre.lane_folder / "crashes.json").read_text())
     assert len(crashes) == 3
     await theatre.start_lane()
@@ -127,12 +128,24 @@ async def test_three_bugs_in_a_minute_are_safe_mode_and_kills_are_not(theatre: T
         return bool(detail.get("safe_mode"))
 
     await theatre.until(is_safe, "the lane is in safe mode")
+    want = await propose(theatre, "comment", "not in safe mode")
     await asyncio.sleep(2.0)
     assert faults([], await look(theatre, [])) == []  # nothing of ours was written
     await theatre.stage.lane.end()
     await theatre.start_lane("--leave-safe-mode")
-    wants = [await done(theatre, want) for want in wants]
-    assert faults(wants, await look(theatre, wants)) == []
+    want = await done(theatre, want)
+    assert faults([want], await look(theatre, [want])) == []
+
+
+async def test_a_bug_in_an_effect_ends_no_lane_and_its_order_is_given_again(
+    theatre: Theatre,
+) -> None:
+    await theatre.restart_lane("--bug", "before:comment", how=signal.SIGTERM)
+    running = theatre.stage.lane.pid
+    want = await done(theatre, await propose(theatre, "comment", "met by a bug"))
+    assert faults([want], await look(theatre, [want])) == []
+    assert theatre.stage.lane.is_running
+    assert theatre.stage.lane.pid == running
 
 
 async def test_a_write_under_our_name_that_nobody_ordered_freezes_the_fleet(
