@@ -60,10 +60,11 @@ def test_the_same_words_asked_for_twice_may_each_be_doubled() -> None:
     assert verdict(first, second, other) == Doubled(other)
 
 
-def test_what_has_no_words_has_no_copies() -> None:
-    closed = Receipt("close", "forge/7#3", 3, "", "r1")
-    write = BotWrite("e1", "close", "forge/7#3", 4, "", seen_s=1000.0)
-    assert verdict(closed, write=write) == Unmatched()
+def test_a_close_is_covered_until_it_was_settled_and_never_later() -> None:
+    closed = Receipt("close", "forge/7#3", 5_000, "", "r1")
+    for at_s, expected in ((4_000, Matched()), (5_600, Matched()), (5_601, Unmatched())):
+        write = BotWrite("e1", "close", "forge/7#3", at_s, "", seen_s=1000.0)
+        assert verdict(closed, write=write) == expected
 
 
 def test_any_wording_we_once_gave_a_mirror_is_ours() -> None:

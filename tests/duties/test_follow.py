@@ -534,6 +534,30 @@ async def test_a_foreign_write_that_was_told_freezes_once_though_it_is_seen_agai
     assert len(followed.frozen) == 1
 
 
+async def close_seen(followed: Followed, by: int = BOT) -> None:
+    at_s = int(followed.house.clock.now_s())
+    await followed.bring(
+        "forge.snapshot.issue", subject=ISSUE, repository=7, number=3, state="closed",
+        author_id=HUMAN, created_s=1, updated_s=at_s, closed_s=at_s, closed_by=by,
+    )  # fmt: skip
+
+
+async def test_one_approved_close_covers_no_second_one(followed: Followed) -> None:
+    await followed.bots_known()
+    request = await followed.house.approved_close()
+    await followed.house.step()
+    await close_seen(followed)
+    await followed.receipt(followed.house.now(request), 3, "")
+    await followed.live(2 * GRACE_S)
+    assert followed.frozen == []
+    await close_seen(followed, by=HUMAN)
+    await close_seen(followed)
+    await followed.live(60)
+    await close_seen(followed)
+    await followed.live(60)
+    assert len(followed.frozen) == 2
+
+
 # --- labels and branches ---------------------------------------------------------------------
 
 

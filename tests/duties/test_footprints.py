@@ -173,3 +173,17 @@ async def test_a_thousand_branches_are_one_baseline(forge: FakeForge, make_lane:
     await lane.start()
     await lane.live(700)
     assert await branches(lane) == []
+
+
+async def test_who_moves_our_branch_unseen_is_not_taken_for_us(
+    forge: FakeForge, make_lane: MakeLane
+) -> None:
+    """A person may hide what he does from the record of activities, and that may be late."""
+    repo = next(iter(forge.repositories.values()))
+    lane = await make_lane(triage=False)
+    await lane.live(120)
+    forge.push(repo, "ours", COMMITS[0], by=BOT)
+    await lane.live(1_300)
+    forge.push(repo, "ours", COMMITS[1], by=None)
+    await lane.live(1_300)
+    assert [event.data["author_id"] for event in await branches(lane)] == [BOT, 0]

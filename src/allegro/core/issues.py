@@ -64,11 +64,15 @@ class TimelineEntry(msgspec.Struct, frozen=True):
 
 
 class Push(msgspec.Struct, frozen=True):
-    """Who moved a branch last, as the forge's own record of activities says (Unix seconds)."""
+    """Who moved a branch, as the forge's own record of activities says (Unix seconds).
+
+    `commit` is where the branch stood after it, empty where the forge does not say.
+    """
 
     branch: str
     author_id: int
     created_s: int
+    commit: str = ""
 
 
 class Issue(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ class Receipt(msgspec.Struct, frozen=True):
     """An effect the house knows of.
 
     `kind` is comment, pull_request, close, label or branch. `artifact` is the comment's id or the
-    number; of a label, when it was settled (Unix seconds); of a branch 0. `content` names the words
+    number; of a label or close, when it was settled (Unix seconds); of a branch 0. `content` names the words
     (keyed), is the label or names the branch at a commit; empty where there is nothing to compare.
     """
 
@@ -30,7 +30,7 @@ class BotWrite(msgspec.Struct, frozen=True):
 
     `event` names the archived event, `target` the subject it was done to, `seen_s` when the
     archive took it (Unix seconds), `lane` whose poll it was. An issue opened by a bot has kind
-    `issue`: we never do that. `artifact` of a label is when it was set. `fresh` is true where the
+    `issue`: we never do that. `artifact` of a label or close is when that was. `fresh` is true where the
     forge shows that nobody edited it since it was made.
     """
 
@@ -88,12 +88,16 @@ def judge(
     """
     receipts = [r for r in receipts if (r.kind, r.target) == (write.kind, write.target)]
     known = [r.content for r in receipts if r.artifact == write.artifact]
-    if write.content in known or _covers_label(write, receipts, leased):
+    if write.kind in {"label", "close"}:
+        is_ours = _covers_until_settled(write, receipts, leased)
+    else:
+        is_ours = write.content in known
+    if is_ours:
         return Matched()
     may_still_come = open_order or not journals_home
     if may_still_come and now_s < write.seen_s + GRACE_S:
         return Waiting()
-    if write.kind in {"label", "branch"}:
+    if write.kind in {"label", "branch", "close"}:
         return Unmatched()
     if known:
         return Unmatched() if write.fresh else Altered()
@@ -104,10 +108,11 @@ def judge(
     return Unmatched()
 
 
-def _covers_label(write: BotWrite, receipts: list[Receipt], leased: frozenset[str]) -> bool:
-    if write.kind != "label":
-        return False
-    if write.content in leased:
+def _covers_until_settled(
+    write: BotWrite, receipts: list[Receipt], leased: frozenset[str]
+) -> bool:  # fmt: skip
+    """Say whether a label or close is of an order: what was done after it was settled is not."""
+    if write.kind == "label" and write.content in leased:
         return True
     return any(
         r.content == write.content and write.artifact <= r.artifact + GRACE_S for r in receipts

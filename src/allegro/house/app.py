@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,24 @@ async def run(settings: HouseSettings) -> int:
     finally:
         await app.stop()
     return 0
+
+
+async def watch(
+    stopping: asyncio.Event, tasks: Callable[[], Sequence[asyncio.Task[None]]]
+) -> None:  # fmt: skip
+    """Return when `stopping` is set. Raises what a task died of; one that just ended is no news."""
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        while not stop.done():
+            running = set()
+            for task in tasks():
+                if not task.done():
+                    running.add(task)
+                elif not task.cancelled():
+                    task.result()
+            await asyncio.wait({stop, *running}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.cancel()
 
 
 class _House:
@@ -197,21 +216,7 @@ class _House:
 
     async def wait(self) -> None:
         """Return at a signal. Raises what a duty died of."""
-        stop = asyncio.create_task(self._stopping.wait())
-        try:
-            done, _ = await asyncio.wait(
-                {stop, *self._tasks, *self._lanes.tasks()}, return_when=asyncio.FIRST_COMPLETED
-            )
-            while not stop.done():
-                for task in done:
-                    if not task.cancelled():
-                        task.result()
-                done, _ = await asyncio.wait(
-                    {stop, *self._tasks, *self._lanes.tasks()},
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-        finally:
-            stop.cancel()
+        await watch(self._stopping, lambda: [*self._tasks, *self._lanes.tasks()])
 
     def _tell_damage(self) -> None:
         """Tell what was found wrong with the stores at this start."""

@@ -178,7 +178,8 @@ class BotWrites:
             for write in writes[1:TOLD_EACH]:
                 self._alarm("critical", f"{_named(write)} {_NOBODYS}", lane)
             more = f", and {len(writes) - 1} more" if len(writes) > 1 else ""
-            await self._stop(f"{_named(writes[0])} {_NOBODYS}{more}", lane)
+            hint = _OWN_LABEL if any(write.kind == "label" for write in writes) else ""
+            await self._stop(f"{_named(writes[0])} {_NOBODYS}{more}{hint}", lane)
 
     async def _stop(self, sentence: str, lane: str) -> None:
         self._alarm("critical", sentence, lane)
@@ -225,6 +226,7 @@ class BotWrites:
 
 
 _NOBODYS = "was made under our name by nobody here"
+_OWN_LABEL = "; if it is the lane's triage label, set forge.triage_label of house.toml to it"
 
 
 def _named(write: BotWrite) -> str:
@@ -274,7 +276,7 @@ def _write_of(
         case "forge.snapshot.issue" if data.get("is_pull"):
             return None
         case "forge.snapshot.issue" if closed and number_of(data.get("closed_s")) >= since_s:
-            return "close", target, number, ""
+            return "close", target, number_of(data.get("closed_s")), ""
         case "forge.snapshot.issue" if ours:
             return "issue", target, number, ""
         case _:

@@ -46,6 +46,8 @@ MAX_JOURNAL_ID = 64
 TELL_S = 0.8
 MARKS_OF_ONE_LANE = 256
 AFTER_BUG_S = 5.0
+MUTE_S = 60.0
+"""So long a lane that gave no answer is asked after the others."""
 
 
 class Tell(Protocol):
@@ -225,6 +227,7 @@ class Lanes:
     def __init__(self, house: House) -> None:
         self._house = house
         self._ends: dict[str, tuple[LaneEndpoint, LaneLink, asyncio.Task[None]]] = {}
+        self._mute: dict[str, float] = {}
 
     def refresh(self) -> None:
         """Dial lanes that were paired, drop those that were revoked or changed."""
@@ -344,11 +347,25 @@ class Lanes:
         return all(link.is_up and end.is_home for end, link, _ in self._ends.values())
 
     async def ask(self, method: str, params: dict[str, Any]) -> Any:
-        """Ask the first linked lane with a forge. Raises EdgeError; transient when there is none."""
-        linked = self.serving_forge()
-        if not linked:
-            raise EdgeError("no lane is linked", transient=True, kind="not_linked")
-        return await linked[0][2].ask(method, params)
+        """Ask the linked lanes with a forge, best first, until one answers or says no.
+
+        One that did not answer lately is asked last, whatever role it claims. Raises EdgeError,
+        transient where no lane could answer now.
+        """
+        boot_s, trouble = self._house.clock.boot_s(), None
+        linked = sorted(self.serving_forge(), key=lambda one: self._mute_until(one[0]) > boot_s)
+        for name, _, link in linked:
+            try:
+                return await link.ask(method, params)
+            except EdgeError as error:
+                if not error.transient:
+                    raise
+                trouble = error
+                self._mute[name] = self._house.clock.boot_s() + MUTE_S
+        raise trouble or EdgeError("no lane is linked", transient=True, kind="not_linked")
+
+    def _mute_until(self, lane: str) -> float:
+        return self._mute.get(lane, float("-inf"))
 
     async def tell_all(self, message: FromHouse) -> int:
         """Say something to every linked lane at once; return how many took it within TELL_S.

@@ -205,6 +205,8 @@ def receipts_of(
     kind = _RECEIPT_KIND.get(request.kind)
     if kind is None:
         return ()
+    if isinstance(action, CloseIssue):  # one that is closed again later was not ordered to be
+        artifact = int(now_s)
     held = Receipt(kind, request.target, artifact, content, request.id)
     if isinstance(action, ProposeChange):
         return (held, *branch_receipts(request.id, request.target, action, branch, commit))

@@ -2,7 +2,9 @@
 
 An issue's history says who set a label; it is read when the labels of an issue are others than at
 the last look. A list of branches does not say who pushed: where one is new or moved, the forge's
-record of activities is asked, and where that does not tell, the author is 0.
+record of activities is asked, and where that does not tell, the author is 0. A push that left the
+branch at another commit tells nothing of this move: the mover may hide what he does, or the record
+may be late.
 """
 
 from __future__ import annotations
@@ -65,9 +67,12 @@ class Footprints:
         if self._taking.held(self._listed(repo)) is None:
             notes[1].extend((Version(self._listed(repo), "listed", 0), *(one for _, one in moved)))
         elif moved:
-            pushes = {push.branch: push for push in reversed(await self._reader.pushes(repo))}
+            rows = reversed(await self._reader.pushes(repo))
+            pushes = {(push.branch, push.commit): push for push in rows}
             for branch, version in moved:
-                _extend(notes, self._branch(repo, branch, version, pushes.get(branch.name), now_s))
+                exact = pushes.get((branch.name, branch.commit))
+                push = exact or pushes.get((branch.name, ""))
+                _extend(notes, self._branch(repo, branch, version, push, now_s))
         there = {self._subject(repo, branch) for branch in listed}
         gone = self._known_of(repo) - there
         notes[1].extend(self._gone(subject) for subject in sorted(gone))

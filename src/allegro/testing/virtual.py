@@ -191,7 +191,8 @@ class FakeForge:
         """Move a branch or make it; by None nobody is told who did."""
         self.branches_of.setdefault(repo.id, {})[branch] = commit
         if by is not None:
-            self._pushes.setdefault(repo.id, []).append(Push(branch, by, self.forge_s()))
+            row = Push(branch, by, self.forge_s(), commit)
+            self._pushes.setdefault(repo.id, []).append(row)
 
     def delete(self, issue: Issue) -> None:
         """Take an issue away with its comments, as an administrator can."""

@@ -23,7 +23,15 @@ from allegro.core.issues import (
     TreeEntry,
 )
 from allegro.core.ports import Commit
-from allegro.core.untrusted import MAX_NUMBER, Name, Number, text_of, whole_number
+from allegro.core.untrusted import (
+    MAX_NUMBER,
+    Name,
+    Number,
+    Unreadable,
+    read_json,
+    text_of,
+    whole_number,
+)
 
 Id = Annotated[int, msgspec.Meta(ge=1, lt=MAX_NUMBER)]
 UserId = Annotated[int, msgspec.Meta(ge=-1_000, lt=MAX_NUMBER)]
@@ -117,6 +125,17 @@ class WireActivity(msgspec.Struct):
     act_user_id: UserId = 0
     ref_name: str = ""
     created: str = ""
+    content: Any = ""
+
+
+class _PushedCommit(msgspec.Struct):
+    sha: Annotated[str, msgspec.Meta(max_length=64)] = msgspec.field(default="", name="Sha1")
+
+
+class _Pushed(msgspec.Struct):
+    """The content of a push's row of activities: JSON inside a word."""
+
+    head: _PushedCommit | None = msgspec.field(default=None, name="HeadCommit")
 
 
 class Ref(msgspec.Struct):
@@ -300,7 +319,10 @@ def timeline(wire: WireTimeline) -> TimelineEntry:
 
 def push(wire: WireActivity) -> Push:
     branch = wire.ref_name.removeprefix("refs/heads/")
-    return Push(branch, wire.act_user_id, seconds(wire.created))
+    content = wire.content if isinstance(wire.content, str) else ""
+    pushed = read_json(content.encode("utf-8", "replace"), _Pushed)
+    head = None if isinstance(pushed, Unreadable) else pushed.head
+    return Push(branch, wire.act_user_id, seconds(wire.created), head.sha if head else "")
 
 
 def pull(wire: WirePull) -> PullRequest:

@@ -12,7 +12,7 @@ from allegro.adapters.sqlite.book import BOOK_SCHEMA, SqliteBook, put_aside
 from allegro.adapters.sqlite.connection import Worker
 from allegro.adapters.sqlite.damage import READ_TYPES, damaged_cells, readable
 from allegro.adapters.sqlite.schema import get_meta, open_versioned, put_meta
-from allegro.adapters.sqlite.steps import labels_and_branches
+from allegro.adapters.sqlite.steps import closes_by_time, labels_and_branches
 from allegro.core.freeze import UNKNOWN, FreezeSet
 from allegro.core.lifecycle import STAGES
 from allegro.core.matching import BotWrite, Receipt
@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
     + BOOK_SCHEMA
 )
+STEPS = (labels_and_branches, closes_by_time)
 MAX_WRITES = 500
 """So many writes of our bots wait to be matched for each lane that showed them."""
 MAX_FOREIGN = 10_000
@@ -216,7 +217,7 @@ def open_ledger(path: Path, since_s: float = 0.0, now_s: float = 0.0) -> SqliteL
     is noted beside cells that cannot be read. Raises EdgeError, not transient, for a file that
     cannot be opened or is newer than this program.
     """
-    connection = open_versioned(path, SCHEMA, [labels_and_branches], copy_first=True)
+    connection = open_versioned(path, SCHEMA, STEPS, copy_first=True)
     damaged = damaged_cells(connection, now_s)
     if damaged:
         put_aside(connection, damaged)
@@ -231,7 +232,7 @@ def open_ledger(path: Path, since_s: float = 0.0, now_s: float = 0.0) -> SqliteL
 
 def make_ledger(path: Path) -> None:
     """Make the ledger of a new house, with a freeze set that is known and empty."""
-    connection = open_versioned(path, SCHEMA, [labels_and_branches])
+    connection = open_versioned(path, SCHEMA, STEPS)
     put_meta(connection, "freezes", msgspec.msgpack.encode(FreezeSet()))
     connection.close()
 

@@ -47,6 +47,21 @@ def labels_and_branches(connection: sqlite3.Connection) -> None:
         )
 
 
+def closes_by_time(connection: sqlite3.Connection) -> None:
+    """Ledger 1 to 2: the receipt of a close says when that was settled, no more the issue."""
+    closes = connection.execute(
+        "SELECT DISTINCT request.id, request.stored FROM receipt JOIN request"
+        " ON request.id = receipt.request WHERE receipt.kind = 'close'"
+    ).fetchall()
+    for id_, raw in closes:
+        request = read_msgpack(raw, Request) if isinstance(raw, bytes) else Unreadable("no bytes")
+        if not isinstance(request, Unreadable):
+            connection.execute(
+                "UPDATE OR REPLACE receipt SET artifact = ? WHERE kind = 'close' AND request = ?",
+                (int(request.settled_s or request.created_s), id_),
+            )
+
+
 def _receipts(request: Request) -> tuple[Receipt, ...]:
     try:
         action = parsed(request)

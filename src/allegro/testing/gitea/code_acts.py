@@ -121,7 +121,7 @@ class CodeActs(IssueActs):
             extra = {"ref": branch, "ref_type": "branch", "pusher_type": "user"}
             self.emit(Event("delete", "", repo, doer, extra=extra))
             return
-        repo.pushes.append(Push(self.next_id("activity"), doer.id, branch, self.now_s()))
+        repo.pushes.append(Push(self.next_id("activity"), doer.id, branch, self.now_s(), new))
         fresh = self._pushed(repo, branch, old, new)
         git = self.git(repo)
         for sha in fresh:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 
 from .code_acts import is_draft
 from .git import Changed, CommitRow, Entry, Who
@@ -317,7 +318,7 @@ def push_shape(world: World, repo: Repo, row: Push, viewer: User | None) -> Json
         "comment": None,
         "ref_name": f"refs/heads/{row.branch}",
         "is_private": repo.private,
-        "content": "",
+        "content": json.dumps({"HeadCommit": {"Sha1": row.commit}}) if row.commit else "",
         "created": when(world, row.created_s),
     }
 

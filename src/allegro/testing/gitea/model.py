@@ -167,6 +167,7 @@ class Push:
     user_id: int
     branch: str
     created_s: int
+    commit: str = ""
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,111 @@
+"""The house program waits for what ends or fails, and asks lanes that answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from allegro.core.errors import EdgeError
+from allegro.core.messages import Serves
+from allegro.house.app import watch
+from allegro.house.lanes import MUTE_S, LaneEndpoint, Lanes
+from allegro.house.lanes import House as Shared
+from allegro.link.dial import LaneLink
+from allegro.testing.virtual import VirtualClock
+from tests.duties.test_house_sessions import _House, _Known
+
+TURNS = 50
+
+
+async def _ends() -> None:
+    """Do what a duty does that is switched off, such as the mirror."""
+
+
+async def _fails() -> None:
+    raise ValueError("a bug")
+
+
+async def test_a_duty_that_has_nothing_to_do_does_not_keep_the_house_awake() -> None:
+    stopping, looks = asyncio.Event(), 0
+    ended = asyncio.create_task(_ends())
+    running = asyncio.create_task(asyncio.Event().wait())
+
+    def tasks() -> list[asyncio.Task[None]]:
+        nonlocal looks
+        looks += 1
+        return cast(list[asyncio.Task[None]], [ended, running])
+
+    watching = asyncio.create_task(watch(stopping, tasks))
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    stopping.set()
+    await watching
+    running.cancel()
+    assert looks < TURNS / 5
+
+
+async def test_the_house_ends_with_what_a_duty_died_of() -> None:
+    failed = asyncio.create_task(_fails())
+    with pytest.raises(ValueError, match="a bug"):
+        await watch(asyncio.Event(), lambda: [failed])
+
+
+class _Link:
+    """A lane's link that counts what it is asked, and answers or raises."""
+
+    is_up = True
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+        self.asked = 0
+
+    async def ask(self, method: str, params: dict[str, Any]) -> Any:
+        self.asked += 1
+        if isinstance(self.answer, EdgeError):
+            raise self.answer
+        return self.answer
+
+
+class _TimedHouse(_House):
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = VirtualClock()
+
+
+def _lanes(house: _TimedHouse, **links: _Link) -> Lanes:
+    made = Lanes(cast(Shared, house))
+    for name, link in links.items():
+        end = LaneEndpoint(cast(Shared, None), cast(Any, _Known(name)))
+        end.serves = Serves(True, 0, local=False)
+        made._ends[name] = (end, cast(LaneLink, link), cast(Any, None))
+    return made
+
+
+async def test_a_lane_that_claims_the_role_and_never_answers_holds_up_no_question() -> None:
+    house, thief, honest = _TimedHouse(), _Link(EdgeError("no answer", transient=True)), _Link(7)
+    made = _lanes(house, thief=thief, honest=honest)
+    made._ends["thief"][0].roles = {"forge": 2**53}
+    for _ in range(5):
+        assert await made.ask("pin_change", {}) == 7
+    assert (thief.asked, honest.asked) == (1, 5)
+    house.clock.advance(MUTE_S + 1)
+    thief.answer = 8
+    assert await made.ask("pin_change", {}) == 8
+
+
+async def test_a_clear_no_of_the_lane_that_is_asked_first_counts() -> None:
+    first, other = _Link(EdgeError("no such file", transient=False)), _Link(7)
+    with pytest.raises(EdgeError, match="no such file"):
+        await _lanes(_TimedHouse(), first=first, other=other).ask("pin_change", {})
+    assert other.asked == 0
+
+
+async def test_where_no_lane_answers_the_question_may_be_asked_again() -> None:
+    silent = _Link(EdgeError("no answer", transient=True))
+    with pytest.raises(EdgeError) as raised:
+        await _lanes(_TimedHouse(), silent=silent).ask("pin_change", {})
+    assert raised.value.transient
+    with pytest.raises(EdgeError, match="no lane is linked"):
+        await _lanes(_TimedHouse()).ask("pin_change", {})
