@@ -21,6 +21,7 @@ from allegro.core.matching import GRACE_S
 from allegro.core.requests import Request, parsed
 from allegro.core.sequence import Kept
 from allegro.core.stores import SetAside
+from allegro.house.files import KnownLane
 from allegro.house.follow import Follow, LaneView
 from allegro.house.looks import dress_of
 from allegro.testing.virtual import BOT, HUMAN, SeededDice, VirtualClock
@@ -45,6 +46,7 @@ class Followed:
         self.alerts: list[tuple[str, str]] = []
         self.aside: list[SetAside] = []
         self.ours = ""
+        self.fleet = FOLLOWED_FLEET
         self._seq: dict[str, int] = {}
         self._ids = 0
         self.follow: Follow
@@ -53,7 +55,7 @@ class Followed:
         house = self.house
         self.follow = Follow(
             self.archive, house.ledger, house.requests, house.clock, SeededDice(3),
-            fleet=lambda: FOLLOWED_FLEET, seen_label="triage/seen", open_words=_open,
+            fleet=lambda: self.fleet, seen_label="triage/seen", open_words=_open,
             lanes=LaneView(lambda: house.is_linked, lambda: self.home, house.ask_lane),
             freeze=self._freeze, alarm=lambda urgency, told, _: self.alerts.append((urgency, told)),
             on_set_aside=self._set_aside,
@@ -702,3 +704,52 @@ async def test_more_bots_than_are_believed_are_told(followed: Followed) -> None:
     await followed.bring("audit.done", bots=list(range(1, 2_000_000)))
     assert len(await followed.house.ledger.strings("bots")) <= 64
     assert followed.alerts[0][0] == "high"
+
+
+# --- whose word our bots are -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_who_a_stolen_lane_calls_a_bot_is_none_once_it_is_revoked(
+    followed: Followed, restart: bool
+) -> None:
+    for lane in (LANE, "thief"):
+        await followed.bring("audit.done", lane=lane, bots=[BOT])
+    await followed.bring("audit.done", lane="thief", bots=[BOT, HUMAN])
+    assert any(f"user {HUMAN} is a bot" in told for _, told in followed.alerts)
+    await followed.comment_seen(60, "the owner's", HUMAN)
+    await followed.live(60)
+    assert len(followed.frozen) == 1  # noise, while the thief is trusted
+    thief = KnownLane("thief", b"k", "wss://t", None, revoked=True)
+    followed.fleet = msgspec.structs.replace(FOLLOWED_FLEET, lanes=(thief,))
+    if restart:
+        await followed.start()
+    await followed.live(60)
+    await followed.comment_seen(61, "the owner's", HUMAN)
+    await followed.live(60)
+    assert len(followed.frozen) == 1
+    await followed.comment_seen(62, "the thief's", BOT)
+    await followed.live(60)
+    assert len(followed.frozen) == 2
+
+
+async def test_what_another_lane_calls_a_bot_too_stays_one(followed: Followed) -> None:
+    for lane in (LANE, "thief"):
+        await followed.bring("audit.done", lane=lane, bots=[BOT])
+        await followed.bring("audit.done", lane=lane, bots=[BOT, 77])
+    thief = KnownLane("thief", b"k", "wss://t", None, revoked=True)
+    followed.fleet = msgspec.structs.replace(FOLLOWED_FLEET, lanes=(thief,))
+    await followed.live(60)
+    await followed.comment_seen(61, "nobody's", 77)
+    await followed.live(60)
+    assert len(followed.frozen) == 1
+
+
+async def test_a_ledger_of_before_keeps_its_bots_for_good(followed: Followed) -> None:
+    await followed.house.ledger.set_strings("bots", (str(BOT),))
+    thief = KnownLane(LANE, b"k", "wss://t", None, revoked=True)
+    followed.fleet = msgspec.structs.replace(FOLLOWED_FLEET, lanes=(thief,))
+    await followed.start()
+    await followed.comment_seen(61, "nobody's")
+    await followed.live(60)
+    assert len(followed.frozen) == 1

@@ -29,13 +29,13 @@ from allegro.core.render import one_line
 from allegro.core.requests import Request, parsed
 from allegro.core.stores import Archive, Archived, Ledger
 from allegro.core.triage import FIRST_STATUS
-from allegro.core.untrusted import number_of, text_of, whole_number
+from allegro.core.untrusted import number_of, text_of
+from allegro.house.bots import MAX_BOTS, Bots
 from allegro.house.looks import dress_of
 from allegro.house.requests import Requests
 
 _log = structlog.get_logger()
 MAX_COUNTED_S = 30.0  # a longer pause between two looks was a sleeping machine
-MAX_BOTS = 64
 TOLD_EACH = 5
 _UNEDITED_S = 2
 
@@ -72,6 +72,7 @@ class BotWrites:
         self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock, dice: Dice, *,
         began_s: float, names: Names, freeze: Callable[[Freeze], Awaitable[Any]], alarm: Alarm,
         own: Callable[[str, dict[str, Any], str], bytes],
+        revoked: Callable[[], frozenset[str]],
     ) -> None:  # fmt: skip
         self._archive = archive
         self._ledger = ledger
@@ -83,31 +84,31 @@ class BotWrites:
         self._freeze = freeze
         self._alarm = alarm
         self._own = own
-        self._bots: frozenset[int] = frozenset()
+        self._bots = Bots(ledger, revoked)
         self._waited_s: dict[str, float] = {}
         self._matched_s: float | None = None
         self._flooding: set[str] = set()
 
     async def resume(self) -> None:
         """Take up what the ledger keeps: whose writes are ours."""
-        kept = await self._ledger.strings("bots")
-        self._bots = frozenset(number for one in kept if (number := whole_number(one)))
+        await self._bots.resume()
 
     async def learn(self, event: Event, lane: str) -> None:
         """Take up which users are our bots; more than MAX_BOTS are not believed."""
         told = event.data.get("bots")
         bots = {number_of(id_) for id_ in told[: 4 * MAX_BOTS]} if isinstance(told, list) else set()
-        new = sorted(bots - self._bots - {0})
-        room = MAX_BOTS - len(self._bots)
-        if len(new) > room:
+        later, left = await self._bots.learn(lane, bots)
+        if left:
             self._alarm("high", f"lane {lane} names more bots than are believed", lane)
-        if new[:room]:
-            self._bots |= frozenset(new[:room])
-            await self._ledger.set_strings("bots", tuple(str(id_) for id_ in sorted(self._bots)))
+        if later:
+            ids = ", ".join(map(str, later[:TOLD_EACH]))
+            more = f" and {len(later) - TOLD_EACH} more" if len(later) > TOLD_EACH else ""
+            told = f"says that user {ids}{more} is a bot of ours too: what it writes is matched"
+            self._alarm("high", f"lane {lane} {told}", lane)
 
     async def note(self, archived: Archived, event: Event) -> None:
         """Keep the write of one of our bots that a snapshot shows, until it is matched."""
-        write = bot_write(event, archived, self._bots, self._began_s)
+        write = bot_write(event, archived, self._bots.ids, self._began_s)
         if write is None or isinstance(await self._judge(write, write.seen_s), Matched):
             return
         if await self._ledger.is_foreign(write):
@@ -129,6 +130,7 @@ class BotWrites:
 
         Only time spent awake and linked counts towards the grace.
         """
+        await self._bots.forget_revoked()
         passed_s = self._linked_since_last_s(is_linked)
         writes = await self._ledger.bot_writes()
         if not is_linked or not writes:

@@ -94,7 +94,7 @@ class Follow:
         self._writes = BotWrites(
             archive, ledger, requests, clock, dice, began_s=fleet().began_s,
             names=Names(seen_label, fleet().secret, fleet().marker), freeze=freeze, alarm=alarm,
-            own=self._own,
+            own=self._own, revoked=self._revoked,
         )  # fmt: skip
         self._renewals = OneEach("renewal", self._failed)
         self._reader = Reader("followed", archive, ledger, clock, FOLLOWED, self._one, on_set_aside)
@@ -137,6 +137,12 @@ class Follow:
         if self._lanes.is_linked():
             self._renewals.begin("stale", self._renew_stale)
         return RECHECK_S if waits else IDLE_S
+
+    def _revoked(self) -> frozenset[str]:
+        lanes = self._fleet().lanes
+        return frozenset(one.name for one in lanes if one.revoked) - {
+            one.name for one in lanes if not one.revoked
+        }
 
     def _failed(self, sentence: str) -> None:
         self._alarm("high", sentence, "")

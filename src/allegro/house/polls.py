@@ -16,7 +16,8 @@ from allegro.core.events import Event, decode_event
 from allegro.core.issues import comment_subject, issue_subject
 from allegro.core.requests import Request, parsed
 from allegro.core.stores import Archive, Ledger
-from allegro.core.untrusted import number_of, whole_number
+from allegro.core.untrusted import number_of
+from allegro.house.bots import NAME, bots_in
 
 MOST_VERSIONS = 500
 
@@ -30,8 +31,8 @@ class Polls:
 
     async def of(self, request: Request, artifact: int, content: str) -> frozenset[str]:
         """Return the lanes whose polls show exactly this effect; none for labels."""
-        bots = frozenset(map(whole_number, await self._ledger.strings("bots"))) - {None}
-        place = _place(request, artifact, content, frozenset(bot for bot in bots if bot))
+        bots = frozenset(bots_in(await self._ledger.strings(NAME)))
+        place = _place(request, artifact, content, bots)
         if place is None:
             return frozenset()
         subject, matches = place
