@@ -753,3 +753,27 @@ async def test_a_ledger_of_before_keeps_its_bots_for_good(followed: Followed) ->
     await followed.comment_seen(61, "nobody's")
     await followed.live(60)
     assert len(followed.frozen) == 1
+
+
+async def test_words_of_a_home_whose_receipt_was_lost_with_its_lane_are_ours_once(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    house = followed.house
+    first = await house.mirror("r1", "proposed")
+    await house.step()
+    words = words_of(house.now(first))
+    await followed.comment_seen(44, words)
+    second = await house.mirror("r1", "done")
+    for _ in range(20):
+        await house.step()
+        house.clock.advance(RECHECK_S)
+        await followed.step()
+    await followed.receipt(house.now(second), 44, words_of(house.now(second)))
+    await followed.live(60)
+    assert followed.state_of(second) is State.DONE
+    assert followed.frozen == []
+    for comment in (45, 46):  # a copy may be the forge's; a third is somebody's
+        await followed.comment_seen(comment, words)
+        await followed.live(60)
+    assert len(followed.frozen) == 1

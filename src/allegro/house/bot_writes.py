@@ -9,11 +9,11 @@ import msgspec
 import structlog
 
 from allegro.core.actions import ProposeChange
-from allegro.core.effects import branch_at, words_name
+from allegro.core.effects import branch_at, content_of, words_name
 from allegro.core.events import Event
 from allegro.core.freeze import Freeze
 from allegro.core.issues import STATUS_SCOPE
-from allegro.core.lifecycle import State
+from allegro.core.lifecycle import State, Step
 from allegro.core.matching import (
     Altered,
     BotWrite,
@@ -31,7 +31,7 @@ from allegro.core.stores import Archive, Archived, Ledger
 from allegro.core.triage import FIRST_STATUS
 from allegro.core.untrusted import number_of, text_of
 from allegro.house.bots import MAX_BOTS, Bots
-from allegro.house.looks import dress_of
+from allegro.house.looks import dress_of, receipts_of
 from allegro.house.requests import Requests
 
 _log = structlog.get_logger()
@@ -50,6 +50,10 @@ class Names:
         self.marker = marker
         self._secret = secret
         self.leased = frozenset(map(self.of, (seen_label, STATUS_SCOPE + FIRST_STATUS)))
+
+    def words_of(self, request: Request, marker: str) -> str:
+        """Name the words of a request as they were approved; empty for one without words."""
+        return content_of(parsed(request), marker, self._secret)
 
     def of(self, word: str) -> str:
         return words_name(self._secret, word)
@@ -152,7 +156,7 @@ class BotWrites:
                 self._alarm("high", f"{_named(write)}: our words were changed", write.lane)
             if isinstance(verdict, Doubled):
                 await self._note_doubled(write, verdict.of)
-            if isinstance(verdict, Unmatched):
+            if isinstance(verdict, Unmatched) and not await self._is_of_expired_order(write):
                 foreign.append(write)
         await self._tell_foreign(foreign)
         await self._ledger.drop_bot_writes([write.event for write in settled], foreign)
@@ -220,6 +224,29 @@ class BotWrites:
             and self._names.of(self._branch_of(request)) == write.content.rpartition("@")[0]
             for request in self._requests.all()
         )  # fmt: skip
+
+    async def _is_of_expired_order(self, write: BotWrite) -> bool:
+        """Whether these are the words of an order that ran out unanswered; if so it covers one write.
+
+        Its receipt, which still counts after the end, may be lost with its lane's disk.
+        """
+        for request in self._requests.all():
+            is_open = request.state is State.EXPIRED and request.outstanding
+            if not is_open or request.artifact or request.target != write.target:
+                continue
+            _, marker = dress_of(request, self._names.marker)
+            if write.content and write.content == self._names.words_of(request, marker):
+                receipts = receipts_of(
+                    request, write.artifact, write.content, branch="", commit="",
+                    now_s=self._clock.now_s(),
+                )  # fmt: skip
+                if any(one.kind == write.kind for one in receipts):
+                    told = "a poll shows it: its receipt did not come"
+                    moved = await self._requests.take_step(
+                        request, Step.RECEIPT, told, receipts=receipts, artifact=write.artifact
+                    )
+                    return isinstance(moved, Request)
+        return False
 
     def _branch_of(self, request: Request) -> str:
         if not isinstance(parsed(request), ProposeChange):
