@@ -25,7 +25,11 @@ from allegro.core.provider_usage import usage_of
 from allegro.core.untrusted import Unreadable
 
 GOOD_ENDS = ["stop", "length", "tool_calls", "function_call", "content_filter"]
-OTHER_APIS = ["eos", "end_turn", "stop_sequence", "max_tokens", "tool_use", "STOP"]
+OTHER_APIS = [
+    "eos", "end_turn", "stop_sequence", "max_tokens", "tool_use", "STOP", "COMPLETE", "tool_call",
+    "refusal", "model_length", "model_context_window_exceeded",
+]  # fmt: skip
+CUT_OFF = {"length", "max_tokens", "model_length", "model_context_window_exceeded"}
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
@@ -153,8 +157,16 @@ def test_each_known_end_is_an_end(reason: str) -> None:
     passed, answer = read(WORD, line(piece(finish=reason)))
     assert answer.is_whole
     assert answer.end == reason.lower()
-    assert answer.is_cut_off is (reason in {"length", "max_tokens"})
+    assert answer.is_cut_off is (reason in CUT_OFF)
     assert passed == WORD + line(piece(finish=reason))
+
+
+@pytest.mark.parametrize("reason", ["null", "None", ""])
+def test_a_word_for_no_end_yet_is_neither_an_end_nor_a_failure(reason: str) -> None:
+    going_on = line(piece("hello", finish=reason))
+    passed, answer = read(going_on, STOP)
+    assert (answer.failure, answer.end, passed) == (None, "stop", going_on + STOP)
+    assert not read(going_on)[1].is_whole
 
 
 @pytest.mark.parametrize(("chunks", "is_whole"), [

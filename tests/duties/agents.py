@@ -234,7 +234,7 @@ class FakeHost:
         self.says: tuple[str, ...] = ()
         self.result = "BLOCKED"
         self.start_s = 3.0
-        self.start_fault: EdgeError | None = None
+        self.start_fault: Exception | None = None
         self.proxy: ModelProxy | None = None
         self.started: list[FakeGateway] = []
 

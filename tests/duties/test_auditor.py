@@ -7,11 +7,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from allegro.adapters.gitea.reader import GiteaReader
+from allegro.core.errors import EdgeError
+from allegro.core.ports import Identity
 from allegro.core.settings import LaneIdentity, LaneSettings
 from allegro.lane.audit import audit_repository
-from allegro.lane.auditor import TokenRefused
+from allegro.lane.auditor import Auditor, TokenRefused
 from allegro.lane.checkup import checkup
 from allegro.lane.status import Fact
+from allegro.testing.virtual import SeededDice
 
 from .forge_site import DAILY, Site, site
 
@@ -139,3 +143,23 @@ async def test_a_refused_branch_keeps_the_forges_own_words(tmp_path: Path) -> No
         audit = await audit_repository(here.reader, repo, identity, (), change)
         assert "required=[read:repository]" in (audit.against or "")
         assert change not in (audit.against or "")
+
+
+class _Broken(GiteaReader):
+    """A reader with a bug."""
+
+    async def whoami(self, token: str | None = None, *, scopes: bool = True) -> Identity:
+        raise LookupError(f"a bug met at {token is None} {scopes}")
+
+
+async def test_a_bug_met_in_an_audit_ends_no_lane_and_the_next_audit_counts(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        broken = Auditor(
+            _Broken(here.http), here.lane.recorder, here.lane.state, here.status,
+            here.lane.settings, here.lane.clock, SeededDice(2), here.daily,
+        )  # fmt: skip
+        with pytest.raises(EdgeError, match="LookupError: a bug met") as found:
+            await broken.audit()
+        assert (found.value.transient, found.value.kind) == (True, "bug")
+        await here.auditor.audit()
+        assert here.status.audits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 from aiohttp import web
 
 from allegro.adapters.deadman import ping
+from allegro.core.crashes import LASTS_S
 from allegro.core.errors import EdgeError
 from allegro.core.freeze import FreezeSet
 from allegro.core.gate import LaneTrust
 from allegro.core.settings import BeatSettings
+from allegro.lane.app import end_safe_mode
 from allegro.lane.beats import Beats
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
@@ -104,3 +107,26 @@ async def test_a_beat_says_what_was_done_last(beats: Beats) -> None:
     head = beats._recorder.journal.head.seq
     await beats.beat()
     assert beats._recorder.journal.head.seq == head + 1
+
+
+async def test_a_safe_mode_ends_also_where_the_journal_cannot_take_the_news(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    journal = await journal_in(tmp_path, clock)
+    state = LaneState(
+        clock=clock, journal=journal, held=LaneTrust(TRUST), freezes=FreezeSet(), forge=FORGE,
+        save_freezes=lambda _: None, save_trust=lambda _: None, safe_mode=True,
+    )  # fmt: skip
+    recorder = Recorder(journal, PlainSealer(), clock, SeededDice(1), lane="a", secret=b"s" * 32)
+    await journal.close()
+    with pytest.raises(EdgeError):
+        await recorder.tell("lane.beat")
+    ending = asyncio.create_task(end_safe_mode(clock, state, recorder))
+    await asyncio.sleep(0)
+    clock.advance(LASTS_S + 1)
+    await ending
+    assert not state.safe_mode
+
+
+async def test_a_watcher_whose_host_is_no_name_is_told_as_one_that_cannot_be_reached() -> None:
+    with pytest.raises(EdgeError, match="cannot be reached"):
+        await ping("http://a..b/ping")

@@ -61,6 +61,14 @@ async def test_nothing_is_sent_before_the_time_the_forge_asked_for() -> None:
     assert len(forge.asked) == 2
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example", "."])
+async def test_a_redirect_to_what_is_no_host_is_a_failed_connection(host: str) -> None:
+    async with RawForge(lambda _: Said(b"", 301, {"Location": f"http://{host}/x"})) as forge:
+        with pytest.raises(EdgeError) as found:
+            await GiteaReader(forge.client(TOKEN)).repository("home/garden")
+    assert (found.value.transient, found.value.kind) == (True, "connection")
+
+
 async def test_a_wait_of_a_year_is_an_hour() -> None:
     now_s = 0.0
     async with RawForge(lambda _: said({}, 503, Retry_After="31536000")) as forge:

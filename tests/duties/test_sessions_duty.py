@@ -757,3 +757,25 @@ async def test_no_answer_of_ours_is_more_than_once_or_deny() -> None:
     stage.gateway.tell(Answered("always"))
     await settled()
     assert stage.gateway.answers == ["once"]
+
+
+@hurried
+async def test_a_gateway_that_cannot_be_made_ends_no_lane_and_is_tried_again() -> None:
+    stage = Stage()
+    stage.host.start_fault = OSError(24, "Too many open files")
+    starting = asyncio.create_task(stage.start())
+    await asyncio.sleep(20)
+    assert "Too many open files" in stage.gateways.trouble
+    stage.host.start_fault = None
+    await starting
+    assert (stage.gateways.ready, stage.gateways.trouble) == (1, "")
+
+
+@hurried
+async def test_a_gateway_for_a_session_that_cannot_be_made_is_told_and_tried_again() -> None:
+    stage = await made()
+    stage.host.start_fault = OSError(24, "Too many open files")
+    assert await stage.order(run_session(id=S1, tools=("file",))) == "action.void"
+    assert "Too many open files" in words(stage.told("action.void")[0])
+    stage.host.start_fault = None
+    await until(lambda: stage.gateways.ready == 1)

@@ -62,7 +62,7 @@ class HttpProviders:
                 method, rung.base_url.rstrip("/") + path, data=body, headers=headers,
                 timeout=timeout, allow_redirects=False,
             )  # fmt: skip
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, UnicodeError) as error:
             raise _edge(error) from error
 
 

@@ -18,11 +18,15 @@ DONE = b"[DONE]"
 ENDS = frozenset({
     "stop", "length", "tool_calls", "function_call", "content_filter",
     "eos", "eos_token", "end_turn", "stop_sequence", "max_tokens", "tool_use",
+    "complete", "tool_call", "refusal", "model_length", "model_context_window_exceeded",
 })  # fmt: skip
 """What `finish_reason` says of an answer that came to its end: the five words of OpenAI's API, and
 those of other APIs that gateways pass on. Any other word says that the answer failed."""
 
-_CUT_OFF = frozenset({"length", "max_tokens"})
+_CUT_OFF = frozenset({"length", "max_tokens", "model_length", "model_context_window_exceeded"})
+_NO_END = frozenset({"null", "none"})
+"""How some write that an answer goes on: the word, where JSON has a value for it."""
+
 _NO_WORDS = frozenset({
     "role", "type", "id", "index", "object", "signature", "data", "images", "image_url", "audio",
     "encrypted_content", "annotations", "finish_reason",
@@ -97,7 +101,7 @@ def failure_in(payload: Mapping[str, Any], event: str = "") -> Failure | None:
         if choice.get("error"):
             return _refused(choice["error"])
         reason = choice.get("finish_reason")
-        if reason and not (isinstance(reason, str) and reason.lower() in ENDS):
+        if reason and not (isinstance(reason, str) and reason.lower() in ENDS | _NO_END):
             return Failure(500, f"finish_reason {str(reason)[:100]}", is_refusal=False)
     return None
 

@@ -95,6 +95,16 @@ async def run(
     return 0
 
 
+async def end_safe_mode(clock: Clock, state: LaneState, recorder: Recorder) -> None:
+    """Act again once the safe mode has lasted, whether or not the journal can take the news."""
+    await clock.sleep(LASTS_S)
+    state.safe_mode = False
+    try:
+        await recorder.tell("lane.safe_mode_ended")
+    except EdgeError as error:
+        _log.warning("safe_mode.end_untold", error=str(error))
+
+
 def _first(group: BaseExceptionGroup[ToldError]) -> BaseException:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
@@ -366,9 +376,8 @@ class _Lane:
         return self._duty.cycles if self._duty else 0
 
     async def _end_safe_mode(self) -> None:
-        await self._clock.sleep(LASTS_S)
-        self.state.safe_mode = self._safe_mode = False
-        await self.recorder.tell("lane.safe_mode_ended")
+        await end_safe_mode(self._clock, self.state, self.recorder)
+        self._safe_mode = False
         await self._stopping.wait()  # a duty that returns ends the program
 
     async def _housekeeping(self) -> None:

@@ -18,6 +18,7 @@ from allegro.lane.state import LaneState
 from allegro.lane.status import Status
 from allegro.lane.token import DailyToken
 from allegro.lane.watches import LONGEST_WAIT_S
+from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()
 GIVE_UP = 3
@@ -84,8 +85,11 @@ class Auditor:
     async def audit(self) -> None:
         """Audit once. An administrator's or a forbidden user's token stops the program (G9).
 
-        The token is asked whose it is before anything else is sent with it.
+        The token is asked whose it is before anything else is sent with it. Raises EdgeError.
         """
+        await as_edge_error("audit", "the daily token", self._audit())
+
+    async def _audit(self) -> None:
         text = self._token.text()
         identity = await self._reader.whoami(text)
         self._check(judge_login(identity, self._settings.bots, self._settings.forbidden_users))

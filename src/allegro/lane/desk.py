@@ -49,6 +49,7 @@ from allegro.core.messages import (
 from allegro.core.ports import Clock, Dice, Dress
 from allegro.core.sequence import Continue, HouseBehind, Restart, resume
 from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
+from allegro.core.untrusted import UNREADABLE
 from allegro.lane.executor import Executor
 from allegro.lane.queries import Queries
 from allegro.lane.recorder import Recorder
@@ -245,7 +246,7 @@ class Desk:
             return Reply(query.id, await self.queries.answer(query.method, params))
         except EdgeError as error:
             return Reply(query.id, None, str(error), error.transient)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except UNREADABLE as error:
             return Reply(query.id, None, f"{query.method[:64]}: bad parameters: {error!r:.200}")
 
     def _with_content(self, query: Query) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from allegro.core.ports import AgentGateway, AgentHost, Clock, Dice, GatewaySpec
 from allegro.core.settings import HermesSettings
 from allegro.lane.check_at_start import CANARY_S, CheckFailed, check
 from allegro.lane.models import ModelProxy
+from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()
 MAX_AGE_S = 86_400.0
@@ -111,7 +112,7 @@ class Gateways:
                 if len(self._ready) + self._busy + self._starting < self.size:
                     wanted = Wanted("", self.tools(), bool(self._settings.destinations))
                     try:
-                        await self._add(wanted)
+                        await as_edge_error("gateways", "a gateway", self._add(wanted))
                         failures, self.trouble = 0, ""
                     except EdgeError as error:
                         self._failed(error)
@@ -194,11 +195,7 @@ class Gateways:
 
     async def _start_for(self, wanted: Wanted) -> None:
         try:
-            ready = await self._start(wanted)
-            ready.kept_for = wanted.session
-            ready.kept_until_s = self._clock.boot_s() + KEEP_S
-            ready.watch = asyncio.create_task(self._watch(ready))
-            self._ready.append(ready)
+            await as_edge_error("gateways", wanted.session, self._start_kept(wanted))
             self.trouble = ""
         except EdgeError as error:
             self._failed(error)
@@ -206,6 +203,13 @@ class Gateways:
             self._starting -= 1
             self._starts.pop(wanted.session, None)
         await self._notify()
+
+    async def _start_kept(self, wanted: Wanted) -> None:
+        ready = await self._start(wanted)
+        ready.kept_for = wanted.session
+        ready.kept_until_s = self._clock.boot_s() + KEEP_S
+        ready.watch = asyncio.create_task(self._watch(ready))
+        self._ready.append(ready)
 
     async def done(self, ready: Ready, session: str) -> None:
         """End a gateway after its session, and make room for the next."""

@@ -16,6 +16,7 @@ from allegro.core.issues import Comment, Issue, PullRequest, Repository
 from allegro.core.look import newest_foreign
 from allegro.core.ports import Dress, ForgeReader
 from allegro.core.render import effect_words
+from allegro.core.untrusted import UNREADABLE
 from allegro.lane.attributes import attributes_for
 from allegro.lane.looking import Looking
 from allegro.lane.trees import Trees
@@ -65,7 +66,7 @@ class Queries:
             raise EdgeError(f"unknown question {method!r}", transient=False, kind="unknown")
         try:
             return msgspec.to_builtins(await ask(params))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except UNREADABLE as error:
             raise EdgeError(f"{method}: bad parameters: {error!r}", transient=False) from error
 
     async def _repository(self, params: dict[str, Any]) -> Repository:

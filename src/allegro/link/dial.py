@@ -56,6 +56,10 @@ HELD_S = 0.5
 ASK_S = 20.0
 ANSWER_S = 10.0
 _BULK = get_args(Bulk)
+_LOST = (
+    EdgeError, ProtocolError, aiohttp.ClientError, OSError, TimeoutError,
+    UnicodeError,  # of an address whose host is no name
+)  # fmt: skip
 
 
 class HouseEnd(Protocol):
@@ -111,7 +115,7 @@ class LaneLink:
                     continue
                 self._down(str(refusal))
                 failures = max(failures, 3)
-            except (EdgeError, ProtocolError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            except _LOST as error:
                 self._down(_words(error))
             self._protocol = PROTOCOL
             failures = 0 if self._clock.boot_s() - self._up_s > HELD_S else failures + 1

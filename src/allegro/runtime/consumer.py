@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from allegro.core.errors import EdgeError
+from allegro.core.errors import EdgeError, ToldError
 from allegro.core.ports import Clock
 from allegro.core.stores import Archive, Archived, Place, SetAside, WorkBook
 
@@ -281,11 +281,12 @@ async def as_edge_error(name: str, item: str, work: Awaitable[None]) -> None:
     """Do the work of one item that is tried again later, such as reading one repository.
 
     A bug in it is logged with its traceback and raised as a transient EdgeError of kind `bug`, so
-    that the caller treats it as what fails with this item alone.
+    that the caller treats it as what fails with this item alone. EdgeErrors, and what is told to a
+    person at the program's end (ToldError), pass through.
     """
     try:
         await work
-    except EdgeError:
+    except (EdgeError, ToldError):
         raise
     except Exception as error:
         _note(error, duty=name, item=item, lane="")

@@ -122,7 +122,8 @@ class GiteaHttp:
                 content = await _read(response, what, self._max_answer_bytes)
         except aiohttp.ClientConnectorError as error:
             raise self._failed(f"{what}: cannot connect: {error.strerror}", sent=False) from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
+            # UnicodeError: a redirect to a host that is no name
             raise self._failed(f"{what}: {str(error) or type(error).__name__}") from None
         return self._settle(response, content, what)
 
