@@ -161,6 +161,13 @@ def test_each_known_end_is_an_end(reason: str) -> None:
     assert passed == WORD + line(piece(finish=reason))
 
 
+def test_a_choice_on_a_line_of_its_own_is_no_error() -> None:
+    raw = msgspec.json.encode(whole("hi")).replace(b"[{", b"[\n{").replace(b"}]", b"}\n]")
+    assert b"\n{" in raw
+    assert read(raw)[1].failure is None
+    assert read_answer(raw)[1].is_whole
+
+
 @pytest.mark.parametrize("reason", ["null", "None", ""])
 def test_a_word_for_no_end_yet_is_neither_an_end_nor_a_failure(reason: str) -> None:
     going_on = line(piece("hello", finish=reason))

@@ -114,7 +114,7 @@ class Page:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.fault: EdgeError | None = None
-        self.faults: list[EdgeError | None] = []
+        self.faults: list[Exception | None] = []
         self.held: asyncio.Event | None = None
 
     async def append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -163,3 +164,39 @@ async def test_a_bug_met_in_an_audit_ends_no_lane_and_the_next_audit_counts(tmp_
         assert (found.value.transient, found.value.kind) == (True, "bug")
         await here.auditor.audit()
         assert here.status.audits
+
+
+class _Refused(GiteaReader):
+    """A reader that cannot be told who the bots are, a few times."""
+
+    faults = 2
+
+    async def user_id(self, login: str) -> int | None:
+        if self.faults:
+            self.faults -= 1
+            raise EdgeError("the forge is away", transient=True)
+        return await super().user_id(login)
+
+
+async def test_an_audit_that_fails_is_tried_again_within_seconds_not_at_the_next_hour(
+    tmp_path: Path,
+) -> None:
+    async with site(tmp_path) as here:
+        await here.auditor.audit()
+        clock, done = here.lane.clock, asyncio.Event()
+        auditor = Auditor(
+            _Refused(here.http), here.lane.recorder, here.lane.state, here.status,
+            here.lane.settings, clock, SeededDice(2), here.daily,
+        )  # fmt: skip
+        auditor.audited = done.set
+        running = asyncio.create_task(auditor.run())
+        await asyncio.sleep(0.01)
+        clock.advance(here.lane.settings.audit_s)
+        due_s = clock.boot_s()
+        async with asyncio.timeout(30):
+            while not done.is_set():
+                clock.advance(0.5)
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.wait({running})
+        assert clock.boot_s() - due_s < here.lane.settings.audit_s / 2

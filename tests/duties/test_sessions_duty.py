@@ -779,3 +779,18 @@ async def test_a_gateway_for_a_session_that_cannot_be_made_is_told_and_tried_aga
     assert "Too many open files" in words(stage.told("action.void")[0])
     stage.host.start_fault = None
     await until(lambda: stage.gateways.ready == 1)
+
+
+@hurried
+async def test_a_bug_met_while_a_session_is_told_ends_it_and_its_gateway_alone() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    stage.page.faults = [LookupError("a bug")]
+    gateway.tell(TextDelta("a"))
+    await until(lambda: bool(stage.told("session.end")))
+    state, why = stage.end()
+    assert state == "lost"
+    assert "LookupError: a bug" in why
+    assert gateway.closed[:1] == [S1]
+    await until(lambda: stage.gateways.ready == 1)
+    assert await stage.begin(S2) is not gateway

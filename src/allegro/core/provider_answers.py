@@ -111,6 +111,8 @@ def _is_bare_error(payload: Mapping[str, Any]) -> bool:
     if payload.get("detail") or payload.get("errors"):
         return True
     words = payload.get("message") or payload.get("msg")
+    if isinstance(words, dict) and "role" in words:  # a choice that stands by itself
+        return False
     return bool(words) and ("object" not in payload and "usage" not in payload)
 
 

@@ -69,7 +69,7 @@ class Auditor:
         """
         failures = 0
         while True:
-            await self._until_due()
+            await self._until_due(failures)
             try:
                 await self.audit()
                 failures = 0
@@ -112,9 +112,11 @@ class Auditor:
         if refusal is not None:
             raise TokenRefused(f"the daily token cannot be used: {refusal}")
 
-    async def _until_due(self) -> None:
+    async def _until_due(self, failures: int) -> None:
         pause_s = self._settings.audit_s
-        if self._incomplete:
+        if failures:  # so far nothing of this audit counts
+            pause_s = min(pause_s, REPOSITORY.delay_s(failures, self._dice.fraction))
+        elif self._incomplete:
             soon_s = 30.0 + REPOSITORY.delay_s(self._incomplete, self._dice.fraction)
             pause_s = min(pause_s, soon_s)
         waits = {

@@ -40,6 +40,7 @@ from allegro.lane.model_call import Grant
 from allegro.lane.models import ModelProxy
 from allegro.lane.recorder import Recorder
 from allegro.lane.session_voice import SessionVoice
+from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()
 BEGIN_S = 3.0
@@ -178,7 +179,7 @@ class Sessions:
         except EdgeError as error:
             return await self._not_begun(live, error)
         # from here on it runs, whatever the journal says: it is followed to its end
-        live.task = asyncio.create_task(self._follow(live), name=f"session {action.id}")
+        live.task = asyncio.create_task(self._see_through(live), name=f"session {action.id}")
         try:
             await self._recorder.append([
                 self._voice.action_event(permit, "action.receipt", {"artifact": 0}, None),
@@ -200,6 +201,14 @@ class Sessions:
         return "action.failed", {"reason": "answer_lost"}, "may have begun; not begun again"
 
     # --- following -------------------------------------------------------------------------
+
+    async def _see_through(self, live: Live) -> None:
+        """Follow a session; a bug met on the way is its end, and its gateway's."""
+        try:
+            await as_edge_error("session", live.action.id, self._follow(live))
+        except EdgeError as error:
+            if live.action.id in self.live:
+                await self._finish(live, Ended(End.LOST, "", f"a fault in the lane: {error}", {}))
 
     async def _follow(self, live: Live) -> None:
         """Tell everything a session says, in order, to its one end."""
