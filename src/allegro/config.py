@@ -110,7 +110,8 @@ def _load(path: Path, settings: type[S], more: Any) -> S:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError((f"{path.name}: cannot be read: {error}",)) from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError((f"{path}: cannot be read: {why}",)) from error
     try:
         table = tomllib.loads(text)
     except UNREADABLE as error:  # TOMLDecodeError is a ValueError; nested deep is a RecursionError
@@ -118,7 +119,7 @@ def _load(path: Path, settings: type[S], more: Any) -> S:
     lines = _Lines(path.name, text)
     faults = _faults(table, settings, lines)
     if faults:
-        raise ConfigError(tuple(faults))
+        raise ConfigError(_other_program(path, table, settings) or tuple(faults))
     loaded = read_value(table, settings)
     if isinstance(loaded, Unreadable):
         raise ConfigError((f"{path.name}: {loaded}",))
@@ -126,6 +127,17 @@ def _load(path: Path, settings: type[S], more: Any) -> S:
     if faults:
         raise ConfigError(tuple(faults))
     return loaded
+
+
+def _other_program(
+    path: Path, table: dict[str, Any], settings: type[msgspec.Struct]
+) -> tuple[str, ...]:
+    """Return one sentence where a lane was given a house's file or the other way round."""
+    sections = {key.section for key in keys_of(settings)}
+    for given, wanted in (("lane", "house"), ("house", "lane")):
+        if given in table and wanted not in table and wanted in sections:
+            return (f"{path} is the configuration of a {given}; name that of a {wanted} here",)
+    return ()
 
 
 class _Lines:

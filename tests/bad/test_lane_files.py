@@ -28,6 +28,7 @@ from allegro.core.settings import ModelSettings
 from allegro.core.untrusted import Unreadable
 from allegro.lane.app_council import plan_of
 from allegro.lane.app_sessions import DaySpend, read_day
+from allegro.lane.checkup import own_facts
 from allegro.lane.files import LaneFiles
 from allegro.lane.kept import (
     load_epochs,
@@ -133,6 +134,17 @@ def test_bent_trust_is_damaged_or_says_all_that_it_said(tmp_path: Path) -> None:
         plan_of(held)
         if not name.startswith("revoked"):
             assert held.revoked == HELD.revoked, name
+
+
+def test_doctor_calls_damaged_trust_damaged(tmp_path: Path) -> None:
+    files = LaneFiles(tmp_path)
+    save_trust(files.trust, HELD)
+    write_state(files.paired, PAIRED)
+    assert own_facts(files)[1].verdict == "ok"
+    files.trust.write_bytes(b"{}")
+    fact = own_facts(files)[1]
+    assert (fact.what, fact.verdict) == ("pairing", "bad")
+    assert "put a good copy back" in fact.told
 
 
 @pytest.mark.parametrize("left_out", ["trust", "revoked", "roster", "roster_by"])

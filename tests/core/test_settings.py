@@ -109,3 +109,10 @@ def test_a_wrong_value_of_a_rung_is_told_with_its_place(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"\[0\]\.provider: .*its name in records, a-z"):
         load_lane(file)
+
+
+def test_the_file_of_the_other_program_is_named_in_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "house.toml"
+    file.write_text('[house]\nname = "home"\nstate_dir = "state"\n[orders]\n')
+    with pytest.raises(ConfigError, match="is the configuration of a house; name that of a lane"):
+        load_lane(file)

@@ -296,3 +296,10 @@ async def test_the_repository_archived_last_comes_first_where_two_had_one_name(
     await archive.close()
     assert [decode_event(raw).subject for raw in newest] == ["f/2", "f/1"]
     assert [decode_event(raw).subject for raw in living] == ["f/1"]
+
+
+async def test_a_damaged_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"no database at all" * 400)
+    with pytest.raises(EdgeError, match=r"is damaged: put a copy back, or move journal\.db"):
+        await make(path, Wall())

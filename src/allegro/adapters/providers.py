@@ -96,7 +96,10 @@ def _edge(error: Exception) -> EdgeError:
         error, aiohttp.ConnectionTimeoutError
     )
     never_left = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    told = type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorError):
+        told = f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
     return EdgeError(
-        type(error).__name__, transient=True, kind="stalled" if stalled else "unreachable",
+        told, transient=True, kind="stalled" if stalled else "unreachable",
         sent=not never_left,
     )  # fmt: skip

@@ -173,7 +173,9 @@ def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None
         if id_ not in wanted:
             click.echo(f"not lifted, only lane {lane} names it: {one_line(id_)}", err=True)
     if not wanted:
-        raise click.UsageError(f"no such freeze; the house holds: {', '.join(held) or 'none'}")
+        if not held:
+            raise Failure("the house holds no freeze: there is nothing to thaw")
+        raise click.UsageError(f"name a freeze, or say --all; the house holds: {', '.join(held)}")
     fleet = load_fleet(files)
     key = load_sovereign_key(files, passphrase)
     response: dict[str, Any] = {}

@@ -136,8 +136,11 @@ class HouseClient:
         return self._session
 
     def _unreachable(self, error: Exception) -> HouseUnreachable:
+        why = str(error) or type(error).__name__
+        if isinstance(error, aiohttp.ClientConnectorError):  # its own words tell of its inside
+            why = error.os_error.strerror or str(error.os_error)
         return HouseUnreachable(
-            f"the house does not answer at {self._socket}: start it with `allegro house` ({error})"
+            f"the house does not answer at {self._socket}: start it with `allegro house` ({why})"
         )
 
 

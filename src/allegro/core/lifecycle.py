@@ -115,7 +115,7 @@ def advance(state: State, step: Step) -> State | Refusal:
     """Return the state after this step, or a refusal when the table has no such line."""
     after = TABLE.get((state, step))
     if after is None:
-        return Refusal("wrong_state", f"{state.value} cannot {step.value}")
+        return Refusal("wrong_state", f"it is {state.value}: {step.value} is not possible then")
     return after
 
 

@@ -91,6 +91,10 @@ class Asides:
     async def _resume(self, request: web.Request) -> web.Response:
         lane = request.match_info["lane"]
         if not await self._suspended.lift(lane):
-            return refused(Refusal("not_found", f"lane {one_line(lane, 64)} is not suspended"))
+            return refused(
+                Refusal(
+                    "not_found", f"no lane {one_line(lane, 64)} is suspended: no orders wait for it"
+                )
+            )
         self._kick()
         return answer_json({"lane": lane, "suspended": False})

@@ -283,7 +283,7 @@ class Facts:
                     "bad",
                     lane["trouble"],
                     "link",
-                    "check that the lane runs and its port is reachable",
+                    _link_mend(lane["trouble"]),
                 )
             ]
         since = span(self._clock.now_s() - lane["since_s"])
@@ -347,6 +347,23 @@ def told_facts(name: str, told: object) -> list[dict[str, Any]]:
         else {**msgspec.to_builtins(fact), "what": name + fact.what}
         for fact in facts
     ]
+
+
+_LINK_MENDS = {
+    "house_behind": "read *Lost house* in the runbook before you take the seat",
+    "wrong_seat": "on the house that is to act: allegro house --config house.toml take-seat",
+    "old_key": "on the house that is to act: allegro house --config house.toml take-seat",
+    "wrong_key": "pair anew, if you know why the keys changed",
+    "bad_signature": "pair anew, if you know why the keys changed",
+    "wrong_protocol": "update the older side",
+}
+
+
+def _link_mend(trouble: str) -> str:
+    """Return what to do about a lane that is not linked, by the reason at the beginning."""
+    return _LINK_MENDS.get(
+        trouble.partition(":")[0], "check that the lane runs and its port is reachable"
+    )
 
 
 def _held_ids(detail: dict[str, Any] | None) -> list[str]:

@@ -12,6 +12,7 @@ from allegro.core.settings import LaneSettings
 from allegro.lane.audit import audit_repository, judge_login
 from allegro.lane.auditor import bot_ids, watched
 from allegro.lane.files import LaneFiles
+from allegro.lane.kept import load_pairing
 from allegro.lane.status import Fact, scope_fact
 
 CLOCK_LIMIT_S = 30.0
@@ -42,9 +43,11 @@ def _file_fact(path: Path, what: str) -> Fact:
 
 
 def _paired_fact(files: LaneFiles) -> Fact:
-    if files.trust.exists() and files.paired.exists():
-        return Fact("pairing", "ok", "paired", files.trust.name)
-    return Fact("pairing", "bad", "not paired", files.trust.name, mend="allegro pair")
+    try:
+        load_pairing(files.trust, files.paired)
+    except ConfigError as error:
+        return Fact("pairing", "bad", str(error), files.trust.name)
+    return Fact("pairing", "ok", "paired", files.trust.name)
 
 
 async def _forge_facts(settings: LaneSettings, reader: ForgeReader, clock: Clock) -> list[Fact]:

@@ -39,8 +39,19 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_size_limit=67108864")
         connection.executescript(schema)
     except (sqlite3.Error, OSError) as error:
-        raise EdgeError(f"cannot open {path.name}: {error}", transient=False) from error
+        raise unopened(path, error) from error
     return connection
+
+
+def unopened(path: Path, error: Exception) -> EdgeError:
+    """Return why a database cannot be opened, and what to do about a damaged one."""
+    told = f"cannot open {path.name}: {error}"
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        told += (
+            f". The file is damaged: put a copy back, or move {path.name}, its -wal and its -shm"
+            " away and start again. What is lost by that is told after the start"
+        )
+    return EdgeError(told, transient=False)
 
 
 class Worker:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from allegro.adapters.sqlite.connection import open_database
+from allegro.adapters.sqlite.connection import open_database, unopened
 from allegro.core.errors import EdgeError
 
 ForwardStep = Callable[[sqlite3.Connection], None]
@@ -43,7 +43,7 @@ def open_versioned(
         connection.execute(f"PRAGMA user_version = {len(steps)}")
     except sqlite3.Error as error:
         connection.close()
-        raise EdgeError(f"cannot open {path.name}: {error}", transient=False) from error
+        raise unopened(path, error) from error
     except EdgeError:
         connection.close()
         raise
