@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import signal
 from pathlib import Path
@@ -228,7 +227,3 @@ async def quiet(theatre: Theatre, repository: str, within_s: float = 40.0) -> li
     with contextlib.suppress(ToldError):
         await theatre.until(same, "archive and forge agree", within_s)
     return left
-
-
-def freeze_process(pid: int, *, stopped: bool) -> None:
-    os.kill(pid, signal.SIGSTOP if stopped else signal.SIGCONT)

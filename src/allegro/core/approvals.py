@@ -20,7 +20,6 @@ from allegro.core.errors import Refusal
 from allegro.core.untrusted import Unreadable, read_json
 
 MAX_TOKEN_BYTES = 16_384
-MAX_WALL_S = 2**40
 CHALLENGE_BYTES = 32
 
 Verify = Callable[[bytes, bytes, bytes], bool]

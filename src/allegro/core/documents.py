@@ -6,7 +6,6 @@ import msgspec
 
 REQUEST_TYPES = ("decision", "approval", "review", "alert")
 URGENCIES = ("low", "medium", "high", "critical")
-REPORT_STATUSES = ("complete", "in-progress", "blocked", "failed")
 
 
 class Option(msgspec.Struct, frozen=True):

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -229,10 +228,6 @@ class ScratchFleet(Stage):
         return len(lanes) == len(LANES) and all(
             lane["linked"] and (lane["detail"] or {}).get("healthy") for lane in lanes
         )
-
-    def lose_disk(self, name: str) -> None:
-        """Remove all a lane has kept: journal, keys, council store."""
-        shutil.rmtree(self.lanes[name].folder)
 
     async def close(self) -> None:
         """End every process and the network."""
