@@ -10,6 +10,7 @@ FLEET_TRIALS ?= 450
 LINK_TRIALS ?= 1
 BAD_CASES ?= 2000
 PROVIDER_SEEDS ?= 50
+FORGE_CASES ?= 200
 THIEF_TRIALS ?= 100
 SEED ?= 1
 # files of tests played side by side: they wait more than they work
@@ -59,6 +60,9 @@ trials: $(VENV)/.test
 	$(BIN)/python -m tests.bad.stolen_sibling --trials $(THIEF_TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.stolen_sibling --real --trials $(THIEF_TRIALS) --seed $(SEED)
 	$(BIN)/python -m tests.bad.test_house_api
+	$(BIN)/python -m tests.bad.test_forge_answers $(FORGE_CASES)
+	$(BIN)/python -m tests.bad.test_link
+	ALLEGRO_MATRIX=1 $(BIN)/pytest tests/contracts/agent
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
