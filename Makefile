@@ -14,7 +14,7 @@ FORGE_CASES ?= 200
 THIEF_TRIALS ?= 100
 SEED ?= 1
 # files of tests played side by side: they wait more than they work
-JOBS ?= 3
+JOBS ?= 4
 
 .DEFAULT_GOAL := quick
 .PHONY: quick test trials demo bench lock fix docs clean

@@ -9,8 +9,10 @@ import pytest
 import pytest_asyncio
 
 from allegro.adapters.hermes.gateway import HermesGateway
+from allegro.core.sessions import TextDelta
+from allegro.testing.models import play
 
-from .places import NO_REAL_AGENT, REAL, STAND_INS, Place, real_python
+from .places import NO_REAL_AGENT, REAL, STAND_INS, Place, all_of, carry_out, new_run, real_python
 
 WHOLE = os.environ.get("ALLEGRO_MATRIX") == "1"
 """Every case on every version, as `make trials` plays it; else the newer one has those that share
@@ -45,6 +47,11 @@ async def place(
 async def gateway(place: Place) -> AsyncIterator[HermesGateway]:
     """One gateway for all cases of a module that leave it as it was."""
     made = await place.start()
+    if place.is_real:
+        # A gateway serves after the lane's check alone: a first run meets what Hermes still imports.
+        for _ in range(3):
+            if all_of(await carry_out(made, new_run(play({"say": "warm"}))), TextDelta):
+                break
     yield made
     await made.close("")
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import aiohttp
 import msgspec
+from tests.patience import patient
 
 from allegro.adapters.hermes.existing import ExistingHermes
 from allegro.adapters.hermes.gateway import HermesGateway
@@ -119,7 +120,7 @@ class Place:
         url = f"http://127.0.0.1:{port}"
         wire = HermesWire(url, key)
         try:
-            for _ in range(300):
+            for _ in range(int(patient(300))):
                 if await wire.is_up():
                     break
                 await asyncio.sleep(0.1)
@@ -152,7 +153,7 @@ async def carry_out(gateway: AgentGateway, run: Run, told: Told | None = None) -
 
 async def follow(gateway: AgentGateway, run: str, told: Told | None = None) -> list[AgentEvent]:
     events = []
-    async with asyncio.timeout(RUN_S):
+    async with asyncio.timeout(patient(RUN_S)):
         async for event in gateway.events(run):
             events.append(event)
             if told is not None:
