@@ -141,11 +141,18 @@ async def test_routing_is_taken_over_and_what_happened_is_on_record(fleet: Life)
         id_ = await manager.report_failover_event(event)
         (reported,) = await fleet.events("failover.reported")
         assert (reported["id"], reported["data"]) == (id_, msgspec.to_builtins(event))
-        assert (await manager.fleet())["roles"]["forge"]["lane"] != holder
+
+        async def is_another() -> bool:
+            return (await manager.fleet())["roles"].get("forge", {"lane": ""})["lane"] not in {
+                "",
+                holder,
+            }
+
+        await fleet.until(is_another, "the house sees another holder")
 
 
 async def test_nobody_rests_who_is_not_in_the_council(fleet: Life) -> None:
-    holder = await fleet.holder()
+    holder = str(await fleet.until(fleet.holder, "a lane holds the role"))
     async with RedundancyManager(fleet.socket) as manager:
         for lane, to in (("nosuch", ""), ("", ""), (holder, "nosuch"), (holder, holder)):
             with pytest.raises(BadRequest, match=r"not in the council|to itself"):
@@ -159,7 +166,7 @@ async def test_nobody_rests_who_is_not_in_the_council(fleet: Life) -> None:
 
 
 async def test_a_planned_drill_on_the_running_fleet_loses_nothing(fleet: Life) -> None:
-    before = await fleet.holder()
+    before = str(await fleet.until(fleet.holder, "a lane holds the role"))
     told = json.loads(await fleet.command("drill", "failover", "--json"))
     assert told["ok"]
     assert 0 < told["median_s"] <= told["max_s"] < SOON_S
@@ -203,7 +210,7 @@ async def test_a_stolen_lane_holds_a_role_until_it_is_revoked_and_doubles_and_lo
     fleet: Life,
 ) -> None:
     await fleet.until(lambda: fleet.agree(*fleet.others()), "the fleet agrees", within_s=30)
-    holder = await fleet.holder()
+    holder = str(await fleet.until(fleet.holder, "a lane holds the role"))
     stolen, honest = fleet.others(holder)
     thief = Thief(fleet, stolen)
     await thief.scribble(b"\x00{garbage")
