@@ -95,7 +95,14 @@ async def test_with_one_server_down_everything_still_works(
     rest = {name: council for name, council in lanes.items() if name != down}
     for council in rest.values():
         await formed(council, ELECTED_S)
-    await works(rest, role)
+    for left in reversed(range(10)):  # on a busy machine a second election may follow the first
+        try:
+            await works(rest, role)
+            break
+        except EdgeError:
+            if not left:
+                raise
+            await asyncio.sleep(0.5)
     assert await refused(lanes[down].read(role)) < SPARE_S
 
 
