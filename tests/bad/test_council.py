@@ -19,7 +19,10 @@ import pytest
 
 from allegro.adapters.council import LocalCouncil
 from allegro.adapters.nats.council import _WANTED, NatsCouncil
-from allegro.adapters.nats.server import ServerFiles, render
+from allegro.adapters.nats.server import (
+    ServerFiles,
+)
+from allegro.adapters.nats.settings import render
 from allegro.adapters.sqlite.archive import open_archive
 from allegro.core.approvals import Roster
 from allegro.core.council import MAX_VALUE, Page, page_bytes

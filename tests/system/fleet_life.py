@@ -27,8 +27,8 @@ from allegro.adapters.nats.server import (
     make_seed,
     public_of,
     read_running,
-    render,
 )
+from allegro.adapters.nats.settings import render
 from allegro.adapters.tls import make_certificate
 from allegro.core.approvals import Roster
 from allegro.core.errors import ToldError

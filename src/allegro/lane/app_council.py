@@ -18,6 +18,7 @@ import structlog
 
 from allegro.adapters.clock import SystemClock, SystemDice
 from allegro.adapters.files import free_bytes, hold_folder
+from allegro.adapters.nats.council import Access, NatsCouncil
 from allegro.adapters.nats.server import (
     Server,
     ServerFiles,
@@ -25,8 +26,10 @@ from allegro.adapters.nats.server import (
     find_server,
     make_seed,
     public_of,
-    render,
+    read_running,
+    seed_of,
 )
+from allegro.adapters.nats.settings import render
 from allegro.adapters.notify import notify
 from allegro.adapters.tls import make_certificate, names_host
 from allegro.core.approvals import Member
@@ -40,17 +43,22 @@ from allegro.lane.files import LaneFiles
 from allegro.lane.kept import load_trust
 
 _log = structlog.get_logger()
-LOOK_S = 1.0
+LOOK_S = 0.25
 HEALTH_S = 5.0
+MOVE_S = 1.0
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Which server to run: the roster's number, this lane, and the others."""
+    """Which server to run: the roster's number, this lane, and the others.
+
+    `revoked` are lanes of the roster whose key was revoked.
+    """
 
     fleet: str
     number: int
     me: Member
     others: tuple[Member, ...]
+    revoked: frozenset[str] = frozenset()
 
 
 def plan_of(held: LaneTrust | None) -> Plan | None:
@@ -62,7 +70,18 @@ def plan_of(held: LaneTrust | None) -> Plan | None:
     if me is None:
         return None
     others = tuple(member for member in members if member is not me)
-    return Plan(held.trust.fleet, held.roster.number, me, others)
+    revoked = frozenset(m.name for m in held.roster.members) - {m.name for m in members}
+    return Plan(held.trust.fleet, held.roster.number, me, others, revoked)
+
+
+def newly_revoked(before: Plan | None, plan: Plan | None) -> frozenset[str]:
+    """Return whom to take out of a council that else stays as it is; nobody where it does not."""
+    if before is None or plan is None:
+        return frozenset()
+    kept = tuple(member for member in before.others if member.name not in plan.revoked)
+    if msgspec.structs.replace(before, others=kept, revoked=plan.revoked) != plan:
+        return frozenset()
+    return plan.revoked - before.revoked
 
 
 def offer(settings: LaneSettings, folder: Path, now_s: float) -> dict[str, Any]:
@@ -122,6 +141,7 @@ class _Keeper:
         self._lane = lane
         self._files = files
         self._clock, self._dice = SystemClock(), SystemDice()
+        self._seed = seed_of(self._dice.token(32))  # nobody else has it, and no disk
         self.server = Server(files, binary)
         self._plan: Plan | None = None
         self._damage = ""
@@ -138,9 +158,11 @@ class _Keeper:
         else:
             plan, self._damage = plan_of(held), ""
         if plan != self._plan:
-            await self.server.stop()
-            self._plan, self._failures, self._not_before_s = plan, 0, float("-inf")
+            before, self._plan = self._plan, plan
             _log.info("council.plan", number=plan.number if plan else 0)
+            if plan is None or not await self._cut(newly_revoked(before, plan), plan):
+                await self.server.stop()
+                self._failures, self._not_before_s = 0, float("-inf")
         if plan is None:
             return
         if not self.server.is_running:
@@ -149,6 +171,35 @@ class _Keeper:
         elif boot_s - self._looked_s >= HEALTH_S:
             self._looked_s = boot_s
             await self._look()
+
+    async def _cut(self, revoked: frozenset[str], plan: Plan) -> bool:
+        """Close a revoked lane's connections while the server runs on; false where it did not.
+
+        The server is not started again, because that costs the council an election of all.
+        """
+        if not revoked or not self.server.is_running:
+            return False
+        await self._move_leader(revoked, plan.me.name)
+        try:
+            self._write(plan)
+        except (EdgeError, OSError) as error:
+            _log.error("council.not_cut", lanes=sorted(revoked), error=str(error))
+            return False
+        is_cut = await self.server.reload()
+        _log.warning("council.cut", lanes=sorted(revoked), by="reload" if is_cut else "restart")
+        return is_cut
+
+    async def _move_leader(self, revoked: frozenset[str], to: str) -> None:
+        """Let no revoked lane's server lead when it is cut off; a thief's server may refuse."""
+        running = read_running(self._files)
+        access = Access(running.client, self._seed) if running else None
+        council = NatsCouncil(lambda: access, timeout_s=MOVE_S)
+        try:
+            await council.move_leader(revoked, to)
+        except EdgeError as error:
+            _log.info("council.leader_kept", error=str(error))
+        finally:
+            await council.close()
 
     def _note_damage(self, reason: str) -> None:
         """Tell once of a trust that cannot be read."""
@@ -189,6 +240,7 @@ class _Keeper:
         text = render(
             files, plan.me, plan.others, fleet=plan.fleet, number=plan.number,
             listen=council.listen, public=public_of(seed), disk_mb=council.disk_mb,
+            keeper=public_of(self._seed), revoked=len(plan.revoked),
         )  # fmt: skip
         files.config.touch(mode=0o600)
         files.config.write_text(text, "utf-8")

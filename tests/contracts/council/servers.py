@@ -10,7 +10,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -27,8 +27,9 @@ from allegro.adapters.nats.server import (
     make_seed,
     public_of,
     read_running,
-    render,
+    seed_of,
 )
+from allegro.adapters.nats.settings import render
 from allegro.adapters.tls import make_certificate
 from allegro.core.approvals import Member
 from allegro.core.errors import EdgeError
@@ -61,6 +62,7 @@ class Servers:
             self.members[name] = self.make_member(name, port)
         self.running: dict[str, Server] = {}
         self._councils: list[NatsCouncil] = []
+        self.keeper = seed_of(bytes(range(32)))
 
     def make_member(self, name: str, port: int) -> Member:
         files = self.files.setdefault(name, ServerFiles(self.files["a"].folder.parent / name))
@@ -77,16 +79,30 @@ class Servers:
 
     async def start_as(self, me: Member, others: list[Member], number: int = 1) -> None:
         files = self.files[me.name]
+        self.write(me, others, number)
+        server = Server(files, self.binary)
+        self.running[me.name] = server
+        await server.start(number)
+
+    def write(self, me: Member, others: list[Member], number: int = 1, revoked: int = 0) -> None:
+        """Write one server's settings."""
+        files = self.files[me.name]
         files.config.write_text(
             render(
                 files, me, others, fleet=FLEET, number=number, listen=me.address,
                 public=public_of(files.seed.read_text()), disk_mb=64,
+                keeper=public_of(self.keeper), revoked=revoked,
                 roles=("*",),  # each test has a register of its own
             )
         )  # fmt: skip
-        server = Server(files, self.binary)
-        self.running[me.name] = server
-        await server.start(number)
+
+    async def cut(self, gone: str, name: str) -> bool:
+        """Let a running server drop another one, as a lane's council program does."""
+        kept = [member for member in self.members.values() if member.name != gone]
+        self.files[name].trusted.write_text("".join(member.certificate for member in kept))
+        others = [member for member in kept if member.name != name]
+        self.write(self.members[name], others, revoked=1)
+        return await self.running[name].reload()
 
     async def stop(self, name: str) -> None:
         await self.running[name].stop()
@@ -134,7 +150,18 @@ class Servers:
         return None if running is None else access_of(self.files[name], running)
 
     def council(self, name: str, timeout_s: float = 2.0) -> NatsCouncil:
-        made = NatsCouncil(lambda: self.access(name), timeout_s=timeout_s)
+        return self._made(lambda: self.access(name), timeout_s)
+
+    def keeper_of(self, name: str, timeout_s: float = 2.0) -> NatsCouncil:
+        """Return the council as the program sees it that keeps this lane's server."""
+        return self._made(lambda: self.keeper_access(name), timeout_s)
+
+    def keeper_access(self, name: str) -> Access | None:
+        running = read_running(self.files[name])
+        return None if running is None else Access(running.client, self.keeper)
+
+    def _made(self, access: Callable[[], Access | None], timeout_s: float) -> NatsCouncil:
+        made = NatsCouncil(access, timeout_s=timeout_s)
         self._councils.append(made)
         return made
 

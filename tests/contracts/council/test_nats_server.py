@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from allegro.adapters.nats.monitor import is_store_broken
 from allegro.adapters.nats.server import (
     Server,
     ServerFiles,
-    _is_store_broken,
     find_server,
     make_seed,
     public_of,
-    render,
 )
+from allegro.adapters.nats.settings import render
 from allegro.core.approvals import Member
 from allegro.core.errors import ConfigError, EdgeError
 
@@ -133,13 +133,13 @@ def _monitor(says: str) -> Iterator[str]:
 @pytest.mark.parametrize(("says", "broken"), HEALTH.items())
 def test_only_a_store_that_was_given_up_counts_as_broken(says: str, broken: bool) -> None:
     with _monitor(says) as address:
-        assert _is_store_broken(address) is broken
+        assert is_store_broken(address) is broken
 
 
 def test_a_monitor_that_does_not_answer_is_no_broken_store() -> None:
     with _monitor("") as address:
         pass
-    assert not _is_store_broken(address)
+    assert not is_store_broken(address)
 
 
 def test_a_lane_may_write_the_registers_of_the_roles_and_its_own_page_and_nothing_else(

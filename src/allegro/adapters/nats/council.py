@@ -37,6 +37,7 @@ STREAM = "KV_" + BUCKET
 SUBJECT = f"$KV.{BUCKET}."
 REPLICAS = 3
 MAX_BYTES = 4_000_000
+MOVE_S = 0.1
 WRONG_SEQUENCE = frozenset({10071, 10164})
 NO_MESSAGE = 10037
 NO_BUCKET = 404
@@ -95,6 +96,16 @@ class _Bucket(msgspec.Struct, frozen=True):
     error: _Error | None = None
 
 
+class _Led(msgspec.Struct, frozen=True):
+    leader: str = ""
+
+
+class _Replicas(msgspec.Struct, frozen=True):
+    """The answer to a question about the bucket, as to who leads its replicas."""
+
+    cluster: _Led | None = None
+
+
 class Access(msgspec.Struct, frozen=True):
     """How the own server is reached: a loopback address, and the seed of the lane's nkey."""
 
@@ -127,6 +138,24 @@ class NatsCouncil:
     async def page(self, lane: str) -> tuple[int, Page | None]:
         revision, value = await self._in_time(self._get("page." + lane))
         return revision, read_page(value, lane)
+
+    async def move_leader(self, gone: frozenset[str], to: str) -> None:
+        """Have a leader of the bucket that is one of `gone` hand over to `to`; wait until it did.
+
+        Raises EdgeError where it does not in time. Once it is cut off the others elect another by
+        themselves, after 4 to 9 s.
+        """
+        await self._in_time(self._move_leader(gone, to))
+
+    async def _move_leader(self, gone: frozenset[str], to: str) -> None:
+        step_down = msgspec.json.encode({"placement": {"preferred": to}})
+        while True:
+            client = await self._connected()
+            found = await self._said(client, f"{_API}INFO.{STREAM}", b"", _Replicas)
+            if found.cluster is None or found.cluster.leader not in gone:
+                return
+            await client.publish(f"{_API}LEADER.STEPDOWN.{STREAM}", step_down)
+            await asyncio.sleep(MOVE_S)
 
     async def close(self) -> None:
         """Leave; what cannot be said in time is not said."""

@@ -1,42 +1,29 @@
-"""Settings and child process of a lane's council server (nats-server 2.14 or newer).
-
-Clients reach it on loopback alone, with one nkey that may write this lane's page and the roles;
-other lanes' servers reach it over mutual TLS, where only the roster's very certificates count.
-Nothing on disk is more than the running council needs: each roster has a folder of its own.
-"""
+"""Files and child process of a lane's council server (nats-server 2.14 or newer)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from urllib.request import urlopen
 
 import msgspec
 import nkeys
 
 from allegro.adapters.files import load_state
-from allegro.adapters.nats.council import BUCKET, STREAM, Access
-from allegro.core.approvals import Member
+from allegro.adapters.nats.council import Access
+from allegro.adapters.nats.monitor import connected, is_store_broken
 from allegro.core.errors import ConfigError, EdgeError
-from allegro.core.lease import ROLES
 from allegro.core.untrusted import Name, Number, Unreadable
 
 OLDEST = (2, 14)
-MAX_PAYLOAD = 65_536
+LOOK_S, RELOAD_S = 0.05, 2.0
 _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
-_TLS_S = 3
-_SHARED = (
-    "$JS.API.INFO", f"$JS.API.STREAM.INFO.{STREAM}", f"$JS.API.STREAM.CREATE.{STREAM}",
-    f"$JS.API.STREAM.MSG.GET.{STREAM}",
-)  # fmt: skip
 
 
 class ServerFiles(msgspec.Struct, frozen=True):
@@ -129,9 +116,14 @@ def make_seed(path: Path, random: bytes) -> str:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         beside = path.with_suffix(".new")  # half a seed would be kept for good
         beside.touch(mode=0o600)
-        beside.write_bytes(nkeys.encode_seed(random, nkeys.PREFIX_BYTE_USER))
+        beside.write_text(seed_of(random), "utf-8")
         beside.replace(path)
     return path.read_text("utf-8").strip()
+
+
+def seed_of(random: bytes) -> str:
+    """Return the seed of an nkey of a user, from 32 random bytes."""
+    return str(nkeys.encode_seed(random, nkeys.PREFIX_BYTE_USER).decode())
 
 
 def adopt(files: ServerFiles, certificate: str) -> bool:
@@ -166,98 +158,6 @@ def read_running(files: ServerFiles) -> Running | None:
     """Return which server runs; None for none, and for what cannot be read."""
     running = load_state(files.running, Running)
     return None if isinstance(running, Unreadable) else running
-
-
-def render(
-    files: ServerFiles, me: Member, others: Sequence[Member], *,
-    fleet: str, number: int, listen: str, public: str, disk_mb: int, roles: Sequence[str] = ROLES,
-) -> str:  # fmt: skip
-    """Return nats.conf. Every value was checked where it came in (roster, lane.toml).
-
-    `roles` are the registers a lane may write: no other key, so that none can fill the bucket.
-    """
-    shared = [*_SHARED, *(f"$KV.{BUCKET}.role.{role}" for role in roles)]
-    allowed = [*shared, f"$KV.{BUCKET}.page.{me.name}"]
-    return json.dumps(
-        {
-            "server_name": me.name,
-            "listen": "127.0.0.1:-1",
-            "http": "127.0.0.1:-1",
-            "ports_file_dir": str(files.folder),
-            "max_payload": MAX_PAYLOAD,
-            "ping_interval": "1s",
-            "ping_max": 2,
-            "write_deadline": "2s",
-            "logtime": True,
-            "jetstream": {
-                "store_dir": str(files.folder / f"store-{number}"),
-                "max_file_store": disk_mb * 1_000_000,
-                "max_memory_store": 8_000_000,
-                "sync_interval": "always",
-            },
-            "cluster": {
-                "name": f"{fleet[:16]}-{number}",
-                "listen": listen,
-                "pool_size": -1,
-                "no_advertise": True,
-                "ping_interval": "1s",
-                "ping_max": 2,
-                "routes": _routes(me, others),
-                "tls": {
-                    "cert_file": str(files.certificate),
-                    "key_file": str(files.key),
-                    "ca_file": str(files.trusted),
-                    "verify": True,
-                    "timeout": _TLS_S,
-                },
-            },
-            "accounts": {
-                # the stream lives where no client is: what a client asks for crosses over, and the
-                # answer comes back to it alone, so a reply-to cannot name what it may not write
-                "COUNCIL": {
-                    "jetstream": True,
-                    "exports": [
-                        {"service": subject} for subject in (*shared, f"$KV.{BUCKET}.page.*")
-                    ],
-                },
-                f"LANE_{me.name}": {
-                    "imports": [
-                        {"service": {"account": "COUNCIL", "subject": subject}}
-                        for subject in allowed
-                    ],
-                    "users": [
-                        {
-                            "nkey": public,
-                            "permissions": {
-                                "publish": {"allow": allowed},
-                                "subscribe": {"allow": ["_INBOX.>"]},
-                            },
-                        }
-                    ],
-                },
-                # known here, so that the interest the other servers tell of is no error
-                **{f"LANE_{member.name}": {} for member in others},
-                "SYS": {},
-            },
-            "system_account": "SYS",
-        },
-        indent=1,
-    )
-
-
-def _routes(me: Member, others: Sequence[Member]) -> list[str]:
-    """Return what this server dials: of each pair the first by name dials the other.
-
-    Two that dial each other over a slow line close each other's call as a duplicate, again and
-    again, for minutes. For the others its own address stands in, which a server finds out and
-    leaves alone: by the number of routes it knows how many it must hear before a first vote.
-    """
-    return [
-        f"nats-route://{member.address}"
-        if member.name > me.name
-        else f"nats-route://{member.name}@{me.address}"
-        for member in others
-    ]
 
 
 def public_of(seed: str) -> str:
@@ -302,13 +202,13 @@ class Server:
 
     async def _ports(self, child: asyncio.subprocess.Process, within_s: float) -> _Ports:
         found = self._files.folder / f"nats-server_{child.pid}.ports"
-        for _ in range(int(within_s / 0.05)):
+        for _ in range(int(within_s / LOOK_S)):
             if child.returncode is not None:
                 break
             ports = load_state(found, _Ports)
             if isinstance(ports, _Ports) and ports.nats and ports.monitoring:
                 return ports
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(LOOK_S)
         await self.stop()
         raise EdgeError(f"nats-server did not start: {self._last_line()}", transient=True)
 
@@ -320,7 +220,23 @@ class Server:
 
     async def is_broken(self) -> bool:
         """Whether its store failed for good: a full disk heals only by starting it again."""
-        return await asyncio.to_thread(_is_store_broken, self._monitor)
+        return await asyncio.to_thread(is_store_broken, self._monitor)
+
+    async def reload(self) -> bool:
+        """Take in the settings on disk; say whether they count and every route of before is closed.
+
+        A server closes all its routes only where the settings name another `pool_size`.
+        """
+        child, before = self._child, await asyncio.to_thread(connected, self._monitor)
+        if child is None or child.returncode is not None or before is None:
+            return False
+        child.send_signal(signal.SIGHUP)
+        for _ in range(int(RELOAD_S / LOOK_S)):
+            await asyncio.sleep(LOOK_S)
+            now = await asyncio.to_thread(connected, self._monitor)
+            if now is not None and now.loaded != before.loaded and not now.routes & before.routes:
+                return True
+        return False
 
     async def wait(self) -> int:
         """Return its exit code once it ended."""
@@ -339,20 +255,6 @@ class Server:
         except TimeoutError:
             child.kill()
             await child.wait()
-
-
-def _is_store_broken(monitor: str) -> bool:
-    """Ask /healthz; only its own word about a failed write counts, not a lost quorum.
-
-    2.15 says "JetStream not enabled (10076)" after "no space left on device": it has turned
-    JetStream off and leaves it off, whatever room there is later.
-    """
-    try:
-        with urlopen(f"{monitor}/healthz", timeout=2) as answer:  # noqa: S310 (our own loopback)
-            told = answer.read(4_096)
-    except OSError as error:
-        told = error.read(4_096) if hasattr(error, "read") else b""
-    return any(word in told for word in (b"JetStream not enabled", b"write error", b"no space"))
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,109 @@
+"""A lane that was revoked is cut off while the council of the others runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from tests.patience import patient
+
+from allegro.core.errors import EdgeError
+
+from .halls import NAMES
+from .servers import Servers, formed, raw_client
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+ELECTION_S = 4.0
+"""No nats-server asks for a vote sooner after it lost its leader."""
+
+
+async def leads(servers: Servers, name: str) -> None:
+    """Wait until this server leads the bucket's replicas."""
+    until_s = time.monotonic() + patient(30.0)
+    while await servers.leader() != name:
+        others = frozenset(NAMES) - {name}
+        await servers.keeper_of(name).move_leader(others, name)
+        assert time.monotonic() < until_s
+
+
+async def is_cut(servers: Servers, gone: str, kept: list[str]) -> None:
+    until_s = time.monotonic() + patient(20.0)
+    while any(servers.routes(name) != set(kept) - {name} for name in kept):
+        assert time.monotonic() < until_s
+        await asyncio.sleep(0.05)
+    for _ in range(20):  # and it stays out: it dials the whole time
+        assert not servers.routes(gone)
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("gone_leads", [True, False])
+async def test_a_revoked_lane_is_cut_off_while_the_others_servers_and_connections_live_on(
+    tmp_path: Path, gone_leads: bool
+) -> None:
+    servers = Servers(tmp_path)
+    try:
+        await servers.start_all()
+        await servers.formed()
+        await leads(servers, "c" if gone_leads else "a")
+        lanes = {name: servers.council(name) for name in ("a", "b")}
+        for council in lanes.values():
+            await formed(council)
+        pids = {name: servers.pid(name) for name in lanes}
+
+        await servers.keeper_of("a").move_leader(frozenset({"c"}), "a")
+        assert await servers.leader() != "c"
+        assert await asyncio.gather(*(servers.cut("c", name) for name in lanes)) == [True, True]
+
+        began_s = time.monotonic()
+        for council in lanes.values():
+            await formed(council)
+        assert time.monotonic() - began_s < patient(ELECTION_S)  # nobody had to be elected
+        await is_cut(servers, "c", ["a", "b"])
+        assert {name: servers.pid(name) for name in lanes} == pids
+    finally:
+        await servers.close()
+
+
+async def test_a_leader_that_cannot_be_moved_is_given_up_in_time(servers: Servers) -> None:
+    await leads(servers, "b")
+    council = servers.council("a", 0.4)  # a lane's own key may not ask it to step down
+    began_s = time.monotonic()
+    with pytest.raises(EdgeError):
+        await council.move_leader(frozenset({"b"}), "a")
+    assert time.monotonic() - began_s < patient(2.0)
+    assert await servers.leader() == "b"
+    await servers.keeper_of("a").move_leader(frozenset({"a", "c"}), "a")  # it is none of these
+    assert await servers.leader() == "b"
+
+
+async def test_who_keeps_a_server_may_only_look_who_leads_and_ask_it_to_step_down(
+    servers: Servers,
+) -> None:
+    async with raw_client(servers.keeper_access("a")) as (client, told):
+        for subject in ("$KV.allegro.role.forge", "$KV.allegro.page.a", "$JS.API.STREAM.DELETE.X"):
+            await client.publish(subject, b"")
+        await client.flush(2)
+        for _ in range(100):
+            if len(told) == 3:
+                break
+            await asyncio.sleep(0.02)
+    assert len(told) == 3
+    assert all("permissions violation for publish" in one.lower() for one in told)
+
+
+async def test_a_reload_that_leaves_a_route_of_before_open_is_no_cut(servers: Servers) -> None:
+    for name in NAMES:
+        await formed(servers.council(name))
+    before = servers.routes("a")
+    assert not await servers.running["a"].reload()  # the settings are the same
+    assert servers.routes("a") == before
+    await formed(servers.council("a"))
+
+
+async def test_a_server_that_does_not_run_cannot_be_reloaded(tmp_path: Path) -> None:
+    servers = Servers(tmp_path)
+    await servers.start("a")
+    await servers.stop("a")
+    assert not await servers.running["a"].reload()
