@@ -22,7 +22,7 @@ from allegro.core.crashes import is_safe_mode_due, remembered
 from allegro.core.errors import ConfigError
 from allegro.core.freeze import UNKNOWN, Freeze, FreezeSet
 from allegro.core.gate import LaneTrust
-from allegro.core.lease import MAX_KEPT_EPOCH
+from allegro.core.lease import MAX_KEPT_EPOCH, Record, Slot
 from allegro.core.pairing import Paired
 from allegro.core.settings import ModelSettings
 from allegro.core.untrusted import Unreadable
@@ -35,10 +35,12 @@ from allegro.lane.kept import (
     load_freezes,
     load_pairing,
     load_trust,
+    load_written,
     read_kept,
     save_epochs,
     save_freezes,
     save_trust,
+    save_written,
 )
 from allegro.lane.live import OpenSession
 from tests.core.builders import TRUST
@@ -48,7 +50,7 @@ from . import values as bad
 
 COVERS = (
     "trust.json", "paired.json", "freezes.json", "epochs.json", "crashes.json", "sessions.json",
-    "spend.json", "council/running.json",
+    "spend.json", "written.json", "council/running.json",
 )  # fmt: skip
 KEYS = {"lane.key", "link.key", "link.crt"}
 STORES = {"journal.db", "council"}
@@ -188,6 +190,18 @@ def test_bent_epochs_leave_room_to_take_a_role(tmp_path: Path) -> None:
             assert all(0 <= n <= MAX_KEPT_EPOCH for n in known.values()), name
     for number in (2**53 - 1, 2**70, -1):
         assert load_epochs(written(tmp_path, b'{"forge":%d}' % number)) == {}
+
+
+def test_a_bent_record_of_what_was_written_last_is_known_as_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "written.json"
+    slots = {"forge": Slot(7, Record("a", "a1", 3, beat=5, lease_s=5.0))}
+    save_written(path, 2, slots)
+    assert load_written(path, 2) == slots
+    assert load_written(path, 3) == {}, "another council counts its revisions anew"
+    assert load_written(tmp_path / "none.json", 2) == {}
+    for name, raw in bad.bent_json(json.loads(path.read_bytes())):
+        known = load_written(written(tmp_path, raw), 2)
+        assert all(isinstance(slot, Slot) for slot in known.values()), name
 
 
 def test_bent_crashes_sessions_and_servers_are_none(tmp_path: Path) -> None:

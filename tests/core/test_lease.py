@@ -164,11 +164,35 @@ def test_the_role_of_a_revoked_lane_is_free_at_once() -> None:
 
 
 def test_a_program_that_was_restarted_takes_up_its_own_role_at_once_with_a_new_epoch() -> None:
-    again = Me("a", "a2")
-    view = seen(View("forge", epoch=3), Slot(7, HELD_BY_A), again, 10.0)
+    again, left = Me("a", "a2"), Slot(7, HELD_BY_A)
+    view = seen(View("forge", epoch=3, left=left), left, again, 10.0)
     assert step(view, boot_s=10.0, me=again) == Take(
         Record("a", "a2", 4, beat=10000, lease_s=5.0), 7, "restarted"
     )
+
+
+@pytest.mark.parametrize("left", [
+    None, Slot(6, HELD_BY_A), Slot(8, HELD_BY_A), Slot(7, Record("a", "a1", 3, beat=1)),
+    Slot(7, None),
+])  # fmt: skip
+def test_a_program_that_was_restarted_waits_for_a_record_that_it_does_not_know_as_its_last(
+    left: Slot | None,
+) -> None:
+    """Whoever wrote it in its name may have written over another lane's, which still counts on it."""
+    again = Me("a", "a2")
+    view = seen(View("forge", epoch=3, left=left), Slot(7, HELD_BY_A), again, 10.0)
+    assert step(view, boot_s=10.0, me=again) == Wait(until_s=15.0)
+    taken = step(view, boot_s=15.0, me=again)
+    assert isinstance(taken, Take)
+    assert taken.why == "expired"
+
+
+def test_what_was_left_counts_for_the_first_look_alone() -> None:
+    again, left = Me("a", "a2"), Slot(7, HELD_BY_A)
+    view = View("forge", epoch=3, left=left)
+    for slot in (Slot(8, Record("b", "b1", 3)), left):
+        view = seen(view, slot, again, 10.0)
+    assert step(view, boot_s=10.0, me=again) == Wait(until_s=15.0)
 
 
 def test_a_twin_that_shows_up_later_is_a_stranger() -> None:

@@ -18,8 +18,9 @@ from allegro.core.ports import ForgeReader, ForgeWriter
 from allegro.core.sequence import Kept
 from allegro.core.settings import ForgeSettings
 from allegro.lane.forge import ForgeDuty
+from allegro.lane.memory import Epochs, Memory, Written
 from allegro.lane.recorder import Recorder
-from allegro.lane.roles import Epochs, Pace, Roles
+from allegro.lane.roles import Pace, Roles
 from allegro.lane.siblings import Siblings
 from allegro.lane.state import LaneState
 from allegro.lane.taking import Taking
@@ -85,7 +86,7 @@ class Lane:
         self.roles = roles = Roles(
             council, state, recorder, siblings, self.clock, Me("a", "a1"), roles=("forge",),
             pace=Pace(30.0, 300.0), order=lambda role: ("a",), banned=frozenset,
-            ready=lambda: ("forge",), epochs=Epochs({}, _kept),
+            ready=lambda: ("forge",), memory=Memory(Epochs({}, _kept), Written({}, _kept)),
         )  # fmt: skip
         self.duty = ForgeDuty(
             self._reader, recorder, taking, triage, state, lambda: roles, self.settings, self.clock,

@@ -82,6 +82,7 @@ class Lane:
         self.dead = False
         self.ready = True
         self.kept_epoch = 0
+        self.left: Slot | None = None
         self.banned: frozenset[str] = frozenset()
         self.restart()
 
@@ -89,7 +90,7 @@ class Lane:
         self.dead = False
         self.process = next(self.starts)
         self.me = Me(self.name, f"{self.name}{self.process}")
-        self.view = View("forge", epoch=self.kept_epoch)
+        self.view = View("forge", epoch=self.kept_epoch, left=self.left)
         self.asked = 0
 
     def boot_s(self, now: float) -> float:
@@ -100,11 +101,17 @@ class Lane:
 
 
 class World:
-    """`demotes` False takes self-demotion out of the machine, to show that the check can fail."""
+    """`demotes` False takes self-demotion out of the machine, to show that the check can fail.
 
-    def __init__(self, seed: int, *, demotes: bool = True, drift: float = 0.03) -> None:
+    So does `trusts_names`: a lane that starts takes whatever bears its name for its own.
+    """
+
+    def __init__(
+        self, seed: int, *, demotes: bool = True, trusts_names: bool = False, drift: float = 0.03
+    ) -> None:  # fmt: skip
         self.dice = random.Random(seed)
         self.demotes = demotes
+        self.trusts_names = trusts_names
         self.now = 0.0
         self.register = Register()
         self.quorum = True
@@ -186,6 +193,8 @@ class World:
         return lambda: self.read(lane, slot)
 
     def read(self, lane: Lane, slot: Slot) -> None:
+        if self.trusts_names:
+            lane.view = msgspec.structs.replace(lane.view, left=slot)
         lane.view = seen(lane.view, slot, lane.me, lane.boot_s(self.now))
         heir = "" if lane.ready else ANYBODY
         around = Around(
@@ -212,6 +221,7 @@ class World:
 
     def won(self, lane: Lane, record: Record, revision: int, sent_s: float) -> None:
         lane.view = wrote(lane.view, record, revision, lease_s=LEASE_S, sent_s=sent_s)
+        lane.left = Slot(revision, record)
         if not self.demotes and lane.view.lease is not None:
             lane.view = msgspec.structs.replace(lane.view, lease=_endless(lane.view.lease))
         self.takes += 1
@@ -350,6 +360,32 @@ def _holds_within(world: World, seconds: float) -> list[bool]:
 
 
 FORGERIES = ("usurp", "name", "stranger", "copy")
+
+
+def impersonate(seed: int, *, trusts_names: bool = False, starts: int = 10) -> World:
+    """Let a thief write in the name of a lane that starts just then, the holder perhaps cut off.
+
+    Raises Overlap.
+    """
+    world = World(seed, trusts_names=trusts_names)
+    for _ in range(starts):
+        world.run(world.now + world.dice.uniform(12, 25))
+        holders = world.holders()
+        lane = world.dice.choice([one for one in world.lanes if one.name not in holders])
+        lane.dead = True
+        world.run(world.now + world.dice.uniform(0, 8))
+        known = world.register.record
+        if known is not None:
+            epoch = known.epoch + world.dice.choice([0, 0, 1, 50])
+            process = world.dice.choice([lane.me.process, known.process, "t1"])
+            forged = Record(lane.name, process, epoch, beat=known.beat, lease_s=known.lease_s)
+            for one in world.lanes:
+                one.connected = one.name not in holders or world.dice.random() < 0.5
+            world.register.write(forged, world.register.revision)
+        world.start(lane)
+        world.run(world.now + LEASE_S)
+        world.heal()
+    return world
 
 
 def rob(seed: int, *kinds: str, seconds: float = 60.0) -> tuple[World, float]:

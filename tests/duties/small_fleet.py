@@ -15,8 +15,9 @@ from allegro.core.freeze import FreezeSet
 from allegro.core.gate import LaneTrust
 from allegro.core.lease import Me, Record, Slot, holds
 from allegro.core.sequence import Kept
+from allegro.lane.memory import Epochs, Memory, Written
 from allegro.lane.recorder import Recorder
-from allegro.lane.roles import Epochs, Pace, Roles
+from allegro.lane.roles import Pace, Roles
 from allegro.lane.siblings import Siblings
 from allegro.lane.state import LaneState
 from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
@@ -80,7 +81,7 @@ class OneLane:
         self.roles = Roles(
             self.council, self.state, recorder, self.siblings, clock, Me(name, f"{name}{starts}"),
             roles=("forge",), pace=Pace(LEASE_S, RETURN_S), order=lambda role: NAMES,
-            banned=lambda: fleet.banned, ready=self.ready, epochs=Epochs({}, self.kept.update),
+            banned=lambda: fleet.banned, ready=self.ready, memory=Memory(Epochs({}, self.kept.update), Written({}, _drop)),
         )  # fmt: skip
 
     def ready(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.duties.lease_world import FORGERIES, LEASE_S, Overlap, World, play, rob
+from tests.duties.lease_world import FORGERIES, LEASE_S, Overlap, World, impersonate, play, rob
 
 RUNS = 1000
 
@@ -70,6 +70,18 @@ def test_a_thief_that_forges_records_makes_no_two_lanes_hold_and_leaves_a_role_s
     assert forged == set(FORGERIES)
     assert sorted(gone)[len(gone) * 95 // 100] < 12, "in nearly all runs within two leases"
     assert max(gone) < 25, "and always within a few, though messages are lost"
+
+
+def test_a_lane_that_starts_again_holds_nothing_because_a_thief_wrote_its_name() -> None:
+    """Another lane may still count on its lease: only what the lane itself wrote last is its own."""
+    assert sum(impersonate(seed).takes for seed in range(100)) > 5_000
+    found = 0
+    for seed in range(20):
+        try:
+            impersonate(seed, trusts_names=True)
+        except Overlap:
+            found += 1
+    assert found > 10, "a lane that trusts its name is found"
 
 
 def test_a_thief_that_forges_offers_makes_two_lanes_poll_for_a_lease_at_most() -> None:

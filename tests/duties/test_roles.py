@@ -15,7 +15,8 @@ from allegro.core.errors import EdgeError
 from allegro.core.freeze import Freeze, contains
 from allegro.core.lease import ANYBODY, MAX_EPOCH, Me, holds
 from allegro.core.marks import Mark
-from allegro.lane.roles import Epochs, Pace, Roles
+from allegro.lane.memory import Epochs, Memory, Written
+from allegro.lane.roles import Pace, Roles
 from allegro.lane.siblings import ASIDE_S, SILENT_S
 from allegro.lane.state import HOUSE_S
 from allegro.lane.watches import newest_home
@@ -277,7 +278,7 @@ async def test_a_lane_that_is_alone_takes_its_role_at_once_at_every_start(
     roles = Roles(
         alone, a.state, a.roles._recorder, a.siblings, fleet.clock, Me("a", "a9"),
         roles=("forge",), pace=Pace(30.0, RETURN_S), order=lambda role: ("a",),
-        banned=frozenset, ready=a.ready, epochs=epochs,
+        banned=frozenset, ready=a.ready, memory=Memory(epochs, Written({}, _drop)),
     )  # fmt: skip
     await roles.step("forge")
     assert a.holds

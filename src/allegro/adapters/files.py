@@ -19,9 +19,11 @@ from allegro.core.untrusted import UNREADABLE, Unreadable, read_json, unreadable
 T = TypeVar("T")
 
 
-def write_state(path: Path, value: object) -> None:
+def write_state(path: Path, value: object, *, survives_power_cut: bool = True) -> None:
     """Replace a JSON file so that a crash leaves the old or the new one, never a part.
 
+    Without `survives_power_cut` that holds for a crash of the program alone, and nothing is waited
+    for: for what is written often and may be lost.
     Raises EdgeError when the disk refuses, Unholdable for a value that JSON cannot hold.
     """
     beside = path.with_name(path.name + ".new")
@@ -34,8 +36,11 @@ def write_state(path: Path, value: object) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(raw)
             file.flush()
-            os.fsync(file.fileno())
+            if survives_power_cut:
+                os.fsync(file.fileno())
         beside.replace(path)
+        if not survives_power_cut:
+            return
         directory = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(directory)

@@ -75,7 +75,8 @@ class View(msgspec.Struct, frozen=True):
 
     `epoch` is the highest ever seen, kept on disk; `is_first` while nothing else was seen since
     this process began. `written` are the records this process sent to be written, the last one
-    that was acknowledged and all since: what else bears its name is somebody's forgery.
+    that was acknowledged and all since: what else bears its name is somebody's forgery. `left` is
+    what an earlier process of this lane wrote last, as the lane's disk has it; None: not known.
     """
 
     role: str
@@ -85,6 +86,7 @@ class View(msgspec.Struct, frozen=True):
     is_first: bool = True
     lease: Lease | None = None
     written: tuple[Record, ...] = ()
+    left: Slot | None = None
 
 
 class Me(msgspec.Struct, frozen=True):
@@ -235,8 +237,9 @@ def _free_from(view: View, slot: Slot, me: Me, around: Around, lease_s: float) -
         return view.since_s, "offered"
     if record.offered == ANYBODY:
         return view.since_s + stagger_s, "offered"
-    if record.holder == me.lane and view.is_first:
-        # our own last process: the lock on its folder says that it is gone
+    if record.holder == me.lane and view.is_first and slot == view.left:
+        # our own last process, unchanged: the lock on its folder says that it is gone. Any other
+        # record in our name may hide that another lane still counts on its lease
         return view.since_s, "restarted"
     return view.since_s + lease_s + stagger_s, "expired"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import itertools
 import json
 import os
@@ -25,6 +26,9 @@ READY_S = 20.0
 PATIENCE = float(os.environ.get("ALLEGRO_PATIENCE", "1"))
 """Every wait may last so many times its limit: for machines that are busy with other things."""
 
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
 
 class Forge(msgspec.Struct, frozen=True):
     """A forge to play on: its address, the scratch repository, who our bots are."""
@@ -37,7 +41,10 @@ class Forge(msgspec.Struct, frozen=True):
 
 
 class Process:
-    """One child in its own process group, its output in a file."""
+    """One child in its own process group, its output in a file.
+
+    On Linux the kernel ends it with the program that started it, whatever ended that one.
+    """
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -60,6 +67,7 @@ class Process:
             self._child = await asyncio.create_subprocess_exec(
                 *arguments, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
                 env={**os.environ, **(environment or {})}, start_new_session=True,
+                preexec_fn=_end_with_parent if _LIBC else None,
             )  # fmt: skip
 
     async def end(self, how: signal.Signals = signal.SIGTERM, within_s: float = 10.0) -> int:
@@ -81,6 +89,12 @@ class Process:
             return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-lines:])
         except OSError:
             return ""
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel, between fork and exec, to kill this process with its parent."""
+    if _LIBC is not None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Stage:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from allegro.core.roster import banned_of, members_of
 from allegro.core.settings import LaneSettings
 from allegro.lane.desk import Desk
 from allegro.lane.files import LaneFiles
-from allegro.lane.kept import load_epochs, save_epochs
+from allegro.lane.kept import load_epochs, load_written, save_epochs, save_written
+from allegro.lane.memory import Epochs, Memory, Written
 from allegro.lane.outside import Ports
 from allegro.lane.recorder import Recorder
-from allegro.lane.roles import Epochs, Pace, Roles
+from allegro.lane.roles import Pace, Roles
 from allegro.lane.siblings import Siblings
 from allegro.lane.state import LaneState
 from allegro.lane.status import Fact, Status
@@ -86,11 +88,13 @@ class FleetApp:
             names=self._others, ready=self.ready, is_linked=self._is_linked,
         )  # fmt: skip
         lease_s = self._settings.council.lease_s if members else ALONE_LEASE_S
+        path, number = self._files.written, self._number
+        written = Written(load_written(path, number), partial(save_written, path, number))
         self.roles = Roles(
             self.council, state, self._recorder, self.siblings, clock, self._me,
             roles=self._served(), pace=Pace(lease_s, self._settings.council.return_s),
             order=self._order, banned=lambda: banned_of(state.held), ready=self.ready,
-            epochs=self._epochs,
+            memory=Memory(self._epochs, written if members else Written({}, _drop)),
         )  # fmt: skip
         self.roles.on_taken = self._taken
         self.roles.drains = self.drains
@@ -304,6 +308,11 @@ class FleetApp:
             "heard": seen.get("heard") is True, "ready": seen.get("ready", []),
             "host": await answers(member.address),
         }  # fmt: skip
+
+
+def _drop(value: object) -> None:
+    """Keep nothing: the registers of a lane that is alone end with its program."""
+    del value
 
 
 async def answers(address: str) -> bool:

@@ -45,6 +45,10 @@ class LaneFiles(msgspec.Struct, frozen=True):
         return self.folder / "epochs.json"
 
     @property
+    def written(self) -> Path:
+        return self.folder / "written.json"
+
+    @property
     def council(self) -> Path:
         return self.folder / "council"
 

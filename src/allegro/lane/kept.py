@@ -19,7 +19,7 @@ from allegro.core.approvals import Roster
 from allegro.core.errors import ConfigError
 from allegro.core.freeze import UNKNOWN, Freeze, FreezeSet, tidied
 from allegro.core.gate import LaneTrust, Trust
-from allegro.core.lease import MAX_KEPT_EPOCH
+from allegro.core.lease import MAX_KEPT_EPOCH, Slot
 from allegro.core.pairing import Paired
 from allegro.core.untrusted import MAX_NUMBER, Number, Unreadable
 
@@ -54,6 +54,14 @@ class KeptEpochs(msgspec.Struct, frozen=True, kw_only=True):
     """epochs.json: the highest epoch seen of each role."""
 
     epochs: dict[str, Annotated[int, Meta(ge=0, le=MAX_KEPT_EPOCH)]]
+    schema: Schema
+
+
+class KeptWritten(msgspec.Struct, frozen=True, kw_only=True):
+    """written.json: what this lane wrote last into each register of the council of this number."""
+
+    council: Number
+    slots: dict[str, Slot]
     schema: Schema
 
 
@@ -154,6 +162,22 @@ def load_epochs(path: Path) -> dict[str, int]:
 def save_epochs(path: Path, epochs: dict[str, int]) -> None:
     """Write the highest epochs. Raises EdgeError."""
     write_state(path, KeptEpochs(epochs=epochs, schema=SCHEMA))
+
+
+def load_written(path: Path, council: int) -> dict[str, Slot]:
+    """Return what this lane wrote last into the registers of this council.
+
+    Nothing where that cannot be read, or was another council: the lane then waits for a record in
+    its name as for any other.
+    """
+    kept = read_kept(path, KeptWritten)
+    return kept.slots if kept is not None and kept.council == council else {}
+
+
+def save_written(path: Path, council: int, slots: dict[str, Slot]) -> None:
+    """Write what was written last, each second or so: a power cut may lose it. Raises EdgeError."""
+    value = KeptWritten(council=council, slots=slots, schema=SCHEMA)
+    write_state(path, value, survives_power_cut=False)
 
 
 def read_kept(path: Path, type_: type[T]) -> T | None:

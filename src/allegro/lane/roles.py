@@ -34,6 +34,7 @@ from allegro.core.lease import (
 )
 from allegro.core.ports import Clock, Council
 from allegro.core.steady import Steady, watched
+from allegro.lane.memory import Memory
 from allegro.lane.recorder import Recorder
 from allegro.lane.siblings import BUGS, Siblings
 from allegro.lane.state import LaneState
@@ -52,25 +53,6 @@ class Pace(msgspec.Struct, frozen=True):
 
     lease_s: float
     return_s: float
-
-
-class Epochs:
-    """The highest epoch seen of each role; on disk before a role is taken under a new one."""
-
-    def __init__(self, known: dict[str, int], save: Callable[[dict[str, int]], None]) -> None:
-        self._known = known
-        self._save = save
-
-    def all(self) -> dict[str, int]:
-        return dict(self._known)
-
-    def highest(self, role: str) -> int:
-        return self._known.get(role, 0)
-
-    def keep(self, role: str, epoch: int) -> None:
-        if epoch > self.highest(role):
-            self._known = {**self._known, role: epoch}
-            self._save(self._known)
 
 
 class TakeOver(msgspec.Struct, frozen=True):
@@ -101,7 +83,7 @@ class Roles:
         self, council: Council, state: LaneState, recorder: Recorder, siblings: Siblings,
         clock: Clock, me: Me, *, roles: tuple[str, ...], pace: Pace,
         order: Callable[[str], tuple[str, ...]], banned: Callable[[], frozenset[str]],
-        ready: Callable[[], tuple[str, ...]], epochs: Epochs,
+        ready: Callable[[], tuple[str, ...]], memory: Memory,
     ) -> None:  # fmt: skip
         self._council = council
         self._state = state
@@ -113,8 +95,11 @@ class Roles:
         self._order = order
         self._banned = banned
         self._ready = ready
-        self._epochs = epochs
-        self._views = {role: View(role, epoch=epochs.highest(role)) for role in roles}
+        self._epochs, self._written = memory
+        self._views = {
+            role: View(role, epoch=memory.epochs.highest(role), left=memory.written.last(role))
+            for role in roles
+        }
         self._steady = {role: Steady(clock.boot_s()) for role in roles}
         self._asked: dict[str, str] = {}
         self._failures = 0
@@ -272,6 +257,7 @@ class Roles:
             self._views[role], step.record, revision, lease_s=self._pace.lease_s, sent_s=sent_s
         )
         self._views[role] = after
+        self._written.keep(role, Slot(revision, step.record))
         if isinstance(step, Take):
             self._took(view, step, decided_s)
         if isinstance(step, Offer):
