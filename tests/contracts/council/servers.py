@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import nats.errors
 from nats.aio.client import Client
 from tests.patience import patient
 
@@ -37,6 +38,7 @@ from allegro.core.lease import Record
 from allegro.core.ports import Council
 
 from .halls import NAMES
+from .steady import ELECTED_S, Steady, answered
 
 FLEET = "f" * 32
 
@@ -127,7 +129,7 @@ class Servers:
         for name in NAMES:
             await asyncio.wait_for(self.running[name].wait(), 5.0)
 
-    async def formed(self, within_s: float = 30.0) -> None:
+    async def formed(self, within_s: float = ELECTED_S) -> None:
         for name in NAMES:
             council = self.council(name)
             try:
@@ -151,6 +153,10 @@ class Servers:
 
     def council(self, name: str, timeout_s: float = 2.0) -> NatsCouncil:
         return self._made(lambda: self.access(name), timeout_s)
+
+    def steady(self, name: str) -> Steady:
+        """Return the council as a lane sees it that goes on through elections."""
+        return Steady(self.council(name))
 
     def keeper_of(self, name: str, timeout_s: float = 2.0) -> NatsCouncil:
         """Return the council as the program sees it that keeps this lane's server."""
@@ -192,10 +198,22 @@ class Servers:
         return str(told.get("leader", "")), int(told.get("cluster_size", 0))
 
     async def leader(self) -> str:
-        """Return which server leads the bucket's replicas now."""
-        async with raw_client(self.access("a")) as (client, _):
-            reply = await client.request(f"$JS.API.STREAM.INFO.{STREAM}", b"", timeout=5)
-            return str(json.loads(reply.data)["cluster"]["leader"])
+        """Return which server leads the bucket's replicas now; waits while none does."""
+        until_s = time.monotonic() + patient(ELECTED_S)
+        while True:
+            found = ""
+            with contextlib.suppress(nats.errors.Error, OSError, AssertionError, KeyError):
+                found = await self._leader()
+            if found:
+                return found
+            assert time.monotonic() < until_s
+            await asyncio.sleep(0.1)
+
+    async def _leader(self) -> str:
+        name = next(name for name, server in self.running.items() if server.is_running)
+        async with raw_client(self.access(name)) as (client, _):
+            reply = await client.request(f"$JS.API.STREAM.INFO.{STREAM}", b"", timeout=2)
+            return str(json.loads(reply.data)["cluster"].get("leader", ""))
 
 
 @contextlib.asynccontextmanager
@@ -221,19 +239,26 @@ async def raw_client(access: Access | None) -> AsyncIterator[tuple[Client, list[
 class NatsHall:
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
-        self.lanes: dict[str, Council] = {name: servers.council(name) for name in NAMES}
+        self.lanes: dict[str, Council] = {name: servers.steady(name) for name in NAMES}
 
     async def scribble(self, lane: str, key: str, value: bytes) -> None:
-        async with raw_client(self._servers.access(lane)) as (client, _):
-            await client.jetstream().publish(SUBJECT + key, value)
+        await self._publish(lane, key, value, {})
 
     async def delete(self, lane: str, key: str) -> None:
-        async with raw_client(self._servers.access(lane)) as (client, _):
-            headers = {"KV-Operation": "DEL"}
-            await client.jetstream().publish(SUBJECT + key, b"", headers=headers)
+        await self._publish(lane, key, b"", {"KV-Operation": "DEL"})
+
+    async def _publish(self, lane: str, key: str, value: bytes, headers: dict[str, str]) -> None:
+        async def once() -> None:
+            try:
+                async with raw_client(self._servers.access(lane)) as (client, _):
+                    await client.jetstream().publish(SUBJECT + key, value, headers=headers)
+            except nats.errors.Error as error:
+                raise EdgeError(str(error), transient=True) from error
+
+        await answered(once)
 
 
-async def formed(council: NatsCouncil, within_s: float = 30.0) -> None:
+async def formed(council: Council, within_s: float = ELECTED_S) -> None:
     """Wait until the council answers: its servers have to find each other and elect a leader.
 
     A leader that lost the others still reads for a moment, so a write has to succeed.

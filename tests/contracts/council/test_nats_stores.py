@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from pathlib import Path
 
 import msgspec
 import pytest
 import pytest_asyncio
-from tests.patience import patient
 from tests.system.disk import NO_DISK, can_mount, fill, small_disk
 
-from allegro.adapters.nats.council import NatsCouncil
 from allegro.core.council import Page
-from allegro.core.errors import EdgeError
 from allegro.core.lease import Record, Slot
+from allegro.core.ports import Council
 
 from .servers import Servers, formed
+from .steady import becomes
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
-async def stored(council: NatsCouncil, role: str, record: Record) -> int:
+async def stored(council: Council, role: str, record: Record) -> int:
     """Write as a holder does, who reads again after a call that was lost; return the revision."""
-    until_s = time.monotonic() + patient(20.0)
-    while True:
-        with contextlib.suppress(EdgeError):
-            slot = await council.read(role)
-            if slot.record == record:
-                return slot.revision
-            revision = await council.write(role, record, slot.revision)
-            if revision is not None:
-                return revision
-        assert time.monotonic() < until_s
-        await asyncio.sleep(0.05)
+
+    async def once() -> int | None:
+        slot = await council.read(role)
+        if slot.record == record:
+            return slot.revision
+        return await council.write(role, record, slot.revision)
+
+    revision = await becomes(once, lambda found: found is not None)
+    assert revision is not None
+    return revision
+
+
+async def shows(council: Council, role: str, slot: Slot) -> None:
+    """A register comes to hold this, whoever led before."""
+    assert await becomes(lambda: council.read(role), lambda found: found == slot) == slot
 
 
 def record(epoch: int) -> Record:
     return Record("a", "process", epoch)
+
+
+async def shows_page(council: Council, page: Page) -> None:
+    found = await becomes(lambda: council.page(page.lane), lambda found: found[1] == page)
+    assert found[1] == page
 
 
 class Cut(msgspec.Struct):
@@ -52,7 +58,7 @@ class Cut(msgspec.Struct):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cut(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Cut:
-    council, revision, page = servers.council("a"), 0, Page("a", 5.0)
+    council, revision, page = servers.steady("a"), 0, Page("a", 5.0)
     for epoch in range(1, 101):
         revision = await council.write("cut", record(epoch), revision) or 0
         assert revision
@@ -69,14 +75,14 @@ async def test_what_was_acknowledged_survives_the_end_of_all_three_servers_at_on
     servers: Servers, cut: Cut
 ) -> None:
     for name in servers.members:
-        assert await servers.council(name).read("cut") == cut.slot
-        assert (await servers.council(name).page("a"))[1] == cut.page
+        await shows(servers.steady(name), "cut", cut.slot)
+        await shows_page(servers.steady(name), cut.page)
 
 
 async def test_stores_set_back_to_an_older_copy_show_it_and_refuse_newer_expectations(
     servers: Servers, cut: Cut
 ) -> None:
-    council, newer = servers.council("a"), cut.slot.revision
+    council, newer = servers.steady("a"), cut.slot.revision
     for epoch in range(101, 111):
         newer = await council.write("cut", record(epoch), newer) or 0
     assert newer > cut.slot.revision
@@ -85,10 +91,10 @@ async def test_stores_set_back_to_an_older_copy_show_it_and_refuse_newer_expecta
     await servers.start_all()
     await servers.formed()
     for name in servers.members:
-        lane = servers.council(name)
-        assert await lane.read("cut") == cut.slot
+        lane = servers.steady(name)
+        await shows(lane, "cut", cut.slot)
         assert await lane.write("cut", record(111), newer) is None
-        assert await lane.read("cut") == cut.slot
+        await shows(lane, "cut", cut.slot)
     assert await council.write("cut", record(111), cut.slot.revision)
 
 
@@ -108,7 +114,7 @@ async def test_a_full_disk_on_one_server_stops_nobody_and_heals_by_a_start_with_
 
 
 async def _fill_and_heal(servers: Servers) -> None:
-    council, full, revision, epoch = servers.council("a"), servers.running["b"], 0, 0
+    council, full, revision, epoch = servers.steady("a"), servers.running["b"], 0, 0
     assert not await full.is_broken()
     filler = fill(servers.files["b"].folder)
     for _ in range(200):
@@ -118,19 +124,21 @@ async def _fill_and_heal(servers: Servers) -> None:
             break
     assert await full.is_broken()
     # its own lane is served by the others
-    assert await servers.council("b").read("disk") == Slot(revision, record(epoch))
-    assert await servers.council("b").write("disk", record(epoch), revision - 1) is None
+    own = servers.steady("b")
+    await shows(own, "disk", Slot(revision, record(epoch)))
+    assert await own.write("disk", record(epoch), revision - 1) is None
 
     filler.unlink()
     await asyncio.sleep(0.5)
     assert await full.is_broken()  # room alone does not heal it
     await servers.stop("b")
     await servers.start("b")
-    await formed(servers.council("b"))
+    await formed(own)
     assert not await servers.running["b"].is_broken()
     leader = await servers.leader()
     other = "c" if leader != "c" else "a"
     await servers.stop(other)  # now the healed one's word counts for the majority
-    council = servers.council("a" if other == "c" else "c")
-    assert await stored(council, "disk", record(epoch + 1)) > revision
-    assert (await servers.council("b").read("disk")).record == record(epoch + 1)
+    council = servers.steady("a" if other == "c" else "c")
+    newest = await stored(council, "disk", record(epoch + 1))
+    assert newest > revision
+    await shows(own, "disk", Slot(newest, record(epoch + 1)))
