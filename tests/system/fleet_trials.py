@@ -31,6 +31,7 @@ from allegro.drill.fleet import LANES, ScratchFleet
 from allegro.drill.network import Namespaces
 from allegro.drill.trial import Outcome, Trial, by_address
 
+from .theatre import QuickStage
 from .trials import RESULTS
 
 DELAYS_MS = (0.0, 50.0, 150.0)
@@ -64,6 +65,10 @@ class Line(msgspec.Struct, frozen=True):
     @property
     def ok(self) -> bool:
         return self.outcome is not None and self.outcome.ok
+
+
+class QuickFleet(QuickStage, ScratchFleet):
+    """A fleet whose commands run in this process: to set one up takes more than a dozen."""
 
 
 class Dice:
@@ -143,7 +148,7 @@ async def one_fleet(
     """Play trials until one fails; return those that are left, for another fleet."""
     left = list(trials)
     folder = Path(tempfile.mkdtemp(prefix="allegro-fleet-"))
-    fleet = ScratchFleet(folder, Namespaces(LANES))
+    fleet = QuickFleet(folder, Namespaces(LANES))
     fleet.program, fleet.disk_mb = "allegro.testing.lane", 48
     try:
         await fleet.set_up(lane=LANE, house=FAR_HOUSE if delay_ms > FAR_MS else HOUSE)
@@ -230,10 +235,11 @@ def _row(name: str, lines: Sequence[Line]) -> str:
 def play_input() -> None:
     """Play what standard input asks for (a JSON array of Wanted); lines on standard output."""
     trials = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Wanted])
+    ours = sys.stdout  # a command that runs in this process has its own for that time
 
     def note(line: Line) -> None:
-        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
-        sys.stdout.flush()
+        ours.write(msgspec.json.encode(line).decode() + "\n")
+        ours.flush()
 
     with contextlib.suppress(KeyboardInterrupt):
         left: Sequence[Wanted] = trials
