@@ -72,7 +72,7 @@ def test_what_was_approved_and_ordered_gets_a_permit_for_exactly_that(action: Ac
 
 
 def test_a_permit_cannot_be_made_elsewhere() -> None:
-    with pytest.raises(TypeError, match=r"core\.gate"):
+    with pytest.raises(TypeError, match=r"^a Permit comes from core\.gate and nowhere else$"):
         Permit(object(), close(), "digest", 1, 10.0)
 
 
@@ -86,6 +86,21 @@ def test_a_challenge_is_not_used_up_before_the_signature_holds() -> None:
             shown(close(), order=token), TRUST, situation(), take_challenge=taken.append, verify=verify
         )  # fmt: skip
     assert taken == []
+
+
+def test_the_challenge_that_stands_in_the_order_is_used_up_and_no_other() -> None:
+    asked: list[str] = []
+
+    def take(challenge: str) -> float:
+        asked.append(challenge)
+        return 100.0
+
+    order = order_for(close(), challenge="c9")
+    permit = judge_order(
+        shown(close(), order=order), TRUST, situation(), take_challenge=take, verify=verify
+    )
+    assert isinstance(permit, Permit)
+    assert asked == ["c9"]
 
 
 def test_an_order_is_void_when_the_process_that_made_its_challenge_is_gone() -> None:
@@ -156,6 +171,11 @@ STOPPED = [
     ({"safe_mode": True}, "safe_mode"), ({"room": False}, "no_room"),
 ]  # fmt: skip
 SITUATIONS = [*STOPPED, ({"forge": "other.example.org"}, "wrong_forge")]
+
+
+@pytest.mark.parametrize(("changes", "reason"), SITUATIONS)
+def test_an_order_that_comes_to_a_stopped_lane_gives_no_permit(changes: Any, reason: str) -> None:
+    assert refused(judged(close(), at=situation(**changes)), reason)
 
 
 @pytest.mark.parametrize(("changes", "reason"), STOPPED)
@@ -276,6 +296,12 @@ def test_rubbish_gets_a_reason_and_no_permit(
     assert isinstance(judge(shown(close(), approval=approval)), Refusal)
 
 
+def test_the_longest_order_lives_a_minute() -> None:
+    permit = judge(shown(close(), order=order_for(close(), ttl_s=60)), boot_s=159.9)
+    assert isinstance(permit, Permit)
+    assert permit.until_boot_s == 160.0
+
+
 def test_the_shortest_order_and_an_approval_at_the_edge_of_the_future_still_count() -> None:
     brief = shown(close(), order=order_for(close(), ttl_s=1))
     permit = judge(brief, boot_s=100.5)
@@ -291,3 +317,68 @@ def test_a_permit_under_a_lease_names_its_action_too() -> None:
     permit = judge_leased(seen_action(), LEASE, situation())
     assert isinstance(permit, Permit)
     assert permit.digest == action_digest(action_bytes(seen_action()))
+
+
+def approved(**changes: Any) -> Presented:
+    return shown(close(), approval=approval_for(close(), **changes))
+
+
+def ordered(**changes: Any) -> Presented:
+    return shown(close(), order=order_for(close(), **changes))
+
+
+def test_every_refusal_tells_a_person_why() -> None:
+    standing = StandingOrder(aud="fleet", kinds=(), repositories=(), count=1, exp=2_000_000)
+    permit = judged(close())
+    assert isinstance(permit, Permit)
+    brake = add(FROZEN, Freeze("f2", 2.0, "person", "wait for me"))
+    answers = [
+        judged(close(), made_s=None),
+        judged(close(), made_s=80.0),
+        judged(seen_action()),
+        judge_leased(close(), LEASE, situation()),
+        judge_leased(seen_action(), None, situation()),
+        check_situation(close(), situation(freezes=brake)),
+        check_situation(close(), situation(freezes=UNKNOWN)),
+        check_situation(close(), situation(safe_mode=True)),
+        check_situation(close(), situation(room=False)),
+        check_situation(close(), situation(forge="other.example.org")),
+        check_situation(change(), situation(refused_repositories={7: "not protected"})),
+        may_write(permit, situation(), needs_s=19.0),
+        judge(ordered(lane="another")),
+        judge(ordered(seat=2)),
+        judge(ordered(ttl_s=61)),
+        judge(shown(close(), action=b"{}")),
+        judge(shown(close(), approval=None)),
+        judge(shown(close(), approval=issue_token(standing, "sovereign:1", SOVEREIGN.sign))),
+        judge(approved(digest="0" * 64)),
+        judge(approved(seat=2)),
+        judge(approved(), clock_trusted=False),
+        judge(approved(exp=1_000_000)),
+        judge(approved(iat=1_000_301)),
+    ]
+    assert [str(answer) for answer in answers] == [
+        "unknown_challenge: not a challenge of this process, or used before",
+        "order_expired: older than its 20 s",
+        "not_orderable: mark_seen needs the role's lease",
+        "not_leasable: close_issue is not done under a lease",
+        "no_lease: this lane does not hold the role",
+        "frozen: stop; wait for me",
+        "frozen: freeze set not known yet",
+        "safe_mode: this lane restarted in safe mode and does not act",
+        "no_room: journal or disk is full; no intent on disk, no effect",
+        "wrong_forge: this lane serves other.example.org",
+        "repository_refused: not protected",
+        "order_expired: not enough time left for another write",
+        "wrong_lane: ordered from another lane",
+        "wrong_seat: seat 2, must be 1",
+        "malformed_token: ttl_s must be 1 to 60",
+        "changed_content: the content is not what was ordered",
+        "no_approval: this act needs the sovereign's approval",
+        "standing_orders_off: standing orders are not accepted yet",
+        "changed_content: the approval is for other content",
+        "wrong_seat: approved under an earlier seat; ask again",
+        "clock_untrusted: this lane's clock is more than 30 s off",
+        "approval_expired: ask again",
+        "approval_from_the_future: signed on a clock that is ahead",
+    ]

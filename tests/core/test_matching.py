@@ -90,3 +90,56 @@ def test_it_never_waits_longer_than_ten_minutes() -> None:
 
 def test_a_clock_that_shows_no_time_is_no_reason_to_wait() -> None:
     assert verdict(open_order=True, home=False, now_s=math.nan) == Unmatched()
+
+
+# --- labels, branches, and what nobody edited ---------------------------------------------------
+
+LABEL = Receipt("label", "forge/7#3", 5_000, "status/done", "r1")
+
+
+def labelled(content: str = "status/done", at_s: int = 5_000, kind: str = "label") -> BotWrite:
+    return BotWrite("e1", kind, "forge/7#3", at_s, content, seen_s=1000.0)
+
+
+def under_lease(write: BotWrite, *labels: str) -> Any:
+    return judge(
+        write, [], open_order=False, journals_home=True, now_s=1001.0, leased=frozenset(labels)
+    )
+
+
+@pytest.mark.parametrize(("at_s", "expected"), [
+    (4_000, Matched()), (5_600, Matched()), (5_601, Unmatched()),
+])  # fmt: skip
+def test_a_label_is_covered_until_it_was_settled_and_never_later(at_s: int, expected: Any) -> None:
+    assert verdict(LABEL, write=labelled(at_s=at_s)) == expected
+
+
+def test_a_label_that_was_not_ordered_is_nobodys_also_at_the_same_moment() -> None:
+    assert verdict(LABEL, write=labelled("status/other")) == Unmatched()
+
+
+def test_a_close_beside_a_receipt_of_other_words_is_nobodys() -> None:
+    closed = Receipt("close", "forge/7#3", 5_000, "other", "r1")
+    assert verdict(closed, write=labelled("", kind="close")) == Unmatched()
+
+
+def test_a_label_that_a_lane_may_set_under_its_lease_needs_no_order() -> None:
+    assert under_lease(labelled("triage/seen"), "triage/seen", "pending") == Matched()
+    assert under_lease(labelled("triage/other"), "triage/seen", "pending") == Unmatched()
+
+
+@pytest.mark.parametrize("kind", ["close", "comment", "branch"])
+def test_a_lease_covers_labels_alone(kind: str) -> None:
+    assert under_lease(labelled("triage/seen", kind=kind), "triage/seen") == Unmatched()
+
+
+def test_a_branch_at_a_commit_that_was_not_ordered_is_nobodys() -> None:
+    ours = Receipt("branch", "forge/7", 0, "roses@a", "r1")
+    for content, expected in (("roses@a", Matched()), ("roses@b", Unmatched())):
+        write = BotWrite("e1", "branch", "forge/7", 0, content, seen_s=1000.0)
+        assert verdict(ours, write=write) == expected
+
+
+def test_other_words_that_nobody_edited_were_never_ours() -> None:
+    fresh = BotWrite("e2", "comment", "forge/7#3", 55, "other words", seen_s=1000.0, fresh=True)
+    assert verdict(RECEIPT, write=fresh) == Unmatched()

@@ -13,7 +13,6 @@ import msgspec
 
 from allegro.core.actions import (
     Action,
-    MarkSeen,
     action_bytes,
     action_digest,
     kind_of,
@@ -157,7 +156,7 @@ def judge_order(
 
 def judge_leased(action: Action, lease: Lease | None, situation: Situation) -> Permit | Refusal:
     """Return a permit for an act that needs its role's lease and is harmless when doubled."""
-    if needs_of(kind_of(action)) is not Needs.LEASE or not isinstance(action, MarkSeen):
+    if needs_of(kind_of(action)) is not Needs.LEASE:
         return Refusal("not_leasable", f"{kind_of(action)} is not done under a lease")
     if lease is None or not situation.boot_s < lease.until_boot_s:
         return Refusal("no_lease", "this lane does not hold the role")

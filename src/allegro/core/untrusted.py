@@ -68,7 +68,7 @@ def read_loose_json(raw: bytes) -> Any:
     UTF-8 U+FFFD; a byte order mark and control characters in words are taken.
     """
     try:
-        text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
+        text = raw.decode(errors="replace").removeprefix("\ufeff")
         return _mended(json.loads(text, strict=False), MAX_DEPTH)
     except UNREADABLE as error:
         return unreadable(error)
@@ -78,12 +78,16 @@ def _mended(value: Any, depth: int) -> Any:
     if depth < 0:
         raise ValueError("nested too deep")
     if isinstance(value, dict):
-        return {_mended(name, 0): _mended(one, depth - 1) for name, one in value.items()}
+        return {_writable(name): _mended(one, depth - 1) for name, one in value.items()}
     if isinstance(value, list):
         return [_mended(one, depth - 1) for one in value]
     if isinstance(value, str):
-        return value if is_text(value) else value.encode("utf-8", "replace").decode("utf-8")
+        return _writable(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _writable(word: str) -> str:
+    return word.encode(errors="replace").decode()
 
 
 def read_msgpack(raw: bytes, type_: type[T]) -> T | Unreadable:
@@ -105,7 +109,7 @@ def read_value(value: object, type_: type[T]) -> T | Unreadable:
 def unreadable(error: BaseException) -> Unreadable:
     """Return the reason of a decoder's error in at most 200 characters."""
     kind = "" if isinstance(error, msgspec.ValidationError) else f"{type(error).__name__}: "
-    return Unreadable(f"{kind}{str(error)[:160]}"[:200])
+    return Unreadable(f"{kind}{error}"[:200])
 
 
 def plain(value: object, *, depth: int = MAX_DEPTH) -> Any:
@@ -126,7 +130,8 @@ def _not_plain(value: object, depth: int) -> str:
         if left < 0:
             return "nested too deep"
         if isinstance(one, dict):
-            todo.extend((key if isinstance(key, str) else b"", left) for key in one)
+            if not all(isinstance(key, str) and is_text(key) for key in one):
+                return "a key that is no word"
             todo.extend((inner, left - 1) for inner in one.values())
         elif isinstance(one, list):
             todo.extend((inner, left - 1) for inner in one)
@@ -156,7 +161,7 @@ def whole_number(text: object, *, limit: int = MAX_NUMBER) -> int | None:
     `str.isdigit` also says yes to other scripts' digits and to superscripts, which `int` refuses,
     and `int` refuses more than 4,300 digits.
     """
-    if not isinstance(text, str) or not 0 < len(text) <= MAX_DIGITS:
+    if not isinstance(text, str) or len(text) > MAX_DIGITS:
         return None
     if not (text.isascii() and text.isdigit()):
         return None
@@ -166,10 +171,7 @@ def whole_number(text: object, *, limit: int = MAX_NUMBER) -> int | None:
 
 def text_of(value: object, limit: int = MAX_TEXT) -> str:
     """Return a word cut to `limit` characters, empty when it is no word."""
-    if not isinstance(value, str):
-        return ""
-    cut = value[:limit]
-    return cut if is_text(cut) else cut.encode("utf-8", "replace").decode("utf-8")
+    return _writable(value[:limit]) if isinstance(value, str) else ""
 
 
 def names_of(value: object) -> tuple[str, ...]:
