@@ -133,8 +133,10 @@ def test_what_is_no_error_is_none(payload: dict[str, Any]) -> None:
 
 
 def test_an_object_after_the_word_error_is_one_whatever_is_in_it() -> None:
-    assert failure_in({"a": 1}, "error") is not None
-    assert failure_in({"a": 1}, "message") is None
+    assert failure_in({"a": 1}, in_error=True) is not None
+    assert failure_in({"a": 1}) is None
+    _, answer = read(b'event: message\ndata: {"a": 1}\n\n')
+    assert answer.failure is None
 
 
 def test_an_error_that_json_cannot_hold_is_kept_in_words() -> None:
@@ -586,3 +588,62 @@ def test_an_end_that_came_is_not_read_twice() -> None:
     reader.finish()
     reader.finish()
     assert reader.answer.text_bytes == 3
+
+
+@pytest.mark.parametrize(("raw", "done"), [
+    (b"data: [DONE]", True), (b"data:[DONE] ", True), (b"event: [DONE]", False),
+    (b": [DONE]", False), (b"data: [DONE]x", False),
+])  # fmt: skip
+def test_done_ends_a_stream_before_its_line_does_and_no_other_field_ends_it(
+    raw: bytes, done: bool
+) -> None:
+    reader = StreamReader()
+    assert reader.feed(WORD + raw) == WORD + raw
+    assert reader.answer.is_done is done
+    assert reader.feed(WORD) == (b"" if done else WORD)
+
+
+def test_a_line_of_an_unknown_field_is_no_word_and_costs_nothing() -> None:
+    for field in (b"X: 1\n", b"id: 7\n", b"retry: 5\n", b": waiting\n", b"nothing\n"):
+        _, answer = read(field, WORD, STOP)
+        assert answer.text_bytes == 5
+
+
+def test_what_could_not_be_read_is_counted_once_for_each_time_it_came() -> None:
+    lines = b"data: {a\n", WORD.rstrip() + b"\n", b"data: {b\n", WORD.rstrip() + b"\n"
+    _, answer = read(*lines, STOP)
+    assert answer.text_bytes == 2 * (len(b"\n{a") + 5)
+
+
+@pytest.mark.parametrize(("payload", "status", "text"), [
+    ({"base_resp": {"status_code": 429, "status_msg": "slow"}}, 429,
+     '{"error":{"message":"slow","code":429}}'),
+    ({"base_resp": {"status_code": 1004, "status_msg": "no key"}}, 500,
+     '{"error":{"message":"no key","code":1004}}'),
+    ({"message": "no", "code": 404}, 404, '{"error":{"message":"no","code":404}}'),
+    (piece(finish="x" * 101), 500, "finish_reason " + "x" * 100),
+])  # fmt: skip
+def test_the_status_and_the_words_of_a_failure_are_those_of_the_provider(
+    payload: dict[str, Any], status: int, text: str
+) -> None:
+    found = failure_in(payload)
+    assert found is not None
+    assert (found.status, found.text) == (status, text)
+
+
+def test_an_error_in_words_is_handed_on_as_the_message_of_an_error() -> None:
+    _, answer = read(b"error: no slot\n\n")
+    assert answer.failure == Failure(500, '{"error":{"message":"no slot"}}', is_refusal=True)
+
+
+def test_an_answer_that_json_cannot_hold_becomes_no_stream_and_says_why() -> None:
+    events = as_events({"id": object(), "choices": []})
+    assert events == Unreadable("TypeError: Encoding objects of type object is unsupported")
+
+
+def test_a_use_that_shrinks_does_not_take_back_what_was_counted() -> None:
+    answer = Answer()
+    for count in (9, 4):
+        note(answer, {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": count}})
+    assert answer.counts is not None
+    assert answer.counts.output == 9

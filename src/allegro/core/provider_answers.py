@@ -81,15 +81,15 @@ class Answer(msgspec.Struct):
         return self.counts is not None and self.counted_bytes == self.text_bytes
 
 
-def failure_in(payload: Mapping[str, Any], event: str = "") -> Failure | None:
+def failure_in(payload: Mapping[str, Any], *, in_error: bool = False) -> Failure | None:
     """Return why one object of an answer is a failure, None where it is not. The one table.
 
-    `event` is the name that stood before it in a stream.
+    `in_error` says that it came in an event of a stream that is named `error`.
     """
     error = payload.get("error")
     if error:
         return _refused(error)
-    if event == "error" or payload.get("object") == "error" or payload.get("type") == "error":
+    if in_error or payload.get("object") == "error" or payload.get("type") == "error":
         return _refused(payload)
     base = payload.get("base_resp")
     if isinstance(base, dict) and base.get("status_code"):
@@ -136,9 +136,9 @@ def _choices(choices: object) -> Iterator[Mapping[str, Any]]:
             yield choice
 
 
-def note(answer: Answer, payload: Mapping[str, Any], event: str = "") -> None:
+def note(answer: Answer, payload: Mapping[str, Any], *, in_error: bool = False) -> None:
     """Take in one object of an answer: the whole of it, or one piece of a stream."""
-    answer.failure = answer.failure or failure_in(payload, event)
+    answer.failure = answer.failure or failure_in(payload, in_error=in_error)
     holders = [payload, payload.get("x_groq")]
     for choice in _choices(payload.get("choices")):
         holders.append(choice)
@@ -176,11 +176,11 @@ def words_bytes(piece: object) -> int:
 def read_answer(raw: bytes) -> tuple[Any, Answer]:
     """Read an answer that was not streamed; return it in plain values, and what is known of it."""
     answer = Answer(is_done=True)
-    value = object_of(raw.removeprefix(BOM))
+    value = object_of(raw)
     if not isinstance(value, dict):
         if isinstance(value, list) and value and isinstance(value[0], dict):
             answer.failure = failure_in(value[0])
-        text = raw[:MAX_REFUSAL].decode("utf-8", "replace")
+        text = raw[:MAX_REFUSAL].decode(errors="replace")
         answer.failure = answer.failure or Failure(500, text, is_refusal=False)
         answer.text_bytes = len(raw)
         return value, answer

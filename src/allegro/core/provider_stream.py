@@ -18,7 +18,6 @@ from allegro.core.untrusted import Unreadable
 
 MAX_LINE = 1024 * 1024
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
-_NEWLINES = re.compile(rb"[\r\n]*")
 
 
 def _line_ends(buffer: bytes) -> Iterator[tuple[int, int]]:
@@ -44,7 +43,7 @@ class StreamReader:
         self.answer = Answer()
         self._head: bytes | None = b""
         self._rest = b""
-        self._event = ""
+        self._is_error = False
         self._pending = b""
         self._is_skipping = False
 
@@ -54,7 +53,7 @@ class StreamReader:
             return b""
         if self._head is not None:
             chunk = self._head + chunk
-            if len(chunk) < len(BOM) and BOM.startswith(chunk):
+            if BOM.startswith(chunk):
                 self._head = chunk
                 return b""
             self._head = None
@@ -74,8 +73,8 @@ class StreamReader:
             return b""
         if not self.answer.is_done:
             return chunk
-        newlines = _NEWLINES.match(buffer, at)
-        return buffer[before : newlines.end() if newlines else at]
+        after = buffer[at:].lstrip(b"\r\n")
+        return buffer[before : len(buffer) - len(after)]
 
     @property
     def _is_over(self) -> bool:
@@ -106,7 +105,7 @@ class StreamReader:
         elif name == b"data":
             self._data(value.strip())
         elif name == b"event":
-            self._event = value.strip()[:100].decode("utf-8", "replace")
+            self._is_error = value.strip() == b"error"
         elif name == b"error":
             self._failed(value.strip())
         elif line[:1] in b"{[":
@@ -116,14 +115,14 @@ class StreamReader:
         """Read an event that stood on several lines; what cannot be read counts by its size."""
         if self._pending:
             self._taken(object_of(self._pending), self._pending)
-        self._event, self._pending = "", b""
+        self._is_error, self._pending = False, b""
 
     def _data(self, value: bytes) -> None:
         if value == DONE:
             self.answer.is_done = True
             return
         payload = object_of(value)
-        if isinstance(payload, Unreadable) and self._event != "error":
+        if isinstance(payload, Unreadable) and not self._is_error:
             self._pending = (self._pending + b"\n" + value)[:MAX_LINE]
             return
         self.answer.text_bytes += len(self._pending)
@@ -134,8 +133,8 @@ class StreamReader:
         if isinstance(payload, list) and payload and isinstance(payload[0], dict):
             payload = payload[0]
         if isinstance(payload, dict):
-            note(self.answer, payload, self._event)
-        elif self._event == "error":
+            note(self.answer, payload, in_error=self._is_error)
+        elif self._is_error:
             self._failed(raw)
         else:
             self.answer.text_bytes += len(raw)
@@ -151,5 +150,5 @@ class StreamReader:
     def _failed(self, value: bytes) -> None:
         error = object_of(value)
         if not isinstance(error, dict):
-            error = {"message": value[:MAX_REFUSAL].decode("utf-8", "replace")}
-        self.answer.failure = failure_in(error, "error")
+            error = {"message": value[:MAX_REFUSAL].decode(errors="replace")}
+        self.answer.failure = failure_in(error, in_error=True)
