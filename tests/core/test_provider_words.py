@@ -62,6 +62,14 @@ def error(message: str, **more: Any) -> str:
     ('{"retry_after": 1e999}', None), ('{"retry_after": "soon"}', None), ('{"retry_after": null}', None),
     ('{"retry_after": [5]}', None), ('{"retry_after_ms": "900"}', 0.9), ('{"retryDelay": "x", "retry_after": 4}', 4),
     ('{"error":{"message":"try again in 12s"}}', 12), ("9" * 5000, None), ('{"a":' * 3000, None),
+    ("try again in 250 milliseconds", 0.25), ("Try again in 1 Millisecond", 0.001), ("retry in 500 MS", 0.5),
+    ("wait 2 Minutes, 5 Secs", 125), ("wait 2 mins and 1 hr", 3720), ("reset in 1 day", 86_400),
+    ('{"retry_after": "1800000060"}', 60), ('{"retry_after": 1800000060000}', 60),
+    ('{"retry_after": 1000000000}', 86_400), ('{"retry_after": "' + "4".ljust(100) + '"}', 4),
+    ('{"retry_after": "' + "4".ljust(101) + '"}', None),
+    ('{"a":' * 6 + '{"retry_after": 4}' + "}" * 6, 4), ('{"a":' * 7 + '{"retry_after": 4}' + "}" * 7, None),
+    ("[" * 6 + '{"retry_after": 4}' + "]" * 6, 4), ("[" * 7 + '{"retry_after": 4}' + "]" * 7, None),
+    ("[" + "5," * 15 + '{"retry_after": 4}]', 4), ("[" + "5," * 16 + '{"retry_after": 4}]', None),
 ])  # fmt: skip
 def test_a_wait_is_read_from_a_body_in_each_of_its_spellings(
     text: str, wait_s: float | None
@@ -323,6 +331,15 @@ def test_what_no_caller_named_is_ours(body: dict[str, Any], text: str, ours: boo
     ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 22, "cache_read_input_tokens": 7},
      TokenCounts(17, 5, 7)),
     ({"prompt_tokens": 10, "completion_tokens": 5, "cache_read_input_tokens": 7}, TokenCounts(17, 5, 7)),
+    ({"prompt_tokens": 10, "total_tokens": 10}, TokenCounts(10, 0)),
+    ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "reasoning_tokens": 5}, TokenCounts(10, 5)),
+    ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "cache_creation_input_tokens": 7,
+      "prompt_tokens_details": {"cached_tokens": 8}}, TokenCounts(10, 5, 8, 2)),
+    ({"input_tokens": 10, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 8}}, TokenCounts(10, 5, 8)),
+    ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 18, "cache_read_input_tokens": 4,
+      "cache_creation_input_tokens": 3}, TokenCounts(10, 8, 4, 3)),
+    ({"input_tokens": 2**40 - 1, "output_tokens": 5, "cache_read_input_tokens": 7},
+     TokenCounts(2**40 - 1, 5, 7)),
     ({"prompt_tokens": 2**40 - 1, "completion_tokens": 2**40 - 1, "reasoning_tokens": 2**40 - 1},
      TokenCounts(2**40 - 1, 2**40 - 1, is_sure=False)),
 ])  # fmt: skip
@@ -337,6 +354,7 @@ def test_two_counts_of_one_answer_say_the_larger() -> None:
     assert merged(None, small) == small
     assert merged(small, large) == large
     assert merged(large, TokenCounts(9, 1, 8)) == TokenCounts(9, 9, 8)
+    assert merged(large, TokenCounts(1, 11)) == TokenCounts(9, 11)
 
 
 TOLD = TokenCounts(100, 10)
@@ -351,6 +369,8 @@ TOLD = TokenCounts(100, 10)
     (Seen(None, False, True, 300, 30, 50), TokenCounts(100, 50), False),
     (Seen(None, False, True, 300, 300, 50), TokenCounts(100, 100), False),
     (Seen(None, False, False, 300, 0, 0), TokenCounts(100, 0), False),
+    (Seen(None, False, True, 0, 0, 0), TokenCounts(0, 0), False),
+    (Seen(TokenCounts(100, 99), False, True, 300, 30, 50), TokenCounts(100, 99), False),
 ])  # fmt: skip
 def test_what_is_not_told_at_the_end_counts_as_the_most_it_can_be(
     seen: Seen, counts: TokenCounts, is_told: bool

@@ -159,6 +159,4 @@ def counted(seen: Seen) -> tuple[TokenCounts, bool]:
         ), False
     said = counts or TokenCounts(0, 0)
     output = max(said.output, least_out, seen.most)
-    if counts is None:
-        return TokenCounts(least_in, output), False
     return msgspec.structs.replace(said, input=max(said.input, least_in), output=output), False

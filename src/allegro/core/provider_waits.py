@@ -32,8 +32,9 @@ _WORDS = re.compile(
     r"(?![A-Za-z])(?:,| and)?\s*|[0-9]{1,5}h|[0-9]{1,7}m(?=[0-9])){1,4})",
     re.IGNORECASE,
 )
-_PART = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,9})?)\s*([A-Za-z]+)")
-_UNITS = {"ms": 0.001, "mi": 60.0, "m": 60.0, "s": 1.0, "h": 3600.0, "d": 86_400.0}
+_PART = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,9})?)\s*([a-z]+)")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _DATE = re.compile(
     r"(?:until|after|at|on|resets?)\s+"
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,15}(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
@@ -64,28 +65,29 @@ def retry_after_s(
 def _in_headers(headers: Mapping[str, str], now_s: float, names: tuple[str, ...]) -> float | None:
     for name in names:
         text = next((value for key, value in headers.items() if key.lower() == name), "")
-        text = f"{text}ms" if text and name.endswith("-ms") else text
-        seconds = _seconds(text, now_s) if text else None
+        seconds = _seconds(f"{text}ms" if name.endswith("-ms") else text, now_s)
         if seconds is not None:
             return seconds
     return None
 
 
 def _in_body(text: str, now_s: float) -> float | None:
-    body = read_json(text, Any) if text else None
+    body = read_json(text, Any)
     if not isinstance(body, Unreadable):
         for name, value in _fields(body):
             seconds = _field_s(name, value, now_s)
             if seconds is not None:
                 return seconds
     for found in _WORDS.finditer(text):
-        return sum(
-            float(number) * _UNITS.get(unit[:2].lower(), _UNITS.get(unit[:1].lower(), 0.0))
-            for number, unit in _PART.findall(found["amount"])
-        )
+        parts = _PART.findall(found["amount"].lower())
+        return sum(float(number) * _unit_s(unit) for number, unit in parts)
     for found in _DATE.finditer(text):
         return _date_s(found[1], now_s)
     return None
+
+
+def _unit_s(unit: str) -> float:
+    return 0.001 if unit.startswith(("ms", "mil")) else _UNITS[unit[0]]
 
 
 def _fields(body: object, depth: int = 6) -> Iterator[tuple[str, object]]:
@@ -138,6 +140,6 @@ def _date_s(text: str, now_s: float) -> float | None:
         )  # fmt: skip
         if date.tzinfo is None:  # HTTP's dates are GMT
             date = date.replace(tzinfo=datetime.UTC)
-        return date.timestamp() - now_s
+        return (date - _EPOCH).total_seconds() - now_s
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
