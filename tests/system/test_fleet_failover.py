@@ -14,6 +14,7 @@ import pytest_asyncio
 from allegro.drill.faults import FAULTS
 from allegro.drill.network import Namespaces
 from tests.patience import patient
+from tests.portion import WHOLE
 
 from .fleet_trials import LEADER_S, Line, Wanted, apart
 
@@ -23,7 +24,11 @@ pytestmark = [
     pytest.mark.skipif(bool(_TROUBLE), reason=_TROUBLE or "none"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
-FAR = ("kill-all", "silent", "no-council")
+# of each sort one: planned, ended, frozen, cut off, misled; far apart the rarest
+NEAR = ("planned", "kill", "freeze-all", "box-gone", "mute", "clock-behind", "disk-full")
+FAR = ("silent", "no-council")
+if WHOLE:
+    NEAR, FAR = tuple(FAULTS), ("kill-all", "silent", "no-council")
 WITHIN_S = 240.0
 
 
@@ -57,11 +62,10 @@ class Runner:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def runner() -> AsyncIterator[Runner]:
-    """Two fleets side by side: half of the faults each, then three of them far apart."""
+    """Two fleets side by side: half of the faults each, and one far apart."""
     opened = Runner()
-    names = tuple(FAULTS)
-    opened.start(names[::2], 0.0)
-    opened.start(names[1::2], 0.0)
+    opened.start(NEAR[::2], 0.0)
+    opened.start(NEAR[1::2], 0.0)
     opened.start(FAR, 150.0)
     yield opened
     await opened.close()
@@ -69,7 +73,7 @@ async def runner() -> AsyncIterator[Runner]:
 
 @pytest.mark.timeout(260)
 @pytest.mark.parametrize(
-    ("fault", "delay_ms"), [*((name, 0.0) for name in FAULTS), *((name, 150.0) for name in FAR)]
+    ("fault", "delay_ms"), [*((name, 0.0) for name in NEAR), *((name, 150.0) for name in FAR)]
 )
 async def test_another_lane_goes_on(runner: Runner, fault: str, delay_ms: float) -> None:
     line = await runner.of(fault, delay_ms)

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from allegro.demo.stage import free_port
+from tests.patience import patient
 
 from . import attacks
 from .agency import HERMES, MODEL, Agency, marker, needs_hermes, open_agency, terminal, types
@@ -203,10 +204,11 @@ async def test_the_disks_of_a_sandbox_are_bounded_and_the_lanes_does_not_grow(
     assert (await siege.agency.run({"say": "next"})).output == "next"
 
 
-async def test_a_fork_bomb_stays_in_its_sandbox(siege: Siege) -> None:
-    await siege.agency.ready(1)
-    session = await siege.agency.begin(siege.order(attacks.FORK), {"say": "done"})
+async def test_a_fork_bomb_stays_in_its_sandbox_and_starves_nobody(siege: Siege) -> None:
+    await siege.agency.ready(2)
+    bomb = await siege.agency.begin(siege.order(attacks.FORK), {"say": "done"})
     await siege.agency.theatre.until(lambda: len(siege.agency.processes()) > 60, "it forks")
+    other = asyncio.create_task(siege.agency.run(terminal("echo he''re"), {"say": "beside"}))
     most, slowest = 0, 0.0
     for _ in range(10):
         began_s = time.monotonic()
@@ -216,28 +218,18 @@ async def test_a_fork_bomb_stays_in_its_sandbox(siege: Siege) -> None:
         most = max(most, len(siege.agency.processes()))
         await asyncio.sleep(0.1)
 
-    result = await siege.agency.result(session)
+    beside = await other
+    assert (beside.state, beside.output) == ("completed", "beside")
+    assert "here" in str(await siege.agency.told(beside.session_id, "session.tool_ended"))
+    result = await siege.agency.result(bomb)
 
     assert result.state in {"completed", "failed", "lost"}
-    assert most <= PROCESSES
-    assert slowest < 2.0
+    assert most <= PROCESSES + 20  # its own, and the few of the gateway beside it
+    assert slowest < patient(1.0)
     await siege.agency.theatre.until(
         lambda: len(siege.agency.processes()) < 20, "its processes are gone", 10
     )
     assert (await siege.agency.run({"say": "next"})).output == "next"
-
-
-async def test_a_fork_bomb_does_not_starve_the_session_beside_it(siege: Siege) -> None:
-    await siege.agency.ready(2)
-    bomb = await siege.agency.begin(siege.order(attacks.FORK), {"say": "done"})
-    await siege.agency.theatre.until(lambda: len(siege.agency.processes()) > 60, "it forks")
-
-    beside = await siege.agency.run(terminal("echo he''re"), {"say": "beside"})
-
-    assert (await siege.agency.bridge.get_session_summary(bomb)).state != "ended"
-    assert (beside.state, beside.output) == ("completed", "beside")
-    assert "here" in str(await siege.agency.told(beside.session_id, "session.tool_ended"))
-    await siege.agency.result(bomb)
 
 
 async def test_memory_that_no_process_shows_is_refused(siege: Siege) -> None:

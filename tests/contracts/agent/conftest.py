@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from tests.portion import WHOLE
 
 from allegro.adapters.hermes.gateway import HermesGateway
 from allegro.core.sessions import TextDelta
 from allegro.testing.models import play
 
 from .places import NO_REAL_AGENT, REAL, STAND_INS, Place, all_of, carry_out, new_run, real_python
-
-WHOLE = os.environ.get("ALLEGRO_MATRIX") == "1"
-"""Every case on every version, as `make trials` plays it; else the newer one has those that share
-a gateway."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
