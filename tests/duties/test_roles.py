@@ -308,6 +308,19 @@ async def test_a_preferred_lane_that_says_ready_and_takes_nothing_is_offered_les
     assert fleet.holders() == ["a"], "a lane that takes what it is offered is forgiven"
 
 
+async def test_an_offer_left_once_costs_one_rest_however_often_it_was_looked_at(
+    fleet: Fleet,
+) -> None:
+    """A lane that starts slowly leaves one offer: it stands until its lease is over."""
+    await fleet.live(RETURN_S)
+    a = fleet.lanes["a"]
+    a.roles.step = idle  # type: ignore[method-assign]
+    await fleet.live(RETURN_S + 4 * LEASE_S)
+    del a.roles.step
+    await fleet.live(4 * RETURN_S)
+    assert fleet.holders() == ["a"]
+
+
 async def idle(role: str) -> float:
     del role
     return float("inf")

@@ -214,7 +214,8 @@ class Roles:
         former, holder = _holder_of(before), _holder_of(view)
         if former not in {"", holder, self._me.lane}:
             self._siblings.doubt(former)
-        self._judge_offer(before, holder)
+        if before.slot != view.slot:  # an offer that still stands is not left yet
+            self._judge_offer(before, holder)
         if view.lease is None:
             self._drop(role)
         if view.epoch > before.epoch:
