@@ -102,7 +102,7 @@ class Life(QuickStage, ScratchFleet):
 
     async def add_lane(self, name: str) -> None:
         """Pair and start one more lane; it is alone until it joins."""
-        lane = self.lanes[name] = ScratchLane(name, self.folder)
+        lane = self.lanes[name] = ScratchLane(name, self.folder, self.process)
         await self._prepare(lane, self._forge, self._daily, LANE)
         await self.start(name)
         await self.until(lambda: self.sees(name, linked=True), f"{name} is linked")
@@ -241,7 +241,7 @@ class Life(QuickStage, ScratchFleet):
 
     def steal(self, name: str) -> ScratchLane:
         """Copy a lane's configuration, trust and council to a host that has none of its keys."""
-        lane, thief = self.lanes[name], ScratchLane("thief", self.folder)
+        lane, thief = self.lanes[name], ScratchLane("thief", self.folder, self.process)
         shutil.copytree(lane.folder, thief.folder, ignore=shutil.ignore_patterns(*_NOT_STOLEN))
         text = lane.config.read_text().replace(str(lane.folder), str(thief.folder))
         thief.config.touch(mode=0o600)

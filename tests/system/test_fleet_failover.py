@@ -25,8 +25,16 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 # of each sort one: planned, ended, frozen, cut off, misled; far apart the rarest
-NEAR = ("planned", "kill", "freeze-all", "box-gone", "mute", "clock-behind", "disk-full")
-FAR = ("silent", "no-council")
+NEAR: tuple[str, ...] = (
+    "planned",
+    "kill",
+    "freeze-all",
+    "box-gone",
+    "mute",
+    "clock-behind",
+    "disk-full",
+)
+FAR: tuple[str, ...] = ("silent", "no-council")
 if WHOLE:
     NEAR, FAR = tuple(FAULTS), ("kill-all", "silent", "no-council")
 WITHIN_S = 240.0

@@ -13,6 +13,8 @@ from allegro.client.gitea_bridge import GiteaBridge
 from allegro.core.errors import ToldError
 from allegro.demo.stage import Forge, Stage
 
+from .theatre import QuickStage
+
 DAILY = ["write:issue", "read:repository", "read:user", "read:organization"]
 CHANGE = ["write:repository", "write:issue", "read:user", "read:organization"]
 WORLD: dict[str, Any] = {
@@ -37,7 +39,7 @@ WORLD: dict[str, Any] = {
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     """A linked lane and house on a simulated forge."""
-    stage = Stage(tmp_path / "stage")
+    stage = QuickStage(tmp_path / "stage")
     try:
         told = await stage.start_simulator(WORLD)
         tokens = told["tokens"]
@@ -175,7 +177,7 @@ async def test_stop_freezes_everywhere_and_only_a_signed_thaw_of_that_id_lifts_i
 async def test_the_recovery_key_stops_the_fleet_and_names_a_new_sovereign_key(
     tmp_path: Path,
 ) -> None:
-    stage = Stage(tmp_path / "stage")
+    stage = QuickStage(tmp_path / "stage")
     try:
         printed = await stage.command(
             "init",

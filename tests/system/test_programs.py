@@ -14,13 +14,30 @@ import pytest
 from allegro.core.errors import ToldError
 from allegro.demo.stage import Forge, Process, Stage
 from tests.patience import patient
-from tests.system.test_keys import WORLD
+
+from .forks import QuickProcess
+from .test_keys import WORLD
+from .theatre import QuickStage
+
+
+class Programs(QuickStage):
+    """Prepared in this process; the two daemons are started anew, as a person starts them."""
+
+    process = Process
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.simulator = QuickProcess("simulator", folder)
+
+    async def program(self, *arguments: str, code: int = 0) -> str:
+        """Run a command in a process of its own."""
+        return await Stage.command(self, *arguments, code=code)
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+async def stage(tmp_path: Path) -> AsyncIterator[Programs]:
     """A paired lane and house that are not started yet."""
-    stage = Stage(tmp_path / "stage")
+    stage = Programs(tmp_path / "stage")
     try:
         told = await stage.start_simulator(WORLD)
         tokens = told["tokens"]
@@ -32,7 +49,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         await stage.close()
 
 
-async def test_a_running_lane_has_loaded_no_house_client_or_testing_module(stage: Stage) -> None:
+async def test_a_running_lane_has_loaded_no_house_client_or_testing_module(stage: Programs) -> None:
     await stage.lane.start(
         [
             *f"{sys.executable} -X importtime -m allegro lane --config".split(),
@@ -48,7 +65,7 @@ async def test_a_running_lane_has_loaded_no_house_client_or_testing_module(stage
 
 
 async def test_a_running_house_has_loaded_nothing_that_could_load_the_sovereign_key(
-    stage: Stage,
+    stage: Programs,
 ) -> None:
     await stage.start_lane()
     await stage.house.start(
@@ -65,7 +82,7 @@ async def test_a_running_house_has_loaded_nothing_that_could_load_the_sovereign_
 
 
 async def test_a_lane_that_is_alone_starts_no_council_server_and_loads_nothing_of_one(
-    stage: Stage,
+    stage: Programs,
 ) -> None:
     await stage.lane.start(
         [
@@ -90,7 +107,7 @@ def loaded_by(stage: Stage, process: Process | None = None) -> set[str]:
     return {line.rsplit("|", 1)[1].strip() for line in lines if line.startswith("import ")}
 
 
-async def test_both_daemons_tell_their_supervisor_and_end_cleanly(stage: Stage) -> None:
+async def test_both_daemons_tell_their_supervisor_and_end_cleanly(stage: Programs) -> None:
     path = stage.folder / "notify.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
         supervisor.bind(str(path))
@@ -111,42 +128,42 @@ async def test_both_daemons_tell_their_supervisor_and_end_cleanly(stage: Stage) 
                 told = await asyncio.wait_for(loop.sock_recv(supervisor, 4096), patient(20))
 
 
-async def test_a_second_house_on_the_same_folder_is_refused(stage: Stage) -> None:
+async def test_a_second_house_on_the_same_folder_is_refused(stage: Programs) -> None:
     await stage.start_house()
     await stage.until(stage.status, "the house starts", stage.house)
     with pytest.raises(ToldError, match="another house runs"):
-        await stage.command("house", "--config", str(stage.house_config))
+        await stage.program("house", "--config", str(stage.house_config))
 
 
-async def test_an_unpaired_lane_says_what_to_do(stage: Stage) -> None:
+async def test_an_unpaired_lane_says_what_to_do(stage: Programs) -> None:
     (stage.folder / "lane" / "trust.json").unlink()
     with pytest.raises(ToldError, match="acts for nobody until it is whole"):
-        await stage.command("lane", "--config", str(stage.lane_config))
+        await stage.program("lane", "--config", str(stage.lane_config))
     (stage.folder / "lane" / "paired.json").unlink()
     with pytest.raises(ToldError, match="allegro pair"):
-        await stage.command("lane", "--config", str(stage.lane_config))
+        await stage.program("lane", "--config", str(stage.lane_config))
 
 
-async def test_a_secret_that_others_can_read_is_refused(stage: Stage) -> None:
+async def test_a_secret_that_others_can_read_is_refused(stage: Programs) -> None:
     (stage.folder / "daily.token").chmod(0o644)
     with pytest.raises(ToldError, match="chmod 600"):
-        await stage.command("lane", "--config", str(stage.lane_config))
+        await stage.program("lane", "--config", str(stage.lane_config))
 
 
-async def test_the_socket_of_the_house_is_its_owners_alone(stage: Stage) -> None:
+async def test_the_socket_of_the_house_is_its_owners_alone(stage: Programs) -> None:
     await stage.start_house()
     await stage.until(stage.status, "the house starts", stage.house)
     assert stage.socket.stat().st_mode & 0o777 == 0o600
     assert (stage.folder / "house").stat().st_mode & 0o077 == 0
 
 
-async def test_a_silent_house_gives_the_exit_code_for_unreachable(stage: Stage) -> None:
-    await stage.command("status", code=3)
+async def test_a_silent_house_gives_the_exit_code_for_unreachable(stage: Programs) -> None:
+    await stage.program("status", code=3)
 
 
-async def test_an_administrators_token_stops_the_lane(stage: Stage) -> None:
+async def test_an_administrators_token_stops_the_lane(stage: Programs) -> None:
     await stage.simulate("add_user", login="root2", admin=True)
     token = (await stage.simulate("token", user="root2", scopes=["all"]))["result"]
     (stage.folder / "daily.token").write_text(f"{token}\n")
     with pytest.raises(ToldError, match="administrator"):
-        await stage.command("lane", "--config", str(stage.lane_config))
+        await stage.program("lane", "--config", str(stage.lane_config))

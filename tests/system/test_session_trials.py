@@ -11,8 +11,9 @@ import pytest_asyncio
 from tests.portion import portion
 
 from .agency import needs_hermes
+from .pool import Trial
 from .session_faults import DISK_FULL, KINDS
-from .session_trials import Pool, Trial, unsaid, wrong
+from .session_trials import Pool, unsaid, wrong
 
 pytestmark = [pytest.mark.slow, needs_hermes, pytest.mark.asyncio(loop_scope="module")]
 WORKERS = 4

@@ -13,7 +13,9 @@ import pytest
 
 from allegro.demo.people import People
 from allegro.demo.stage import Forge, Stage, free_port
-from tests.system.test_keys import WORLD
+
+from .test_keys import WORLD
+from .theatre import QuickStage
 
 SECRET = "a secret between forge and lane"
 
@@ -48,7 +50,7 @@ def sign(body: bytes) -> str:
 
 @pytest.fixture
 async def hooked(tmp_path: Path) -> AsyncIterator[Hooked]:
-    stage = Stage(tmp_path / "stage")
+    stage = QuickStage(tmp_path / "stage")
     try:
         told = await stage.start_simulator(WORLD)
         tokens, port = told["tokens"], free_port()

@@ -23,11 +23,12 @@ from allegro.cli.main import cli
 from allegro.client.errors import BadRequest
 from allegro.core.approvals import Thaw, issue_token, sovereign_kid
 from allegro.core.errors import EdgeError, ToldError
-from allegro.demo.stage import Forge, Stage
+from allegro.demo.stage import Forge, Process, Stage
 from allegro.house.files import Fleet, HouseFiles, load_fleet
 from allegro.sovereign import ceremony
 from allegro.sovereign.keystore import load_sovereign_key
 
+from .forks import QuickProcess
 from .pathway import Pathway
 
 REPOSITORY = "acme/web"
@@ -66,7 +67,9 @@ _one_at_a_time = threading.Lock()
 
 
 class QuickStage(Stage):
-    """Runs commands inside this process: a fork for each would be most of a test's time."""
+    """Runs commands inside this process and forks programs: loading code is most of a test's time."""
+
+    process: type[Process] = QuickProcess
 
     async def command(self, *arguments: str, code: int = 0, stdin: str | None = None) -> str:
         """Run one command and return what it printed. Raises ToldError unless it ends with `code`."""

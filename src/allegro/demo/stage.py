@@ -100,6 +100,8 @@ def _end_with_parent() -> None:
 class Stage:
     """Everything the play needs. `folder` is made private; nothing outside it is touched."""
 
+    process: type[Process] = Process
+
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
@@ -107,9 +109,9 @@ class Stage:
         self.house_config = folder / "house.toml"
         self.passphrase_file = secret_file(folder / "passphrase", "correct horse battery staple")
         self.socket = folder / "house" / "house.sock"
-        self.simulator = Process("simulator", folder)
-        self.lane = Process("lane", folder)
-        self.house = Process("house", folder)
+        self.simulator = self.process("simulator", folder)
+        self.lane = self.process("lane", folder)
+        self.house = self.process("house", folder)
         self.client = HouseClient(self.socket)
         self.link_port = free_port()
         self.forge_host = self.home = "127.0.0.1"

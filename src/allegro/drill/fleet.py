@@ -47,12 +47,12 @@ def world() -> dict[str, Any]:
 class ScratchLane:
     """One lane of the fleet: its daemon, its council program, its folder."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, process: type[Process]) -> None:
         self.name = name
         self.folder = folder / name
         self.config = folder / f"{name}.toml"
-        self.daemon = Process(name, folder)
-        self.council = Process(f"{name}-council", folder)
+        self.daemon = process(name, folder)
+        self.council = process(f"{name}-council", folder)
         self.server = ServerFiles(self.folder / "council")
 
     def pids(self, *, daemon: bool = True, server: bool = True) -> list[int]:
@@ -77,7 +77,7 @@ class ScratchFleet(Stage):
     def __init__(self, folder: Path, network: Network) -> None:
         super().__init__(folder)
         self.network = network
-        self.lanes = {name: ScratchLane(name, folder) for name in LANES}
+        self.lanes = {name: ScratchLane(name, folder, self.process) for name in LANES}
         self.owner_token = ""
         self.delay_ms = 0.0
         self.disk_mb = 0
@@ -136,12 +136,12 @@ class ScratchFleet(Stage):
         """Start what of a lane does not run."""
         lane, enter = self.lanes[name], self.network.enter(name)
         if council and not lane.council.is_running:
-            lane.council = Process(f"{name}-council", self.folder)
+            lane.council = self.process(f"{name}-council", self.folder)
             await lane.council.start(
                 [*enter, sys.executable, "-m", "allegro", "council", "--config", str(lane.config)]
             )
         if not lane.daemon.is_running:
-            lane.daemon = Process(name, self.folder)
+            lane.daemon = self.process(name, self.folder)
             await lane.daemon.start(self.lane_command(lane))
 
     def lane_command(self, lane: ScratchLane) -> list[str]:

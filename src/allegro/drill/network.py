@@ -100,7 +100,7 @@ class Namespaces:
         )  # fmt: skip
         self._pids = (await self._answer())["pids"]
         self._was = os.open("/proc/self/ns/net", os.O_RDONLY)
-        _set_network(f"/proc/{self._pids['home']}/ns/net")
+        set_network(f"/proc/{self._pids['home']}/ns/net")
 
     async def shape(
         self, delay_ms: float, cuts: Iterable[tuple[str, str]], *,
@@ -122,7 +122,7 @@ class Namespaces:
     async def stop(self) -> None:
         """Move back and end the hub; every namespace ends with it."""
         if self._was is not None:
-            _set_network(f"/proc/self/fd/{self._was}")
+            set_network(f"/proc/self/fd/{self._was}")
             os.close(self._was)
             self._was = None
         if self._hub is not None:
@@ -143,7 +143,7 @@ class Namespaces:
         return dict(json.loads(line))
 
 
-def _set_network(path: str) -> None:
+def set_network(path: str) -> None:
     """Move the calling thread, and what it starts from now on, into a network namespace."""
     held = os.open(path, os.O_RDONLY)
     try:
