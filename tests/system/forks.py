@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from allegro.demo.stage import Process
+from allegro.demo.stage import Process, end_with_parent
 from allegro.drill.network import set_network
 
 LOADED = {
@@ -178,6 +178,7 @@ def _report(door: socket.socket) -> None:
 def _become(env: dict[str, str], log: int, network: int) -> None:
     """Take over session, network, output and environment."""
     os.setsid()
+    end_with_parent()
     os.dup2(log, 1)
     os.dup2(log, 2)
     if os.fstat(network).st_ino != Path("/proc/self/ns/net").stat().st_ino:

@@ -16,6 +16,8 @@ from allegro.link.timing import BEAT_S
 from allegro.testing.agents import make_stand_in
 from allegro.testing.models import ModelStub, play
 
+from .fleet_trials import QuickFleet
+
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
@@ -59,7 +61,7 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet
     stub = ModelStub()
     port = await stub.start()
     make_stand_in(tmp_path / "agent")
-    scratch = ScratchFleet(tmp_path / "fleet", Loopback())
+    scratch = QuickFleet(tmp_path / "fleet", Loopback())
     rung = {"model": "main", "provider": "stub", "base_url": f"http://127.0.0.1:{port}/v1",
             "upstream": "stub"}  # fmt: skip
     try:

@@ -67,7 +67,7 @@ class Process:
             self._child = await asyncio.create_subprocess_exec(
                 *arguments, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
                 env={**os.environ, **(environment or {})}, start_new_session=True,
-                preexec_fn=_end_with_parent if _LIBC else None,
+                preexec_fn=end_with_parent if _LIBC else None,
             )  # fmt: skip
 
     async def end(self, how: signal.Signals = signal.SIGTERM, within_s: float = 10.0) -> int:
@@ -91,8 +91,8 @@ class Process:
             return ""
 
 
-def _end_with_parent() -> None:
-    """Ask the kernel, between fork and exec, to kill this process with its parent."""
+def end_with_parent() -> None:
+    """Ask the kernel, after a fork, to kill this process with its parent."""
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
