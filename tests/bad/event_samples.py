@@ -60,6 +60,7 @@ def samples(digest: str, order: int, session: str, bot: int, now_s: int) -> dict
         "forge.recovered": Sample({"failures": 3}),
         "forge.unread": Sample({"watch": "acme/web", "number": 3}),
         "watch.failing": Sample({"watch": "acme/web"}),
+        "duty.failing": Sample({"duty": "beats"}),
         "watch.replaced": Sample({"watch": "acme/web"}),
         "session.accepted": Sample({**talk, "model": "m", "agent": "1", "local": False,
                                     "tools": ["file"], "limit_s": 600}),

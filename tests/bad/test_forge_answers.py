@@ -56,7 +56,7 @@ COVERS: dict[str, tuple[str, Call]] = {
     "issue": (r"/repos/home/garden/issues/1", lambda r: r.issue(GARDEN, 1)),
     "timeline": (r"/repos/home/garden/issues/1/timeline", lambda r: r.timeline(GARDEN, 1)),
     "branches": (r"/repos/home/garden/branches", lambda r: r.branches(GARDEN)),
-    "pushes": (r"/repos/home/garden/activities/feeds", lambda r: r.pushes(GARDEN)),
+    "pushes": (r"/repos/home/garden/activities/feeds", lambda r: r.pushes(GARDEN, 1)),
     "branch": (r"/repos/home/garden/branches/main", lambda r: r.branch(GARDEN, "main")),
     "commit": (r"/repos/home/garden/git/commits/c", lambda r: r.commit(GARDEN, "c")),
     "tree": (r"/repos/home/garden/git/trees/t", lambda r: r.tree(GARDEN, "t")),

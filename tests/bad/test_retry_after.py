@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from allegro.adapters.gitea.headers import MAX_RETRY_AFTER_S, retry_after_s
+from allegro.adapters.gitea.headers import MAX_RETRY_AFTER_S, UNMEASURED_S, retry_after_s
 from tests.bad.values import HEADERS
 
 NOW = "Sat, 28 Nov 2026 12:00:00 GMT"
@@ -26,8 +26,9 @@ def test_seconds_and_dates_are_read(text: str, seconds: float | None) -> None:
     assert retry_after_s({"Retry-After": text, "Date": NOW}) == seconds
 
 
-def test_a_date_without_the_answers_own_date_tells_nothing() -> None:
-    assert retry_after_s({"Retry-After": NOW}) is None
+def test_a_date_without_the_answers_own_date_is_a_minute_by_no_clock() -> None:
+    assert retry_after_s({"Retry-After": NOW}) == UNMEASURED_S
+    assert retry_after_s({"Retry-After": "soon"}) is None
 
 
 def test_no_header_value_raises_or_asks_for_more_than_a_day() -> None:

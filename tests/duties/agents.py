@@ -136,7 +136,7 @@ class FakeGateway:
     """The AgentGateway port: tells what the test tells it, keeps what it is told.
 
     `deaf`: it takes answers and does not say so. `begin_fault` is raised by `begin`, `answer_fault` by
-    `answer`.
+    `answer`, `close_fault` by `close`, `died_fault` by `died` once it is gone.
     """
 
     version = "0.19.0"
@@ -151,6 +151,8 @@ class FakeGateway:
         self.deaf = False
         self.begin_fault: Exception | None = None
         self.answer_fault: Exception | None = None
+        self.close_fault: Exception | None = None
+        self.died_fault: Exception | None = None
         self.pending = 0
         self.gone = asyncio.Event()
         self._queue: asyncio.Queue[AgentEvent] = asyncio.Queue()
@@ -210,11 +212,15 @@ class FakeGateway:
 
     async def died(self) -> None:
         await self.gone.wait()
+        if self.died_fault is not None:
+            raise self.died_fault
 
     async def close(self, session: str) -> None:
         self.gone.set()
         self.closed.append(session)
         self.tell(GONE)
+        if self.close_fault is not None:
+            raise self.close_fault
 
 
 class FakeHost:
@@ -308,8 +314,12 @@ class Stage:
 
     async def restart(self) -> None:
         """Start again after a crash: only the disk remembers."""
-        self._make()
+        self.remake()
         await self.sessions.recover()
+
+    def remake(self) -> None:
+        """Begin again after a crash, before lost sessions are told."""
+        self._make()
 
     @property
     def gateway(self) -> FakeGateway:

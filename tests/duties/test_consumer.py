@@ -20,8 +20,8 @@ from allegro.runtime.consumer import (
     Items,
     Outcome,
     Reader,
-    keep_running,
 )
+from allegro.runtime.duties import keep_running
 from allegro.testing.virtual import VirtualClock
 
 TIME = "2030-01-01T00:00:00Z"
@@ -254,7 +254,9 @@ async def test_an_item_that_kills_the_program_twice_is_set_aside_untried(desk: D
 async def test_a_task_that_serves_one_lane_is_begun_again_after_its_bug(desk: Desk) -> None:
     failed: list[str] = []
     work = failing(ValueError("x"), KeyError("y"))
-    running = asyncio.create_task(keep_running("link a", work, desk.clock, 1.0, failed.append))
+    running = asyncio.create_task(
+        keep_running("link a", work, desk.clock, lambda _: 1.0, failed.append)
+    )
     for _ in range(100):
         desk.clock.advance(1.0)
         await asyncio.sleep(0)

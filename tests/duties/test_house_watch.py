@@ -1,55 +1,18 @@
-"""The house program waits for what ends or fails, and asks lanes that answer."""
+"""The house asks lanes that answer."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, cast
 
 import pytest
 
 from allegro.core.errors import EdgeError
 from allegro.core.messages import Serves
-from allegro.house.app import watch
 from allegro.house.lanes import MUTE_S, LaneEndpoint, Lanes
 from allegro.house.lanes import House as Shared
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import VirtualClock
 from tests.duties.test_house_sessions import _House, _Known
-
-TURNS = 50
-
-
-async def _ends() -> None:
-    """Do what a duty does that is switched off, such as the mirror."""
-
-
-async def _fails() -> None:
-    raise ValueError("a bug")
-
-
-async def test_a_duty_that_has_nothing_to_do_does_not_keep_the_house_awake() -> None:
-    stopping, looks = asyncio.Event(), 0
-    ended = asyncio.create_task(_ends())
-    running = asyncio.create_task(asyncio.Event().wait())
-
-    def tasks() -> list[asyncio.Task[None]]:
-        nonlocal looks
-        looks += 1
-        return cast(list[asyncio.Task[None]], [ended, running])
-
-    watching = asyncio.create_task(watch(stopping, tasks))
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
-    stopping.set()
-    await watching
-    running.cancel()
-    assert looks < TURNS / 5
-
-
-async def test_the_house_ends_with_what_a_duty_died_of() -> None:
-    failed = asyncio.create_task(_fails())
-    with pytest.raises(ValueError, match="a bug"):
-        await watch(asyncio.Event(), lambda: [failed])
 
 
 class _Link:

@@ -9,7 +9,7 @@ import pytest
 
 from allegro.adapters.hermes.wire import HermesWire
 from allegro.core.agent_tools import why_refused
-from allegro.core.errors import EdgeError
+from allegro.core.errors import EdgeError, Unholdable
 from allegro.core.sessions import (
     Answered,
     Asked,
@@ -21,7 +21,7 @@ from allegro.core.sessions import (
     UsageClaimed,
     question_digest,
 )
-from allegro.lane.gateways import KEEP_S
+from allegro.lane.gateways import KEEP_S, MAX_AGE_S
 from tests.core.builders import lend_model, run_session
 
 from .agents import (
@@ -794,3 +794,87 @@ async def test_a_bug_met_while_a_session_is_told_ends_it_and_its_gateway_alone()
     assert gateway.closed[:1] == [S1]
     await until(lambda: stage.gateways.ready == 1)
     assert await stage.begin(S2) is not gateway
+
+
+@hurried
+async def test_a_session_has_its_end_though_its_gateway_cannot_be_ended() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    gateway.close_fault = PermissionError("a bug")
+    gateway.tell(DONE)
+    await until(lambda: bool(stage.told("session.end")))
+    assert stage.end()[0] == "completed"
+    await until(lambda: stage.gateways.ready == 1)
+    await stage.begin(S2)
+
+
+@hurried
+async def test_a_frozen_session_has_its_end_though_its_gateway_cannot_be_ended() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    gateway.close_fault = PermissionError("a bug")
+    stage.sessions.freeze()
+    await until(lambda: bool(stage.told("session.end")))
+    assert stage.end() == ("stopped", "frozen")
+
+
+@hurried
+async def test_a_gateway_that_cannot_be_watched_is_replaced() -> None:
+    stage = await made()
+    dead = stage.gateway
+    dead.died_fault = dead.close_fault = OSError("a bug")
+    dead.gone.set()
+    await until(lambda: stage.gateways.ready == 1 and stage.gateway is not dead)
+    assert await stage.begin() is not dead
+
+
+@hurried
+async def test_a_gateway_too_old_that_cannot_be_ended_holds_up_no_other() -> None:
+    stage = await made()
+    old = stage.gateway
+    old.close_fault = RuntimeError("a bug")
+    await asyncio.sleep(MAX_AGE_S + 120)
+    await until(lambda: stage.gateways.ready == 1 and stage.gateway is not old)
+    assert await stage.begin() is not old
+
+
+@hurried
+async def test_an_end_that_no_journal_can_hold_is_told_without_its_words() -> None:
+    stage = await made()
+    gateway = await stage.begin()
+    stage.page.faults = [Unholdable("no row can hold this")]
+    gateway.tell(DONE)
+    await until(lambda: bool(stage.told("session.end")))
+    state, why = stage.end()
+    assert state == "completed"
+    assert "no row can hold this" in why
+
+
+@hurried
+async def test_lost_sessions_wait_for_room_beside_everything_else() -> None:
+    stage = await made()
+    await stage.begin()
+    stage.remake()
+    stage.page.fault = NO_ROOM
+    telling = asyncio.create_task(stage.sessions.recover())
+    await settled(120)
+    assert not telling.done()
+    stage.sessions.freeze()
+    stage.page.fault = None
+    await telling
+    assert stage.end()[0] == "lost"
+    assert len(stage.told("session.end")) == 1
+
+
+@hurried
+async def test_a_lost_session_that_is_not_told_yet_is_not_begun_again() -> None:
+    stage = await made()
+    await stage.begin()
+    stage.remake()
+    stage.page.faults = [NO_ROOM]
+    telling = asyncio.create_task(stage.sessions.recover())
+    await asyncio.sleep(0)
+    runs = sum(len(one.runs) for one in stage.host.started)
+    assert await stage.order(run_session(id=S1)) == "action.receipt"
+    await telling
+    assert sum(len(one.runs) for one in stage.host.started) == runs

@@ -67,6 +67,11 @@ def clock_of(forge_date_s: int, now_s: float) -> int:
     return forge_date_s if abs(forge_date_s - now_s) <= MAX_OFF_S else int(now_s)
 
 
+def is_clock(forge_date_s: int, now_s: float) -> bool:
+    """Say whether what a forge told is its clock: no clock is a day off, and 0 is none told."""
+    return forge_date_s > 0 and abs(forge_date_s - now_s) <= MAX_OFF_S
+
+
 def first_mark(forge_date_s: int, now_s: float) -> Mark:
     """Return the mark of a watch that begins now."""
     return Mark(forge_date_s, now_s)

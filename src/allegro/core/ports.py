@@ -87,6 +87,19 @@ class CommentPage(msgspec.Struct, frozen=True):
         return len(self.comments) + len(self.unread)
 
 
+class PushPage(msgspec.Struct, frozen=True):
+    """One page of a repository's record of activities, newest first: the pushes among them.
+
+    `oldest_s` is when the oldest activity of the page was (Unix s, 0 where none tells), `unread`
+    how many cannot be read. `more` says whether an older page may follow.
+    """
+
+    pushes: tuple[Push, ...]
+    oldest_s: int
+    unread: int
+    more: bool
+
+
 class Commit(msgspec.Struct, frozen=True):
     id: str
     parents: tuple[str, ...]
@@ -118,7 +131,7 @@ class ForgeReader(Protocol):
     `whole_tree` gives every path below a tree, None where that is more than one answer holds;
     `is_ancestor` gives None where the forge cannot tell. `whoami` leaves the scopes unasked (None)
     where they are not needed. `timeline` leaves out what was written before `since_s`; `pushes` are
-    the newest of a repository, newest first, () where the forge does not tell.
+    pages from 1 on, empty where the forge does not tell.
     `name_of` is the newest name that reading found out, without asking.
     """
 
@@ -146,7 +159,7 @@ class ForgeReader(Protocol):
         self, repo: Repository, number: int, since_s: int = 0
     ) -> tuple[TimelineEntry, ...]: ...
     async def branches(self, repo: Repository) -> tuple[Branch, ...]: ...
-    async def pushes(self, repo: Repository) -> tuple[Push, ...]: ...
+    async def pushes(self, repo: Repository, page: int) -> PushPage: ...
     async def branch(
         self, repo: Repository, name: str, token: str | None = None
     ) -> Branch | None: ...

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from allegro.core.models import Trouble
-from allegro.core.untrusted import Unreadable, read_json, real_of
+from allegro.core.untrusted import MAX_NUMBER, Unreadable, read_json, real_of
 
 WAIT_HEADERS = ("retry-after-ms", "retry-after")
 RESET_HEADERS = (
@@ -49,17 +49,25 @@ def retry_after_s(
 
     `Retry-After` and the body count for a quota and for overload, `X-RateLimit-Reset` for a quota
     alone: many send it with every answer. Understands seconds, `1m30s`, `120ms`, an HTTP date,
-    Unix seconds and Unix milliseconds; never more than a day, for overload five minutes.
+    Unix seconds and Unix milliseconds; never more than a day, for overload five minutes. A moment
+    is measured by the answer's own `Date` where it has one, and `now_s` (Unix s) is our clock.
     """
     longest_s = _LONGEST_S.get(trouble)
     if longest_s is None:
         return None
+    now_s = _their_now_s(headers, now_s)
     seconds = _in_headers(headers, now_s, WAIT_HEADERS)
     if seconds is None:
         seconds = _in_body(text, now_s)
     if seconds is None and trouble is Trouble.QUOTA:
         seconds = _in_headers(headers, now_s, RESET_HEADERS)
     return None if seconds is None else min(max(0.0, seconds), longest_s)
+
+
+def _their_now_s(headers: Mapping[str, str], now_s: float) -> float:
+    told = next((value for key, value in headers.items() if key.lower() == "date"), "")
+    age_s = _date_s(told[:100], 0.0) if told else None
+    return age_s if age_s is not None and 0 < age_s < MAX_NUMBER else now_s
 
 
 def _in_headers(headers: Mapping[str, str], now_s: float, names: tuple[str, ...]) -> float | None:

@@ -11,6 +11,7 @@ from allegro.core.alerts import URGENCIES, Alert, Key, by_urgency, raised
 from allegro.core.errors import EdgeError
 from allegro.core.ports import Clock
 from allegro.core.stores import AlertBook
+from allegro.runtime.duties import Soon
 
 _log = structlog.get_logger()
 SHOWN = 20
@@ -24,7 +25,8 @@ class Alerts:
         self._clock = clock
         self._held: dict[Key, Alert] = {}
         self._unsaved: dict[Key, Alert | None] = {}
-        self._saving: asyncio.Task[None] | None = None
+        self._saves = Soon("alerts")
+        self._is_saving = False
 
     async def resume(self) -> None:
         """Take up the alerts of before."""
@@ -40,8 +42,9 @@ class Alerts:
             self._held.pop(key, None)
             self._unsaved[key] = None
         self._held[alert.key] = self._unsaved[alert.key] = alert
-        if self._saving is None or self._saving.done():
-            self._saving = asyncio.get_running_loop().create_task(self._save())
+        if not self._is_saving:
+            self._is_saving = True
+            self._saves.begin("the newest", self._save())
 
     def listed(self) -> list[dict[str, Any]]:
         """Return the most urgent alerts, newest first among equals, in plain values.
@@ -82,3 +85,5 @@ class Alerts:
                 await self.save()
         except EdgeError as error:  # the next alert, or the end of the program, tries again
             _log.error("alerts.unsaved", error=str(error))
+        finally:
+            self._is_saving = False

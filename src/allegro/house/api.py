@@ -43,6 +43,7 @@ from allegro.house.lanes import Lanes
 from allegro.house.proposals import Proposal
 from allegro.house.requests import Requests
 from allegro.house.views import brief, whole
+from allegro.runtime.duties import Soon
 
 MAX_BODY = 16 * 1024 * 1024
 UNREADABLE_INPUT = (msgspec.MsgspecError, ValueError, KeyError, OverflowError, RecursionError)
@@ -92,7 +93,7 @@ class Api:
         self._more = more
         self._grew = asyncio.Condition()
         self._runner: web.AppRunner | None = None
-        self._wakes: set[asyncio.Task[None]] = set()
+        self._wakes = Soon("followers")
 
     def app(self) -> web.Application:
         """Return the application with every route there is."""
@@ -136,9 +137,7 @@ class Api:
 
     def archived(self) -> None:
         """Wake whoever follows events."""
-        task = asyncio.create_task(self._wake())
-        self._wakes.add(task)
-        task.add_done_callback(self._wakes.discard)
+        self._wakes.begin("news", self._wake())
 
     async def _wake(self) -> None:
         async with self._grew:

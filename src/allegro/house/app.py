@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +50,7 @@ from allegro.house.sessions import Sessions
 from allegro.house.suspended import Suspended
 from allegro.house.ties import renew_tie, tie_stores
 from allegro.house.words import Words
+from allegro.runtime.duties import Duties
 
 _log = structlog.get_logger()
 MAX_LANE_FREEZES = 50
@@ -72,24 +72,6 @@ async def run(settings: HouseSettings) -> int:
     return 0
 
 
-async def watch(
-    stopping: asyncio.Event, tasks: Callable[[], Sequence[asyncio.Task[None]]]
-) -> None:  # fmt: skip
-    """Return when `stopping` is set. Raises what a task died of; one that just ended is no news."""
-    stop = asyncio.create_task(stopping.wait())
-    try:
-        while not stop.done():
-            running = set()
-            for task in tasks():
-                if not task.done():
-                    running.add(task)
-                elif not task.cancelled():
-                    task.result()
-            await asyncio.wait({stop, *running}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stop.cancel()
-
-
 class _House:
     def __init__(self, settings: HouseSettings) -> None:
         self._settings = settings
@@ -100,7 +82,7 @@ class _House:
         self._clock, self._dice = SystemClock(), SystemDice()
         self._words = Words(lambda id_, sealed: self._sealing.open(self._fleet.id, id_, sealed))
         self._stopping = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._duties = Duties(self._clock, self._dice, self._duty_failed)
         self._fault: Fault | None = None
         self._stack = contextlib.AsyncExitStack()
 
@@ -204,19 +186,19 @@ class _House:
         self._stack.push_async_callback(self._api.stop)
         if settings.house.acting:
             self._lanes.refresh()
-            self._background(self._follow.run(), "follow")
-            self._background(self._orders.run(), "orders")
-            self._background(mirror.run(), "mirror")
-            self._background(self._sessions.run(), "sessions")
-            self._background(progress.run(), "progress")
-            self._background(self._watch.run(), "fleet")
-        self._background(self._alive(), "alive")
+            self._duties.begin("follow", self._follow.run)
+            self._duties.begin("orders", self._orders.run)
+            self._duties.begin("mirror", mirror.run)
+            self._duties.begin("sessions", self._sessions.run)
+            self._duties.begin("progress", progress.run)
+            self._duties.begin("fleet", self._watch.run)
+        self._duties.begin("alive", self._alive)
         notify("READY=1\nSTATUS=running")
         _log.info("house.ready", house=settings.house.name, seat=self._fleet.seat)
 
     async def wait(self) -> None:
-        """Return at a signal. Raises what a duty died of."""
-        await watch(self._stopping, lambda: [*self._tasks, *self._lanes.tasks()])
+        """Return at a signal. Raises what must end the program."""
+        await self._duties.wait(self._stopping)
 
     def _tell_damage(self) -> None:
         """Tell what was found wrong with the stores at this start."""
@@ -237,17 +219,16 @@ class _House:
 
     async def stop(self) -> None:
         notify("STOPPING=1")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._duties.stop()
         await self._stack.aclose()
         _log.info("house.stopped")
 
     def _sign(self, message: bytes) -> bytes:
         return self._key.sign(message)  # the key of now: it may have been rotated
 
-    def _background(self, duty: Any, name: str) -> None:
-        self._tasks.append(asyncio.create_task(duty, name=name))
+    def _duty_failed(self, name: str, sentence: str) -> None:
+        _log.error("duty.failed", duty=name)
+        self._alert("high", one_line(sentence))
 
     async def _alive(self) -> None:
         """Beat for the watchdog, and dial at once after the machine slept."""

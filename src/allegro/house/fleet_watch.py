@@ -68,6 +68,7 @@ class FleetWatch:
             "fleet", archive, ledger, clock, FOLLOWED, self._one, on_set_aside, self._flush
         )
         self._is_unsaved = False
+        self._is_resumed = False
 
     def kick(self) -> None:
         """The archive grew."""
@@ -84,7 +85,9 @@ class FleetWatch:
         return self._beats.last_heard_s(lane)
 
     async def run(self) -> None:
-        await self.resume()
+        if not self._is_resumed:  # begun again, what is in memory goes on
+            await self.resume()
+            self._is_resumed = True
         while True:
             self._grew.clear()
             pause_s = await self.step()

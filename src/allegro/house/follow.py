@@ -28,7 +28,8 @@ from allegro.house.files import Fleet
 from allegro.house.looks import dress_of, receipts_of
 from allegro.house.requests import NO_CLEAR_ANSWER, Requests
 from allegro.house.vanished import AskLane, Vanished
-from allegro.runtime.consumer import OneEach, OnSetAside, Reader
+from allegro.runtime.consumer import OnSetAside, Reader
+from allegro.runtime.duties import OneEach
 
 _log = structlog.get_logger()
 RECHECK_S = 5.0
@@ -43,6 +44,7 @@ OLD_S = 86_400.0
 FOLLOWED = (
     "action.", "forge.snapshot.", "audit.", "freeze.", "forge.reconciled", "forge.unreachable",
     "forge.recovered", "forge.unread", "watch.failing", "watch.replaced",
+    "duty.failing",
 )  # fmt: skip
 STEPS = {
     "action.intent": Step.INTENT,
@@ -96,6 +98,7 @@ class Follow:
             names=Names(seen_label, fleet().secret, fleet().marker), freeze=freeze, alarm=alarm,
             own=self._own, revoked=self._revoked,
         )  # fmt: skip
+        self._is_resumed = False
         self._renewals = OneEach("renewal", self._failed)
         self._reader = Reader("followed", archive, ledger, clock, FOLLOWED, self._one, on_set_aside)
 
@@ -103,7 +106,9 @@ class Follow:
         self._grew.set()
 
     async def run(self) -> None:
-        await self.resume()
+        if not self._is_resumed:  # begun again, what is in memory goes on
+            await self.resume()
+            self._is_resumed = True
         try:
             while True:
                 self._grew.clear()
@@ -183,6 +188,9 @@ class Follow:
         elif event.type == "watch.failing":
             watch = one_line(event.data.get("watch"), 100)
             self._news("high", archived, f"cannot read {watch}")
+        elif event.type == "duty.failing":
+            duty = one_line(event.data.get("duty"), 100)
+            self._news("high", archived, f"says that its duty {duty} failed; it begins again")
         elif event.type == "forge.unread":
             where = (
                 f"{one_line(event.data.get('watch'), 100)}#{number_of(event.data.get('number'))}"

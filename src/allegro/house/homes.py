@@ -55,11 +55,14 @@ class Homes:
             while True:
                 id_ = await self._queue.get()
                 self._queued.discard(id_)
-                self._under_work = 1
+                self._under_work, is_done = 1, False
                 try:
                     await self._one(id_)
+                    is_done = True
                 finally:
                     self._under_work = 0
+                    if not is_done:
+                        self._again(id_)
         finally:
             for task in self._later:
                 task.cancel()
@@ -82,10 +85,8 @@ class Homes:
             self._again(id_)
 
     def _again(self, id_: str) -> None:
-        task = asyncio.create_task(self._put_later(id_))
+        """Show it after a pause; at once where showing begins again, so that none is left out."""
+        task = asyncio.ensure_future(self._clock.sleep(RETRY_S))
         self._later.add(task)
         task.add_done_callback(self._later.discard)
-
-    async def _put_later(self, id_: str) -> None:
-        await self._clock.sleep(RETRY_S)
-        self.put(id_)
+        task.add_done_callback(lambda _: self.put(id_))

@@ -38,7 +38,7 @@ from allegro.house.files import Fleet, KnownLane
 from allegro.link.dial import LaneLink
 from allegro.link.frames import encode
 from allegro.link.handshake import check_greeting
-from allegro.runtime.consumer import keep_running
+from allegro.runtime.duties import keep_running
 
 _log = structlog.get_logger()
 MAX_SEQ = 2**53
@@ -246,7 +246,7 @@ class Lanes:
         """Keep a lane linked; a bug that it meets ends its own link, which begins again."""
         house, what = self._house, f"link {name}"
         failed = partial(house.alert, "high", lane=name)
-        running = keep_running(what, link.run, house.clock, AFTER_BUG_S, failed)
+        running = keep_running(what, link.run, house.clock, lambda _: AFTER_BUG_S, failed)
         return asyncio.create_task(running, name=what)
 
     async def stop(self) -> None:
@@ -254,9 +254,6 @@ class Lanes:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def tasks(self) -> list[asyncio.Task[None]]:
-        return [task for _, _, task in self._ends.values()]
 
     def prod(self) -> None:
         """Dial at once: the machine woke up, or the network changed."""

@@ -40,6 +40,7 @@ from allegro.house.looks import Looks, Polled, dress_of
 from allegro.house.requests import NO_CLEAR_ANSWER, Requests
 from allegro.link.dial import LaneLink
 from allegro.link.traffic import LINK_LOST
+from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()
 IDLE_S = 30.0
@@ -275,17 +276,15 @@ class Orders:
         return may_be_carried(request, self._clock.now_s(), thawed=thawed, able=able)
 
     def _begin(self, request: Request) -> None:
-        task = asyncio.create_task(self._carry(request))
+        task = asyncio.create_task(as_edge_error("orders", request.id, self._carry(request)))
         self._carrying[request.id] = task
         task.add_done_callback(lambda done: self._carried(request, done))
 
     def _carried(self, request: Request, task: asyncio.Task[None]) -> None:
         self._carrying.pop(request.id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            if not isinstance(error, EdgeError):
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": "order task died", "exception": error}
-                )
+            if isinstance(error, EdgeError) and error.kind == "bug":
+                self.blocked = f"a fault in the house, tried again later: {error}"
             _log.warning("order.postponed", request=request.id, error=str(error))
             self._postpone(request.id)
         self._agenda.wake(request.id)

@@ -32,7 +32,8 @@ from allegro.house.lost import Lost, heard, presumed
 from allegro.house.requests import Requests
 from allegro.house.unread import Unread
 from allegro.house.vanished import AskLane
-from allegro.runtime.consumer import OneEach, OnSetAside, Reader
+from allegro.runtime.consumer import OnSetAside, Reader
+from allegro.runtime.duties import OneEach, Soon
 
 _log = structlog.get_logger()
 IDLE_S = 15.0
@@ -67,7 +68,8 @@ class Sessions:
         self._listeners: list[Callable[[SessionRecord], None]] = []
         self._waiting: dict[str, list[asyncio.Event]] = {}
         self._lost = Lost(ask_lane, lane_home, clock)
-        self._denials: set[asyncio.Task[None]] = set()
+        self._is_resumed = False
+        self._denials = Soon("denials", lambda told: alarm("high", told, ""))
         self._unread = Unread(requests)
         self.records: dict[str, SessionRecord] = {}
         self._reader = Reader(
@@ -100,7 +102,9 @@ class Sessions:
 
     async def run(self) -> None:
         """Follow the archive until cancelled."""
-        await self.resume()
+        if not self._is_resumed:  # begun again, what is in memory goes on
+            await self.resume()
+            self._is_resumed = True
         try:
             while True:
                 self._grew.clear()
@@ -343,9 +347,7 @@ class Sessions:
             self.kick()
         no = {State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.STALE}
         if request.kind == "answer_once" and request.state in no:
-            task = asyncio.ensure_future(self._deny(request))
-            self._denials.add(task)
-            task.add_done_callback(self._denials.discard)
+            self._denials.begin(request.id, self._deny(request))
 
     async def _deny(self, request: Request) -> None:
         """Tell the lane no; it says no by itself as well when time runs out."""

@@ -17,7 +17,7 @@ from allegro.core.errors import EdgeError
 from allegro.core.ports import Clock
 from allegro.core.stores import Archive
 from allegro.core.untrusted import MAX_NUMBER, Unreadable, read_value
-from allegro.runtime.consumer import OneEach
+from allegro.runtime.duties import OneEach
 
 _log = structlog.get_logger()
 IDLE_S = 60.0

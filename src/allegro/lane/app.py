@@ -52,6 +52,7 @@ from allegro.lane.token import DailyToken
 from allegro.lane.triage import Triage
 from allegro.lane.webhook import Webhook
 from allegro.link.listen import LinkListener
+from allegro.runtime.duties import Duties, Soon
 
 if TYPE_CHECKING:
     from allegro.lane.app_sessions import SessionsApp
@@ -131,7 +132,8 @@ class _Lane:
             settings.forge.url, self._token, timeout_s=settings.forge.timeout_s,
             boot_s=clock.boot_s,
         )  # fmt: skip
-        self._tasks: list[asyncio.Task[None]] = []
+        self._duties = Duties(clock, dice, self._duty_failed)
+        self._telling = Soon("telling")
         self._runners: list[web.AppRunner] = []
         self._listener: LinkListener | None = None
         self._lock: IO[str] | None = None
@@ -186,6 +188,7 @@ class _Lane:
             secret=self._paired.secret,
         )  # fmt: skip
         self.status = Status(self.state, settings, clock)
+        self.status.failing = self._duties.failing
         self.desk = Desk(
             self.state, self.recorder, None, None, ports.clock, ports.dice,
             sign=self._key.sign, verify=verify,
@@ -200,9 +203,9 @@ class _Lane:
         )
         self.fleet.on_taken = self._taken
         await self._listen()
-        self._background(self.fleet.run(), "council")
+        self._duties.begin("council", self.fleet.run)
         if settings.forge.url:
-            self._background(self._forge(), "forge")
+            self._duties.begin("forge", self._forge)
         if settings.serves_sessions:
             await self._start_sessions()
         beats = Beats(
@@ -210,10 +213,12 @@ class _Lane:
             healthy=self.status.healthy, ping=ping,
         )  # fmt: skip
         self.status.more_facts.append(beats.facts)
-        self._background(beats.run(), "beats")
+        self._duties.begin("beats", beats.tell_on)
+        self._duties.begin("dead-man switch", beats.call_on)
         if self._safe_mode:
-            self._background(self._end_safe_mode(), "safe mode")
-        self._background(self._housekeeping(), "housekeeping")
+            self._duties.begin("safe mode", self._end_safe_mode)
+        self._duties.begin("housekeeping", self._housekeeping)
+        self._duties.begin("ageing", self._age_on)
         notify("READY=1\nSTATUS=running" + (" in safe mode" if self._safe_mode else ""))
         _log.info("lane.ready", lane=settings.lane.name, safe_mode=self._safe_mode)
 
@@ -229,28 +234,20 @@ class _Lane:
         self.desk.sessions = sessions.sessions
         self.fleet.sessions_work = lambda: not sessions.gateways.trouble
         self.desk.own_facts |= sessions.answers()
-        for number, duty in enumerate(await sessions.start()):
-            self._background(duty, f"sessions {number}")
+        for name, run in (await sessions.start()).items():
+            self._duties.begin(name, run)
 
     async def wait(self) -> None:
-        """Return at a signal. Raises what a duty died of."""
-        stop = asyncio.create_task(self._stopping.wait())
-        try:
-            done, _ = await asyncio.wait({stop, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stop.cancel()
-        for task in done:
-            if task in self._tasks:
-                task.result()
+        """Return at a signal. Raises what must end the program."""
+        await self._duties.wait(self._stopping)
 
     async def stop(self) -> None:
         """Stop listening, let effects end, close the journal."""
         notify("STOPPING=1")
         if hasattr(self, "fleet"):
             await self.fleet.leave()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._duties.stop()
+        await self._telling.stop()
         if hasattr(self, "desk"):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.desk.settle(), STOP_S)
@@ -267,8 +264,12 @@ class _Lane:
             self._lock.close()
         _log.info("lane.stopped")
 
-    def _background(self, duty: object, name: str) -> None:
-        self._tasks.append(asyncio.create_task(duty, name=name))  # type: ignore[arg-type]
+    def _duty_failed(self, name: str, sentence: str) -> None:
+        """Tell home that a duty failed, once for each row of failures."""
+        failing = self._duties.failing().get(name)
+        if failing is not None and failing.times == 1 and hasattr(self, "recorder"):
+            tell = self.recorder.tell("duty.failing", data={"duty": name}, words=sentence)
+            self._telling.begin(name, tell)
 
     def _daily_token(self) -> str:
         try:
@@ -332,11 +333,9 @@ class _Lane:
                 _log.warning("forge.unreachable", error=str(error))
                 await asyncio.sleep(FORGE.delay_s(failures, self._dice.fraction))
                 failures += 1
-        duty = self._duty
-        self._auditor.audited = duty.hint
-        async with asyncio.TaskGroup() as group:
-            group.create_task(duty.run())
-            group.create_task(self._auditor.run())
+        self._auditor.audited = self._duty.hint
+        self._duties.begin("audit", self._auditor.run)
+        self._duties.begin("polls", self._duty.run)
 
     async def _forge_duty(self) -> ForgeDuty:
         settings, ports = self._settings.forge, self.ports
@@ -378,26 +377,28 @@ class _Lane:
     async def _end_safe_mode(self) -> None:
         await end_safe_mode(self._clock, self.state, self.recorder)
         self._safe_mode = False
-        await self._stopping.wait()  # a duty that returns ends the program
 
     async def _housekeeping(self) -> None:
-        beat_s, aged_s = watchdog_s(), float("-inf")
+        """Look at the disk, and tell the watchdog that this program is alive."""
+        beat_s = watchdog_s()
         while True:
             self._check_disk()
             notify("WATCHDOG=1\nSTATUS=" + self.state.done.what)
-            now_s = self._clock.boot_s()
-            if now_s - aged_s > AGE_S:
-                aged_s = now_s
-                assert self._sqlite is not None
-                keep_s = self._settings.journal.keep_days * 86_400
-                try:
-                    aged = await self._sqlite.age_out(self._clock.now_s() - keep_s)
-                except EdgeError as error:
-                    _log.error("journal.not_aged", error=str(error))
-                    aged = ()
+            await asyncio.sleep(min(DISK_S, beat_s or DISK_S))
+
+    async def _age_on(self) -> None:
+        """Take out of the journal what is too old, at the start and hourly."""
+        while True:
+            assert self._sqlite is not None
+            keep_s = self._settings.journal.keep_days * 86_400
+            try:
+                aged = await self._sqlite.age_out(self._clock.now_s() - keep_s)
+            except EdgeError as error:
+                _log.error("journal.not_aged", error=str(error))
+            else:
                 if self._duty is not None:
                     self._duty.forget(aged)
-            await asyncio.sleep(min(DISK_S, beat_s or DISK_S))
+            await asyncio.sleep(AGE_S)
 
     def _check_disk(self) -> None:
         free = free_bytes(self._files.folder)

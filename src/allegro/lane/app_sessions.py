@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,9 +42,11 @@ from allegro.lane.models import ModelProxy
 from allegro.lane.recorder import Recorder
 from allegro.lane.sessions import Sessions
 from allegro.lane.state import LaneState
+from allegro.runtime.duties import Run
 
 _log = structlog.get_logger()
 FORGET_S = 30.0
+WRITE_S = 1.0
 AGENT_CALLS = 24
 OWN_CALLS = 64
 
@@ -125,14 +127,16 @@ class SessionsApp:
     async def _models_door(self, path: Path) -> Callable[[], Awaitable[None]]:
         return await open_door(self.proxy.routes(), path, most=AGENT_CALLS, mode=0o666)
 
-    async def start(self) -> list[Coroutine[Any, Any, None]]:
-        """Open the proxy's socket, tell of lost sessions; return the duties to run."""
+    async def start(self) -> dict[str, Run]:
+        """Open the proxy's socket; return the duties to run, by name."""
         own = self._runtime / "models"
         self._close_door = await open_door(self.proxy.routes(), own, most=OWN_CALLS, mode=0o600)
         if self._settings.hermes.destinations:
             await self._connect.start(self._runtime / "connect")
-        await self.sessions.recover()
-        return [self.gateways.run(), self._housekeeping()]
+        return {
+            "gateways": self.gateways.run, "lost sessions": self.sessions.recover,
+            "spend": self._write_spend, "loans": self._forget_loans,
+        }  # fmt: skip
 
     async def stop(self) -> None:
         """End sessions while the journal is open."""
@@ -160,20 +164,23 @@ class SessionsApp:
     async def _record(self, holder: str, type_: str, data: dict[str, Any], words: Any) -> None:
         await self.sessions.record(holder, type_, data, words)
 
-    async def _housekeeping(self) -> None:
-        """Write the day's spend down soon after it changed; drop loans that ran out."""
+    async def _write_spend(self) -> None:
+        """Write the day's spend down soon after it changed."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), FORGET_S)
-            if self._dirty.is_set():
-                self._dirty.clear()
-                try:
-                    await asyncio.to_thread(write_state, self._files.spend, self._day)
-                except EdgeError as error:
-                    _log.error("spend.unwritten", error=str(error))
-                    self._dirty.set()
-                await asyncio.sleep(1.0)
+            await self._dirty.wait()
+            self._dirty.clear()
+            try:
+                await asyncio.to_thread(write_state, self._files.spend, self._day)
+            except EdgeError as error:
+                _log.error("spend.unwritten", error=str(error))
+                self._dirty.set()
+            await asyncio.sleep(WRITE_S)
+
+    async def _forget_loans(self) -> None:
+        """Drop loans that ran out."""
+        while True:
             self.proxy.forget_old()
+            await asyncio.sleep(FORGET_S)
 
     def answers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
         """Return what the house may ask about sessions and lent models."""

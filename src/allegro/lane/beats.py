@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -35,9 +34,17 @@ class Beats:
         self._ping = ping
         self.ping_trouble = ""
 
-    async def run(self) -> None:
+    async def tell_on(self) -> None:
         """Beat every 15 s until cancelled."""
-        await asyncio.gather(self._tell(), self._call())
+        while True:
+            await self.beat()
+            await self._clock.sleep(BEAT_S)
+
+    async def call_on(self) -> None:
+        """Call the dead-man's URL until cancelled; return where none is configured."""
+        while self._settings.url:
+            await self.call()
+            await self._clock.sleep(self._settings.every_s)
 
     async def beat(self) -> None:
         """Tell once what was last done. A journal that is full says so elsewhere."""
@@ -71,13 +78,3 @@ class Beats:
                  mend="see that beat.url answers 2xx: its watcher takes this lane for dead"
                  if self.ping_trouble else "")
         ]  # fmt: skip
-
-    async def _tell(self) -> None:
-        while True:
-            await self.beat()
-            await self._clock.sleep(BEAT_S)
-
-    async def _call(self) -> None:
-        while self._settings.url:
-            await self.call()
-            await self._clock.sleep(self._settings.every_s)

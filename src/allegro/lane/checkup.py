@@ -58,14 +58,9 @@ async def _forge_facts(settings: LaneSettings, reader: ForgeReader, clock: Clock
     if refusal is not None:  # nothing more is asked with somebody else's token
         return facts
     server = await reader.server()
-    offset_s = clock.now_s() - await reader.date_s()
-    near = abs(offset_s) <= CLOCK_LIMIT_S
     facts += [
         Fact("forge", "ok", f"{server.flavour} {server.version}", "GET /version"),
-        Fact(
-            "clock", "ok" if near else "bad", f"{offset_s:+.1f} s from the forge", "Date",
-            mend="" if near else "timedatectl set-ntp true",
-        ),
+        _clock_fact(clock.now_s(), await reader.date_s()),
         scope_fact(identity, forge.watch),
     ]  # fmt: skip
     try:
@@ -75,6 +70,21 @@ async def _forge_facts(settings: LaneSettings, reader: ForgeReader, clock: Clock
     for name in forge.watch:
         facts += await _watch_facts(reader, name, identity, forge.accept_unprotected)
     return facts
+
+
+def _clock_fact(now_s: float, date_s: int) -> Fact:
+    if not date_s:
+        return Fact(
+            "clock", "warn", "the forge's answers carry no Date: polls go by what changed, and by "
+            "this machine's clock", "Date",
+            mend="let what stands before the forge pass the Date header on",
+        )  # fmt: skip
+    offset_s = now_s - date_s
+    near = abs(offset_s) <= CLOCK_LIMIT_S
+    return Fact(
+        "clock", "ok" if near else "bad", f"{offset_s:+.1f} s from the forge", "Date",
+        mend="" if near else "timedatectl set-ntp true",
+    )  # fmt: skip
 
 
 def _identity_fact(identity: Identity, refusal: Refusal | None) -> Fact:

@@ -20,6 +20,7 @@ from allegro.lane.recorder import Recorder
 from allegro.lane.taking import Notes, Taking
 
 LATE_S = 300
+PUSH_PAGES = 20
 CHUNK = 500
 
 
@@ -36,6 +37,7 @@ class Footprints:
         self._bots = bots
         self._own_labels = own_labels
         self._known: dict[int, set[str]] = {}
+        self._looked_s: dict[int, int] = {}
 
     async def labels(self, repo: Repository, issue: Issue, since_s: int) -> Notes:
         """Return the labels that our bots added to an issue, one event for each.
@@ -56,19 +58,21 @@ class Footprints:
                 _extend(notes, self._label(repo, issue.number, entry))
         return notes
 
-    async def branches(self, repo: Repository, now_s: int) -> None:
+    async def branches(self, repo: Repository, now_s: int) -> str:
         """Journal the branches that are new or moved since the last look; the first look tells none.
 
-        `now_s` is the forge's clock. Raises EdgeError.
+        `now_s` is the forge's clock. Returns what could not be read of who moved them, empty where
+        all was. Raises EdgeError.
         """
+        unread = ""
         listed = await self._reader.branches(repo)
         moved = [(one, version) for one in listed if (version := self._moved(repo, one))]
         notes: Notes = ([], [])
         if self._taking.held(self._listed(repo)) is None:
             notes[1].extend((Version(self._listed(repo), "listed", 0), *(one for _, one in moved)))
         elif moved:
-            rows = reversed(await self._reader.pushes(repo))
-            pushes = {(push.branch, push.commit): push for push in rows}
+            wanted = {(branch.name, branch.commit) for branch, _ in moved}
+            pushes, unread = await self._pushes(repo, wanted)
             for branch, version in moved:
                 exact = pushes.get((branch.name, branch.commit))
                 push = exact or pushes.get((branch.name, ""))
@@ -78,6 +82,33 @@ class Footprints:
         notes[1].extend(self._gone(subject) for subject in sorted(gone))
         await self._append(notes)
         self._known[repo.id] = there
+        self._looked_s[repo.id] = now_s
+        return unread
+
+    async def _pushes(
+        self, repo: Repository, wanted: set[tuple[str, str]]
+    ) -> tuple[dict[tuple[str, str], Push], str]:
+        """Return the newest push of each branch and commit, and what was not read.
+
+        The record holds every kind of activity, so it is read back to the last look, page by page,
+        PUSH_PAGES at most, or until all that is wanted was found.
+        """
+        found: dict[tuple[str, str], Push] = {}
+        since_s, odd = self._looked_s.get(repo.id, 0) - LATE_S, 0
+        for number in range(1, PUSH_PAGES + 1):
+            page = await self._reader.pushes(repo, number)
+            odd += page.unread
+            for push in page.pushes:
+                found.setdefault((push.branch, push.commit), push)
+            if wanted <= found.keys():
+                return found, ""
+            if not page.more or 0 < page.oldest_s < since_s:
+                told = f"{odd} activities cannot be read: who moved a branch may not be told"
+                return found, told if odd else ""
+        return found, (
+            f"more than {PUSH_PAGES} pages of activities since the last look: who moved a branch "
+            "may not be told"
+        )
 
     async def _append(self, notes: Notes) -> None:
         """Append in parts; an event's version stands at its own place, so never before it."""

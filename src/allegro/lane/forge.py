@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable
 from itertools import groupby
 
@@ -13,10 +14,19 @@ from allegro.core.backoff import FORGE
 from allegro.core.errors import EdgeError
 from allegro.core.events import Event
 from allegro.core.issues import Issue
-from allegro.core.marks import Mark, Window, clock_of, first_mark, next_mark, window
+from allegro.core.marks import (
+    MAX_OFF_S,
+    Mark,
+    Window,
+    clock_of,
+    first_mark,
+    is_clock,
+    next_mark,
+    window,
+)
 from allegro.core.ports import Clock, Dice, ForgeReader, Unread
 from allegro.core.settings import ForgeSettings
-from allegro.lane.collect import ReadPage, collect
+from allegro.lane.collect import Collected, ReadPage, collect
 from allegro.lane.footprints import Footprints
 from allegro.lane.intake import Intake
 from allegro.lane.listings import Listings
@@ -129,6 +139,14 @@ class ForgeDuty:
                         mend="it is tried again by itself; see docs/forge.md",
                     )
                 )  # fmt: skip
+        if any(watch.clock.is_untold for watch in self._watches):
+            facts.append(
+                Fact(
+                    "forge's clock", "warn", "its answers carry no Date, or one a day off: polls go by the newest "
+                    "change that was seen, and by this machine's clock from there", "last poll",
+                    mend="let what stands before the forge pass the Date header on",
+                )
+            )  # fmt: skip
         facts += [
             Fact("unread", "warn", words, "last poll", mend="see docs/forge.md")
             for _, words in list(self._intake.unread.values())[-TROUBLES_SHOWN:]
@@ -156,10 +174,7 @@ class ForgeDuty:
         While new issues wait for their label it returns at once, and polls at its own pace.
         """
         try:
-            async with self._cycling:
-                if self._clock.boot_s() >= self._poll_at_s:
-                    await self.cycle()
-                more = await self._work()
+            more = await as_edge_error("forge", "a poll", self._turn_of_work())
             await self._recovered(self._failures)
             self._failures = 0
         except EdgeError as error:
@@ -175,6 +190,13 @@ class ForgeDuty:
         if self._poll_at_s == float("-inf"):
             self._poll_at_s = self._clock.boot_s() + self._settings.poll_s
         return 0.0
+
+    async def _turn_of_work(self) -> bool:
+        """Poll where it is time, then label; return whether there is more to label at once."""
+        async with self._cycling:
+            if self._clock.boot_s() >= self._poll_at_s:
+                await self.cycle()
+            return await self._work()
 
     async def cycle(self) -> None:
         """Poll every watch once, sweep, and reconcile what is due."""
@@ -270,7 +292,7 @@ class ForgeDuty:
         await self._listings.note_names(watch)
 
     async def _poll_listed(self, watch: Watch) -> None:
-        read, now_s = self._read(watch), self._clock.now_s()
+        read, now_s, boot_s = self._read(watch), self._clock.now_s(), self._clock.boot_s()
         if watch.mark is None:
             await self._begin(watch, read, now_s)
         assert watch.mark is not None
@@ -283,21 +305,38 @@ class ForgeDuty:
         for one in collected.unread:
             await self._intake.tell_unread(self._listings.owner(watch, one), one)
         reached_s = watch.mark.forge_s
-        if collected.date_s:
-            self._state.forge_offset_s = self._clock.now_s() - collected.date_s
-            mark = next_mark(watch.mark, collected.date_s, now_s)
-            await self._advance(watch, mark, tell=changed)
+        self._state.forge_offset_s = (
+            self._clock.now_s() - collected.date_s if collected.date_s else None
+        )
+        mark = self._moved(watch, watch.mark, collected, now_s, boot_s)
+        await self._advance(watch, mark, tell=changed)
         watch.catch_up = watch.catch_up and not catch_up
         await self._turn.acted()
         await self._note_triaged(watch, reached_s)
 
+    def _moved(
+        self, watch: Watch, mark: Mark, collected: Collected, now_s: float, boot_s: float
+    ) -> Mark:
+        """Return the mark after a poll that began at `now_s` (and `boot_s` on our steady clock)."""
+        if is_clock(collected.date_s, now_s):
+            watch.clock.told(collected.date_s, boot_s)
+            return next_mark(mark, collected.date_s, now_s)
+        took_s = math.ceil(self._clock.boot_s() - boot_s)
+        newest_s = max((issue.updated_s for issue in collected.issues), default=0) - took_s
+        reached_s = watch.clock.reached(mark.forge_s, min(newest_s, int(now_s)), boot_s)
+        return Mark(reached_s, now_s)
+
     async def _begin(self, watch: Watch, read: ReadPage, now_s: float) -> None:
-        """Start a watch: from the mark that is home, else from now with everything listed."""
+        """Start a watch: from the mark that is home, else from now with everything listed.
+
+        Where the forge does not tell its time, it stands a day back: no clock is further off.
+        """
         first = await read(Window(2**31 - 2, None), 1, 0)
         date_s = clock_of(first.date_s, now_s)
         known = (self._state.home_marks, *self._state.sibling_marks.values())
         home = newest_home(known, watch.name, date_s, now_s)
-        watch.begin(home, date_s, first_mark(date_s, now_s))
+        new_s = date_s if is_clock(first.date_s, now_s) else date_s - int(MAX_OFF_S)
+        watch.begin(home, date_s, first_mark(new_s, now_s))
         await self._recorder.append([], ("started:" + watch.name, Mark(watch.started_s, now_s)))
 
     def _reach_s(self, watch: Watch, catch_up: bool) -> int:
@@ -419,7 +458,9 @@ class ForgeDuty:
             return
         unit.branches_s = now_s
         try:
-            await self._footprints.branches(unit.repo, forge_now_s)
+            unread = await self._footprints.branches(unit.repo, forge_now_s)
+            if unread:
+                await self._intake.tell_unread(unit.repo, Unread(unit.repo.id, 0, 0, unread))
         except EdgeError as error:
             if error.kind in _WHOLE_FORGE:
                 raise

@@ -16,6 +16,7 @@ from allegro.core.settings import HermesSettings
 from allegro.lane.check_at_start import CANARY_S, CheckFailed, check
 from allegro.lane.models import ModelProxy
 from allegro.runtime.consumer import as_edge_error
+from allegro.runtime.duties import Soon
 
 _log = structlog.get_logger()
 MAX_AGE_S = 86_400.0
@@ -65,6 +66,7 @@ class Gateways:
         self._starting = 0
         self._starts: dict[str, tuple[Wanted, asyncio.Task[None]]] = {}
         self._off: dict[str, str] = {}
+        self._watches = Soon("gateways")
         self.version = ""
         self.trouble = ""
         self.all_off = ""
@@ -132,7 +134,12 @@ class Gateways:
         await asyncio.gather(*starts, return_exceptions=True)
         for ready in list(self._ready):
             self._leave(ready)
-            await ready.gateway.close("")
+            await self._close(ready.gateway)
+
+    async def _close(self, gateway: AgentGateway, session: str = "") -> None:
+        """End a gateway; what goes wrong with it is logged, and holds up no other."""
+        with contextlib.suppress(EdgeError):
+            await as_edge_error("gateways", "the end of a gateway", gateway.close(session))
 
     def _failed(self, error: EdgeError) -> None:
         self.trouble = str(error)
@@ -157,7 +164,7 @@ class Gateways:
                     self._leave(victim)
                     self._begin(wanted)
             if victim is not None:
-                await victim.gateway.close("")
+                await self._close(victim.gateway)
             left_s = until_s - self._clock.boot_s()
             if left_s <= 0:
                 return None
@@ -190,7 +197,7 @@ class Gateways:
     def _begin(self, wanted: Wanted) -> None:
         """Start a gateway for a session, in the background."""
         self._starting += 1
-        task = asyncio.create_task(self._start_for(wanted), name=f"gateway for {wanted.session}")
+        task = self._watches.task(f"for {wanted.session}", self._start_for(wanted))
         self._starts[wanted.session] = (wanted, task)
 
     async def _start_for(self, wanted: Wanted) -> None:
@@ -208,7 +215,7 @@ class Gateways:
         ready = await self._start(wanted)
         ready.kept_for = wanted.session
         ready.kept_until_s = self._clock.boot_s() + KEEP_S
-        ready.watch = asyncio.create_task(self._watch(ready))
+        ready.watch = self._watches.task("a gateway that waits", self._watch(ready))
         self._ready.append(ready)
 
     async def done(self, ready: Ready, session: str) -> None:
@@ -222,7 +229,7 @@ class Gateways:
         self._proxy.revoke(ready.token)
         if not ready.is_ended:
             ready.is_ended = True
-            await ready.gateway.close(session)
+            await self._close(ready.gateway, session)
 
     async def _notify(self) -> None:
         async with self._changed:
@@ -234,7 +241,7 @@ class Gateways:
             ready = await self._start(wanted)
         finally:
             self._starting -= 1
-        ready.watch = asyncio.create_task(self._watch(ready))
+        ready.watch = self._watches.task("a gateway that waits", self._watch(ready))
         self._ready.append(ready)
         await self._notify()
 
@@ -247,7 +254,7 @@ class Gateways:
             is_left = ready.kept_for and now_s >= ready.kept_until_s and ready.tools != usual
             if now_s - ready.born_s > MAX_AGE_S or is_left:
                 self._leave(ready)
-                await ready.gateway.close("")
+                await self._close(ready.gateway)
 
     def _leave(self, ready: Ready) -> None:
         """Take a gateway from those that wait."""
@@ -256,14 +263,17 @@ class Gateways:
             ready.watch.cancel()
 
     async def _watch(self, ready: Ready) -> None:
-        """Replace a gateway that ended while it waited."""
-        await ready.gateway.died()
+        """Replace a gateway that ended while it waited, or that cannot be watched."""
+        try:
+            await as_edge_error("gateways", "watching a gateway", ready.gateway.died())
+        except EdgeError as error:
+            self._failed(error)
         _log.warning("hermes.died_idle")
         ready.watch = None
         if ready in self._ready:
             self._leave(ready)
         await self._notify()
-        await ready.gateway.close("")
+        await self._close(ready.gateway)
 
     async def _start(self, wanted: Wanted) -> Ready:
         token = self._dice.token(24).hex()
@@ -277,15 +287,15 @@ class Gateways:
                 until_s = self._clock.boot_s() + CANARY_S
                 await asyncio.wait_for(check(self._proxy, spec, gateway, name, until_s), CANARY_S)
         except CheckFailed as error:
-            await gateway.close("")
+            await self._close(gateway)
             self._switch_off(error, wanted.tools)
             raise
         except (EdgeError, TimeoutError) as error:
-            await gateway.close("")
+            await self._close(gateway)
             why = str(error) or f"the check at start took more than {CANARY_S:g} s"
             raise EdgeError(why, transient=True) from error
         except BaseException:
-            await gateway.close("")
+            await self._close(gateway)
             raise
         return ready
 

@@ -12,6 +12,8 @@ import msgspec
 from allegro.core.errors import EdgeError
 from allegro.core.ports import Clock, Dice
 from allegro.core.untrusted import Name, Unreadable, read_value
+from allegro.runtime.consumer import as_edge_error
+from allegro.runtime.duties import Soon
 
 MAX_CALLS = 16
 PATHS = {"/v1/chat/completions": "POST", "/v1/models": "GET"}
@@ -64,7 +66,8 @@ class Loans:
         self._clock = clock
         self._dice = dice
         self._held: dict[str, Held] = {}
-        self._dropping: asyncio.Task[None] | None = None
+        self._dropping = Soon("loans")
+        self._is_dropping = False
 
     async def begin(self, params: dict[str, Any]) -> dict[str, Any]:
         """Begin a call with a loan's token. Raises EdgeError when there are too many."""
@@ -76,10 +79,11 @@ class Loans:
         if len(self._held) >= MAX_CALLS:
             raise EdgeError("too many model calls at once", transient=True)
         id_ = self._dice.token(8).hex()
-        opening = asyncio.ensure_future(self._open(asked))
+        opening = asyncio.ensure_future(as_edge_error("loans", asked.path, self._open(asked)))
         self._held[id_] = Held(opening, self._clock.boot_s())
-        if self._dropping is None or self._dropping.done():
-            self._dropping = asyncio.create_task(self._drop_forgotten())
+        if not self._is_dropping:
+            self._is_dropping = True
+            self._dropping.begin("what nobody fetches", self._drop_forgotten())
         return {"call": id_, **await self._begun(id_)}
 
     async def _open(self, asked: Begin) -> Answer:
@@ -98,7 +102,9 @@ class Loans:
         if not held.is_told:
             return await self._begun(id_)
         answer = held.opening.result()
-        held.reading = held.reading or asyncio.ensure_future(answer.read())
+        held.reading = held.reading or asyncio.ensure_future(
+            as_edge_error("loans", "an answer", answer.read())
+        )
         done, _ = await asyncio.wait({held.reading}, timeout=WAIT_S)
         if not done:
             return {"piece": b"", "done": False}
@@ -141,16 +147,19 @@ class Loans:
             await held.opening.result().close()
 
     async def _drop_forgotten(self) -> None:
-        while self._held:
-            await self._clock.sleep(FORGOTTEN_S / 4)
-            before_s = self._clock.boot_s() - FORGOTTEN_S
-            for id_ in [id_ for id_, held in self._held.items() if held.at_s < before_s]:
-                await self.end(id_)
+        try:
+            while self._held:
+                await self._clock.sleep(FORGOTTEN_S / 4)
+                before_s = self._clock.boot_s() - FORGOTTEN_S
+                for id_ in [id_ for id_, held in self._held.items() if held.at_s < before_s]:
+                    with contextlib.suppress(EdgeError):
+                        await as_edge_error("loans", id_, self.end(id_))
+        finally:
+            self._is_dropping = False
 
     async def close(self) -> None:
         """End every call."""
-        if self._dropping is not None:
-            self._dropping.cancel()
+        await self._dropping.stop()
         for id_ in list(self._held):
             with contextlib.suppress(EdgeError):
                 await self.end(id_)

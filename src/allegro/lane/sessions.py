@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from allegro.core.errors import EdgeError, Refusal
+from allegro.core.errors import EdgeError, Refusal, Unholdable
 from allegro.core.gate import Permit, Situation, may_write
 from allegro.core.ports import Clock, Dice, Run
 from allegro.core.render import one_line
@@ -41,6 +41,7 @@ from allegro.lane.models import ModelProxy
 from allegro.lane.recorder import Recorder
 from allegro.lane.session_voice import SessionVoice
 from allegro.runtime.consumer import as_edge_error
+from allegro.runtime.duties import Soon
 
 _log = structlog.get_logger()
 BEGIN_S = 3.0
@@ -69,16 +70,20 @@ class Sessions:
         self._save = save
         self.live: dict[str, Live] = {}
         self.answers = Answers(self.live, clock, situation, self._outcome, self._soon, lane)
-        self._acts: set[asyncio.Task[None]] = set()
+        self._acts = Soon("sessions")
         self._beginning: set[str] = set()
+        self._lost = [session for session, held in known.items() if not held.ended_s]
 
     async def recover(self) -> None:
-        """Tell of sessions that were open when this lane last ended: they are lost."""
-        for session, held in self._known.items():
-            if not held.ended_s:
-                await self._tell_end(
-                    session, End.LOST, "the lane ended while it ran; not begun again", {}, None
-                )
+        """Tell of sessions that were open when this lane last ended: they are lost.
+
+        Waits as long as the journal takes nothing; none of them is begun again meanwhile.
+        """
+        while self._lost:
+            await self._tell_end(
+                self._lost[0], End.LOST, "the lane ended while it ran; not begun again", {}, None
+            )
+            del self._lost[0]
         self._forget_known()
 
     async def carry_out(self, permit: Permit) -> None:
@@ -112,7 +117,7 @@ class Sessions:
     async def _begin(
         self, permit: Permit, action: RunSession
     ) -> tuple[str, dict[str, Any], Any] | None:
-        if action.id in self._known:
+        if action.id in self._known:  # also one that is lost and not told yet
             return "action.receipt", {"reason": "begun before"}, None
         if action.id in self._beginning:
             return "action.void", {"reason": "busy"}, "another order of it is under way"
@@ -179,7 +184,7 @@ class Sessions:
         except EdgeError as error:
             return await self._not_begun(live, error)
         # from here on it runs, whatever the journal says: it is followed to its end
-        live.task = asyncio.create_task(self._see_through(live), name=f"session {action.id}")
+        live.task = self._acts.task(action.id, self._see_through(live))
         try:
             await self._recorder.append([
                 self._voice.action_event(permit, "action.receipt", {"artifact": 0}, None),
@@ -205,13 +210,13 @@ class Sessions:
     async def _see_through(self, live: Live) -> None:
         """Follow a session; a bug met on the way is its end, and its gateway's."""
         try:
-            await as_edge_error("session", live.action.id, self._follow(live))
+            ended = await as_edge_error("session", live.action.id, self._follow(live))
         except EdgeError as error:
-            if live.action.id in self.live:
-                await self._finish(live, Ended(End.LOST, "", f"a fault in the lane: {error}", {}))
+            ended = Ended(End.LOST, "", f"a fault in the lane: {error}", {})
+        await self._finish(live, ended)
 
-    async def _follow(self, live: Live) -> None:
-        """Tell everything a session says, in order, to its one end."""
+    async def _follow(self, live: Live) -> Ended:
+        """Tell everything a session says, in order; return its one end."""
         queue: asyncio.Queue[AgentEvent] = asyncio.Queue()
         reader = asyncio.create_task(self._read(live, queue))
         ended: Ended | None = None
@@ -239,8 +244,7 @@ class Sessions:
                     await asyncio.sleep(KEEP_TRYING_S)
         finally:
             reader.cancel()
-            if ended is not None:
-                await self._finish(live, ended)
+        return ended
 
     async def _read(self, live: Live, queue: asyncio.Queue[AgentEvent]) -> None:
         try:
@@ -282,9 +286,15 @@ class Sessions:
         if live.why_stopped:
             end, why = End.STOPPED, live.why_stopped
         self.live.pop(live.action.id, None)
-        await self.gateways.end(live.ready, live.action.id)
-        await self._end(live, end, why, ended.usage, ended.output, served=ended.served)
-        await self.gateways.done(live.ready, live.action.id)
+        try:
+            await self.gateways.end(live.ready, live.action.id)
+            told = self._end(live, end, why, ended.usage, ended.output, served=ended.served)
+            await as_edge_error("session", live.action.id, told)
+        except EdgeError as error:  # what it said at its end cannot be told; that it ended can
+            words = f"its end cannot be told whole: {error}"
+            await self._tell_end(live.action.id, end, words, {}, None)
+        finally:
+            await self.gateways.done(live.ready, live.action.id)
 
     async def _end(
         self, live: Live, end: End, why: str, claimed: dict[str, int], output: str,
@@ -312,6 +322,8 @@ class Sessions:
             try:
                 await self._recorder.append([event])
                 break
+            except Unholdable:
+                raise
             except EdgeError as error:
                 _log.error("session.end_untold", session=session, error=str(error))
                 await asyncio.sleep(2 * KEEP_TRYING_S)
@@ -325,14 +337,7 @@ class Sessions:
 
     def _soon(self, act: Coroutine[Any, Any, Any]) -> None:
         """Do something that needs nothing, in the background; an agent that is gone is no bug."""
-
-        async def quietly() -> None:
-            with contextlib.suppress(EdgeError):
-                await act
-
-        task = asyncio.ensure_future(quietly())
-        self._acts.add(task)
-        task.add_done_callback(self._acts.discard)
+        self._acts.begin("an act", act)
 
     async def stop(self, session: str, why: str) -> bool:
         """Stop a session at once: its token, its process, all it started. Needs nothing."""

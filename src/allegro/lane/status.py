@@ -15,6 +15,7 @@ from allegro.core.ports import Clock, ForgeReader, Identity
 from allegro.core.settings import LaneSettings
 from allegro.lane.audit import Audit, judge_scopes, missing_scopes
 from allegro.lane.state import LaneState
+from allegro.runtime.duties import Failing
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -64,6 +65,7 @@ class Status:
         self.journal_bytes: Callable[[], int] = lambda: 0
         self.journal_lag: Callable[[], int] = lambda: 0
         self.is_linked: Callable[[], bool] = lambda: False
+        self.failing: Callable[[], dict[str, Failing]] = dict
         self.more_facts: list[Callable[[], list[Fact]]] = []
         self.sessions: Callable[[], Awaitable[dict[str, Any]]] | None = None
         self.session_facts: Callable[[LaneSettings, dict[str, Any]], list[Fact]] = lambda *_: []
@@ -82,7 +84,7 @@ class Status:
     def healthy(self) -> bool:
         return (
             not self._state.forge_trouble and self._state.has_room
-            and not self._state.safe_mode and self._state.clock_trusted
+            and not self._state.safe_mode and self._state.clock_trusted and not self.failing()
         )  # fmt: skip
 
     async def status(self) -> dict[str, Any]:
@@ -127,6 +129,13 @@ class Status:
             facts += self.session_facts(self._settings, await self.sessions())
         for more in self.more_facts:
             facts += more()
+        facts += [
+            Fact(
+                f"duty {name}", "bad", f"{one.why} ({one.times} times in a row)", "this program",
+                mend="it begins again by itself; its log says `item.failed` with the place: report it",
+            )
+            for name, one in sorted(self.failing().items())
+        ]  # fmt: skip
         if self._state.safe_mode:
             facts.append(
                 Fact(

@@ -49,6 +49,34 @@ class Pace:
         return was_failing
 
 
+class ForgeClock:
+    """A second that the forge's clock has surely reached, also where its answers tell none.
+
+    Without a `Date`, what it told last or the newest change that was seen, and from there on our
+    own steady clock: so a poll never reads more than what changed of late. `boot_s` are its
+    seconds.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[int, float] | None = None
+        self.is_untold = False
+
+    def told(self, date_s: int, boot_s: float) -> None:
+        """Note what the forge's clock showed."""
+        self._known = date_s, boot_s
+        self.is_untold = False
+
+    def reached(self, mark_s: int, newest_s: int, boot_s: float) -> int:
+        """Return what it has reached, by a mark and the newest change that was seen by now."""
+        self.is_untold = True
+        at_s, since_s = self._known or (mark_s, boot_s)
+        now_s = at_s + int(boot_s - since_s)
+        if newest_s > now_s or self._known is None:
+            now_s = max(now_s, newest_s)
+            self._known = now_s, boot_s
+        return max(mark_s, now_s)
+
+
 class Unit:
     """One repository: it fails, rests, is told and recovers by itself.
 
@@ -84,6 +112,7 @@ class Watch:
         self.triaged_s = 0
         self.catch_up = True
         self.known_id = 0
+        self.clock = ForgeClock()
 
     def resume(self, marks: Mapping[str, Mark]) -> None:
         """Take up where the journal says it stood."""

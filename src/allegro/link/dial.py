@@ -44,8 +44,9 @@ from allegro.core.messages import (
 from allegro.core.ports import Clock, Dice
 from allegro.link.asks import Asks
 from allegro.link.blobs import HOUSE_BYTES, Blobs
+from allegro.link.entry import Entering, Newcomer
 from allegro.link.frames import decode_from_lane, encode
-from allegro.link.timing import BEAT_S, DEAD_S, HANDSHAKE_S, WINDOW_BATCHES
+from allegro.link.timing import BEAT_S, DEAD_S, WINDOW_BATCHES
 from allegro.link.traffic import Arrived, Traffic, lost
 from allegro.link.websocket import LinkSocket, connector_of
 
@@ -204,12 +205,13 @@ class LaneLink:
             socket = await asyncio.wait_for(dialled, CONNECT_S)
             assert isinstance(socket, LinkSocket)
             try:
-                welcome = await asyncio.wait_for(self._enter(socket), HANDSHAKE_S)
+                welcome = await Newcomer(socket.tap, Entering()).within(self._enter(socket))
                 await self._stay(socket, welcome)
             finally:
                 socket.tap.unwatch()
                 with contextlib.suppress(TimeoutError, ConnectionError):
                     await asyncio.wait_for(socket.close(), 0.5)
+                socket.tap.abort()  # a lane that reads nothing would keep it for ever
 
     async def _enter(self, socket: LinkSocket) -> Welcome:
         hello = msgspec.structs.replace(self._end.hello(), protocol=self._protocol)

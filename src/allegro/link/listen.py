@@ -15,7 +15,7 @@ from typing import Protocol, get_args
 import aiohttp
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 from allegro.core.errors import EdgeError, ProtocolError
 from allegro.core.messages import (
@@ -42,14 +42,21 @@ from allegro.core.messages import (
 from allegro.core.ports import Journal
 from allegro.core.sequence import Entry, Kept, Position
 from allegro.link.blobs import LANE_BYTES, Blobs
+from allegro.link.entry import Entering, Newcomer
 from allegro.link.frames import decode_from_house, encode
 from allegro.link.tap import Tap
-from allegro.link.timing import DEAD_S, HANDSHAKE_S, WINDOW_BATCHES
+from allegro.link.timing import DEAD_S, WINDOW_BATCHES
 from allegro.link.traffic import Arrived, Traffic
+from allegro.runtime.consumer import as_edge_error
+from allegro.runtime.duties import Soon
 
 _log = structlog.get_logger()
 MAX_QUESTIONS = 256
 RETRY_S = 1.0
+CLOSE_S = 1.0
+SHUT_S = 0.1
+"""One that sent too much keeps its memory no longer than it takes to say why it is ended."""
+MAX_CLOSE_WORDS = 120
 _BULK = get_args(Bulk)
 
 
@@ -75,6 +82,7 @@ class LinkListener:
     def __init__(self, end: LaneEnd, blobs: Blobs | None = None) -> None:
         self._end = end
         self._blobs = Blobs(LANE_BYTES) if blobs is None else blobs
+        self.entering = Entering()
         self._current: _Session | None = None
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -117,25 +125,32 @@ class LinkListener:
         await socket.prepare(request)
         session = _Session(socket, self._end, self._blobs, Tap.on(request.transport))
         try:
-            welcome = await asyncio.wait_for(self._enter(session), HANDSHAKE_S)
-            if welcome is not None:
-                previous, self._current = self._current, session
-                if previous is not None:
-                    await previous.close()
-                _log.info("link.open", after=welcome.after.seq, head=welcome.head)
-                await _ungrouped(session.run(welcome))
+            await as_edge_error("link", "a connection", self._attend(session))
         except EdgeError as error:
             _log.warning("link.stopped", reason=str(error))
-        except (ProtocolError, TimeoutError) as error:
-            _log.warning("link.broken", reason=str(error) or type(error).__name__)
-        except (ConnectionError, aiohttp.ClientError) as error:
-            _log.info("link.lost", reason=str(error) or type(error).__name__)
         finally:
             if self._current is session:
                 self._current = None
                 _log.info("link.closed")
             await session.close()
         return socket
+
+    async def _attend(self, session: _Session) -> None:
+        """Let a house in, and serve it to the end of its connection."""
+        try:
+            welcome = await Newcomer(session.tap, self.entering).within(self._enter(session))
+            if welcome is None:
+                return
+            previous, self._current = self._current, session
+            if previous is not None:
+                await previous.close()
+            _log.info("link.open", after=welcome.after.seq, head=welcome.head)
+            await _ungrouped(session.run(welcome))
+        except ProtocolError as error:
+            _log.warning("link.broken", reason=str(error))
+            await session.close(str(error))
+        except (ConnectionError, aiohttp.ClientError) as error:
+            _log.info("link.lost", reason=str(error) or type(error).__name__)
 
     async def _enter(self, session: _Session) -> Welcome | None:
         hello = await session.receive()
@@ -176,7 +191,7 @@ class _Session:
         self._socket = socket
         self._end = end
         self._blobs = blobs
-        self._tap = tap
+        self.tap = tap
         self.protocol = 0
         self._traffic: Traffic
         self._outbox: asyncio.Queue[FromLane] = asyncio.Queue(maxsize=1000)
@@ -184,7 +199,7 @@ class _Session:
         self._may_send = asyncio.Event()
         self._acked: Position | None = None
         self._has_ack = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._answers = Soon("link")
 
     @property
     def is_open(self) -> bool:
@@ -198,24 +213,30 @@ class _Session:
 
     async def _frame(self) -> bytes:
         message = await self._socket.receive()
+        if message.type is aiohttp.WSMsgType.ERROR:
+            raise ConnectionResetError(f"the house sent what is no message: {message.data}")
         if message.type is not aiohttp.WSMsgType.BINARY:
-            silent = f"nothing came from the house for {DEAD_S:g} s" if self._tap.is_dead else ""
+            silent = f"nothing came from the house for {DEAD_S:g} s" if self.tap.is_dead else ""
             raise ConnectionResetError(silent or "the house hung up")
         data: bytes = message.data
         return data
 
-    async def close(self) -> None:
-        self._tap.unwatch()
-        for task in self._tasks:
-            task.cancel()
+    async def close(self, why: str = "") -> None:
+        """End the connection; `why` is said to the other side where it broke the protocol."""
+        self.tap.unwatch()
+        self._answers.cancel()
         with contextlib.suppress(ConnectionError, TimeoutError):
-            await asyncio.wait_for(self._socket.close(), 1.0)
+            code = WSCloseCode.POLICY_VIOLATION if why else WSCloseCode.OK
+            told = self._socket.close(code=code, message=why.encode()[:MAX_CLOSE_WORDS])
+            await asyncio.wait_for(told, SHUT_S if self.tap.is_shut else CLOSE_S)
+        if self.tap.is_shut:
+            self.tap.abort()
 
     async def run(self, welcome: Welcome) -> None:
         self._traffic = Traffic(
-            self._socket.send_bytes, self._tap, self._blobs, receipts=self.protocol > 1
+            self._socket.send_bytes, self.tap, self._blobs, receipts=self.protocol > 1
         )
-        self._tap.watch(DEAD_S)
+        self.tap.watch(DEAD_S)
         async with asyncio.TaskGroup() as group:
             work = (self._send_journal(welcome.after.seq), self._speak(), self._acknowledge())
             tasks = [group.create_task(one) for one in work]
@@ -223,7 +244,8 @@ class _Session:
                 await self._listen()
             finally:
                 self._traffic.close()
-                for task in (*tasks, *self._tasks):
+                self._answers.cancel()
+                for task in tasks:
                     task.cancel()
 
     async def _listen(self) -> None:
@@ -253,12 +275,10 @@ class _Session:
 
     def _begin(self, message: FromHouse) -> None:
         """Answer beside what else comes."""
-        if isinstance(message, Query) and len(self._tasks) >= MAX_QUESTIONS:
+        if isinstance(message, Query) and self._answers.count >= MAX_QUESTIONS:
             self._post(Reply(message.id, None, "too many questions at once", transient=True))
             return
-        task = asyncio.create_task(self._answer(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._answers.begin(type(message).__name__, self._answer(message))
 
     def _post(self, message: FromLane) -> None:
         with contextlib.suppress(asyncio.QueueFull):
@@ -275,11 +295,15 @@ class _Session:
                 _log.warning("journal.not_acknowledged", error=str(error))
 
     async def _answer(self, message: FromHouse) -> None:
+        """Answer one message. A question that meets a bug is answered so; an order stays in doubt."""
+        name = type(message).__name__
         try:
-            answer = await self._end.answer(message)
+            answer = await as_edge_error("link", name, self._end.answer(message))
         except EdgeError as error:
-            _log.warning("link.unanswered", message=type(message).__name__, error=str(error))
-            return
+            _log.warning("link.unanswered", message=name, error=str(error))
+            if not isinstance(message, Query):
+                return
+            answer = Reply(message.id, None, f"a fault in the lane: {error}", error.transient)
         if answer is not None:
             with contextlib.suppress(ConnectionError):
                 await self._send_answer(answer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from allegro.link.timing import UNSENT_BYTES
 
@@ -19,7 +19,10 @@ _REARM_S = 0.25
 
 
 class Tap(asyncio.Protocol):
-    """Made by `on`. `is_dead` says that the connection was ended for silence."""
+    """Made by `on`. `is_dead` says that the connection was ended for silence.
+
+    `on_data` is called with all that arrives, before it is passed on.
+    """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         inner = transport.get_protocol()
@@ -32,7 +35,9 @@ class Tap(asyncio.Protocol):
         self._dead_s = 0.0
         self._armed_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self.is_shut = False
         self.is_dead = False
+        self.on_data: Callable[[bytes], None] | None = None
 
     @classmethod
     def on(cls, transport: asyncio.BaseTransport | None) -> Tap:
@@ -69,6 +74,15 @@ class Tap(asyncio.Protocol):
         finally:
             self.watch(dead_s)
 
+    def shut(self) -> None:
+        """Take nothing in any more: what still arrives is dropped, and the sender is slowed down."""
+        self.is_shut = True
+        self._transport.pause_reading()
+
+    def abort(self) -> None:
+        """End the connection at once, whatever still waits to be sent."""
+        self._transport.abort()
+
     async def drained(self) -> None:
         """Wait until little is left that the kernel would not take."""
         await self._drained.wait()
@@ -87,7 +101,10 @@ class Tap(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._dead_s and self._loop.time() - self._armed_s > _REARM_S:
             self._arm()
-        self._inner.data_received(data)
+        if self.on_data is not None:
+            self.on_data(data)
+        if not self.is_shut:
+            self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
         return self._inner.eof_received()

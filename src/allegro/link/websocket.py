@@ -24,6 +24,8 @@ class LinkSocket(aiohttp.ClientWebSocketResponse):
     async def frame(self) -> bytes:
         """Return the next message's bytes. Raises EdgeError when the connection ends."""
         message = await self.receive()
+        if message.type is aiohttp.WSMsgType.ERROR:
+            raise EdgeError(f"the lane sent what is no message: {message.data}", transient=True)
         if message.type is not aiohttp.WSMsgType.BINARY:
             why = f"nothing came from the lane for {DEAD_S:g} s" if self.tap.is_dead else ""
             raise EdgeError(why or "the lane hung up", transient=True)

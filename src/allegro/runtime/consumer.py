@@ -1,6 +1,6 @@
 """The one supervised consumer loop: a bug belongs to the item it met, never to the program.
 
-This is the only place besides an `app.py` with a broad `except`. `Reader` reads the archive on for
+This and `duties` are the only places besides an `app.py` with a broad `except`. `Reader` reads the archive on for
 one duty; `Items` runs the work of a duty whose items come from elsewhere (a queue, a table). Both
 keep on disk what is under work, log the traceback of a bug, try the item once more, and then set it
 aside: durably, with a sentence for a person, while the next item is handled. An item that was under
@@ -14,6 +14,7 @@ import contextlib
 import enum
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -28,48 +29,10 @@ LAZY = 1_000
 TRIES = 2
 DIED = "the program died while this was under work"
 
+T = TypeVar("T")
+
 OnSetAside = Callable[[SetAside, bytes], Awaitable[None]]
 """Is given what was set aside and, from a `Reader`, the stored event; else no bytes."""
-
-
-class OneEach:
-    """Runs at most one task for each name, so that a slow lane holds up its own work alone.
-
-    EdgeErrors are logged, a bug is given to `failed` as a sentence: neither ends the program.
-    """
-
-    def __init__(self, duty: str, failed: Callable[[str], None]) -> None:
-        self._duty = duty
-        self._failed = failed
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-
-    def begin(self, name: str, work: Callable[[], Awaitable[None]]) -> bool:
-        """Begin work under this name; say whether it was begun, false while some is under way."""
-        if name in self._tasks:
-            return False
-        task = asyncio.create_task(self._run(name, work), name=f"{self._duty} {name}")
-        self._tasks[name] = task
-        task.add_done_callback(lambda _: self._tasks.pop(name, None))
-        return True
-
-    async def _run(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        except EdgeError as error:
-            _log.info("task.postponed", duty=self._duty, name=name, error=str(error))
-        except Exception as error:  # noqa: BLE001 (the supervised loop: see the module)
-            _note(error, duty=self._duty, item=name, lane=name)
-            self._failed(f"{self._duty}, {name}: {_reason(error)}")
-
-    async def idle(self) -> None:
-        """Wait until what was begun has ended."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks.values()))
-
-    async def stop(self) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-        await self.idle()
 
 
 class Outcome(enum.Enum):
@@ -184,10 +147,10 @@ class Reader:
                 upto = max(self._place.upto, archived.row)
                 self._place = Place(archived.row - 1, upto, archived.row, 0)
                 raise
-            return _reason(error)
+            return reason_of(error)
         except Exception as error:  # noqa: BLE001 (the supervised loop: see the module)
-            _note(error, duty=self._name, item=str(archived.row), lane=archived.lane)
-            return _reason(error)
+            note_bug(error, duty=self._name, item=str(archived.row), lane=archived.lane)
+            return reason_of(error)
         return ""
 
     async def _keep(self, place: Place) -> None:
@@ -232,8 +195,8 @@ class Items:
                     await self._put_down(item, tries)
                 raise
             except Exception as error:  # noqa: BLE001 (the supervised loop: see the module)
-                _note(error, duty=self._name, item=item, lane=lane)
-                reason = _reason(error)
+                note_bug(error, duty=self._name, item=item, lane=lane)
+                reason = reason_of(error)
             else:
                 self._tries.pop(item, None)
                 await self._book.end(self._name, item)
@@ -257,27 +220,7 @@ class Items:
             await self._book.end(self._name, item)
 
 
-async def keep_running(
-    name: str, run: Callable[[], Awaitable[None]], clock: Clock, pause_s: float,
-    failed: Callable[[str], None],
-) -> None:  # fmt: skip
-    """Run what serves one lane until it returns; begin it again `pause_s` after a bug of it.
-
-    `failed` is given a sentence each time. For tasks of which each serves one lane: its bug, met by
-    what that lane said, must not end the others.
-    """
-    while True:
-        try:
-            await run()
-        except Exception as error:  # noqa: BLE001 (the supervised loop: see the module)
-            _note(error, duty=name, item="", lane="")
-            failed(f"{name} failed and is begun again: {_reason(error)}")
-        else:
-            return
-        await clock.sleep(pause_s)
-
-
-async def as_edge_error(name: str, item: str, work: Awaitable[None]) -> None:
+async def as_edge_error(name: str, item: str, work: Awaitable[T]) -> T:
     """Do the work of one item that is tried again later, such as reading one repository.
 
     A bug in it is logged with its traceback and raised as a transient EdgeError of kind `bug`, so
@@ -285,19 +228,28 @@ async def as_edge_error(name: str, item: str, work: Awaitable[None]) -> None:
     person at the program's end (ToldError), pass through.
     """
     try:
-        await work
+        return await work
     except (EdgeError, ToldError):
         raise
     except Exception as error:
-        _note(error, duty=name, item=item, lane="")
-        raise EdgeError(f"{item}: {_reason(error)}", transient=True, kind="bug") from error
+        note_bug(error, duty=name, item=item, lane="")
+        raise EdgeError(f"{item}: {reason_of(error)}", transient=True, kind="bug") from error
 
 
-def _note(error: Exception, *, duty: str, item: str, lane: str) -> None:
+def note_bug(error: Exception, *, duty: str, item: str, lane: str) -> None:
     """Log where a bug is: the traceback, and no value of what was under work."""
+    error = _innermost(error)
     trace = "".join(traceback.format_tb(error.__traceback__))[-4_000:]
-    _log.error("item.failed", duty=duty, item=item, lane=lane, error=_reason(error), trace=trace)
+    _log.error("item.failed", duty=duty, item=item, lane=lane, error=reason_of(error), trace=trace)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return what an error says, in at most 300 characters; of a group, what its first one says."""
+    error = _innermost(error)
     return f"{type(error).__name__}: {error}"[:300]
+
+
+def _innermost(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

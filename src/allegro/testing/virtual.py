@@ -25,7 +25,15 @@ from allegro.core.issues import (
 )
 from allegro.core.look import WriteStep
 from allegro.core.marks import Window
-from allegro.core.ports import CommentPage, Commit, Dress, Identity, IssuePage, Server
+from allegro.core.ports import (
+    CommentPage,
+    Commit,
+    Dress,
+    Identity,
+    IssuePage,
+    PushPage,
+    Server,
+)
 
 HUMAN, BOT = 5, 900
 LOGINS = {HUMAN: "rosa", BOT: "fleet-bot"}
@@ -103,6 +111,7 @@ class FakeForge:
     def __init__(self, clock: VirtualClock, *, page_size: int = 50) -> None:
         self.clock = clock
         self.page_size = page_size
+        self.tells_date = True
         self.skew_s = 0.0
         self.lie_s = 0
         self.fault: EdgeError | None = None
@@ -317,9 +326,12 @@ class FakeForge:
         held = self.branches_of.get(repo.id, {})
         return tuple(Branch(name, commit, False, None, None) for name, commit in held.items())
 
-    async def pushes(self, repo: Repository) -> tuple[Push, ...]:
+    async def pushes(self, repo: Repository, page: int) -> PushPage:
         await self._read_of(repo)
-        return tuple(reversed(self._pushes.get(repo.id, ())))
+        rows = tuple(reversed(self._pushes.get(repo.id, ())))
+        shown = rows[(page - 1) * self.page_size : page * self.page_size]
+        oldest_s = min((row.created_s for row in shown), default=0)
+        return PushPage(shown, oldest_s, 0, more=len(rows) > page * self.page_size)
 
     async def branch(self, repo: Repository, name: str, token: str | None = None) -> Branch | None:
         del repo, name, token
@@ -431,4 +443,5 @@ class FakeForge:
         at = (page - 1) * size
         more = at + size < len(found)
         issues = tuple(found[at : at + size])
-        return IssuePage(issues, len(found), self.forge_s() + self.lie_s, more=more)
+        date_s = self.forge_s() + self.lie_s if self.tells_date else 0
+        return IssuePage(issues, len(found), date_s, more=more)

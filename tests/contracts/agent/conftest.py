@@ -9,10 +9,8 @@ import pytest_asyncio
 from tests.portion import WHOLE
 
 from allegro.adapters.hermes.gateway import HermesGateway
-from allegro.core.sessions import TextDelta
-from allegro.testing.models import play
 
-from .places import NO_REAL_AGENT, REAL, STAND_INS, Place, all_of, carry_out, new_run, real_python
+from .places import NO_REAL_AGENT, REAL, STAND_INS, Place, real_python
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -43,11 +41,6 @@ async def place(
 async def gateway(place: Place) -> AsyncIterator[HermesGateway]:
     """One gateway for all cases of a module that leave it as it was."""
     made = await place.start()
-    if place.is_real:
-        # A gateway serves after the lane's check alone: a first run meets what Hermes still imports.
-        for _ in range(3):
-            if all_of(await carry_out(made, new_run(play({"say": "warm"}))), TextDelta):
-                break
     yield made
     await made.close("")
 

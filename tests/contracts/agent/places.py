@@ -29,15 +29,16 @@ from allegro.adapters.hermes.wire import HermesWire
 from allegro.core.errors import EdgeError
 from allegro.core.ports import AgentGateway, GatewaySpec, Run
 from allegro.core.session_actions import Turn
-from allegro.core.sessions import AgentEvent, Ended
+from allegro.core.sessions import AgentEvent, Ended, TextDelta
 from allegro.core.settings import HermesSettings
 from allegro.testing.agents import make_stand_in
-from allegro.testing.models import ModelStub
+from allegro.testing.models import ModelStub, play
 
 STAND_INS = ("0.19", "new")
 MODELS = ("stub", "other")
 TOKEN = "one-session"
 RUN_S = 30.0
+WARM_RUNS = 5
 NO_REAL_AGENT = "no real Hermes Agent: make test installs it, or set ALLEGRO_HERMES_PYTHON"
 T = TypeVar("T")
 Told = Callable[[str, AgentEvent], Awaitable[None]]
@@ -92,7 +93,10 @@ class Place:
             lambda: secrets.token_hex(32), max_tokens=4096,
         )  # fmt: skip
         tools = ("terminal",) if self.sandbox.holds else ()
-        return await host.start(GatewaySpec(TOKEN, tools, MODELS, network=False))
+        gateway = await host.start(GatewaySpec(TOKEN, tools, MODELS, network=False))
+        if self.is_real:
+            await warm(gateway)
+        return gateway
 
     @contextlib.asynccontextmanager
     async def existing(self, home: Path) -> AsyncIterator[tuple[ExistingHermes, HermesWire]]:
@@ -124,7 +128,12 @@ class Place:
                 if await wire.is_up():
                     break
                 await asyncio.sleep(0.1)
-            yield ExistingHermes(msgspec.structs.replace(self.settings, url=url), lambda: key), wire
+            hermes = ExistingHermes(msgspec.structs.replace(self.settings, url=url), lambda: key)
+            if self.is_real:
+                first = await hermes.start(GatewaySpec("", (), (), network=False))
+                await warm(first)
+                await first.close("")
+            yield hermes, wire
         finally:
             await wire.close()
             with contextlib.suppress(ProcessLookupError):
@@ -144,6 +153,21 @@ def free_port() -> int:
 
 def new_run(prompt: str, model: str = "stub", history: tuple[Turn, ...] = ()) -> Run:
     return Run(secrets.token_hex(8), prompt, "", history, model)
+
+
+async def warm(gateway: AgentGateway) -> None:
+    """Carry out runs until one says something, as the lane's check does before a gateway serves.
+
+    A real Hermes answers while it still imports its agent in another thread; a first run that comes
+    then fails, on a busy machine often.
+    """
+    why = ""
+    for _ in range(WARM_RUNS):
+        events = await carry_out(gateway, new_run(play({"say": "warm"})))
+        if all_of(events, TextDelta):
+            return
+        why = end_of(events).error
+    raise AssertionError(f"it never got warm: {why}")
 
 
 async def carry_out(gateway: AgentGateway, run: Run, told: Told | None = None) -> list[AgentEvent]:

@@ -38,7 +38,7 @@ async def test_the_list_of_branches_and_the_record_of_pushes_say_what_we_pushed(
     branch = lane.dress(action).branch
     listed = {one.name: one.commit for one in await lane.reader.branches(repo)}
     assert listed == {"main": base, branch: outcome.data["commit"]}
-    ours = [push for push in await lane.reader.pushes(repo) if push.branch == branch]
+    ours = [push for push in (await lane.reader.pushes(repo, 1)).pushes if push.branch == branch]
     me = await lane.reader.whoami(site.change)
     assert ours
     assert {push.author_id for push in ours} == {me.id}

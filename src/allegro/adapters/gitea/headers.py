@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from allegro.core.untrusted import whole_number
 
 MAX_RETRY_AFTER_S = 86_400
+UNMEASURED_S = 60.0
 END_S = 2**34
 """Times from here on (the year 2514) are no times: neither a forge's clock nor a change."""
 
@@ -35,15 +36,18 @@ def total(text: str | None) -> int:
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return what `Retry-After` asks for, at most a day; None where it is missing or unreadable.
 
-    It holds seconds or a date (RFC 9110, 10.2.3); a date is measured by the answer's own `Date`.
+    It holds seconds or a date (RFC 9110, 10.2.3); a date is measured by the answer's own `Date`,
+    and without one counts as `UNMEASURED_S`: two clocks would be compared.
     """
     text = headers.get("Retry-After", "").strip()
     seconds = whole_number(text)
     if seconds is not None:
         return float(min(seconds, MAX_RETRY_AFTER_S))
     until_s, now_s = date_s(text), date_s(headers.get("Date"))
-    if not until_s or not now_s:
+    if not until_s:
         return None
+    if not now_s:
+        return UNMEASURED_S
     return float(min(max(0, until_s - now_s), MAX_RETRY_AFTER_S))
 
 

@@ -20,13 +20,20 @@ from allegro.core.issues import (
     Comment,
     Issue,
     PullRequest,
-    Push,
     Repository,
     TimelineEntry,
     TreeEntry,
 )
 from allegro.core.marks import Window
-from allegro.core.ports import CommentPage, Commit, Identity, IssuePage, Server, Unread
+from allegro.core.ports import (
+    CommentPage,
+    Commit,
+    Identity,
+    IssuePage,
+    PushPage,
+    Server,
+    Unread,
+)
 from allegro.core.untrusted import names_of, number_of
 
 COPIES_S = 3_600
@@ -144,10 +151,34 @@ class GiteaReader:
 
     async def conversation(self, repo: Repository, number: int) -> CommentPage | None:
         """Return the comments of one issue that can be read, None when the issue is not there."""
-        return await self._found(
-            repo,
-            lambda base: self._comment_page(f"{base}/issues/{number}/comments", {}, repo, number),
-        )
+
+        async def read(base: str) -> CommentPage:
+            path = f"{base}/issues/{number}/comments"
+            first = await self._comment_page(path, {}, repo, number)
+            if not first.more and first.total <= first.count:
+                return first  # these forges give all at once
+            return await self._conversation_on(path, first, repo, number)
+
+        return await self._found(repo, read)
+
+    async def _conversation_on(
+        self, path: str, first: CommentPage, repo: Repository, number: int
+    ) -> CommentPage:
+        """Read on where the forge counts or links more than it gave; what is new is added."""
+        found = {comment.id: (issue, comment) for issue, comment in first.comments}
+        odd, size = set(first.unread), (await self.server()).page_size
+        for page in range(1, MAX_PAGES + 1):
+            asked: dict[str, str | int] = {"page": page, "limit": size}
+            more = await self._comment_page(path, asked, repo, number)
+            fresh = {c.id: (issue, c) for issue, c in more.comments if c.id not in found}
+            if page > 1 and not fresh and set(more.unread) <= odd:
+                return CommentPage(tuple(found.values()), len(found), tuple(odd))
+            found |= fresh
+            odd |= set(more.unread)
+        raise EdgeError(
+            f"{repo.name}#{number}: more than {MAX_PAGES} pages of comments",
+            transient=False, kind="too_much",
+        )  # fmt: skip
 
     async def comments(self, repo: Repository, number: int) -> tuple[Comment, ...] | None:
         """Return all comments of one issue. Raises EdgeError when one cannot be read."""
@@ -179,10 +210,13 @@ class GiteaReader:
                 found, unread = items(answer, wire.WireTimeline, path)
                 fresh = {e.id: wire.timeline(e) for e in found if e.id not in entries}
                 if not fresh and set(unread) <= odd:  # this list is filtered after it is paged
-                    break
+                    return tuple(entries.values())
                 entries |= fresh
                 odd |= set(unread)
-            return tuple(entries.values())
+            raise EdgeError(
+                f"{repo.name}#{number}: its history has more than {MAX_PAGES} pages",
+                transient=False, kind="too_much",
+            )  # fmt: skip
 
         return await self._repo(repo, read)
 
@@ -199,21 +233,24 @@ class GiteaReader:
 
         return await self._repo(repo, read)
 
-    async def pushes(self, repo: Repository) -> tuple[Push, ...]:
-        """Return one page of the newest pushes, () where the forge has no such list for us."""
+    async def pushes(self, repo: Repository, page: int) -> PushPage:
+        """Return the pushes on one page of all activities; none where there is no such list for us."""
         size = (await self.server()).page_size
 
-        async def read(base: str) -> tuple[Push, ...]:
+        async def read(base: str) -> PushPage:
             path = f"{base}/activities/feeds"
-            answer = await self._http.call("GET", path, params={"page": 1, "limit": size})
-            found, _ = items(answer, wire.WireActivity, path)
-            return tuple(wire.push(one) for one in found if one.op_type == "commit_repo")
+            answer = await self._http.call("GET", path, params={"page": page, "limit": size})
+            found, odd = items(answer, wire.WireActivity, path)
+            pushes = tuple(wire.push(one) for one in found if one.op_type == "commit_repo")
+            times = [at_s for one in found if (at_s := wire.seconds(one.created)) > 0]
+            ends = answer.more is False or not (found or odd)
+            return PushPage(pushes, min(times, default=0), len(odd), more=not ends)
 
         try:
             return await self._repo(repo, read)
         except EdgeError as error:
             if error.kind in {"not_found", "forbidden", "not_allowed"}:
-                return ()
+                return PushPage((), 0, 0, more=False)
             raise
 
     async def branch(self, repo: Repository, name: str, token: str | None = None) -> Branch | None:
@@ -335,7 +372,7 @@ class GiteaReader:
             found |= fresh
             if is_last(answer.more, answer.total, len(found), fresh=bool(fresh)):
                 return list(found.values())
-            if wire.seconds(listed[-1].updated_at) < since_s:
+            if listed and wire.seconds(listed[-1].updated_at) < since_s:
                 return list(found.values())
         raise EdgeError("too many pull requests to look through", transient=False)
 

@@ -74,6 +74,17 @@ class HermesGateway:
         self._tasks = [
             asyncio.create_task(self._read_stderr()), asyncio.create_task(self._watch_memory()),
         ]  # fmt: skip
+        for task in self._tasks:
+            task.add_done_callback(self._unwatched)
+
+    def _unwatched(self, task: asyncio.Task[None]) -> None:
+        """End a process that is no longer watched because of a bug: its session ends as lost."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        _log.error("hermes.unwatched", error=repr(error))
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     async def ready(self, within_s: float) -> None:
         """Wait until Hermes answers. Raises EdgeError with its last words when it does not."""

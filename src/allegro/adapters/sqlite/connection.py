@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from allegro.core.errors import EdgeError, Unholdable
 
+_log = structlog.get_logger()
 MAX_JOBS = 512
 BUSY_MS = 5_000
 
@@ -111,9 +116,7 @@ class Worker:
             if first is None:
                 return
             jobs, last = self._gather(first)
-            done = self._commit(jobs)
-            if self._between is not None:
-                self._between(self._connection)
+            done = self._done(jobs)
             try:
                 self._loop.call_soon_threadsafe(_resolve, done)
             except RuntimeError:  # the loop is gone: a stopping process no longer waits
@@ -132,6 +135,23 @@ class Worker:
                 return jobs, True
             jobs.append(job)
         return jobs, False
+
+    def _done(self, jobs: list[Job]) -> _Done:
+        """Commit. Whatever goes wrong is each caller's error: a thread that died would answer none."""
+        try:
+            done = self._commit(jobs)
+        except Exception as error:  # noqa: BLE001 (a thread that died would answer nobody)
+            _log.error("database.not_committed", error=repr(error), trace=_trace(error))
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.rollback()
+            told = EdgeError(f"database: {error!r}", transient=True, kind="database")
+            return [(future, None, told) for _, future in jobs]
+        try:
+            if self._between is not None:
+                self._between(self._connection)
+        except Exception as error:  # noqa: BLE001 (what was committed is committed)
+            _log.error("database.not_tended", error=repr(error), trace=_trace(error))
+        return done
 
     def _commit(self, jobs: list[Job]) -> _Done:
         done: _Done = []
@@ -175,6 +195,10 @@ def _held(error: Exception) -> Exception:
     if isinstance(error, sqlite3.Error | OverflowError | UnicodeError):
         return Unholdable(f"no row can hold this: {error}")
     return error
+
+
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_tb(error.__traceback__))[-4_000:]
 
 
 def _kind(error: sqlite3.Error) -> str:

@@ -1,0 +1,236 @@
+"""The tasks of a program: long-living duties that begin again after a bug, and short work beside.
+
+A bare task that raises dies unseen, or ends the program with everything else in it. Here a bug
+belongs to its duty: it is logged with its traceback, told to a person, and the duty begins again
+after growing pauses while all others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+import msgspec
+import structlog
+
+from allegro.core.backoff import DUTY
+from allegro.core.errors import EdgeError, ToldError
+from allegro.core.ports import Clock, Dice
+from allegro.runtime.consumer import as_edge_error, note_bug, reason_of
+
+_log = structlog.get_logger()
+STEADY_S = 60.0
+"""A duty that ran for so long since its last failure is well again."""
+
+Failed = Callable[[str, str], None]
+"""Is given the name of a duty and a sentence for a person."""
+
+
+Run = Callable[[], Awaitable[None]]
+"""Begins a duty, or the serving of one lane, anew each time."""
+
+
+class Failing(msgspec.Struct, frozen=True):
+    """How often in a row a duty failed, why the last time, and when (boot-time s)."""
+
+    times: int
+    why: str
+    at_s: float
+
+
+class Duties:
+    """Runs each duty from its beginning until the program ends.
+
+    `failed` is called at each failure. What is told to a person at the program's end (ToldError)
+    ends the program: `wait` raises it. A duty that returns is done.
+    """
+
+    def __init__(self, clock: Clock, dice: Dice, failed: Failed) -> None:
+        self._clock = clock
+        self._dice = dice
+        self._failed = failed
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failing: dict[str, Failing] = {}
+        self._over = asyncio.Event()
+        self._ended_by: BaseException | None = None
+
+    def begin(self, name: str, run: Run) -> None:
+        """Begin a duty that begins again whenever it fails. `run` is called for each beginning."""
+        running = keep_running(
+            name, run, self._clock, lambda why: self._pause_s(name, why), failed=lambda _: None
+        )
+        task = asyncio.create_task(running, name=name)
+        self._tasks[name] = task
+        task.add_done_callback(self._ended)
+
+    async def wait(self, stopping: asyncio.Event) -> None:
+        """Return when `stopping` is set. Raises what must end the program."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (stopping, self._over)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+        if self._ended_by is not None:
+            raise self._ended_by
+
+    def failing(self) -> dict[str, Failing]:
+        """Return the duties that failed and have not run for STEADY_S since."""
+        now_s = self._clock.boot_s()
+        return {
+            name: one for name, one in self._failing.items() if now_s - one.at_s < self._well_s(one)
+        }
+
+    async def stop(self) -> None:
+        """End every duty, and wait until they have ended."""
+        await ended(self._tasks.values())
+
+    def _pause_s(self, name: str, why: str) -> float:
+        """Note a failure; return the pause before the duty begins again."""
+        now_s, before = self._clock.boot_s(), self._failing.get(name)
+        in_a_row = before is not None and now_s - before.at_s < self._well_s(before)
+        times = before.times + 1 if before is not None and in_a_row else 1
+        self._failing[name] = Failing(times, why, now_s)
+        self._failed(name, f"{name} failed and is begun again: {why}")
+        return DUTY.delay_s(times - 1, self._dice.fraction)
+
+    def _well_s(self, one: Failing) -> float:
+        return DUTY.delay_s(one.times - 1, lambda: 1.0) + STEADY_S
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        self._ended_by = self._ended_by or error
+        self._over.set()
+
+
+class OneEach:
+    """Runs at most one task for each name, so that a slow lane holds up its own work alone.
+
+    EdgeErrors are logged, a bug is given to `failed` as a sentence: neither ends the program.
+    """
+
+    def __init__(self, duty: str, failed: Callable[[str], None]) -> None:
+        self._duty = duty
+        self._failed = failed
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, name: str, work: Callable[[], Awaitable[None]]) -> bool:
+        """Begin work under this name; say whether it was begun, false while some is under way."""
+        if name in self._tasks:
+            return False
+        task = asyncio.create_task(self._run(name, work), name=f"{self._duty} {name}")
+        self._tasks[name] = task
+        task.add_done_callback(lambda _: self._tasks.pop(name, None))
+        return True
+
+    async def _run(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except EdgeError as error:
+            _log.info("task.postponed", duty=self._duty, name=name, error=str(error))
+        except Exception as error:  # noqa: BLE001 (a bug belongs to its task: see the module)
+            note_bug(error, duty=self._duty, item=name, lane=name)
+            self._failed(f"{self._duty}, {name}: {reason_of(error)}")
+
+    async def idle(self) -> None:
+        """Wait until what was begun has ended."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks.values()))
+
+    async def stop(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await self.idle()
+
+
+class Soon:
+    """Short work beside a duty. Whatever it raises is logged and ends nothing else.
+
+    Work that must not be lost is no such work: it belongs to a duty that tries again.
+    """
+
+    def __init__(self, name: str, failed: Callable[[str], None] = lambda _: None) -> None:
+        """`failed` is given a sentence for each bug."""
+        self._name = name
+        self._failed = failed
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, item: str, work: Coroutine[Any, Any, Any]) -> None:
+        """Begin the work now. `item` names it in the log."""
+        _ = self.task(item, work)
+
+    def task(self, item: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
+        """Begin work that somebody waits for or may cancel. The task itself raises nothing."""
+        task = asyncio.create_task(self._run(item, work), name=f"{self._name} {item}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began, it is unawaited
+        return task
+
+    async def idle(self) -> None:
+        """Wait until what was begun has ended."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    @property
+    def count(self) -> int:
+        """How much is under way."""
+        return len(self._tasks)
+
+    def cancel(self) -> None:
+        """Cancel what is under way, and wait for nothing."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def stop(self) -> None:
+        """Cancel what is under way, and wait until it has ended."""
+        await ended(self._tasks)
+
+    async def _run(self, item: str, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await as_edge_error(self._name, item, work)
+        except EdgeError as error:
+            if error.kind == "bug":
+                self._failed(f"{self._name}: {error}")
+
+
+async def keep_running(
+    name: str, run: Run, clock: Clock, pause_s: Callable[[str], float],
+    failed: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Run what serves one lane, or one duty, until it returns; begin it again after a failure.
+
+    `pause_s` is given why it failed, and returns the seconds to wait before it is begun again;
+    `failed` is given a sentence each time. A task it awaited that was cancelled by somebody else
+    is a failure too. ToldError passes through.
+    """
+    while True:
+        try:
+            await run()
+        except ToldError:
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            why = "something it waited for was cancelled"
+            _log.error("duty.cancelled", duty=name)
+        except Exception as error:
+            if isinstance(error, ExceptionGroup) and error.subgroup(ToldError) is not None:
+                raise
+            note_bug(error, duty=name, item="", lane="")
+            why = reason_of(error)
+        else:
+            return
+        failed(f"{name} failed and is begun again: {why}")
+        await clock.sleep(pause_s(why))
+
+
+async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for their end, whatever it is."""
+    found = list(tasks)
+    for task in found:
+        task.cancel()
+    await asyncio.gather(*found, return_exceptions=True)
