@@ -403,3 +403,24 @@ def test_no_words_of_a_provider_take_long_to_read(text: str) -> None:
         adapted(WHOLE, spoken(BODY, WHOLE), status, long)
         error_for_caller(classify(status, long, "m"), long)
     assert time.process_time() - began_s < 2
+
+
+@pytest.mark.parametrize("name", ["Retry-After", "retry-after"])
+def test_a_date_to_wait_until_is_measured_by_the_answers_own_clock(name: str) -> None:
+    """Our clock may be an hour off: a provider's two dates are of one clock."""
+    theirs = "Sat, 28 Nov 2026 12:00:00 GMT"
+    headers = {name: "Sat, 28 Nov 2026 12:00:38 GMT", "Date": theirs}
+    ours_s = 1_795_867_200.0
+    for off_s in (-3_600.0, 0.0, 3_600.0):
+        assert retry_after_s(Trouble.OVERLOAD, headers, ours_s + off_s) == 38.0
+    del headers["Date"]
+    assert retry_after_s(Trouble.OVERLOAD, headers, ours_s) == 38.0
+    assert retry_after_s(Trouble.OVERLOAD, headers, ours_s - 3_600.0) == 300.0
+
+
+@pytest.mark.parametrize("date", ["", "soon", "Thu, 01 Jan 1900 00:00:00 GMT", "9" * 500])
+def test_a_date_that_is_no_clock_leaves_ours_and_no_wait_is_endless(date: str) -> None:
+    headers = {"Retry-After": "Sat, 28 Nov 2026 12:00:38 GMT", "Date": date}
+    assert retry_after_s(Trouble.OVERLOAD, headers, 1_795_867_200.0) == 38.0
+    headers["Date"] = "Thu, 01 Jan 1970 00:00:01 GMT"
+    assert retry_after_s(Trouble.QUOTA, headers, 1_795_867_200.0) == 86_400.0

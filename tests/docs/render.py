@@ -20,7 +20,7 @@ from allegro.cli.main import cli
 from allegro.core import actions, approvals, backoff, gate, lifecycle, messages, policy
 from allegro.core.settings import HouseSettings, LaneSettings, Rung
 from allegro.lane import desk
-from allegro.link import blobs, dial, handshake, timing, window
+from allegro.link import blobs, dial, entry, handshake, timing, window
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,6 +60,10 @@ def limits() -> str:
         ("a peer of which no byte came is dead after", f"{timing.DEAD_S:g} s"),
         ("dialling", f"{dial.CONNECT_S:g} s"),
         ("handshake", f"{timing.HANDSHAKE_S:g} s"),
+        (
+            "before the log-in: bytes of a connection, of all, and connections",
+            f"{entry.ENTRY_BYTES}, {entry.ALL_BYTES}, {entry.MAX_ENTERING}",
+        ),
         ("pause before the house dials again, with jitter", f"at most {backoff.LINK.cap_s:g} s"),
         ("a challenge is kept for", f"{desk.CHALLENGE_LIFE_S:g} s"),
         ("challenges held at once", f"{desk.MAX_CHALLENGES}"),

@@ -10,6 +10,7 @@ import pytest
 
 from allegro.core.errors import EdgeError
 from allegro.core.events import Event
+from allegro.lane.footprints import PUSH_PAGES
 from allegro.testing.virtual import BOT, HUMAN, FakeForge, VirtualClock
 from tests.duties.lane import GARDEN, Lane, journal_in, settings_of
 
@@ -187,3 +188,48 @@ async def test_who_moves_our_branch_unseen_is_not_taken_for_us(
     forge.push(repo, "ours", COMMITS[1], by=None)
     await lane.live(1_300)
     assert [event.data["author_id"] for event in await branches(lane)] == [BOT, 0]
+
+
+async def test_a_push_behind_pages_of_other_activity_is_found(
+    forge: FakeForge, make_lane: MakeLane
+) -> None:
+    """Somebody may push what he likes to bury what another pushed."""
+    repo = next(iter(forge.repositories.values()))
+    lane = await make_lane(triage=False)
+    await lane.live(120)
+    forge.push(repo, "ours", COMMITS[0], by=BOT)
+    for number in range(6 * forge.page_size):
+        forge.push(repo, "noise", f"{number:040x}", by=HUMAN)
+    await lane.live(1_300)
+    told = {event.data["commit"]: event.data["author_id"] for event in await branches(lane)}
+    assert told[COMMITS[0]] == BOT
+    assert await lane.told("forge.unread") == []
+
+
+async def test_the_record_of_activities_is_read_no_further_than_the_last_look(
+    forge: FakeForge, make_lane: MakeLane
+) -> None:
+    repo = next(iter(forge.repositories.values()))
+    for number in range(40 * forge.page_size):
+        forge.push(repo, "noise", f"{number:040x}", by=HUMAN)
+    lane = await make_lane(triage=False)
+    await lane.live(2_000)
+    before = forge.pages_of_pushes
+    forge.push(repo, "nobodys", COMMITS[1], by=None)
+    await lane.live(1_300)
+    assert [event.data["author_id"] for event in await branches(lane)] == [0]
+    assert forge.pages_of_pushes - before == 1
+    assert await lane.told("forge.unread") == []
+
+
+async def test_a_record_too_long_to_read_is_told(forge: FakeForge, make_lane: MakeLane) -> None:
+    repo = next(iter(forge.repositories.values()))
+    lane = await make_lane(triage=False)
+    await lane.live(120)
+    forge.push(repo, "ours", COMMITS[0], by=BOT)
+    for number in range((PUSH_PAGES + 1) * forge.page_size):
+        forge.push(repo, "noise", f"{number:040x}", by=HUMAN)
+    await lane.live(1_300)
+    assert {event.data["author_id"] for event in await branches(lane)} == {0, HUMAN}
+    [told] = await lane.told("forge.unread")
+    assert b"pages of activities" in told.sealed

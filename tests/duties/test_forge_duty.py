@@ -705,3 +705,58 @@ async def test_large_comments_hold_up_neither_sweep_nor_reconcile(make_lane: Mak
     assert any(b"edited" in sealed for sealed in words)
     assert await lane.told("forge.vanished") == []
     assert await lane.told("watch.failing") == []
+
+
+# --- a forge whose answers carry no clock --------------------------------------------------------
+
+
+async def polled(lane: Lane, minutes: int, each_s: float = 60.0) -> list[int]:
+    """Let an issue be opened every minute; return how many issues each minute's polls were given."""
+    given = []
+    for number in range(minutes):
+        lane.forge.open_issue(garden(lane), f"minute {number}")
+        before = lane.forge.given
+        await lane.live(each_s)
+        given.append(lane.forge.given - before)
+    return given
+
+
+@pytest.mark.parametrize("from_the_start", [True, False])
+async def test_polls_of_a_forge_without_a_date_do_not_grow(
+    make_lane: MakeLane, from_the_start: bool
+) -> None:
+    lane = await make_lane(reconcile_s=1e9)
+    lane.forge.tells_date = not from_the_start
+    await lane.live(120)
+    lane.forge.tells_date = False
+    given = await polled(lane, 90)
+    assert sum(given[-10:]) <= 2 * sum(given[10:20])
+    await nothing_is_missing_or_double(lane)
+    facts = {fact.what: fact for fact in lane.duty.facts()}
+    assert facts["forge's clock"].verdict == "warn"
+    lane.forge.tells_date = True
+    await lane.live(20)
+    assert "forge's clock" not in {fact.what for fact in lane.duty.facts()}
+
+
+@pytest.mark.parametrize("behind_s", [-7_000, 7_000])
+async def test_without_a_date_no_issue_is_missed_whatever_the_forges_clock_shows(
+    make_lane: MakeLane, behind_s: int
+) -> None:
+    lane = await make_lane(reconcile_s=1e9)
+    lane.forge.skew_s = behind_s
+    lane.forge.tells_date = False
+    await lane.live(60)
+    await polled(lane, 20)
+    await lane.start()
+    await polled(lane, 20)
+    await nothing_is_missing_or_double(lane)
+
+
+async def test_a_date_of_another_year_makes_no_poll_grow_either(make_lane: MakeLane) -> None:
+    lane = await make_lane(reconcile_s=1e9)
+    await lane.live(60)
+    lane.forge.lie_s = -40_000_000
+    given = await polled(lane, 60)
+    assert sum(given[-10:]) <= 2 * sum(given[10:20])
+    await nothing_is_missing_or_double(lane)

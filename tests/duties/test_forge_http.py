@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from allegro.adapters.gitea.blot import blotted
+from allegro.adapters.gitea.headers import UNMEASURED_S
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.core.errors import EdgeError
 from allegro.core.issues import Repository
@@ -210,3 +211,87 @@ async def test_an_issue_that_is_too_large_by_itself_is_known_by_its_number() -> 
         page = await reader.repository_issues(GARDEN, ALL, 1, limit=1)
     assert [(one.repository, one.number) for one in page.unread] == [(1, 9)]
     assert "open it in the browser" in page.unread[0].reason
+
+
+def comment_of(number: int) -> dict[str, object]:
+    return {
+        "id": number, "body": f"comment {number}", "user": {"id": 5},
+        "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("linked", [True, False])
+async def test_comments_that_a_forge_gives_in_pages_are_all_read(linked: bool) -> None:
+    """These forges give them all at once; one that does not must not make us write twice."""
+
+    def answer(asked: Asked) -> Said:
+        at = (asked.page - 1) * 20
+        more = {"Link": '<x>; rel="next"'} if linked and at + 20 < 50 else {}
+        shown = [comment_of(number) for number in range(1, 51)][at : at + 20]
+        return said(shown, **more, **({} if linked else {"X-Total-Count": "50"}))
+
+    async with RawForge(answering(answer)) as forge:
+        found = await reader_of(forge).comments(GARDEN, 3)
+    assert [comment.id for comment in found or ()] == list(range(1, 51))
+
+
+async def test_comments_that_a_forge_counts_and_does_not_show_cost_two_questions_more() -> None:
+    few = said([comment_of(1), comment_of(2)], X_Total_Count="9")
+    async with RawForge(answering(lambda _: few)) as forge:
+        found = await reader_of(forge).comments(GARDEN, 3)
+    assert len(found or ()) == 2
+    assert len(forge.asked) == 2 + 3
+
+
+async def test_a_history_without_an_end_is_not_taken_for_all_of_it() -> None:
+    def answer(asked: Asked) -> Said:
+        entry = {"id": asked.page, "type": "comment", "created_at": "2026-01-01T00:00:00Z"}
+        return said([entry])
+
+    async with RawForge(answering(answer)) as forge:
+        with pytest.raises(EdgeError, match="more than 200 pages"):
+            await reader_of(forge).timeline(GARDEN, 3)
+
+
+async def test_an_empty_page_of_pull_requests_before_others_is_not_the_end() -> None:
+    pull = {
+        "id": 4, "number": 4, "state": "open", "title": "t", "body": "", "user": {"id": 5},
+        "base": {"ref": "main"}, "head": {"ref": "b"}, "updated_at": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+
+    def answer(asked: Asked) -> Said:
+        if asked.path == "/version":
+            return said({"version": "1.21.11"})
+        if asked.page == 1:
+            return said([], Link='<x>; rel="next"')
+        return said([pull] if asked.page == 2 else [], Link='<x>; rel="prev"')
+
+    async with RawForge(answering(answer)) as forge:
+        found = await reader_of(forge).pulls_between(GARDEN, "a/main", "b")
+    assert found == ()
+    assert max(asked.page for asked in forge.asked) == 2
+
+
+async def test_a_page_of_activities_says_how_old_it_is_and_whether_another_follows() -> None:
+    rows = [
+        {"op_type": "comment_issue", "created": "2026-01-01T00:00:30Z", "act_user_id": 5},
+        {"op_type": "commit_repo", "created": "2026-01-01T00:00:10Z", "act_user_id": 6,
+         "ref_name": "refs/heads/b", "content": json.dumps({"HeadCommit": {"Sha1": "c" * 40}})},
+        {"op_type": 2**70},
+    ]  # fmt: skip
+    async with RawForge(answering(lambda _: said(rows))) as forge:
+        page = await reader_of(forge).pushes(GARDEN, 1)
+    assert [(push.branch, push.author_id) for push in page.pushes] == [("b", 6)]
+    assert (page.oldest_s, page.unread, page.more) == (1_767_225_610, 1, True)
+    async with RawForge(answering(lambda _: said([]))) as forge:
+        assert not (await reader_of(forge).pushes(GARDEN, 2)).more
+
+
+async def test_a_date_to_wait_until_is_obeyed_though_the_answer_tells_no_date() -> None:
+    now_s = 1000.0
+    later = {"Retry-After": "Fri, 01 Jan 2038 00:00:00 GMT", "Date": ""}
+    async with RawForge(lambda _: Said(b"{}", 429, later)) as forge:
+        http = forge.client(TOKEN, lambda: now_s)
+        with pytest.raises(EdgeError, match="429") as found:
+            await http.call("GET", "/version")
+    assert found.value.retry_after_s == UNMEASURED_S

@@ -105,7 +105,8 @@ class FakeForge:
     Its clock is `clock` plus `skew_s`; what it says as `Date` is `lie_s` off that. `fault` makes
     every call fail, `faults` those about one repository (by name), `unreadable` the comments of
     one issue (by number), `write_fault` the writes. `between` is called before each read, so that
-    people can write while pages are read. `written` are the steps carried out.
+    people can write while pages are read. `written` are the steps carried out, `given` and
+    `pages_of_pushes` count the issues and the pages of pushes that readers got.
     """
 
     def __init__(self, clock: VirtualClock, *, page_size: int = 50) -> None:
@@ -120,6 +121,8 @@ class FakeForge:
         self.write_fault: EdgeError | None = None
         self.between: Callable[[], None] = lambda: None
         self.reads = 0
+        self.given = 0
+        self.pages_of_pushes = 0
         self.written: list[tuple[WriteStep, int]] = []
         self.repositories: dict[int, Repository] = {}
         self.issues: dict[tuple[int, int], Issue] = {}
@@ -328,6 +331,7 @@ class FakeForge:
 
     async def pushes(self, repo: Repository, page: int) -> PushPage:
         await self._read_of(repo)
+        self.pages_of_pushes += 1
         rows = tuple(reversed(self._pushes.get(repo.id, ())))
         shown = rows[(page - 1) * self.page_size : page * self.page_size]
         oldest_s = min((row.created_s for row in shown), default=0)
@@ -443,5 +447,6 @@ class FakeForge:
         at = (page - 1) * size
         more = at + size < len(found)
         issues = tuple(found[at : at + size])
+        self.given += len(issues)
         date_s = self.forge_s() + self.lie_s if self.tells_date else 0
         return IssuePage(issues, len(found), date_s, more=more)
