@@ -7,12 +7,16 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from allegro.adapters.clock import SystemClock, SystemDice
 from allegro.link.dial import LaneLink
 from allegro.link.timing import BEAT_S
 from tests.patience import patient
 
 from .link_ends import House, open_lane, until
+
+pytestmark = pytest.mark.slow  # real seconds pass
 
 
 class IdleProxy:
