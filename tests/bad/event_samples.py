@@ -36,7 +36,7 @@ def samples(digest: str, order: int, session: str, bot: int, now_s: int) -> dict
         "action.failed": Sample({**mine, "reason": "no"}, "why"),
         "action.conflict": Sample({**mine, "reason": "another's"}, "why"),
         "action.stale": Sample({**mine, "reason": "moved"}, "why"),
-        "action.void": Sample({**mine, "reason": "busy"}, "why"),
+        "action.void": Sample({**mine, "reason": "refused", "retry_after_s": 30.0}, "why"),
         "action.unknown": Sample({**mine, "reason": "no answer"}, "why"),
         "action.shadowed": Sample({**mine, "step": "comment"}),
         "forge.snapshot.issue": Sample(
@@ -46,9 +46,14 @@ def samples(digest: str, order: int, session: str, bot: int, now_s: int) -> dict
         "forge.snapshot.pull": Sample(seen, {"title": "t"}),
         "forge.snapshot.label": Sample({**seen, "label": 5}, subject=f"{ISSUE}/label/5"),
         "forge.snapshot.branch": Sample(
-            {**seen, "branch": "keyed", "commit": "c" * 40}, subject=f"{FORGE}/7/branch/keyed"
+            {**seen, "branch": "keyed", "commit": "c" * 40, "held": "keyed"},
+            subject=f"{FORGE}/7/branch/keyed"
         ),
         "forge.snapshot.repository": Sample({"repository": 7}, {"name": "home/garden"}),
+        "forge.mark": Sample(
+            {"watch": "acme/web", "forge_s": now_s, "wall_s": float(now_s), "date_s": now_s},
+            subject="",
+        ),
         "audit.done": Sample({"bots": [bot]}),
         "audit.failed": Sample({"reason": "no"}),
         "freeze.added": Sample(

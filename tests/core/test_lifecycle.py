@@ -76,9 +76,10 @@ def test_the_final_states_are_all_others() -> None:
     assert frozenset(State) - frozenset(OPEN) == FINAL
 
 
-def test_an_end_stays_an_end_but_for_the_truth_about_an_expired_one() -> None:
+def test_an_end_stays_an_end_but_for_a_receipt_and_the_truth_about_an_expired_one() -> None:
     leaving = {(state, step) for state, step in TABLE if state in FINAL}
-    assert leaving == {(State.EXPIRED, Step.RECEIPT), (State.EXPIRED, Step.CONFLICT)}
+    late = {State.EXPIRED, State.FAILED, State.CONFLICT, State.STALE}
+    assert leaving == {(State.EXPIRED, Step.CONFLICT), *((state, Step.RECEIPT) for state in late)}
     assert all(TABLE[line] in FINAL for line in leaving)
 
 

@@ -63,8 +63,27 @@ def test_the_same_words_asked_for_twice_may_each_be_doubled() -> None:
 def test_a_close_is_covered_until_it_was_settled_and_never_later() -> None:
     closed = Receipt("close", "forge/7#3", 5_000, "", "r1")
     for at_s, expected in ((4_000, Matched()), (5_600, Matched()), (5_601, Unmatched())):
-        write = BotWrite("e1", "close", "forge/7#3", at_s, "", seen_s=1000.0)
+        write = BotWrite("e1", "close", "forge/7#3", at_s, "", seen_s=9_000.0)
         assert verdict(closed, write=write) == expected
+
+
+@pytest.mark.parametrize("ahead_s", [-3_600, -60, 0, 60, 3_600])
+def test_a_close_is_judged_by_the_houses_clock_wherever_the_forges_stands(ahead_s: int) -> None:
+    closed = Receipt("close", "forge/7#3", 50_000, "", "r1")
+    for made_s, expected in ((49_000, Matched()), (50_600, Matched()), (50_601, Unmatched())):
+        write = BotWrite("e1", "close", "forge/7#3", made_s + ahead_s, "", seen_s=90_000.0)
+        judged = judge(
+            write, [closed], open_order=False, journals_home=True, now_s=90_000.0, ahead_s=ahead_s
+        )
+        assert judged == expected
+
+
+def test_nothing_is_made_after_it_was_seen_whatever_the_forges_clock_says() -> None:
+    closed = Receipt("close", "forge/7#3", 50_000, "", "r1")
+    for seen_s, expected in ((50_005, Matched()), (50_700, Unmatched())):
+        write = BotWrite("e1", "close", "forge/7#3", 53_600, "", seen_s=seen_s)
+        judged = judge(write, [closed], open_order=False, journals_home=True, now_s=seen_s)
+        assert judged == expected
 
 
 def test_any_wording_we_once_gave_a_mirror_is_ours() -> None:

@@ -513,16 +513,73 @@ async def test_a_receipt_that_names_other_words_covers_only_what_was_approved(
     assert "other words than were approved" in followed.alerts[0][1]
 
 
-@pytest.mark.parametrize("step", [Step.CONFLICT, Step.STALE, Step.FAIL])
-async def test_a_receipt_that_settles_nothing_covers_nothing(
+@pytest.mark.parametrize("step", [Step.CONFLICT, Step.STALE, Step.FAIL, Step.EXPIRE])
+async def test_a_receipt_that_comes_after_the_end_is_the_truth_and_covers_one_write(
     followed: Followed, step: Step
 ) -> None:
     await followed.bots_known()
     request = await followed.ordered_comment()
+    await followed.house.requests.take_step(request, Step.SILENCE, "no word")
+    await followed.house.requests.take_step(request, step, "ended")
+    for artifact in (44, 45):
+        await followed.receipt(request, artifact, "our-words")
+    assert followed.state_of(request) is State.DONE
+    await followed.comment_seen(44, "our-words")
+    await followed.live(2 * GRACE_S)
+    assert followed.frozen == []
+    await followed.comment_seen(46, "other words")
+    await followed.live(60)
+    assert len(followed.frozen) == 1
+
+
+@pytest.mark.parametrize("step", [Step.EXPIRE, Step.WITHDRAW, Step.FAIL])
+async def test_a_receipt_of_an_order_that_its_lane_called_void_covers_nothing_after_the_end(
+    followed: Followed, step: Step
+) -> None:
+    await followed.bots_known()
+    request = await followed.ordered_comment()
+    await followed.house.requests.take_step(request, Step.VOID, "refused")
     await followed.house.requests.take_step(request, step, "ended")
     await followed.receipt(request, 44, "our-words")
     assert await followed.house.ledger.receipts_for(request.target) == []
     assert any("covers nothing" in told for _, told in followed.alerts)
+    await followed.comment_seen(44, "our-words")
+    await followed.live(60)
+    assert len(followed.frozen) == 1
+
+
+@pytest.mark.parametrize("step", [Step.CONFLICT, Step.STALE, Step.FAIL, Step.EXPIRE, None])
+async def test_a_poll_settles_what_an_order_did_though_its_receipt_never_comes(
+    followed: Followed, step: Step | None
+) -> None:
+    await followed.bots_known()
+    request = await followed.ordered_comment()
+    await followed.house.requests.take_step(request, Step.SILENCE, "no word")
+    if step is not None:
+        await followed.house.requests.take_step(request, step, "ended")
+    await followed.comment_seen(44, "our-words")
+    await followed.live(2 * GRACE_S)
+    assert followed.frozen == []
+    assert followed.state_of(request) is State.DONE
+    await followed.comment_seen(45, "our-words", edited_s=30)
+    await followed.comment_seen(46, "our-words")
+    await followed.live(60)
+    assert len(followed.frozen) == 1  # a second copy is told, a third freezes
+
+
+async def test_a_stale_request_that_was_done_after_all_is_not_asked_again(
+    followed: Followed,
+) -> None:
+    request = await followed.house.approved_close()
+    await followed.house.step()
+    given = followed.house.now(request)
+    await followed.bring("action.stale", digest=given.digest, order=given.order_number)
+    newer = followed.house.now(request).superseded_by
+    assert newer
+    await followed.receipt(given, 3, "")
+    assert followed.state_of(request) is State.DONE
+    assert followed.house.ledger.requests[newer].state is State.WITHDRAWN
+    assert any(newer in told for _, told in followed.alerts)
 
 
 async def test_a_foreign_write_that_was_told_freezes_once_though_it_is_seen_again(

@@ -123,6 +123,12 @@ def _save(path: Path, key: Ed25519PrivateKey | X25519PrivateKey, passphrase: byt
         os.fsync(file.fileno())  # a key that power loss takes is a fleet to be paired anew
 
 
+_WRONG = (
+    "with this passphrase: try it again, or give the right one in ALLEGRO_PASSPHRASE_FILE;"
+    " if it is lost, `allegro keys rotate sovereign --recovery` makes a new key"
+)
+
+
 def _load(path: Path, passphrase: Callable[[], bytes] | None) -> object:
     try:
         pem = path.read_bytes()
@@ -132,5 +138,5 @@ def _load(path: Path, passphrase: Callable[[], bytes] | None) -> object:
     try:
         return serialization.load_pem_private_key(pem, secret)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        hint = "with this passphrase" if secret is not None else "as a private key"
+        hint = _WRONG if secret is not None else "as a private key"
         raise ConfigError((f"{path.name}: cannot be read {hint}",)) from error

@@ -66,7 +66,8 @@ def demo(
         print_json(told)
     elif keep is not None:
         click.echo(
-            f"kept in {keep}; forge and lane of the play have ended. To look around: allegro house --config {keep}/house.toml &"
+            f"kept in {keep}; forge, lane and the wire between have ended, so this house links to"
+            f" nobody any more. To look around in what it archived: allegro house --config {keep}/house.toml &"
             f" allegro events --socket {keep}/house/house.sock"
         )
     if not told["ok"]:

@@ -6,6 +6,10 @@ be compared with what was ordered and no lane is asked what its own words were.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
 from allegro.core.actions import (
     Action,
     CommentOnIssue,
@@ -18,6 +22,7 @@ from allegro.core.actions import (
 from allegro.core.canonical import keyed_hex
 from allegro.core.issues import STATUS_SCOPE
 from allegro.core.lane_answers import sound_url
+from allegro.core.look import Leaf, expected_before, expected_changes
 from allegro.core.matching import Receipt
 from allegro.core.render import effect_words
 
@@ -72,3 +77,21 @@ def branch_receipts(
 def branch_at(branch: str, commit: str) -> str:
     """Name a branch at one commit, as receipts and poll's sights are compared."""
     return f"{branch[:300]}@{commit[:64]}"
+
+
+def commit_name(secret: bytes, parents: Sequence[str], changes: Mapping[str, Leaf]) -> str:
+    """Name what a commit holds: its parents, and each path that differs with what stands there.
+
+    The same content on the same parents gives the same name, whoever committed it when.
+    """
+    held = [list(parents), [[path, *(changes[path] or ())] for path in sorted(changes)]]
+    return words_name(secret, msgspec.json.encode(held).decode())
+
+
+def ordered_commit_name(secret: bytes, action: ProposeChange) -> str:
+    """Name the one commit that an approved change is allowed to make."""
+    before = expected_before(action)
+    differs = {
+        path: leaf for path, leaf in expected_changes(action).items() if leaf != before[path]
+    }
+    return commit_name(secret, (action.base_commit,), differs)

@@ -105,8 +105,11 @@ TABLE: dict[tuple[State, Step], State] = {
         for state in (State.APPROVED, State.ORDERED, State.SENT, State.UNKNOWN)
         for step, end in _ENDS.items()
     },
-    # A receipt that was on its way when the wait ended is still the truth.
-    (State.EXPIRED, Step.RECEIPT): State.DONE,
+    # A receipt that was on its way when the request ended is still the truth.
+    **{
+        (state, Step.RECEIPT): State.DONE
+        for state in (State.EXPIRED, State.FAILED, State.CONFLICT, State.STALE)
+    },
     (State.EXPIRED, Step.CONFLICT): State.CONFLICT,
 }
 

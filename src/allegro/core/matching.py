@@ -31,7 +31,8 @@ class BotWrite(msgspec.Struct, frozen=True):
     `event` names the archived event, `target` the subject it was done to, `seen_s` when the
     archive took it (Unix seconds), `lane` whose poll it was. An issue opened by a bot has kind
     `issue`: we never do that. `artifact` of a label or close is when that was. `fresh` is true where the
-    forge shows that nobody edited it since it was made.
+    forge shows that nobody edited it since it was made; of a branch, where the lane told what its
+    commit holds.
     """
 
     event: str
@@ -77,6 +78,7 @@ def judge(
     journals_home: bool,
     now_s: float,
     leased: frozenset[str] = frozenset(),
+    ahead_s: float | None = None,
 ) -> Matched | Altered | Doubled | Waiting | Unmatched:
     """Decide about one write.
 
@@ -84,12 +86,13 @@ def judge(
     is archived to its end. It waits for both, but never longer than GRACE_S. A second copy of the
     same words is the forge's or the network's doing; a third is somebody's. `leased` are the labels
     that a lane may set under its lease. Other words than those of the order, where nobody edited
-    them since, were never ours.
+    them since, were never ours. `ahead_s`: see `made_s`.
     """
     receipts = [r for r in receipts if (r.kind, r.target) == (write.kind, write.target)]
     known = [r.content for r in receipts if r.artifact == write.artifact]
     if write.kind in {"label", "close"}:
-        is_ours = _covers_until_settled(write, receipts, leased)
+        at_s = made_s(write, ahead_s)
+        is_ours = _covers_until_settled(write, at_s, receipts, leased)
     else:
         is_ours = write.content in known
     if is_ours:
@@ -108,12 +111,19 @@ def judge(
     return Unmatched()
 
 
+def made_s(write: BotWrite, ahead_s: float | None) -> float:
+    """Return when a label or close was made, on the house's clock.
+
+    `ahead_s` is how far the forge's clock is ahead of it, None where that is not known. Nothing is
+    made after it was seen.
+    """
+    return min(write.artifact - (ahead_s or 0.0), write.seen_s)
+
+
 def _covers_until_settled(
-    write: BotWrite, receipts: list[Receipt], leased: frozenset[str]
+    write: BotWrite, at_s: float, receipts: list[Receipt], leased: frozenset[str]
 ) -> bool:  # fmt: skip
     """Say whether a label or close is of an order: what was done after it was settled is not."""
     if write.kind == "label" and write.content in leased:
         return True
-    return any(
-        r.content == write.content and write.artifact <= r.artifact + GRACE_S for r in receipts
-    )
+    return any(r.content == write.content and at_s <= r.artifact + GRACE_S for r in receipts)

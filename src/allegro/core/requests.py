@@ -38,7 +38,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     mirror. `artifact` is a pull request's number or a comment's id. `outstanding` are the orders
     that may have come to something: given, and not told void by their lane. `doubts` counts the
     orders since the approval that brought no clear answer. `asked` names the content of the asking
-    (SHA-256), so that a key used again for other content is noticed.
+    (SHA-256), so that a key used again for other content is noticed. `retry_at_s` (Unix seconds) is
+    when the forge wants to be asked again, 0 where it did not say.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[Line, ...] = ()
     doubts: int = 0
     asked: str = ""
+    retry_at_s: float = 0.0
 
     @property
     def is_final(self) -> bool:

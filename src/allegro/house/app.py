@@ -112,7 +112,7 @@ class _House:
             verify=verify, archived=self._archived, lane_froze=self._lane_froze,
             alert=self._alert, suspended=self._suspended.__contains__,
         )  # fmt: skip
-        self._lanes = Lanes(house)
+        self._lanes = Lanes(house, settings.forge.triage_label)
         self._stack.push_async_callback(self._lanes.stop)
         self._requests = Requests(
             self._ledger, self._clock, self._dice, settings, lambda: self._fleet,

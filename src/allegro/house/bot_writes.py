@@ -8,12 +8,9 @@ from typing import Any
 import msgspec
 import structlog
 
-from allegro.core.actions import ProposeChange
-from allegro.core.effects import branch_at, content_of, words_name
+from allegro.core.effects import branch_at
 from allegro.core.events import Event
 from allegro.core.freeze import Freeze
-from allegro.core.issues import STATUS_SCOPE
-from allegro.core.lifecycle import State, Step
 from allegro.core.matching import (
     Altered,
     BotWrite,
@@ -26,12 +23,11 @@ from allegro.core.matching import (
 )
 from allegro.core.ports import Clock, Dice
 from allegro.core.render import one_line
-from allegro.core.requests import Request, parsed
 from allegro.core.stores import Archive, Archived, Ledger
-from allegro.core.triage import FIRST_STATUS
 from allegro.core.untrusted import number_of, text_of
 from allegro.house.bots import MAX_BOTS, Bots
-from allegro.house.looks import dress_of, receipts_of
+from allegro.house.forge_clocks import ForgeClocks
+from allegro.house.ordered_effects import Names, OrderedEffects
 from allegro.house.requests import Requests
 
 _log = structlog.get_logger()
@@ -41,32 +37,6 @@ _UNEDITED_S = 2
 
 Alarm = Callable[[str, str, str], None]
 """(urgency, sentence, the lane whose word it was or nothing)"""
-
-
-class Names:
-    """The names by which polls show labels and branches: keyed, as lanes make them."""
-
-    def __init__(self, seen_label: str, secret: bytes, marker: bytes) -> None:
-        self.marker = marker
-        self._secret = secret
-        self.leased = frozenset(map(self.of, (seen_label, STATUS_SCOPE + FIRST_STATUS)))
-
-    def words_of(self, request: Request, marker: str) -> str:
-        """Name the words of a request as they were approved; empty for one without words."""
-        return content_of(parsed(request), marker, self._secret)
-
-    def of(self, word: str) -> str:
-        return words_name(self._secret, word)
-
-    def shown(self, receipt: Receipt) -> Receipt:
-        """Return a receipt with its content as a poll shows it."""
-        content = receipt.content
-        if receipt.kind == "label":
-            content = self.of(content)
-        elif receipt.kind == "branch":
-            name, _, commit = content.rpartition("@")
-            content = branch_at(self.of(name), self.of(f"{name}\n{commit}"))
-        return msgspec.structs.replace(receipt, content=content)
 
 
 class BotWrites:
@@ -89,13 +59,22 @@ class BotWrites:
         self._alarm = alarm
         self._own = own
         self._bots = Bots(ledger, revoked)
+        self._clocks = ForgeClocks(ledger)
+        self._ordered = OrderedEffects(requests, names, self._clocks)
         self._waited_s: dict[str, float] = {}
         self._matched_s: float | None = None
         self._flooding: set[str] = set()
 
     async def resume(self) -> None:
-        """Take up what the ledger keeps: whose writes are ours."""
+        """Take up what the ledger keeps: whose writes are ours, and the forge's clock."""
         await self._bots.resume()
+        await self._clocks.resume()
+
+    async def hear_clock(self, archived: Archived, event: Event) -> None:
+        """Take up the forge's time that a lane tells with its mark. Raises EdgeError."""
+        forge_s = number_of(event.data.get("date_s")) or number_of(event.data.get("forge_s"))
+        if forge_s:
+            await self._clocks.hear(archived.lane, forge_s, archived.at_s)
 
     async def learn(self, event: Event, lane: str) -> None:
         """Take up which users are our bots; more than MAX_BOTS are not believed."""
@@ -113,7 +92,9 @@ class BotWrites:
     async def note(self, archived: Archived, event: Event) -> None:
         """Keep the write of one of our bots that a snapshot shows, until it is matched."""
         write = bot_write(event, archived, self._bots.ids, self._began_s)
-        if write is None or isinstance(await self._judge(write, write.seen_s), Matched):
+        if write is None or (write.kind == "branch" and self._ordered.is_commit(write, event)):
+            return
+        if isinstance(await self._judge(write, write.seen_s), Matched):
             return
         if await self._ledger.is_foreign(write):
             return  # told and frozen before
@@ -152,11 +133,13 @@ class BotWrites:
                 continue
             self._waited_s.pop(write.event, None)
             settled.append(write)
+            if isinstance(verdict, Altered | Unmatched) and await self._ordered.settle(write):
+                continue
             if isinstance(verdict, Altered):
                 self._alarm("high", f"{_named(write)}: our words were changed", write.lane)
             if isinstance(verdict, Doubled):
                 await self._note_doubled(write, verdict.of)
-            if isinstance(verdict, Unmatched) and not await self._is_of_expired_order(write):
+            if isinstance(verdict, Unmatched):
                 foreign.append(write)
         await self._tell_foreign(foreign)
         await self._ledger.drop_bot_writes([write.event for write in settled], foreign)
@@ -166,13 +149,13 @@ class BotWrites:
     async def _judge(
         self, write: BotWrite, now_s: float, *, journals_home: bool = False
     ) -> Matched | Altered | Doubled | Waiting | Unmatched:
-        if write.kind == "branch" and self._is_branch_of_an_order(write):
+        if write.kind == "branch" and not write.fresh and self._ordered.may_be_branch(write):
             return Matched()
         receipts = await self._ledger.receipts_for(write.target)
         return judge(
             write, map(self._names.shown, receipts),
             open_order=self._requests.is_order_out(write.target), journals_home=journals_home,
-            now_s=now_s, leased=self._names.leased,
+            now_s=now_s, leased=self._names.leased, ahead_s=self._clocks.ahead_s(write.lane),
         )  # fmt: skip
 
     async def _tell_foreign(self, foreign: list[BotWrite]) -> None:
@@ -213,46 +196,6 @@ class BotWrites:
             return 0.0
         return min(boot_s - last_s, MAX_COUNTED_S)
 
-    def _is_branch_of_an_order(self, write: BotWrite) -> bool:
-        """Whether it is the keyed branch of a change that was ordered and has no receipt yet.
-
-        An order that failed half way leaves its branch. One with a receipt covers two commits only.
-        """
-        return any(
-            request.kind == "propose_change" and request.order_number
-            and request.state is not State.DONE and request.target == write.target
-            and self._names.of(self._branch_of(request)) == write.content.rpartition("@")[0]
-            for request in self._requests.all()
-        )  # fmt: skip
-
-    async def _is_of_expired_order(self, write: BotWrite) -> bool:
-        """Whether these are the words of an order that ran out unanswered; if so it covers one write.
-
-        Its receipt, which still counts after the end, may be lost with its lane's disk.
-        """
-        for request in self._requests.all():
-            is_open = request.state is State.EXPIRED and request.outstanding
-            if not is_open or request.artifact or request.target != write.target:
-                continue
-            _, marker = dress_of(request, self._names.marker)
-            if write.content and write.content == self._names.words_of(request, marker):
-                receipts = receipts_of(
-                    request, write.artifact, write.content, branch="", commit="",
-                    now_s=self._clock.now_s(),
-                )  # fmt: skip
-                if any(one.kind == write.kind for one in receipts):
-                    told = "a poll shows it: its receipt did not come"
-                    moved = await self._requests.take_step(
-                        request, Step.RECEIPT, told, receipts=receipts, artifact=write.artifact
-                    )
-                    return isinstance(moved, Request)
-        return False
-
-    def _branch_of(self, request: Request) -> str:
-        if not isinstance(parsed(request), ProposeChange):
-            return ""
-        return dress_of(request, self._names.marker)[0]
-
 
 _NOBODYS = "was made under our name by nobody here"
 _OWN_LABEL = "; if it is the lane's triage label, set forge.triage_label of house.toml to it"
@@ -279,7 +222,8 @@ def bot_write(
     return BotWrite(
         event=f"{archived.row} {event.id}"[:220], kind=kind, target=target, artifact=artifact,
         content=content, seen_s=archived.at_s, lane=archived.lane,
-        fresh=0 < updated_s <= created_s + _UNEDITED_S,
+        fresh="held" in event.data if kind == "branch"
+        else 0 < updated_s <= created_s + _UNEDITED_S,
     )  # fmt: skip
 
 
@@ -302,10 +246,10 @@ def _write_of(
             return "label", target, number_of(data.get("created_s")), content
         case "forge.snapshot.branch" if number_of(data.get("author_id")) in bots:
             return "branch", repository, 0, branch_at(text_of(data.get("branch"), 64), content)
-        case "forge.snapshot.issue" if data.get("is_pull"):
-            return None
         case "forge.snapshot.issue" if closed and number_of(data.get("closed_s")) >= since_s:
             return "close", target, number_of(data.get("closed_s")), ""
+        case "forge.snapshot.issue" if data.get("is_pull"):
+            return None  # it shows as forge.snapshot.pull
         case "forge.snapshot.issue" if ours:
             return "issue", target, number, ""
         case _:

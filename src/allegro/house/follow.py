@@ -22,10 +22,11 @@ from allegro.core.requests import Request, parsed
 from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
 from allegro.core.stores import Archive, Archived, Ledger
 from allegro.core.timestamps import rfc3339
-from allegro.core.untrusted import Unreadable, number_of, read_value, text_of
-from allegro.house.bot_writes import Alarm, BotWrites, Names
+from allegro.core.untrusted import Unreadable, number_of, read_value, real_of, text_of
+from allegro.house.bot_writes import Alarm, BotWrites
 from allegro.house.files import Fleet
 from allegro.house.looks import dress_of, receipts_of
+from allegro.house.ordered_effects import Names
 from allegro.house.requests import NO_CLEAR_ANSWER, Requests
 from allegro.house.vanished import AskLane, Vanished
 from allegro.runtime.consumer import OnSetAside, Reader
@@ -43,7 +44,7 @@ OLD_S = 86_400.0
 
 FOLLOWED = (
     "action.", "forge.snapshot.", "audit.", "freeze.", "forge.reconciled", "forge.unreachable",
-    "forge.recovered", "forge.unread", "watch.failing", "watch.replaced",
+    "forge.recovered", "forge.unread", "forge.mark", "watch.failing", "watch.replaced",
     "duty.failing",
 )  # fmt: skip
 STEPS = {
@@ -92,7 +93,7 @@ class Follow:
         self._alarm = alarm
         self._grew = asyncio.Event()
         self._said: dict[tuple[str, int], int] = {}
-        self._vanished = Vanished(archive, clock, lanes.ask_lane, self._own, self._failed)
+        self._vanished = Vanished(archive, ledger, clock, lanes.ask_lane, self._own, self._failed)
         self._writes = BotWrites(
             archive, ledger, requests, clock, dice, began_s=fleet().began_s,
             names=Names(seen_label, fleet().secret, fleet().marker), freeze=freeze, alarm=alarm,
@@ -120,8 +121,9 @@ class Follow:
             await self._renewals.stop()
 
     async def resume(self) -> None:
-        """Take up what the ledger keeps: whose writes are ours."""
+        """Take up what the ledger keeps: whose writes are ours, what is to be compared."""
         await self._writes.resume()
+        await self._vanished.resume()
 
     async def idle(self) -> None:
         """Wait until no lane is asked any more."""
@@ -177,7 +179,9 @@ class Follow:
             await self._act(archived, event)
         elif event.type == "forge.reconciled":
             repository = number_of(event.data.get("repository"))
-            self._vanished.reconciled(archived.lane, repository, archived.row)
+            await self._vanished.reconciled(archived.lane, repository, archived.row)
+        elif event.type == "forge.mark":
+            await self._writes.hear_clock(archived, event)
         elif event.type == "audit.done":
             await self._writes.learn(event, archived.lane)
         elif event.type.startswith("forge.snapshot."):
@@ -240,10 +244,16 @@ class Follow:
         if step is Step.INTENT:
             about = "shadow mode, would write" if event.data.get("shadow") else "about to write"
             detail = f"{about}: {text_of(event.data.get('step'), 20)}"
-        moved = await self._requests.take_step(request, step, detail)
+        retry_at_s = self._retry_at_s(archived, event) if step is Step.VOID else 0.0
+        moved = await self._requests.take_step(request, step, detail, retry_at_s=retry_at_s)
         if not isinstance(moved, Refusal) and moved.state is State.CONFLICT:
             sentence = f"{moved.kind} {moved.id}: conflict: {one_line(moved.detail)}"
             self._alarm("high", sentence, archived.lane)
+
+    def _retry_at_s(self, archived: Archived, event: Event) -> float:
+        """Return when (Unix s) a forge wants to be asked again, 0 where its lane named no wait."""
+        after_s = real_of(event.data.get("retry_after_s"))
+        return archived.at_s + after_s if after_s else 0.0
 
     def _may_say_more(self, request: Request) -> bool:
         key = (request.id, request.order_number)
@@ -257,9 +267,18 @@ class Follow:
     ) -> None:
         """Settle a request by its receipt: one artifact for each order, its content computed here.
 
-        A receipt that settles nothing covers nothing.
+        A receipt that settles nothing covers nothing. One that comes after the request ended is
+        still the truth, but for an order that its lane called void.
         """
         artifact = number_of(event.data.get("artifact"))
+        order = number_of(event.data.get("order"))
+        if (
+            request.is_final
+            and request.state is not State.DONE
+            and order not in request.outstanding
+        ):
+            self._alarm_late(request, artifact, archived.lane)
+            return
         if request.artifact and artifact != request.artifact:
             self._alarm(
                 "high", f"{request.kind} {request.id}: a second receipt names {artifact} beside"
@@ -278,11 +297,9 @@ class Follow:
         )  # fmt: skip
         if isinstance(moved, Refusal):
             if request.state is not State.DONE:
-                self._alarm(
-                    "high", f"{request.kind} {request.id} is {request.state.value}: a receipt for"
-                    f" {artifact} came all the same and covers nothing", archived.lane,
-                )  # fmt: skip
+                self._alarm_late(request, artifact, archived.lane)
             return
+        await self._moot_renewed(moved, archived.lane)
         if claimed and content and claimed != content:
             sentence = f"{moved.kind} {moved.id}: its lane names other words than were approved"
             self._alarm("high", sentence, archived.lane)
@@ -291,6 +308,19 @@ class Follow:
                 f"{moved.kind} {moved.id} is there more than once: also {one_line(others, 100)}"
             )
             self._alarm("high", sentence, archived.lane)
+
+    def _alarm_late(self, request: Request, artifact: int, lane: str) -> None:
+        self._alarm(
+            "high", f"{request.kind} {request.id} is {request.state.value}: a receipt for"
+            f" {artifact} came all the same and covers nothing", lane,
+        )  # fmt: skip
+
+    async def _moot_renewed(self, done: Request, lane: str) -> None:
+        """Take back what was asked in the place of a request that was done after all, and tell."""
+        newer = await self._requests.withdraw_renewed(done)
+        if newer is not None:
+            self._alarm("high", f"{done.kind} {done.id} was stale, and done after all: {newer.id}, asked"
+                        f" in its place, is {newer.state.value}", lane)  # fmt: skip
 
     def _as_approved(self, request: Request, artifact: int, said: str) -> tuple[str, str, str]:
         """Return branch, name of the words and address of an effect, from the approved bytes."""

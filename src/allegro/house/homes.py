@@ -37,6 +37,7 @@ class Homes:
         self._queued: set[str] = set()
         self._under_work = 0
         self._later: set[asyncio.Task[None]] = set()
+        self._postponed: dict[str, str] = {}
 
     @property
     def waiting(self) -> int:
@@ -72,17 +73,25 @@ class Homes:
             outcome = await self._items.handle(id_, partial(self._show, id_))
         except EdgeError as error:
             if error.transient:
-                _log.info("home.postponed", duty=self._name, item=id_, error=str(error))
+                self._note_postponed(id_, str(error))
                 self._again(id_)
                 return
+            self._postponed.pop(id_, None)
             now_s = self._clock.now_s()
             aside = SetAside(
                 duty=self._name, item=id_, lane="", reason=str(error)[:300], at_s=now_s
             )
             await self._on_set_aside(aside, b"")
             return
+        self._postponed.pop(id_, None)
         if outcome is Outcome.AGAIN:
             self._again(id_)
+
+    def _note_postponed(self, id_: str, why: str) -> None:
+        """Log why an item waits, once for each new reason."""
+        if self._postponed.get(id_) != why:
+            self._postponed[id_] = why
+            _log.info("home.postponed", duty=self._name, item=id_, error=why)
 
     def _again(self, id_: str) -> None:
         """Show it after a pause; at once where showing begins again, so that none is left out."""

@@ -33,8 +33,10 @@ from allegro.core.messages import (
 )
 from allegro.core.ports import Clock, Dice
 from allegro.core.stores import Archive, Ledger
+from allegro.core.triage import SEEN_LABEL
 from allegro.core.untrusted import names_of, number_of
 from allegro.house.files import Fleet, KnownLane
+from allegro.house.seen_label import SeenLabel
 from allegro.link.dial import LaneLink
 from allegro.link.frames import encode
 from allegro.link.handshake import check_greeting
@@ -103,6 +105,8 @@ class LaneEndpoint:
         self.serves = Serves()
         self.roles: dict[str, int] = {}
         self.heard_s = 0.0
+        self.on_linked: Callable[[], None] = lambda: None
+        self._is_new = False
 
     @property
     def is_home(self) -> bool:
@@ -162,7 +166,7 @@ class LaneEndpoint:
                 house.clock.now_s(),
             )
         self.journal, self.head = welcome.after.journal, welcome.head
-        self.serves = welcome.serves
+        self.serves, self._is_new = welcome.serves, True
         self.home = max(welcome.after.seq, held.seq if held else 0)
         self.heard_s = house.clock.now_s()
 
@@ -202,6 +206,9 @@ class LaneEndpoint:
                     role: number_of(message.roles[role]) for role in ROLES if role in message.roles
                 }
                 self.heard_s = self._house.clock.now_s()
+                if self._is_new:
+                    self._is_new = False
+                    self.on_linked()
             case _:
                 _log.warning("link.unexpected", lane=self.name, message=type(message).__name__)
 
@@ -222,12 +229,16 @@ def _fitting(message: LogIn) -> LogIn:
 
 
 class Lanes:
-    """All lanes, each kept linked by its own task."""
+    """All lanes, each kept linked by its own task. `seen_label` is what house.toml names."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, seen_label: str = SEEN_LABEL) -> None:
         self._house = house
+        self._seen_label = SeenLabel(seen_label, self._alert)
         self._ends: dict[str, tuple[LaneEndpoint, LaneLink, asyncio.Task[None]]] = {}
         self._mute: dict[str, float] = {}
+
+    def _alert(self, urgency: str, sentence: str, /, lane: str) -> None:
+        self._house.alert(urgency, sentence, lane)
 
     def refresh(self) -> None:
         """Dial lanes that were paired, drop those that were revoked or changed."""
@@ -240,6 +251,7 @@ class Lanes:
             if name not in self._ends:
                 end = LaneEndpoint(self._house, lane)
                 link = LaneLink(end, self._house.clock, self._house.dice)
+                end.on_linked = partial(self._seen_label.tell, name, link.ask)
                 self._ends[name] = (end, link, self._begin(name, link))
 
     def _begin(self, name: str, link: LaneLink) -> asyncio.Task[None]:
@@ -254,6 +266,7 @@ class Lanes:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._seen_label.stop()
 
     def prod(self) -> None:
         """Dial at once: the machine woke up, or the network changed."""

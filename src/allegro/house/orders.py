@@ -56,6 +56,8 @@ FINAL_REFUSALS = {
 }
 TROUBLE_S = 5.0
 MUTE_S = 60.0
+LONGEST_WAIT_S = 3600.0
+"""So long at most an order waits because the forge asked for it."""
 
 
 class Lanes(Protocol):
@@ -123,12 +125,18 @@ class Orders:
         self._agenda.wake(request.id)
         if request.state is State.UNKNOWN:
             self._pause(request.id, doubt_pause_s(request, self._dice.fraction))
+        self._pause(request.id, self._asked_wait_s(request))
+
+    def _asked_wait_s(self, request: Request) -> float:
+        """Return how long the forge still wants to be left alone, as its lane told (bounded)."""
+        return min(request.retry_at_s - self._clock.now_s(), LONGEST_WAIT_S)
 
     def _noticed(self, request: Request) -> None:
         """An order that came to nothing is not given again at once."""
         if request.history and request.history[-1].what in {Step.VOID, Step.DOUBT}:
             self.blocked = f"{request.id}: {request.detail}"
             self._postpone(request.id)
+            self._pause(request.id, self._asked_wait_s(request))
         if request.is_final:
             for memory in (self._silent_from, self._not_before, self._refusals):
                 memory.pop(request.id, None)
@@ -299,8 +307,10 @@ class Orders:
         self._pause(id_, refusal_pause_s(kind, count, self._dice.fraction))
 
     def _pause(self, id_: str, delay_s: float) -> None:
+        """Give no order before so many seconds, and not before an earlier pause is over."""
         if delay_s > 0:
-            self._not_before[id_] = self._clock.boot_s() + delay_s
+            until_s = self._clock.boot_s() + delay_s
+            self._not_before[id_] = max(until_s, self._not_before.get(id_, until_s))
 
     def _able(self, request: Request) -> list[tuple[str, str, LaneLink]]:
         """Return the linked lanes that can take this order, best first."""

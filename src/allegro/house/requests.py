@@ -346,7 +346,7 @@ class Requests:
         return count
 
     async def renew(self, request: Request) -> str:
-        """Bring a stale request back, pinned to the world as it is now.
+        """Bring a stale request back, pinned to the world as it is now. Both are kept in one commit.
 
         Returns what became of it, in words; empty when it could not be tried now.
         """
@@ -365,7 +365,6 @@ class Requests:
                 return ""
             await self._supersede(request, NOT_AGAIN)
             return f"not asked again: {error}"
-        await self._supersede(request, renewed.id)
         return f"asked again as {renewed.id}"
 
     async def _supersede(self, request: Request, by: str) -> None:
@@ -416,10 +415,38 @@ class Requests:
             internal=internal,
             supersedes=supersedes,
         )
-        await self._ledger.save(request)
-        self._index.put(request)
-        self._tell(request)
+        async with self._changing:
+            kept = [request, *self._superseded(supersedes, request.id)]
+            await self._ledger.save(*kept)
+            for one in kept:
+                self._index.put(one)
+        for one in kept:
+            self._tell(one)
         return request
+
+    def _superseded(self, id_: str, by: str) -> list[Request]:
+        """Return the request that a new one takes the place of; none for an empty id.
+
+        Raises EdgeError where it is stale no more: its receipt came after all.
+        """
+        if not id_:
+            return []
+        held = self._ledger.requests.get(id_)
+        if held is None or held.state is not State.STALE or held.superseded_by:
+            raise EdgeError("it is stale no more", transient=True)
+        return [msgspec.structs.replace(held, superseded_by=by)]
+
+    async def withdraw_renewed(self, request: Request) -> Request | None:
+        """Withdraw what was asked in the place of a request that was done after all.
+
+        Returns the newer request as it now stands, None where there is none.
+        """
+        newer = self._ledger.requests.get(request.superseded_by)
+        if newer is None or newer.is_final:
+            return None
+        why = f"{request.id}, which it was to replace, was done after all"
+        moved = await self.take_step(newer, Step.WITHDRAW, why)
+        return self._ledger.requests.get(newer.id) if isinstance(moved, Refusal) else moved
 
     def _document(self, proposal: Proposal, pinned: Pinned) -> RequestDocument:
         now_s = self._clock.now_s()

@@ -15,14 +15,15 @@ import structlog
 
 from allegro.core.errors import EdgeError
 from allegro.core.ports import Clock
-from allegro.core.stores import Archive
-from allegro.core.untrusted import MAX_NUMBER, Unreadable, read_value
+from allegro.core.stores import Archive, Ledger
+from allegro.core.untrusted import MAX_NUMBER, Unreadable, read_value, whole_number
 from allegro.runtime.duties import OneEach
 
 _log = structlog.get_logger()
 IDLE_S = 60.0
 MAX_COMPARED = 500
 """So many repositories of one lane wait to be compared; the oldest go first."""
+_NAME = "to be compared"
 
 AskLane = Callable[[str, str, dict[str, Any]], Awaitable[Any]]
 Own = Callable[[str, dict[str, Any], str], bytes]
@@ -37,13 +38,17 @@ class _Listing(msgspec.Struct, frozen=True):
 
 
 class Vanished:
-    """Keeps, for each lane, the repositories that it reconciled, and compares them by and by."""
+    """Keeps, for each lane, the repositories that it reconciled, and compares them by and by.
+
+    What waits is kept in the ledger: a restart of the house loses none.
+    """
 
     def __init__(
-        self, archive: Archive, clock: Clock, ask_lane: AskLane, own: Own,
+        self, archive: Archive, ledger: Ledger, clock: Clock, ask_lane: AskLane, own: Own,
         failed: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._archive = archive
+        self._ledger = ledger
         self._clock = clock
         self._ask_lane = ask_lane
         self._own = own
@@ -51,13 +56,33 @@ class Vanished:
         self._not_before_s: dict[str, float] = {}
         self._tasks = OneEach("vanished", failed)
 
-    def reconciled(self, lane: str, repository: int, row: int) -> None:
-        """Note that a lane listed a repository whole, as told in this row of the archive."""
+    async def resume(self) -> None:
+        """Take up what was still to be compared when the house stopped."""
+        for kept in await self._ledger.strings(_NAME):
+            repository, row, lane = (*kept.split(" ", 2), "", "")[:3]
+            at, number = whole_number(row), whole_number(repository)
+            if lane and at is not None and number is not None:
+                self._to_compare.setdefault(lane, {})[number] = at
+
+    async def reconciled(self, lane: str, repository: int, row: int) -> None:
+        """Note durably that a lane listed a repository whole, as told in this row of the archive.
+
+        Raises EdgeError of the ledger.
+        """
         rows = self._to_compare.setdefault(lane, {})
         if repository in rows or len(rows) < MAX_COMPARED:
             rows[repository] = row
+            await self._keep()
         else:
             _log.warning("vanished.too_many", lane=lane, repository=repository)
+
+    async def _keep(self) -> None:
+        kept = [
+            f"{repository} {row} {lane}"
+            for lane, rows in self._to_compare.items()
+            for repository, row in rows.items()
+        ]
+        await self._ledger.set_strings(_NAME, tuple(kept))
 
     def begin(self) -> None:
         """Begin to compare for each lane that has something to compare."""
@@ -86,6 +111,7 @@ class Vanished:
                 await self._note_gone(repository, row, held)
             if rows.get(repository) == row:
                 del rows[repository]
+                await self._keep()
 
     async def _note_gone(self, repository: int, row: int, held: set[str]) -> None:
         living = await self._archive.living(repository, row)

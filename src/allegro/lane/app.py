@@ -8,7 +8,7 @@ import signal
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
@@ -194,6 +194,7 @@ class _Lane:
             sign=self._key.sign, verify=verify,
             own_facts={
                 "status": lambda _: self.status.status(), "doctor": lambda _: self.status.doctor(),
+                "triage_label": self._triage_label,
             }, serves=Serves(
                 bool(settings.forge.url), settings.hermes.gateways, settings.lane.local
             ),
@@ -399,6 +400,12 @@ class _Lane:
                 if self._duty is not None:
                     self._duty.forget(aged)
             await asyncio.sleep(AGE_S)
+
+    async def _triage_label(self, params: dict[str, Any]) -> dict[str, str]:
+        """Take the house's label, and name our own, empty where this lane marks nothing."""
+        self.state.home_label.hear(params)
+        forge = self._settings.forge
+        return {"label": forge.triage_label if forge.url and forge.triage else ""}
 
     def _check_disk(self) -> None:
         free = free_bytes(self._files.folder)

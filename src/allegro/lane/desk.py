@@ -155,6 +155,7 @@ class Desk:
             return Refused(held.reason, held.detail)
         new_seat = held.trust.seat > self._state.held.trust.seat
         self._state.keep_trust(held)
+        self._state.home_label.logged_in()
         self._state.heard_house(message.now_s)
         self._state.told_freezes(message.freezes)
         for token in message.thaws:

@@ -4,7 +4,8 @@ An issue's history says who set a label; it is read when the labels of an issue 
 the last look. A list of branches does not say who pushed: where one is new or moved, the forge's
 record of activities is asked, and where that does not tell, the author is 0. A push that left the
 branch at another commit tells nothing of this move: the mover may hide what he does, or the record
-may be late.
+may be late. What a commit of our bots holds is told by name, so that the house can compare it with
+what it ordered.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from collections.abc import Callable
 import msgspec
 
 from allegro.core.canonical import sha256_hex
+from allegro.core.errors import EdgeError
 from allegro.core.issues import Branch, Issue, Push, Repository, TimelineEntry, issue_subject
 from allegro.core.ports import ForgeReader, Version
 from allegro.lane.recorder import Recorder
 from allegro.lane.taking import Notes, Taking
+from allegro.lane.trees import Trees
 
 LATE_S = 300
 PUSH_PAGES = 20
@@ -76,7 +79,8 @@ class Footprints:
             for branch, version in moved:
                 exact = pushes.get((branch.name, branch.commit))
                 push = exact or pushes.get((branch.name, ""))
-                _extend(notes, self._branch(repo, branch, version, push, now_s))
+                held = await self._held_by(repo, branch.commit, push)
+                _extend(notes, self._branch(repo, branch, version, push, now_s, held))
         there = {self._subject(repo, branch) for branch in listed}
         gone = self._known_of(repo) - there
         notes[1].extend(self._gone(subject) for subject in sorted(gone))
@@ -140,15 +144,37 @@ class Footprints:
         }  # fmt: skip
         return self._taking.note("forge.snapshot.label", version, data, entry)
 
+    async def _held_by(self, repo: Repository, commit: str, push: Push | None) -> str:
+        """Name what a commit of our bots holds; empty for one of others, or that is no one step.
+
+        Raises EdgeError, transient, where it cannot be read now.
+        """
+        if push is None or push.author_id not in self._bots:
+            return ""
+        trees = Trees(self._reader, repo)
+        try:
+            head = await trees.commit(commit)
+            base = None if head is None or len(head.parents) != 1 else head.parents[0]
+            before = None if base is None else await trees.commit(base)
+            if head is None or before is None:
+                return ""
+            changes = await trees.changes(before.tree, head.tree)
+        except EdgeError as error:
+            if error.transient:
+                raise
+            return ""
+        return self._recorder.commit(head.parents, changes)
+
     def _branch(
-        self, repo: Repository, branch: Branch, version: Version, push: Push | None, now_s: int
-    ) -> Notes:
+        self, repo: Repository, branch: Branch, version: Version, push: Push | None, now_s: int,
+        held: str,
+    ) -> Notes:  # fmt: skip
         """Return the snapshot of a branch that is new or moved, with who moved it (0: not told)."""
         data = {
             "repository": repo.id, "branch": self._recorder.content(branch.name),
             "commit": branch.commit, "author_id": 0 if push is None else push.author_id,
             "created_s": now_s if push is None else push.created_s, "updated_s": now_s,
-            "content": self._recorder.content(f"{branch.name}\n{branch.commit}"),
+            "content": self._recorder.content(f"{branch.name}\n{branch.commit}"), "held": held,
         }  # fmt: skip
         return self._taking.note("forge.snapshot.branch", version, data, branch)
 

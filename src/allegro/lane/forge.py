@@ -397,7 +397,10 @@ class ForgeDuty:
         now_s = self._clock.boot_s()
         if tell or now_s - watch.told_s >= MARK_HOME_S:
             watch.told_s = now_s
-            data = {"watch": watch.name, "forge_s": mark.forge_s, "wall_s": mark.wall_s}
+            data = {
+                "watch": watch.name, "forge_s": mark.forge_s, "wall_s": mark.wall_s,
+                "date_s": int(self._clock.now_s() - (self._state.forge_offset_s or 0.0)),
+            }  # fmt: skip
             events = [self._recorder.event("forge.mark", data=data)]
         position = await self._recorder.append(events, (watch.name, mark))
         watch.mark = mark

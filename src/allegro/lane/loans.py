@@ -51,6 +51,7 @@ class Held:
         self.opening = opening
         self.reading: asyncio.Task[bytes] | None = None
         self.is_told = False
+        self.is_asked = False
         self.at_s = at_s
 
 
@@ -92,15 +93,22 @@ class Loans:
     async def next(self, params: dict[str, Any]) -> dict[str, Any]:
         """Return how a call began, once, then each piece; `done` with its end.
 
-        None of these while it is silent. Raises EdgeError when it broke off.
+        None of these while it is silent. Raises EdgeError when it broke off, and when it is asked
+        again before it answered: a piece is given once.
         """
         id_ = params.get("call")
         held = self._held.get(id_) if isinstance(id_, str) else None
         if held is None or not isinstance(id_, str):
             raise EdgeError("no such call", transient=False)
-        held.at_s = self._clock.boot_s()
-        if not held.is_told:
-            return await self._begun(id_)
+        if held.is_asked:
+            raise EdgeError("its next piece is being fetched already", transient=True)
+        held.at_s, held.is_asked = self._clock.boot_s(), True
+        try:
+            return await (self._piece(id_, held) if held.is_told else self._begun(id_))
+        finally:
+            held.is_asked = False
+
+    async def _piece(self, id_: str, held: Held) -> dict[str, Any]:
         answer = held.opening.result()
         held.reading = held.reading or asyncio.ensure_future(
             as_edge_error("loans", "an answer", answer.read())

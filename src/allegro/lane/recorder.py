@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from allegro.core.canonical import keyed_hex
-from allegro.core.effects import words_name
+from allegro.core.effects import commit_name, words_name
 from allegro.core.events import Event, content_id
+from allegro.core.look import Leaf
 from allegro.core.marks import Mark
 from allegro.core.ports import Clock, Dice, Journal, Sealer, Version
 from allegro.core.sequence import Position
@@ -85,6 +86,10 @@ class Recorder:
     def content(self, text: str) -> str:
         """Name words without telling them: the same words give the same name in this fleet."""
         return words_name(self._secret, text)
+
+    def commit(self, parents: Sequence[str], changes: Mapping[str, Leaf]) -> str:
+        """Name what a commit holds without telling it."""
+        return commit_name(self._secret, parents, changes)
 
     async def append(
         self,

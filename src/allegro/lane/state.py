@@ -12,6 +12,7 @@ from allegro.core.gate import LaneTrust, Situation
 from allegro.core.lease import Lease
 from allegro.core.marks import Mark
 from allegro.core.ports import Clock, Journal
+from allegro.lane.home_label import HomeLabel
 
 _log = structlog.get_logger()
 CLOCK_LIMIT_S = 30.0
@@ -59,6 +60,7 @@ class LaneState:
         self.house_offset_s: float | None = None
         self.house_heard_s: float | None = None
         self.forge_offset_s: float | None = None
+        self.home_label = HomeLabel(clock)
         self.done = Done()
         self.forge_trouble = ""
         self.watches = watches

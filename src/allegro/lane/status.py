@@ -122,6 +122,7 @@ class Status:
             self._disk_fact(),
             self._freeze_fact(),
             *([await self._forge_fact()] if self._settings.forge.url else []),
+            *self._label_facts(),
             *self._identity_facts(now_s),
             *self._protection_facts(now_s),
         ]
@@ -157,6 +158,15 @@ class Status:
                 )
             )
         return facts
+
+    def _label_facts(self) -> list[Fact]:
+        """Say where the house expects another label than this lane would set: it sets none."""
+        forge, named = self._settings.forge, self._state.home_label.named
+        if not forge.url or not forge.triage or named in {None, forge.triage_label}:
+            return []
+        told = f"no issue is marked as seen: {forge.triage_label!r} here, {named!r} in house.toml"
+        mend = f"write triage_label = {forge.triage_label!r} into [forge] of house.toml"
+        return [Fact("triage label", "bad", told, "the house", mend=mend)]
 
     def _clock_fact(self) -> Fact:
         state = self._state

@@ -64,13 +64,14 @@ class Triage:
         self.overflowed = False
 
     def may_act(self) -> bool:
-        """Whether labels may be set now: switched on, lease held, not frozen."""
+        """Whether labels may be set now: switched on, lease held, not frozen, the house's label."""
         lease = self._state.acting_lease(ROLE)
         situation = self._state.situation()
         return (
             self._settings.triage
             and holds(lease, situation.boot_s)
             and (situation.freezes.is_thawed and not situation.safe_mode)
+            and self._state.home_label.allows(self._settings.triage_label)
         )
 
     def waiting(self, watch: str = "") -> int:
