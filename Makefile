@@ -10,6 +10,7 @@ FLEET_TRIALS ?= 450
 LINK_TRIALS ?= 1
 BAD_CASES ?= 2000
 PROVIDER_SEEDS ?= 50
+HONEST_WORLDS ?= 300
 FORGE_CASES ?= 200
 THIEF_TRIALS ?= 100
 SEED ?= 1
@@ -56,6 +57,7 @@ trials: $(VENV)/.test
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.on_programs --cases $(BAD_CASES) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.fleet_trials --trials $(FLEET_TRIALS) --seed $(SEED)
 	$(BIN)/python -m tests.duties.provider_world --seeds $(PROVIDER_SEEDS)
+	$(BIN)/python -m tests.duties.honest_world --worlds $(HONEST_WORLDS) --seed $(SEED)
 	$(BIN)/python -m tests.bad.test_providers
 	$(BIN)/python -m tests.bad.stolen_sibling --trials $(THIEF_TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.stolen_sibling --real --trials $(THIEF_TRIALS) --seed $(SEED)

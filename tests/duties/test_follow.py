@@ -12,7 +12,13 @@ import pytest
 
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.core.actions import ProposeChange, RepositoryRef
-from allegro.core.effects import branch_receipts, content_of, words_name
+from allegro.core.effects import (
+    branch_receipts,
+    commit_name,
+    content_of,
+    ordered_commit_name,
+    words_name,
+)
 from allegro.core.errors import EdgeError, Refusal
 from allegro.core.events import Event, decode_event, encode_event
 from allegro.core.freeze import Freeze
@@ -834,3 +840,171 @@ async def test_words_of_a_home_whose_receipt_was_lost_with_its_lane_are_ours_onc
         await followed.comment_seen(comment, words)
         await followed.live(60)
     assert len(followed.frozen) == 1
+
+
+# --- closes of pull requests, clocks, contents of branches -----------------------------------
+
+
+async def pull_closed(followed: Followed, closed_s: float) -> None:
+    await followed.bring(
+        "forge.snapshot.issue", subject=ISSUE, repository=7, number=3, state="closed",
+        is_pull=True, author_id=HUMAN, created_s=1, updated_s=int(closed_s),
+        closed_s=int(closed_s), closed_by=BOT,
+    )  # fmt: skip
+
+
+async def test_a_pull_request_that_we_closed_is_ours_if_it_was_ordered_and_else_freezes(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    request = await followed.house.approved_close()
+    await followed.house.step()
+    await pull_closed(followed, followed.house.clock.now_s())
+    await followed.receipt(followed.house.now(request), 3, "")
+    await followed.live(2 * GRACE_S)
+    assert followed.frozen == []
+    await pull_closed(followed, followed.house.clock.now_s())
+    await followed.live(60)
+    assert len(followed.frozen) == 1
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("ahead_s", [-3_600, 3_600])
+async def test_a_forge_whose_clock_is_off_freezes_nothing_of_ours_and_hides_nothing_foreign(
+    followed: Followed, ahead_s: int, restart: bool
+) -> None:
+    await followed.bots_known()
+    now_s = followed.house.clock.now_s
+    await followed.bring("forge.mark", watch="w", forge_s=int(now_s()) + ahead_s, wall_s=now_s())
+    request = await followed.house.approved_close()
+    await followed.house.step()
+    done_s = now_s() + ahead_s
+    await followed.receipt(followed.house.now(request), 3, "")
+    await followed.live(3 * GRACE_S)  # its poll was cut off for half an hour
+    if restart:
+        await followed.house.restart()
+        await followed.start()
+    await pull_closed(followed, done_s)
+    await followed.live(60)
+    assert followed.frozen == []
+    await pull_closed(followed, now_s() + ahead_s)
+    await followed.live(60)
+    assert len(followed.frozen) == 1
+
+
+async def ordered_change(followed: Followed) -> tuple[Request, str, ProposeChange]:
+    followed.house.lane.world["pin_change"] = {
+        "repository": {"id": 7, "name": "home/garden"}, "forge": FORGE, "base": "main",
+        "base_commit": "b" * 40, "files": {"a.txt": None},
+    }  # fmt: skip
+    request = await followed.house.propose(
+        kind="propose_change", branch="fix", title="t", body="b", files={"a.txt": "eA=="}
+    )
+    await followed.house.approve(request)
+    await followed.house.step()
+    action = parsed(request)
+    assert isinstance(action, ProposeChange)
+    return followed.house.now(request), dress_of(request, FOLLOWED_FLEET.marker)[0], action
+
+
+@pytest.mark.parametrize("held", ["ordered", "other", ""])
+async def test_a_keyed_branch_is_ours_at_its_base_and_with_the_ordered_content_only(
+    followed: Followed, held: str
+) -> None:
+    await followed.bots_known()
+    _, branch, action = await ordered_change(followed)
+    secret = FOLLOWED_FLEET.secret
+    names = {
+        "ordered": ordered_commit_name(secret, action),
+        "other": commit_name(secret, (action.base_commit,), {"a.txt": ("100644", "e" * 40)}),
+    }
+    for commit, name in (("b" * 40, ""), ("c" * 40, names.get(held, ""))):
+        await followed.bring(
+            "forge.snapshot.branch", subject=f"{FORGE}/7/branch/{named(branch)}", repository=7,
+            branch=named(branch), commit=commit, author_id=BOT, held=name,
+            content=named(f"{branch}\n{commit}"),
+        )  # fmt: skip
+    await followed.live(2 * GRACE_S)
+    assert len(followed.frozen) == (0 if held == "ordered" else 1)
+
+
+async def test_a_write_that_two_lanes_show_freezes_once(followed: Followed) -> None:
+    await followed.bots_known()
+    for lane in (LANE, "b"):
+        await followed.bring(
+            "forge.snapshot.label", lane=lane, subject=f"{ISSUE}/label/5", repository=7, number=3,
+            label=5, author_id=BOT, created_s=5, content=named("bug"),
+        )  # fmt: skip
+    await followed.live(60)
+    assert len(followed.frozen) == 1
+
+
+async def test_what_a_forge_did_though_it_said_no_for_a_while_settles_its_request(
+    followed: Followed,
+) -> None:
+    await followed.bots_known()
+    request = await followed.ordered_comment()
+    await followed.bring("action.void", digest=request.digest, order=request.order_number)
+    assert followed.state_of(request) is State.APPROVED
+    await followed.comment_seen(44, "our-words")
+    await followed.live(10)
+    assert (followed.frozen, followed.state_of(request)) == ([], State.DONE)
+
+
+# --- waits and restarts ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_void_order_waits_as_long_as_the_forge_asked(
+    followed: Followed, restart: bool
+) -> None:
+    request = await followed.ordered_comment()
+    await followed.bring(
+        "action.void", digest=request.digest, order=request.order_number, reason="refused",
+        retry_after_s=900.0,
+    )  # fmt: skip
+    if restart:
+        await followed.house.restart()
+    await followed.house.live(880)
+    assert followed.house.now(request).order_number == request.order_number
+    await followed.house.live(40)
+    assert followed.house.now(request).order_number > request.order_number
+
+
+async def test_a_wait_without_end_ends_after_an_hour(followed: Followed) -> None:
+    request = await followed.ordered_comment()
+    await followed.bring(
+        "action.void", digest=request.digest, order=request.order_number, retry_after_s=2.0**50
+    )
+    await followed.house.live(3_700)
+    assert followed.house.now(request).order_number > request.order_number
+
+
+async def test_a_restart_of_the_house_forgets_no_comparison(followed: Followed) -> None:
+    await followed.bring(
+        "forge.snapshot.issue", subject=ISSUE, repository=7, number=3, updated_s=100
+    )
+    followed.house.lane.world["listing"] = EdgeError("not now", transient=True)
+    await followed.bring("forge.reconciled", repository=7)
+    await followed.house.restart()
+    await followed.start()
+    followed.house.lane.world["listing"] = {"issues": [], "comments": []}
+    await followed.live(5)
+    assert await followed.archive.living(7, 10**9) == []
+    assert await followed.house.ledger.strings("to be compared") == ()
+
+
+async def test_a_crash_while_a_stale_request_is_renewed_asks_nobody_twice(
+    followed: Followed,
+) -> None:
+    request = await followed.house.approved_close()
+    await followed.house.requests.take_step(request, Step.STALE, "moved on")
+    followed.house.ledger.worn = True
+    await followed.live(5)
+    assert len(followed.house.requests.all()) == 1
+    followed.house.ledger.worn = False
+    await followed.live(5)
+    await followed.house.restart()
+    await followed.start()
+    await followed.live(60)
+    assert len(followed.house.requests.all()) == 2

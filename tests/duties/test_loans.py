@@ -99,3 +99,20 @@ async def test_there_are_no_more_calls_than_so_many_at_once() -> None:
         await duty.begin(ASKED)
     await duty.close()
     assert (await duty.begin(ASKED))["status"] == 200
+
+
+@hurried
+async def test_a_piece_that_is_asked_for_twice_at_once_is_given_once() -> None:
+    held = loans(Proxy(0, b"one", b"two"))
+    begun = await held.begin(ASKED)
+    first = asyncio.ensure_future(held.next({"call": begun["call"]}))
+    await asyncio.sleep(1)
+    with pytest.raises(EdgeError, match="already"):
+        await held.next({"call": begun["call"]})
+    told = await first
+    pieces = [told["piece"]]
+    while not told["done"]:
+        told = await held.next({"call": begun["call"]})
+        pieces.append(told["piece"])
+    assert b"".join(pieces) == b"onetwo"
+    await held.close()

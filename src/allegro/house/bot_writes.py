@@ -139,7 +139,12 @@ class BotWrites:
                 self._alarm("high", f"{_named(write)}: our words were changed", write.lane)
             if isinstance(verdict, Doubled):
                 await self._note_doubled(write, verdict.of)
-            if isinstance(verdict, Unmatched):
+            is_new = not any(_same(write, one) for one in foreign)
+            if (
+                isinstance(verdict, Unmatched)
+                and is_new
+                and not await self._ledger.is_foreign(write)
+            ):
                 foreign.append(write)
         await self._tell_foreign(foreign)
         await self._ledger.drop_bot_writes([write.event for write in settled], foreign)
@@ -199,6 +204,15 @@ class BotWrites:
 
 _NOBODYS = "was made under our name by nobody here"
 _OWN_LABEL = "; if it is the lane's triage label, set forge.triage_label of house.toml to it"
+
+
+def _same(one: BotWrite, other: BotWrite) -> bool:
+    """Whether two lanes show the same write: it is told, and freezes, once."""
+    return _key(one) == _key(other)
+
+
+def _key(write: BotWrite) -> tuple[str, str, int, str]:
+    return write.kind, write.target, write.artifact, write.content
 
 
 def _named(write: BotWrite) -> str:

@@ -85,8 +85,7 @@ class OrderedEffects:
         """
         at_s = made_s(write, self._clocks.ahead_s(write.lane))
         for request in self._requests.all():
-            may_settle = request.outstanding and (request.state, Step.RECEIPT) in TABLE
-            if not may_settle or request.artifact or request.target != write.target:
+            if request.target != write.target or not _may_have_written(request):
                 continue
             receipts = self._covering(request, write, at_s)
             if not receipts:
@@ -134,3 +133,14 @@ class OrderedEffects:
             and request.target == write.target
             and self._names.of(dress_of(request, self._names.marker)[0]) == name
         ]  # fmt: skip
+
+
+def _may_have_written(request: Request) -> bool:
+    """Whether an order of it may have come to something, and no write of it is known yet.
+
+    While it is still approved an order that was called void counts too: a forge that said no for a
+    while may have done it all the same.
+    """
+    if request.artifact or (request.state, Step.RECEIPT) not in TABLE:
+        return False
+    return bool(request.outstanding) or (not request.is_final and request.order_number > 0)
