@@ -117,12 +117,12 @@ LABEL = Receipt("label", "forge/7#3", 5_000, "status/done", "r1")
 
 
 def labelled(content: str = "status/done", at_s: int = 5_000, kind: str = "label") -> BotWrite:
-    return BotWrite("e1", kind, "forge/7#3", at_s, content, seen_s=1000.0)
+    return BotWrite("e1", kind, "forge/7#3", at_s, content, seen_s=9_000.0)
 
 
 def under_lease(write: BotWrite, *labels: str) -> Any:
     return judge(
-        write, [], open_order=False, journals_home=True, now_s=1001.0, leased=frozenset(labels)
+        write, [], open_order=False, journals_home=True, now_s=9_001.0, leased=frozenset(labels)
     )
 
 
