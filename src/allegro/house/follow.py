@@ -47,6 +47,7 @@ FOLLOWED = (
     "forge.recovered", "forge.unread", "forge.mark", "watch.failing", "watch.replaced",
     "duty.failing",
 )  # fmt: skip
+_OF_POLLS = ("forge.snapshot.", "forge.reconciled", "forge.mark", "audit.done")
 STEPS = {
     "action.intent": Step.INTENT,
     "action.receipt": Step.RECEIPT,
@@ -177,15 +178,8 @@ class Follow:
             return
         if event.type in STEPS:
             await self._act(archived, event)
-        elif event.type == "forge.reconciled":
-            repository = number_of(event.data.get("repository"))
-            await self._vanished.reconciled(archived.lane, repository, archived.row)
-        elif event.type == "forge.mark":
-            await self._writes.hear_clock(archived, event)
-        elif event.type == "audit.done":
-            await self._writes.learn(event, archived.lane)
-        elif event.type.startswith("forge.snapshot."):
-            await self._writes.note(archived, event)
+        elif event.type.startswith(_OF_POLLS):
+            await self._take_poll(archived, event)
         elif event.type == "freeze.added":
             self._news("high", archived, "froze")
             await self._take_freeze(event)
@@ -207,6 +201,18 @@ class Follow:
             self._news("medium", archived, told)
         elif event.type in {"forge.unreachable", "forge.recovered"}:
             self._news("medium", archived, f"says {event.type}")
+
+    async def _take_poll(self, archived: Archived, event: Event) -> None:
+        """Take what a lane read of the forge: what is there, whose it is, what time it is."""
+        if event.type == "forge.reconciled":
+            repository = number_of(event.data.get("repository"))
+            await self._vanished.reconciled(archived.lane, repository, archived.row)
+        elif event.type == "forge.mark":
+            await self._writes.hear_clock(archived, event)
+        elif event.type == "audit.done":
+            await self._writes.learn(event, archived.lane)
+        elif event.type.startswith("forge.snapshot."):
+            await self._writes.note(archived, event)
 
     def _news(self, urgency: str, archived: Archived, sentence: str) -> None:
         if self._clock.now_s() - archived.at_s < OLD_S:
