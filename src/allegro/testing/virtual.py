@@ -155,7 +155,9 @@ class FakeForge:
         self, repo: Repository, title: str = "a title", *, by: int = HUMAN, late: bool = False
     ) -> Issue:
         """Open an issue. A `late` one has its second now and shows only after `land`."""
-        number = 1 + sum(key[0] == repo.id for key in (*self.issues, *self._late))
+        number = 1 + sum(
+            key[0] == repo.id for key in self._timelines
+        )  # a deleted one's is not reused
         at_s = self.forge_s()
         issue = Issue(
             repository=self.repositories[repo.id], id=self._id(), number=number, title=title,
