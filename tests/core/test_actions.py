@@ -256,3 +256,116 @@ def test_our_branch_leaves_room_for_its_suffix() -> None:
 
 def test_a_path_like_an_option_is_a_fault() -> None:
     assert action_faults(change(files=(file_change(path="-rf"),)))
+
+
+def test_every_fault_is_a_sentence_for_a_person() -> None:
+    update = {"operation": "update", "before": "c" * 40}
+    workflows = (file_change(path=".gitea/a.yml"), file_change(path=".forgejo/b.yml"))
+    cases: list[tuple[Action, list[str]]] = [
+        (close(id="short"), ["id must be 16 to 64 characters of 0-9 a-z"]),
+        (run_session(id="short"), ["id must be 16 to 64 characters of 0-9 a-z"]),
+        (close(forge="", issue=0, repository=RepositoryRef(0, "home/garden")), [
+            "forge must name the forge",
+            "repository must be an id above 0 and a name like owner/name",
+            "issue must be a number above 0",
+        ]),
+        (comment_action(body=" "), ["body must not be empty"]),
+        (comment_action(body="x" * 60_001), ["body must not be longer than 60000 bytes"]),
+        (status_action(status="x"), [
+            "status must be one of pending, ready, in-progress, blocked, review, done, failed"
+        ]),
+        (seen_action(status="x"), [
+            "status must be none, or one of pending, ready, in-progress, blocked, review, done, failed"
+        ]),
+        (pull_action(base="a b", head="c..d"), [
+            "base is not a branch name git accepts: 'a b'",
+            "branch is not a branch name git accepts: 'c..d'",
+        ]),
+        (pull_action(head="main", title=""), [
+            "branch and base must differ",
+            "title must be one printable line of 1 to 255 characters, no space around it",
+        ]),
+        (pull_action(base_commit="a", head_commit="b"), [
+            "base_commit must be a full commit id in lower-case hex",
+            "head_commit must be a full commit id in lower-case hex",
+        ]),
+        (change(base_commit="a", branch="b" * 81, files=()), [
+            "base_commit must be a full commit id in lower-case hex",
+            "branch must not be longer than 80 characters", "files must be 1 to 300",
+        ]),
+        (change(files=(file_change(path="a"), file_change(path="A"), file_change(path="a/b"))), [
+            "'a/b' lies below another path of the same change", "path named twice: 'A'",
+        ]),
+        (change(files=workflows), [
+            ".gitea/a.yml, .forgejo/b.yml can make the forge run code; say allow_ci_paths to propose it"
+        ]),
+        (change(files=(file_change(path="../a", mode="x", operation="move", before="c" * 40),)), [
+            "not a usable path: '../a'", "mode of '../a' must be one of 100644, 100755",
+            "operation of '../a' must be create, update or delete",
+        ]),
+        (change(files=(file_change(mode="100755", content=None),)), [
+            "a new file is 100644: the forge's API cannot create 'src/app.py' else",
+            "content of 'src/app.py' is left out exactly for delete",
+        ]),
+        (change(files=(file_change(before="zz", content="!"),)), [
+            "before of 'src/app.py' is given exactly for update and delete",
+            "before of 'src/app.py' must be a git blob id",
+            "content of 'src/app.py' is not base64",
+        ]),
+        (change(files=(file_change(**update, content="A" * 5_592_408),)), [
+            "files together must not exceed 4194304 bytes"
+        ]),
+    ]  # fmt: skip
+    for action, faults in cases:
+        assert list(action_faults(action)) == faults
+
+
+def test_a_refusal_of_bytes_says_what_was_expected() -> None:
+    assert [str(parse_action(raw)) for raw in (
+        b" " * (MAX_ACTION_BYTES + 1), b" {}", action_bytes(close(issue=0, forge="")),
+        action_bytes(close()).replace(b'"issue":3', b'"issue":"3"'),
+    )] == [
+        "action_too_large: more than 8388608 bytes",
+        "not_canonical: action bytes are not their own RFC 8785 form",
+        "malformed_action: forge must name the forge; issue must be a number above 0",
+        "malformed_action: Expected `int`, got `str` - at `$.issue`",
+    ]  # fmt: skip
+
+
+def test_what_stands_just_within_its_bound_has_no_fault() -> None:
+    files = tuple(file_change(path=f"f{n}", content="") for n in range(MAX_FILES))
+    for action in (
+        close(id="a" * 64, forge="f" * 200, issue=1, repository=RepositoryRef(1, "a/b")),
+        comment_action(body="x" * MAX_BODY_BYTES), comment_action(body="é" * (MAX_BODY_BYTES // 2)),
+        pull_action(title="x" * 255, body="x" * MAX_BODY_BYTES), pull_action(title="x"),
+        change(files=files), change(files=(file_change(path="x" * 500),)),
+        change(files=(file_change(content="A" * (MAX_CONTENT_BYTES * 4 // 3 // 4 * 4)),)),
+        change(files=(file_change(path=".gitea/a.yml"),), allow_ci_paths=True),
+    ):  # fmt: skip
+        assert action_faults(action) == ()
+
+
+@pytest.mark.parametrize("title", [" a", "a ", "a\nb", "", "x" * 256])
+def test_a_title_is_one_printable_line(title: str) -> None:
+    assert len(action_faults(pull_action(title=title))) == 1
+
+
+def test_a_branch_name_takes_at_most_200_bytes() -> None:
+    assert is_branch_name("x" * 200)
+    assert is_branch_name("é" * 100)
+    assert not is_branch_name("é" * 101)
+
+
+def test_the_sizes_of_files_count_together() -> None:
+    half = "A" * (MAX_CONTENT_BYTES * 2 // 3 // 4 * 4)
+    two = change(files=(file_change(content=half), file_change(path="b", content=half)))
+    assert action_faults(two) == ()
+    third = file_change(path="c", content="A" * 8)
+    assert action_faults(change(files=(*two.files, third))) == (
+        f"files together must not exceed {MAX_CONTENT_BYTES} bytes",
+    )
+
+
+def test_what_is_not_done_on_a_forge_says_which_it_is() -> None:
+    with pytest.raises(TypeError, match=r"^run_session is not done on a forge$"):
+        of_forge(run_session())
