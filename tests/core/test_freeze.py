@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import math
 
 import msgspec
@@ -103,6 +104,24 @@ def test_a_stop_with_endless_words_is_a_stop_with_few() -> None:
     assert kept.at_s < 2**53
     assert is_sound(kept)
     msgspec.json.encode(kept)
+
+
+@pytest.mark.parametrize(("at_s", "kept"), [
+    (0.0, 0.0), (0.5, 0.5), (2.0**53 - 1, 2.0**53 - 1), (2.0**53, 0.0), (1e300, 0.0), (-1.0, 0.0),
+    (math.nan, 0.0),
+])  # fmt: skip
+def test_a_time_that_a_store_does_not_hold_becomes_0(at_s: float, kept: float) -> None:
+    assert sound(Freeze("f1", at_s, "house", "stop")).at_s == kept
+
+
+def test_an_id_in_the_place_of_one_that_cannot_be_used_is_a_digest() -> None:
+    assert sound(stop("a b")).id == hashlib.sha256(b"a b").hexdigest()[:32]
+
+
+def test_whether_a_set_is_known_is_a_plain_yes_or_no() -> None:
+    for unknown in (add(UNKNOWN, stop()), tidied(UNKNOWN), merge(UNKNOWN, UNKNOWN)):
+        assert unknown.known is False
+    assert add(FreezeSet(), stop()).known is True
 
 
 def test_a_set_read_from_disk_is_as_frozen_as_it_was() -> None:

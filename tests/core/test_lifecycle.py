@@ -119,3 +119,14 @@ def test_the_page_shows_every_state_and_every_line() -> None:
     assert all(f"| {state.value} |" in page for state in State)
     assert page.count("→") - 1 == len(TABLE)
     assert "| done | – | final | – |" in page
+
+
+def test_the_page_says_of_each_state_who_acts_until_when_and_what_may_happen() -> None:
+    lines = render_table().splitlines()
+    assert lines[:2] == [
+        "| state | owner | limit | step → next |", "|---|---|---|---|",
+    ]  # fmt: skip
+    steps = "approve → approved, reject → rejected, withdraw → withdrawn, expire → expired"
+    assert lines[2] == f"| proposed | sovereign | request_expiry_s | {steps} |"
+    assert len(lines) == 2 + len(State)
+    assert render_table().endswith("|\n")

@@ -22,6 +22,7 @@ from allegro.core.look import (
     judge_pulls,
     judge_status,
     newest_foreign,
+    parents_of,
 )
 
 from .builders import BASE, BOT, BOTS, HUMAN, change, close, comment, file_change, issue, pull
@@ -67,7 +68,10 @@ def test_a_request_s_home_is_made_once_then_edited() -> None:
     old = comment(2, f"old words\n\n{LINE}", BOT)
     assert judge_mirror(BODY, MARKER, [], BOTS) == Absent(WriteStep.COMMENT)
     assert judge_mirror(BODY, MARKER, [old], BOTS) == Absent(WriteStep.EDIT, target=2)
-    assert judge_mirror(BODY, MARKER, [comment(2, BODY, BOT), old], BOTS) == Present(2, others=(2,))
+    copy = comment(5, f"old words\n\n{LINE}", BOT)
+    assert judge_mirror(BODY, MARKER, [comment(2, BODY, BOT), copy], BOTS) == Present(
+        2, others=(5,)
+    )
 
 
 def test_a_stranger_s_marker_is_no_home_to_be_edited() -> None:
@@ -83,7 +87,8 @@ def find_pull(*pulls: Any) -> Any:
 
 
 def test_the_approved_pull_request_is_present_and_its_copies_are_named() -> None:
-    assert find_pull(pull(number=9), pull()) == Present(8, pull().url, "b" * 40, (9,))
+    copy = pull(number=9, url="https://forge.example.org/home/garden/pulls/9")
+    assert find_pull(copy, pull()) == Present(8, pull().url, "b" * 40, (9,))
 
 
 def test_no_pull_request_at_all_is_absent() -> None:
@@ -213,3 +218,50 @@ def test_two_listings_differ_where_mode_or_content_differ() -> None:
     assert list(diff_trees(before, after)) == ["gone", "mode", "new", "text"]
     assert diff_trees(before, after)["gone"] == (entry(), None)
     assert diff_trees(before, before) == {}
+
+
+def test_the_folders_above_a_path_are_named_from_the_outermost() -> None:
+    assert parents_of("a/b/c.txt") == ("a", "a/b")
+    assert parents_of("c.txt") == ()
+
+
+def test_the_words_of_a_forge_and_of_an_action_may_end_their_lines_differently() -> None:
+    told = comment(2, "one\ntwo", BOT)
+    assert judge_comments("one\r\ntwo\r\n", MARKER, [told], BOTS) == Present(2)
+
+
+def test_a_status_that_is_there_names_its_issue_and_one_that_is_not_its_next_write() -> None:
+    there = issue(labels=("status/done",))
+    assert judge_status(there, "status/done") == Present(3, there.url)
+    assert judge_status(issue(), "status/done") == Absent(WriteStep.LABEL)
+
+
+def test_a_difference_between_listings_shows_both_sides() -> None:
+    old, new = TreeEntry("x", "100644", "blob", "a"), TreeEntry("x", "100644", "blob", "b")
+    assert diff_trees({"x": old}, {"x": new, "y": new}) == {"x": (old, new), "y": (None, new)}
+
+
+def test_each_finding_against_an_effect_says_what_stands_there() -> None:
+    closed, told = issue(state="closed"), comment(4, "wait")
+    findings = [
+        judge_comments(BODY, MARKER, [comment(2, f"else {LINE}", BOT)], BOTS),
+        find_pull(pull(title="Other")),
+        judge_commit(change(), [], {}),
+        judge_commit(change(), [BASE], {}),
+        judge_close(close(), None, [], [], BOTS),
+        judge_close(close(), closed, [], closed_by(HUMAN), BOTS),
+        judge_close(close(), issue(title="Other"), [], [], BOTS),
+        judge_close(close(), issue(), [told], [], BOTS),
+        judge_status(None, "status/done"),
+    ]
+    assert findings == [
+        Conflict("a comment of ours carries this marker with other words"),
+        Conflict("pull request 8 on our branch is not the approved one"),
+        Conflict("the commit on our branch does not stand on the approved base commit"),
+        Conflict("the commit on our branch does not hold exactly the approved files"),
+        Stale("the issue is gone"),
+        Stale("somebody else closed it"),
+        Stale("title or text changed since the approval"),
+        Stale("the conversation went on since the approval"),
+        Stale("the issue is gone"),
+    ]

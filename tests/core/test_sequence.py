@@ -171,6 +171,10 @@ def test_both_sides_go_on_where_the_house_is() -> None:
     assert go_on(at(BODIES_5, 3), chains(BODIES_5)[3]) == Continue(at(BODIES_5, 3))
 
 
+def test_a_house_that_has_all_goes_on_at_the_end() -> None:
+    assert go_on(at(BODIES_5, 5), chains(BODIES_5)[5]) == Continue(at(BODIES_5, 5))
+
+
 def test_a_house_that_never_saw_a_new_journal_begins_at_its_start() -> None:
     assert go_on(None, None, acked=0) == Continue(start("j"))
 
@@ -182,6 +186,17 @@ def test_a_lane_whose_disk_went_back_takes_a_new_journal() -> None:
 def test_a_lane_with_another_chain_takes_a_new_journal() -> None:
     assert isinstance(go_on(at(BODIES_5, 3), chains([b"x", b"y", b"z"])[3]), Restart)
     assert isinstance(go_on(Position("j", 0, b"x" * 32), None, acked=0), Restart)
+
+
+def test_a_new_journal_and_a_refused_entry_have_their_reason() -> None:
+    assert go_on(at(BODIES_5, 5), None, head=3) == Restart(
+        "this journal ends before what the house has"
+    )
+    assert go_on(at(BODIES_5, 3), None) == Restart("this journal differs from what the house has")
+    jump = follow(at(BODIES_5, 1), 3, [Kept(b"c")])
+    assert str(jump) == "sequence_jump: expected 2, got 3"
+    short = follow(start("j"), 1, [ShedEntry(b"short", "full", 5)])
+    assert str(short) == "bad_hash: an entry's hash must be 32 bytes"
 
 
 def test_a_lane_that_no_longer_knows_its_chain_there_takes_a_new_journal() -> None:

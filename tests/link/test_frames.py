@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allegro.core.errors import ProtocolError
+from allegro.core.errors import ProtocolError, Unholdable
 from allegro.core.freeze import Freeze
 from allegro.core.messages import (
     MAX_HOUSE_FRAME,
@@ -116,6 +116,19 @@ def test_neither_side_can_be_made_to_read_what_only_the_other_may_say() -> None:
 def test_a_frame_beyond_the_limit_is_not_even_read(decode: Decode, limit: int) -> None:
     with pytest.raises(ProtocolError, match="at most"):
         decode(bytes(limit + 1))
+
+
+@pytest.mark.parametrize(("decode", "limit"), [
+    (decode_from_house, MAX_HOUSE_FRAME), (decode_from_lane, MAX_LANE_FRAME),
+])  # fmt: skip
+def test_a_frame_as_long_as_the_limit_is_read(decode: Decode, limit: int) -> None:
+    with pytest.raises(ProtocolError, match=r"^not a message: "):
+        decode(bytes(limit))
+
+
+def test_a_message_that_no_frame_holds_says_why() -> None:
+    with pytest.raises(Unholdable, match=r"^no frame can hold this message: "):
+        encode(Query(1, "look", {"x": object()}))
 
 
 @given(st.binary(max_size=80))

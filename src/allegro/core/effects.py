@@ -45,9 +45,9 @@ def address_of(action: Action, artifact: int, said: str) -> str:
     an address elsewhere (a forge may show itself under another name) is kept as the lane's word.
     """
     said = sound_url(said)
-    base = next((f"{s}://" for s in ("https", "http") if said.startswith(f"{s}://")), "")
+    scheme = said.partition(":")[0]
     forge = of_forge(action)
-    root = f"{base}{forge.forge}/"
+    root = f"{scheme}://{forge.forge}/"
     if not said.lower().startswith(root) or artifact < 1:
         return said
     page = f"{root}{forge.repository.name}"

@@ -33,7 +33,7 @@ from allegro.core.approvals import (
 from allegro.core.errors import Refusal
 from allegro.core.freeze import FreezeSet
 from allegro.core.lease import Lease
-from allegro.core.policy import Needs, allowed_while_frozen, needs_of
+from allegro.core.policy import Needs, needs_of
 from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
 
 MAX_TTL_S = 60
@@ -170,8 +170,7 @@ def judge_leased(action: Action, lease: Lease | None, situation: Situation) -> P
 
 def check_situation(action: Action, situation: Situation) -> Refusal | None:
     """Return why this lane must not act now at all, or None. Asked again before each write."""
-    kind = kind_of(action)
-    if not situation.freezes.is_thawed and not allowed_while_frozen(kind):
+    if not situation.freezes.is_thawed:
         why = "; ".join(f.reason for f in situation.freezes.active) or "freeze set not known yet"
         return Refusal("frozen", why)
     if situation.safe_mode:
@@ -183,7 +182,7 @@ def check_situation(action: Action, situation: Situation) -> Refusal | None:
     if action.forge != situation.forge:
         return Refusal("wrong_forge", f"this lane serves {situation.forge}")
     against = situation.refused_repositories.get(action.repository.id)
-    if against is not None and needs_of(kind) is Needs.APPROVAL:
+    if against is not None and needs_of(kind_of(action)) is Needs.APPROVAL:
         return Refusal("repository_refused", against)
     return None
 

@@ -19,46 +19,47 @@ class Needs(enum.Enum):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One row: `kind` is an action's kind where the act is carried out through the gate."""
+    """One row: `kind` is an action's kind where the act is carried out through the gate.
+
+    The gate lets nothing through while frozen, so no row with a kind is allowed then.
+    """
 
     act: str
     needs: Needs
-    while_frozen: bool
+    while_frozen: bool = False
     kind: str | None = None
 
 
-def _row(act: str, needs: Needs, *, frozen: bool = False, kind: str | None = None) -> Row:
-    return Row(act, needs, frozen, kind)
-
-
 TABLE: tuple[Row, ...] = (
-    _row("read, poll, look", Needs.NOTHING, frozen=True),
-    _row("journal, health, metrics, alert", Needs.NOTHING, frozen=True),
-    _row("deny, stop, freeze", Needs.NOTHING, frozen=True),
-    _row("release a lease, revoke a token, stop or kill a session", Needs.NOTHING, frozen=True),
-    _row("restart of a unit on the lane's own host within budget", Needs.NOTHING),
-    _row("seen label and own status label at triage", Needs.LEASE, kind="mark_seen"),
-    _row("edit of an own known comment; failover note", Needs.LEASE),
-    _row("new comment", Needs.ORDER, kind="comment"),
-    _row("status label", Needs.ORDER, kind="update_status"),
-    _row("mirror of a request", Needs.ORDER, kind="mirror_request"),
-    _row("session", Needs.ORDER, kind="run_session"),
-    _row("model endpoint", Needs.ORDER, kind="lend_model"),
-    _row("change with its pull request", Needs.APPROVAL, kind="propose_change"),
-    _row("pull request from an existing branch", Needs.APPROVAL, kind="create_pr"),
-    _row("close", Needs.APPROVAL, kind="close_issue"),
-    _row("tool answer `once`", Needs.APPROVAL, kind="answer_once"),
-    _row("label in a foreign namespace", Needs.APPROVAL),
-    _row("configuration change or restore", Needs.APPROVAL),
-    _row("thaw", Needs.SOVEREIGN, frozen=True),
-    _row("standing order", Needs.SOVEREIGN),
-    _row("rotation, revocation, pairing, seat", Needs.SOVEREIGN, frozen=True),
-    _row("merge", Needs.NEVER),
-    _row("push to a default or protected branch", Needs.NEVER),
-    _row("delete", Needs.NEVER),
-    _row("settings, hooks, keys, users", Needs.NEVER),
-    _row("acting as the sovereign", Needs.NEVER),
-    _row("anything unlisted", Needs.NEVER),
+    Row("read, poll, look", Needs.NOTHING, while_frozen=True),
+    Row("journal, health, metrics, alert", Needs.NOTHING, while_frozen=True),
+    Row("deny, stop, freeze", Needs.NOTHING, while_frozen=True),
+    Row(
+        "release a lease, revoke a token, stop or kill a session", Needs.NOTHING, while_frozen=True
+    ),
+    Row("restart of a unit on the lane's own host within budget", Needs.NOTHING),
+    Row("seen label and own status label at triage", Needs.LEASE, kind="mark_seen"),
+    Row("edit of an own known comment; failover note", Needs.LEASE),
+    Row("new comment", Needs.ORDER, kind="comment"),
+    Row("status label", Needs.ORDER, kind="update_status"),
+    Row("mirror of a request", Needs.ORDER, kind="mirror_request"),
+    Row("session", Needs.ORDER, kind="run_session"),
+    Row("model endpoint", Needs.ORDER, kind="lend_model"),
+    Row("change with its pull request", Needs.APPROVAL, kind="propose_change"),
+    Row("pull request from an existing branch", Needs.APPROVAL, kind="create_pr"),
+    Row("close", Needs.APPROVAL, kind="close_issue"),
+    Row("tool answer `once`", Needs.APPROVAL, kind="answer_once"),
+    Row("label in a foreign namespace", Needs.APPROVAL),
+    Row("configuration change or restore", Needs.APPROVAL),
+    Row("thaw", Needs.SOVEREIGN, while_frozen=True),
+    Row("standing order", Needs.SOVEREIGN),
+    Row("rotation, revocation, pairing, seat", Needs.SOVEREIGN, while_frozen=True),
+    Row("merge", Needs.NEVER),
+    Row("push to a default or protected branch", Needs.NEVER),
+    Row("delete", Needs.NEVER),
+    Row("settings, hooks, keys, users", Needs.NEVER),
+    Row("acting as the sovereign", Needs.NEVER),
+    Row("anything unlisted", Needs.NEVER),
 )
 
 _BY_KIND = {row.kind: row for row in TABLE if row.kind is not None}
@@ -68,11 +69,6 @@ def needs_of(kind: str) -> Needs:
     """Return what an action of this kind needs; what is not listed is never allowed (S7)."""
     row = _BY_KIND.get(kind)
     return Needs.NEVER if row is None else row.needs
-
-
-def allowed_while_frozen(kind: str) -> bool:
-    row = _BY_KIND.get(kind)
-    return row is not None and row.while_frozen
 
 
 def render_table() -> str:
