@@ -59,6 +59,7 @@ def test_a_digest_names_the_bytes_and_nothing_else_hashed_the_plain_way() -> Non
 
 def test_an_action_beyond_the_limit_is_not_even_read() -> None:
     assert refused(parse_action(b" " * (MAX_ACTION_BYTES + 1)), "action_too_large")
+    assert refused(parse_action(b" " * MAX_ACTION_BYTES), "not_canonical")
 
 
 def test_bytes_that_are_not_canonical_are_refused() -> None:
@@ -316,6 +317,16 @@ def test_every_fault_is_a_sentence_for_a_person() -> None:
             "files together must not exceed 4194304 bytes"
         ]),
     ]  # fmt: skip
+    cases += [
+        (pull_action(id="short", head="main"), [
+            "id must be 16 to 64 characters of 0-9 a-z", "branch and base must differ",
+        ]),
+        (change(id="short", title="", base_commit="a"), [
+            "id must be 16 to 64 characters of 0-9 a-z",
+            "title must be one printable line of 1 to 255 characters, no space around it",
+            "base_commit must be a full commit id in lower-case hex",
+        ]),
+    ]  # fmt: skip
     for action, faults in cases:
         assert list(action_faults(action)) == faults
 
@@ -351,6 +362,7 @@ def test_a_title_is_one_printable_line(title: str) -> None:
 
 
 def test_a_branch_name_takes_at_most_200_bytes() -> None:
+    assert is_branch_name("x")
     assert is_branch_name("x" * 200)
     assert is_branch_name("é" * 100)
     assert not is_branch_name("é" * 101)

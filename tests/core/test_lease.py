@@ -152,8 +152,31 @@ def test_an_offer_to_me_is_taken_at_once_and_one_to_another_is_not() -> None:
 
 def test_an_offer_to_anybody_is_taken_in_the_order_of_preference() -> None:
     view = saw(Record("a", "a1", 3, offered=ANYBODY), at_s=10.0)
-    assert isinstance(step(view, boot_s=10.0), Take)
-    assert isinstance(step(view, Around(ready=True, rank=1), boot_s=10.4), Wait)
+    assert step(view, boot_s=10.0) == Take(
+        Record("b", "b1", 4, beat=10000, lease_s=5.0), 7, "offered"
+    )
+    assert step(view, Around(ready=True, rank=1), boot_s=10.4) == Wait(until_s=10.5)
+
+
+@pytest.mark.parametrize(("record", "epoch", "free_s"), [
+    (None, 3, 15.0), (HELD_BY_A, 3, 10.0), (HELD_BY_A, 9, 10.0), (Record("c", "c1", 3), 9, 15.0),
+    (Record("c", "c1", 3), 3, 15.0),
+])  # fmt: skip
+def test_each_lane_that_is_to_be_preferred_comes_half_a_second_before(
+    record: Record | None, epoch: int, free_s: float
+) -> None:
+    """Vacant, revoked, an older copy, or run out: whatever makes the role free."""
+    view = seen(View("forge", epoch=epoch), Slot(7, record), B, 10.0)
+    for rank in (1, 2):
+        around = Around(ready=True, rank=rank, banned=frozenset({"a"}))
+        assert step(view, around, boot_s=0.0) == Wait(until_s=free_s + rank * 0.5)
+
+
+def test_the_last_epoch_of_all_is_not_passed() -> None:
+    last = View("forge", epoch=MAX_EPOCH)
+    assert step(seen(last, Slot(7, None), B, 10.0), boot_s=99.0) == Wait()
+    before = View("forge", epoch=MAX_EPOCH - 1)
+    assert isinstance(step(seen(before, Slot(7, None), B, 10.0), boot_s=99.0), Take)
 
 
 def test_the_role_of_a_revoked_lane_is_free_at_once() -> None:
@@ -288,6 +311,7 @@ def test_the_rank_counts_preferred_lanes_that_are_ready() -> None:
     assert rank_of("c", ORDER, [sibling("a", 0), sibling("b", 9)]) == 1
     assert rank_of("a", ORDER, [sibling("b", 9), sibling("c", 9)]) == 0
     assert rank_of("d", ORDER, [sibling("a", 9), sibling("e", 9)]) == 1
+    assert rank_of("b", ORDER, [sibling("a", 0.5)]) == 1
 
 
 def heir(me: str, siblings: list[Sibling], *, ready: bool = True) -> str:
@@ -304,6 +328,7 @@ def test_a_preferred_lane_gets_the_role_back_only_when_it_was_well_for_a_while()
     assert heir("b", [sibling("a", 299.9)]) == ""
     assert heir("b", [sibling("a", 300.0)]) == "a"
     assert heir("b", [sibling("c", 1e6)]) == "", "a lesser lane never gets it"
+    assert heir("x", [sibling("y", 1e6)]) == "", "nor one that is listed as little"
 
 
 @pytest.mark.parametrize("ready_s", [math.nan, -1.0])

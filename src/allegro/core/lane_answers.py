@@ -218,14 +218,14 @@ def _fact(value: object) -> LaneFact | Unreadable:
     return whole if isinstance(whole, Unreadable) else read_value(whole, LaneFact)
 
 
-def _cut(value: Any, limit: int = MAX_TEXT) -> Any:
+def _cut(value: Any) -> Any:
     """Return a plain value with every word cut to what a screen shows."""
     if isinstance(value, str):
-        return value[:limit]
+        return value[:MAX_TEXT]
     if isinstance(value, list):
-        return [_cut(one, limit) for one in value]
+        return [_cut(one) for one in value]
     if isinstance(value, dict):
-        return {key[:limit]: _cut(one, limit) for key, one in value.items()}
+        return {key[:MAX_TEXT]: _cut(one) for key, one in value.items()}
     return value
 
 
