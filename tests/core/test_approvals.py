@@ -132,3 +132,51 @@ def test_no_change_of_a_single_character_leaves_a_token_valid(at: int, char: str
 def test_rubbish_is_refused_and_never_raises(text: str) -> None:
     assert isinstance(read(text), Refusal)
     assert token_type(text) == ""
+
+
+def test_each_refusal_of_a_token_says_what_was_expected() -> None:
+    header = b'{"alg":"EdDSA","kid":"sovereign:1","typ":"allegro-seat+jwt"}'
+    answers = [
+        read("x" * (MAX_TOKEN_BYTES + 1)),
+        read("x" * MAX_TOKEN_BYTES),
+        read("a.b.c.d"),
+        read("+A.e30.e30"),
+        read(with_header(b"{ }")),
+        read(with_header(b"{}")),
+        read(with_header(header.replace(b"EdDSA", b"none"))),
+        read(issued(Thaw(aud="fleet", freezes=(), exp=1))),
+        read(issued(kid="sovereign:2")),
+        read(issued(), key=STRANGER.public),
+        read(with_header(header, b"{ }")),
+        read(with_header(header, b"{}")),
+        read(issued(), aud="other"),
+    ]
+    assert str(read("Q.e30.e30")).startswith("malformed_token: not base64url: ")
+    assert [str(answer) for answer in answers] == [
+        f"token_too_large: more than {MAX_TOKEN_BYTES} characters",
+        "malformed_token: not three parts",
+        "malformed_token: not three parts",
+        "malformed_token: not the one base64url spelling of its bytes",
+        "not_canonical: header is not its own RFC 8785 form",
+        "malformed_token: header: Object missing required field `alg`",
+        "wrong_algorithm: alg is 'none', must be EdDSA",
+        "wrong_type: typ is 'allegro-thaw+jwt', must be allegro-seat+jwt",
+        "wrong_key: signed for 'sovereign:2', must be sovereign:1",
+        "bad_signature: not signed by sovereign:1",
+        "not_canonical: payload is not its own RFC 8785 form",
+        "malformed_token: Object missing required field `number`",
+        "wrong_audience: meant for another fleet",
+    ]
+
+
+@pytest.mark.parametrize(("key_bytes", "signature_bytes", "good"), [
+    (32, 64, True), (31, 64, False), (33, 64, False), (32, 63, False), (32, 65, False),
+])  # fmt: skip
+def test_a_key_or_signature_of_another_length_is_refused_whoever_verifies(
+    key_bytes: int, signature_bytes: int, good: bool
+) -> None:
+    token = f"{issued().rsplit('.', 1)[0]}.{b64url(bytes(signature_bytes))}"
+    answer = read_token(
+        token, Seat, kid="sovereign:1", key=bytes(key_bytes), aud="fleet", verify=lambda *_: True
+    )
+    assert answer == SEAT if good else refused(answer, "bad_signature")
