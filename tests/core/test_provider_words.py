@@ -113,6 +113,11 @@ def test_no_words_make_a_wait_that_is_none(text: str) -> None:
     (error("slow: console.x.example/settings/billing"), None, Trouble.OVERLOAD),
     (error("check your billing"), None, Trouble.QUOTA), (error("daily quota reached"), None, Trouble.QUOTA),
     (error("quota for RPM reached"), None, Trouble.OVERLOAD), (error("no"), 900.0, Trouble.OVERLOAD),
+    (error("quota exceeded"), 300.0, Trouble.OVERLOAD), (error("quota exceeded"), 300.5, Trouble.QUOTA),
+    (error("Tokens Per Minute", code="insufficient_quota"), None, Trouble.OVERLOAD),
+    (error("quota", details=[{"quotaId": "RequestsPerMinute"}]), None, Trouble.OVERLOAD),
+    (error("no", code="quota_exceeded"), None, Trouble.QUOTA), (error("no", type="no_credits"), None, Trouble.QUOTA),
+    (error("no", type="quota.reached"), None, Trouble.QUOTA), (error("no", status="insufficient_quota"), 20.0, Trouble.QUOTA),
 ])  # fmt: skip
 def test_a_429_is_a_quota_or_a_limit_that_is_over_soon(
     text: str, wait_s: float | None, trouble: Trouble
@@ -185,10 +190,14 @@ def test_a_number_as_code_is_handed_on_in_digits() -> None:
 def test_a_refusal_without_an_object_is_handed_on_in_its_words() -> None:
     assert error_for_caller(Trouble.BAD_REQUEST, "no such thing")["message"] == "no such thing"
     assert error_for_caller(Trouble.BAD_REQUEST, "x " * 9000)["message"] == "x " * 300
+    in_words = msgspec.json.encode({"error": "no such thing"}).decode()
+    assert error_for_caller(Trouble.BAD_REQUEST, in_words)["message"] == "no such thing"
+    assert error_for_caller(Trouble.BAD_REQUEST, f"[{error('no')}]")["message"] == "no"
 
 
 @pytest.mark.parametrize(("given_", "status"), [
     ({"code": 429}, 429), ({"code": "503"}, 503), ({"code": "٤٢٩"}, 500), ({"code": 700}, 500), ({}, 500),
+    ({"code": 400}, 400), ({"code": 399}, 500), ({"code": 599}, 599), ({"code": 600}, 500), ({"http_code": 402}, 402),
     ("no", 500), (None, 500), ({"type": "Invalid_Request_Error"}, 400), ({"status": "UNAVAILABLE"}, 503),
     ({"code": None, "status_code": 404}, 404), ({"code": 2**70}, 500), ({"code": "x", "type": "api_error"}, 500),
     ({"code": "context_length_exceeded"}, 400), ({"code": True, "status": 401}, 401),
@@ -238,6 +247,10 @@ NAMED, OPTIONS = "max_tokens: unsupported", "stream_options: not permitted"
     (413, "too much", Manner(Dialect(), 2048)), (413, "Limit 6000, Requested 9000", Manner(Dialect(), 5192)),
     (413, "Limit 6000, Requested 15000", None), (413, "Limit 6000, Requested 13937", None),
     (413, "Limit 6000, Requested 13936", Manner(Dialect(), 256)),
+    (413, "too much, at most 4096 fit", Manner(Dialect(), 2048)), (413, "Limit 9000, Requested 9000", Manner(Dialect(), 2048)),
+    (413, "Limit 9000, Requested 6000", Manner(Dialect(), 2048)), (400, "max_tokens must be at most 8192", Manner(Dialect(), 2048)),
+    (400, "max_tokens must be at most 1", Manner(Dialect(most=1), 8192)),
+    (400, "max_tokens must be at most 0", Manner(Dialect(), 2048)),
     (429, "slow down: max_tokens", None), (429, "Limit 6000, Requested 9000", Manner(Dialect(), 5192)),
     (400, "temperature: unsupported", None), (500, NAMED, None), (404, NAMED, None), (401, OPTIONS, None),
     (400, "max_tokens_of_mine: unsupported", None), (400, "my_max_tokens: unsupported", None), (400, "", None),
@@ -246,6 +259,11 @@ def test_each_refusal_of_a_parameter_of_ours_has_its_next_manner(
     status: int, text: str, manner: Manner | None
 ) -> None:
     assert adapted(WHOLE, spoken(BODY, WHOLE), status, text) == manner
+
+
+def test_an_answer_is_asked_for_in_whole_tokens() -> None:
+    odd = Manner(Dialect(), 2051)
+    assert adapted(odd, spoken(BODY, odd), 413, "too much") == Manner(Dialect(), 512)
 
 
 def test_who_takes_neither_name_gets_none() -> None:

@@ -167,7 +167,7 @@ def status_of(error: object) -> int:
     for name in ("code", "status", "status_code", "http_code", "type"):
         code = error.get(name)
         if isinstance(code, str):
-            if re.fullmatch(r"[45][0-9]{2}", code, re.ASCII):
+            if re.fullmatch(r"[45][0-9]{2}", code):
                 return int(code)
             if code.lower() in CODES:
                 return CODES[code.lower()]
