@@ -151,6 +151,39 @@ def test_other_refusals_are_no_overflow(text: str) -> None:
     assert classify(413, text) is Trouble.BAD_REQUEST
 
 
+@pytest.mark.parametrize(("text", "code", "message"), [
+    (error("no", code="prompt_too_long"), "prompt_too_long", "no (context length exceeded)"),
+    (error("no", code="Input_Too_Long"), "Input_Too_Long", "no (context length exceeded)"),
+    (error("no", code="bad_request"), "context_length_exceeded", "no (context length exceeded)"),
+    (error("Context Length is 8"), "context_length_exceeded", "Context Length is 8"),
+])  # fmt: skip
+def test_a_caller_hears_of_an_overflow_in_words_that_agents_know(
+    text: str, code: str, message: str
+) -> None:
+    shown = error_for_caller(Trouble.OVERFLOW, text)
+    assert (shown["code"], shown["message"]) == (code, message)
+
+
+def test_a_model_that_is_not_found_is_known_by_its_name_in_quotes() -> None:
+    text = error('The model "gpt-9" does not exist')
+    assert classify(400, text, "gpt-9") is Trouble.UNKNOWN_MODEL
+    assert classify(400, text, "gpt-8") is Trouble.BAD_REQUEST
+
+
+def test_what_could_be_a_key_is_replaced_by_one_sign() -> None:
+    assert scrubbed("key sk-abcdef0123, twice") == "key […], twice"
+    assert scrubbed("token " + "A1b2" * 10) == "token […]"
+
+
+def test_a_long_message_is_scrubbed_as_far_as_it_is_read_and_cut_then() -> None:
+    def shown(message: str) -> Any:
+        return error_for_caller(Trouble.BAD_REQUEST, error(message))["message"]
+
+    assert shown("k" * 3_000 + " hello") == "[…] hello"
+    assert shown("k" * 15_999 + " ab") == "[…] "
+    assert shown("no " * 300) == "no " * 200
+
+
 def test_a_413_about_a_minute_is_an_overload() -> None:
     assert classify(413, error("tokens per minute: limit 6000")) is Trouble.OVERLOAD
 
