@@ -19,7 +19,7 @@ from allegro.core.sequence import Position
 from allegro.core.settings import HermesSettings
 from allegro.core.stores import SetAside
 from allegro.house.alerts import Alerts
-from allegro.house.homes import RETRY_S, Homes
+from allegro.house.homes import Homes
 from allegro.lane.loans import FORGOTTEN_S, Loans
 from allegro.runtime.duties import Duties
 from allegro.testing.virtual import FakeForge, SeededDice, VirtualClock
@@ -242,7 +242,9 @@ async def test_a_bug_in_setting_aside_shows_the_item_again_and_the_others(tmp_pa
     duties.begin("mirror", homes.run)
     homes.put("bad")
     homes.put("good")
-    for _ in range(int(RETRY_S) + 20):
+    for _ in range(5_000):  # the ledger's thread may be slow on a busy machine
+        if len(shown) == 2:
+            break
         house.clock.advance(1.0)
         await asyncio.sleep(0.002)
     assert sorted(shown) == ["good", "set aside: bad"]
