@@ -45,7 +45,7 @@ from allegro.lane.kept import load_trust
 _log = structlog.get_logger()
 LOOK_S = 0.25
 HEALTH_S = 5.0
-MOVE_S = 1.0
+MOVE_S = 1.5
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from allegro.core.errors import ConfigError, EdgeError
 from allegro.core.untrusted import Name, Number, Unreadable
 
 OLDEST = (2, 14)
-LOOK_S, RELOAD_S = 0.05, 2.0
+LOOK_S, RELOAD_S = 0.05, 4.0
 _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 
 
