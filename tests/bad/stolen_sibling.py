@@ -27,7 +27,7 @@ from tests.duties.small_fleet import LEASE_S, NAMES, Fleet, OneLane, opened
 
 from .thieves import PAGES, RECORDS, Thief
 
-ATTACK_S, LATE_S, SOON_S = 60.0, 2.0, 12.0
+ATTACK_S, LATE_S, SOON_S = 60.0, 2.0, 10.0
 """Virtual seconds: of the attack, of what arrives after the revocation, until a role is held."""
 
 SERVED_QUIET, SERVED = 0.8, 0.6

@@ -24,7 +24,6 @@ ALLOWED = {
     "house/homes.py": (1, "a pause, after which its id is put back, however it ends"),
     "house/lanes.py": (1, "runs `keep_running`"),
     "house/orders.py": (1, "`_carried` looks at its result: the request is postponed"),
-    "lane/app_fleet.py": (4, "a group inside the duty `council`, which begins again"),
     "lane/auditor.py": (2, "pauses, awaited in the same function"),
     "lane/desk.py": (1, "`ended` looks at its result: the order is set aside"),
     "lane/loans.py": (2, "read by `next`, and dropped where nobody asks"),

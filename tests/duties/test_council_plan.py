@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
 from allegro.core.approvals import Member
 from allegro.core.gate import LaneTrust
-from allegro.lane.app_council import Plan, newly_revoked, plan_of
+from allegro.lane.app_council import Plan, keep, newly_revoked, plan_of
+from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.core.builders import TRUST
 from tests.core.test_roster import THREE
 
@@ -48,3 +51,23 @@ def test_a_council_that_begins_or_ends_takes_nobody_out(
 ) -> None:
     assert newly_revoked(before, plan) == frozenset()
     assert plan_of(less(ME)) is None, "a revoked lane keeps no server"
+
+
+async def test_a_bug_in_one_step_shakes_no_server_and_the_steps_go_on() -> None:
+    clock, stopping, steps = VirtualClock(), asyncio.Event(), 0
+
+    async def step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps in {2, 3}:
+            raise RuntimeError("a bug")
+
+    running = asyncio.create_task(keep(step, stopping, clock, SeededDice(1)))
+    for _ in range(40):
+        for _ in range(10):
+            await asyncio.sleep(0)
+        clock.advance(0.25)
+    assert steps > 10
+    assert not running.done()
+    stopping.set()
+    await running

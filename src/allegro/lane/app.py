@@ -52,7 +52,7 @@ from allegro.lane.token import DailyToken
 from allegro.lane.triage import Triage
 from allegro.lane.webhook import Webhook
 from allegro.link.listen import LinkListener
-from allegro.runtime.duties import Duties, Soon
+from allegro.runtime.duties import Duties, Failing, Soon
 
 if TYPE_CHECKING:
     from allegro.lane.app_sessions import SessionsApp
@@ -188,7 +188,6 @@ class _Lane:
             secret=self._paired.secret,
         )  # fmt: skip
         self.status = Status(self.state, settings, clock)
-        self.status.failing = self._duties.failing
         self.desk = Desk(
             self.state, self.recorder, None, None, ports.clock, ports.dice,
             sign=self._key.sign, verify=verify,
@@ -203,6 +202,8 @@ class _Lane:
             settings, self._files, ports, self.recorder, self.state, self.desk, self.status
         )
         self.fleet.on_taken = self._taken
+        self.fleet.failed = self._duty_failed
+        self.status.failing = self._failing
         await self._listen()
         self._duties.begin("council", self.fleet.run)
         if settings.forge.url:
@@ -265,9 +266,13 @@ class _Lane:
             self._lock.close()
         _log.info("lane.stopped")
 
+    def _failing(self) -> dict[str, Failing]:
+        fleet = self.fleet.failing() if hasattr(self, "fleet") else {}
+        return self._duties.failing() | fleet
+
     def _duty_failed(self, name: str, sentence: str) -> None:
         """Tell home that a duty failed, once for each row of failures."""
-        failing = self._duties.failing().get(name)
+        failing = self._failing().get(name)
         if failing is not None and failing.times == 1 and hasattr(self, "recorder"):
             tell = self.recorder.tell("duty.failing", data={"duty": name}, words=sentence)
             self._telling.begin(name, tell)

@@ -36,11 +36,13 @@ from allegro.core.approvals import Member
 from allegro.core.backoff import FORGE
 from allegro.core.errors import ConfigError, EdgeError
 from allegro.core.gate import LaneTrust
+from allegro.core.ports import Clock, Dice
 from allegro.core.roster import members_of
 from allegro.core.settings import LaneSettings
 from allegro.core.untrusted import Unreadable
 from allegro.lane.files import LaneFiles
 from allegro.lane.kept import load_trust
+from allegro.runtime.duties import Duties, Run
 
 _log = structlog.get_logger()
 LOOK_S = 0.25
@@ -123,14 +125,31 @@ async def run(settings: LaneSettings) -> int:
     with contextlib.closing(hold_folder(lane.council, "another council program")):
         notify("READY=1")
         try:
-            while not stopping.is_set():
-                await keeper.step()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stopping.wait(), LOOK_S)
+            await keep(keeper.step, stopping, SystemClock(), SystemDice())
         finally:
             notify("STOPPING=1")
             await keeper.server.stop()
     return 0
+
+
+async def keep(step: Run, stopping: asyncio.Event, clock: Clock, dice: Dice) -> None:
+    """Take one step after another until `stopping` is set.
+
+    A bug in one is logged with its traceback, and the steps go on after a pause: the server that
+    runs meanwhile is not shaken.
+    """
+
+    async def steps() -> None:
+        while True:
+            await step()
+            await clock.sleep(LOOK_S)
+
+    duties = Duties(clock, dice, lambda name, sentence: None)
+    duties.begin("council server", steps)
+    try:
+        await duties.wait(stopping)
+    finally:
+        await duties.stop()
 
 
 class _Keeper:

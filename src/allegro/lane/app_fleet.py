@@ -31,6 +31,8 @@ from allegro.lane.roles import Pace, Roles
 from allegro.lane.siblings import Siblings
 from allegro.lane.state import LaneState
 from allegro.lane.status import Fact, Status
+from allegro.runtime.consumer import as_edge_error
+from allegro.runtime.duties import Duties, Failed, Failing
 
 _log = structlog.get_logger()
 ALONE_LEASE_S = 30.0
@@ -44,7 +46,10 @@ UNSETTLED_LEASES = 3
 
 
 class FleetApp:
-    """`sessions_work` asks the gateways; `on_taken` hears of each role that was taken."""
+    """`sessions_work` asks the gateways; `on_taken` hears of each role that was taken.
+
+    `failed` hears of each failure of a duty of the fleet part.
+    """
 
     def __init__(
         self, settings: LaneSettings, files: LaneFiles, ports: Ports, recorder: Recorder,
@@ -67,6 +72,8 @@ class FleetApp:
         self._changed = asyncio.Event()
         self._forge_answered_s = float("-inf")
         self.sessions_work: Callable[[], bool] = lambda: False
+        self._duties = Duties(self._clock, ports.dice, self._tell_failed)
+        self.failed: Failed = lambda name, sentence: None
         self.on_taken: Callable[[str], None] = lambda role: None
         self.drains: dict[str, Callable[[], Awaitable[None]]] = {}
         self._set_up()
@@ -98,6 +105,9 @@ class FleetApp:
         )  # fmt: skip
         self.roles.on_taken = self._taken
         self.roles.drains = self.drains
+
+    def _tell_failed(self, name: str, sentence: str) -> None:
+        self.failed(name, sentence)
 
     def _taken(self, role: str) -> None:
         self.on_taken(role)
@@ -131,22 +141,35 @@ class FleetApp:
         return NatsCouncil(access, timeout_s=timeout_s)
 
     async def run(self) -> None:
-        """Keep roles until cancelled, anew with each roster."""
+        """Keep roles until cancelled, anew with each roster.
+
+        Each role, what is shared with the other lanes, and the probe of the forge are duties of
+        their own: a bug in one of them ends no other.
+        """
         while True:
-            self._changed.clear()
+            if self._changed.is_set():
+                await self.council.close()
+                self._state.leases.clear()
+                self._set_up()
+                self._changed.clear()
             names = ", ".join(self._members) or "alone"
             _log.info("council.kept", members=names, number=self._number)
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self.roles.run(role)) for role in self._served()]
-                if self._members:
-                    tasks.append(group.create_task(self.siblings.run()))
-                    tasks.append(group.create_task(self._probe()))
-                await self._changed.wait()
-                for task in tasks:
-                    task.cancel()
-            await self.council.close()
-            self._state.leases.clear()
-            self._set_up()
+            self._begin()
+            try:
+                await self._duties.wait(self._changed)
+            finally:
+                await self._duties.stop()
+
+    def _begin(self) -> None:
+        for role in self._served():
+            self._duties.begin(f"role {role}", partial(self.roles.run, role))
+        if self._members:
+            self._duties.begin("siblings", self.siblings.run)
+            self._duties.begin("forge probe", self._probe)
+
+    def failing(self) -> dict[str, Failing]:
+        """Return which duties of the fleet part failed and are not well again."""
+        return self._duties.failing()
 
     def trust_changed(self) -> None:
         """Look whether the roster or its members are others now.
@@ -171,10 +194,14 @@ class FleetApp:
     async def leave(self) -> None:
         """Give every role away before this program ends; not longer than two seconds."""
         if self._members:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.roles.leave(), LEAVE_S)
+            with contextlib.suppress(EdgeError):
+                await as_edge_error("council", "leaving", self._offer_all())
         with contextlib.suppress(EdgeError):
             await self.council.close()
+
+    async def _offer_all(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.roles.leave(), LEAVE_S)
 
     def ready(self) -> tuple[str, ...]:
         """Return the roles this lane could do the work of now."""
