@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from allegro.demo.stage import Forge, Process, Stage
 from allegro.lane.files import LaneFiles
+from allegro.scratch.processes import Forge, Process, Stage
 from bench import events
 from bench.lane import bench_journal, fill
 from bench.measure import rss_mb, switches

@@ -6,8 +6,8 @@ import os
 from typing import cast
 
 from allegro.adapters.clock import SystemClock, SystemDice
-from allegro.adapters.signatures import HpkeSealer, SealingKey
-from allegro.core.events import Event
+from allegro.adapters.crypto.signatures import HpkeSealer, SealingKey
+from allegro.core.base.events import Event
 from allegro.core.ports import Journal
 from allegro.lane.recorder import Recorder
 

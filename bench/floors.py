@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from allegro.adapters.tls import make_certificate, pin_of, server_context
+from allegro.adapters.crypto.tls import make_certificate, pin_of, server_context
 from bench import measure
 from bench.child import Child, obey
 from bench.measure import Lag, lag_ms

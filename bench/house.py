@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from allegro.adapters.clock import SystemClock, SystemDice
-from allegro.adapters.signatures import SealingKey, SigningKey, verify
+from allegro.adapters.crypto.signatures import SealingKey, SigningKey, verify
 from allegro.adapters.sqlite.archive import open_archive
 from allegro.adapters.sqlite.ledger import open_ledger
-from allegro.core.errors import Refusal
-from allegro.core.freeze import Freeze, FreezeSet
-from allegro.core.messages import Ack, Batch, Greet, Hello, LogIn
+from allegro.core.authority.freeze import Freeze, FreezeSet
+from allegro.core.base.errors import Refusal
+from allegro.core.protocol.messages import Ack, Batch, Greet, Hello, LogIn
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.lanes import House, LaneEndpoint
 from allegro.link.dial import LaneLink

@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from allegro.adapters.crypto.tls import make_certificate, pin_of, server_context
 from allegro.adapters.sqlite.journal import SqliteJournal, open_journal
-from allegro.adapters.tls import make_certificate, pin_of, server_context
-from allegro.core.events import Event
-from allegro.core.messages import (
+from allegro.core.base.events import Event
+from allegro.core.base.sequence import start
+from allegro.core.ports import Journal
+from allegro.core.protocol.messages import (
     PROTOCOL,
     FromHouse,
     FromLane,
@@ -26,8 +28,6 @@ from allegro.core.messages import (
     Refused,
     Welcome,
 )
-from allegro.core.ports import Journal
-from allegro.core.sequence import start
 from allegro.lane.recorder import Recorder
 from allegro.link.listen import LinkListener
 from bench import events, measure

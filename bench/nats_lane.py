@@ -15,7 +15,7 @@ from typing import Any
 import nats
 from nats.js.api import StreamConfig
 
-from allegro.core.events import encode_event
+from allegro.core.base.events import encode_event
 from bench import events, measure
 from bench.child import obey
 

@@ -16,9 +16,14 @@ import msgspec
 from tests.core.builders import FORGE
 from tests.duties.house import House
 
-from allegro.core.actions import MirrorRequest, RepositoryRef, action_bytes, action_digest
-from allegro.core.freeze import Freeze, FreezeSet
-from allegro.core.requests import Request
+from allegro.core.authority.actions.forge import (
+    MirrorRequest,
+    RepositoryRef,
+    action_bytes,
+    action_digest,
+)
+from allegro.core.authority.freeze import Freeze, FreezeSet
+from allegro.core.requests.requests import Request
 from allegro.testing.virtual import VirtualClock
 
 OPEN = (100, 10_000)

@@ -19,21 +19,21 @@ from aiohttp import web
 
 from allegro import HermesBridge
 from allegro.adapters.clock import SystemClock, SystemDice
-from allegro.adapters.door import open_door
+from allegro.adapters.crypto.signatures import HpkeSealer, SealingKey
 from allegro.adapters.hermes.gateway import HermesGateway
 from allegro.adapters.hermes.host import Doors, HermesHost
-from allegro.adapters.hermes.sandbox import find_sandbox
-from allegro.adapters.providers import HttpProviders
-from allegro.adapters.signatures import HpkeSealer, SealingKey
+from allegro.adapters.providers.openai import HttpProviders
+from allegro.adapters.sandbox.boundary import find_sandbox
+from allegro.adapters.sandbox.door import open_door
 from allegro.client.hermes_bridge import HermesResult, TelemetryEvent
-from allegro.core.models import Spend
+from allegro.core.agent.sessions import Ended, TextDelta, ToolBegan
+from allegro.core.models.ladder import Spend
 from allegro.core.ports import GatewaySpec, Run
-from allegro.core.sessions import Ended, TextDelta, ToolBegan
 from allegro.core.settings import HermesSettings, ModelSettings, Rung
-from allegro.demo.stage import Stage, override
-from allegro.lane.model_call import Grant
-from allegro.lane.models import ModelProxy
+from allegro.lane.models.call import Grant
+from allegro.lane.models.proxy import ModelProxy
 from allegro.lane.recorder import Recorder
+from allegro.scratch.processes import Stage, override
 from allegro.testing.agents import make_stand_in
 from allegro.testing.models import ModelStub, play
 from bench.lane import bench_journal

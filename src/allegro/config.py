@@ -11,9 +11,9 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from allegro.core.errors import ConfigError
+from allegro.core.base.errors import ConfigError
+from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_value, unreadable
 from allegro.core.settings import HouseSettings, LaneSettings
-from allegro.core.untrusted import UNREADABLE, Unreadable, read_value, unreadable
 
 S = TypeVar("S", LaneSettings, HouseSettings)
 

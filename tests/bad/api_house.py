@@ -13,25 +13,25 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from allegro.adapters.signatures import verify
+from allegro.adapters.crypto.signatures import verify
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.events import Event
-from allegro.core.freeze import Freeze
+from allegro.core.authority.freeze import Freeze
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.events import Event
 from allegro.core.stores import SetAside
-from allegro.house.alerts import Alerts
-from allegro.house.api import Api, Hooks
-from allegro.house.aside import Asides
-from allegro.house.facts import Facts, Troubles
+from allegro.house.agent.sessions import Sessions
+from allegro.house.api.agent import SessionApi
+from allegro.house.api.fleet import FleetApi
+from allegro.house.api.models import Lent
+from allegro.house.api.server import Api, Hooks
+from allegro.house.archive.suspended import Suspended
 from allegro.house.files import Fleet, KnownLane, files_of
-from allegro.house.fleet_api import FleetApi
-from allegro.house.fleet_watch import FleetWatch
+from allegro.house.fleet.watch import FleetWatch
+from allegro.house.health.alerts import Alerts
+from allegro.house.health.doctor import Facts, Troubles
+from allegro.house.health.set_aside import Asides
 from allegro.house.lanes import House as Shared
 from allegro.house.lanes import Lanes
-from allegro.house.lent import Lent
-from allegro.house.session_api import SessionApi
-from allegro.house.sessions import Sessions
-from allegro.house.suspended import Suspended
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.core.builders import HOUSE, SOVEREIGN

@@ -20,12 +20,12 @@ import aiohttp
 import yarl
 
 from allegro.adapters.clock import SystemDice
+from allegro.adapters.crypto.signatures import verify
 from allegro.adapters.gitea.http import GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.adapters.gitea.writer import GiteaWriter
-from allegro.adapters.signatures import verify
 from allegro.adapters.sqlite.journal import SqliteJournal, open_journal
-from allegro.core.actions import (
+from allegro.core.authority.actions.forge import (
     Action,
     CloseIssue,
     CommentOnIssue,
@@ -38,18 +38,24 @@ from allegro.core.actions import (
     action_digest,
     git_blob_id,
 )
-from allegro.core.approvals import Approval, Order, issue_token
-from allegro.core.canonical import sha256_hex
-from allegro.core.events import Event, decode_event
-from allegro.core.freeze import FreezeSet
-from allegro.core.gate import LaneTrust
-from allegro.core.messages import Challenge, ChallengeWanted, GiveOrder, OrderAnswer, Serves
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.authority.gate import LaneTrust
+from allegro.core.authority.tokens import Approval, Order, issue_token
+from allegro.core.base.canonical import sha256_hex
+from allegro.core.base.events import Event, decode_event
+from allegro.core.base.sequence import Kept
 from allegro.core.ports import ForgeReader, ForgeWriter
-from allegro.core.sequence import Kept
-from allegro.lane.desk import Desk
-from allegro.lane.executor import Executor
+from allegro.core.protocol.messages import (
+    Challenge,
+    ChallengeWanted,
+    GiveOrder,
+    OrderAnswer,
+    Serves,
+)
+from allegro.lane.effects.executor import Executor
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
+from allegro.lane.uplink.service import Desk
 from allegro.testing.gitea import GiteaSimulator
 from allegro.testing.virtual import PlainSealer
 from tests.core.builders import HOUSE, LANE, SOVEREIGN, TRUST

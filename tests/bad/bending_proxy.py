@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from allegro.core.untrusted import Unreadable, read_json
+from allegro.core.base.untrusted import Unreadable, read_json
 
 from . import values as bad
 

@@ -10,21 +10,21 @@ from typing import Any, cast
 
 import msgspec
 
-from allegro.adapters.signatures import HpkeSealer, SealingKey
+from allegro.adapters.crypto.signatures import HpkeSealer, SealingKey
 from allegro.adapters.sqlite.archive import open_archive
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.events import Event, encode_event
-from allegro.core.freeze import Freeze
-from allegro.core.lifecycle import State, Step
-from allegro.core.requests import Request, ordered
-from allegro.core.sequence import Kept
-from allegro.core.session_actions import RunSession
+from allegro.core.authority.actions.agent import RunSession
+from allegro.core.authority.freeze import Freeze
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.events import Event, encode_event
+from allegro.core.base.sequence import Kept
+from allegro.core.requests.lifecycle import State, Step
+from allegro.core.requests.requests import Request, ordered
 from allegro.core.stores import SetAside
-from allegro.house.fleet_watch import FleetWatch
-from allegro.house.follow import Follow, LaneView
+from allegro.house.agent.sessions import Sessions
+from allegro.house.archive.content import Words
+from allegro.house.fleet.watch import FleetWatch
 from allegro.house.lanes import Lanes
-from allegro.house.sessions import Sessions
-from allegro.house.words import Words
+from allegro.house.requests.outcomes import Follow, LaneView
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.duties.house import FLEET, House
 from tests.duties.test_fleet_watch import FakeLanes

@@ -14,10 +14,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from allegro.core.errors import ToldError
-from allegro.house import fleet_watch, follow, sessions
+from allegro.core.base.errors import ToldError
+from allegro.house.agent import sessions
+from allegro.house.fleet import watch as fleet_watch
+from allegro.house.requests import outcomes as follow
 from tests.system.fake_lane import FakeLane, event
-from tests.system.theatre import BOT, PERSON, REPOSITORY, Theatre, open_theatre
+from tests.system.fleet_fixture import BOT, PERSON, REPOSITORY, Theatre, open_theatre
 
 from . import values as bad
 from .bending_proxy import BendingProxy, Case, some_cases

@@ -12,16 +12,17 @@ import aiohttp
 from aiohttp import web
 
 from allegro.adapters.clock import SystemClock, SystemDice
-from allegro.adapters.signatures import verify
+from allegro.adapters.crypto.signatures import verify
 from allegro.adapters.sqlite.archive import open_archive
 from allegro.adapters.sqlite.journal import open_journal
 from allegro.adapters.sqlite.ledger import open_ledger
-from allegro.core.approvals import Greeting, Login, b64url, issue_token, read_token
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.events import Event
-from allegro.core.freeze import Freeze, FreezeSet
-from allegro.core.gate import LaneTrust
-from allegro.core.messages import (
+from allegro.core.authority.freeze import Freeze, FreezeSet
+from allegro.core.authority.gate import LaneTrust
+from allegro.core.authority.tokens import Greeting, Login, b64url, issue_token, read_token
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.events import Event
+from allegro.core.base.sequence import GENESIS, Position
+from allegro.core.protocol.messages import (
     MAX_LANE_FRAME,
     PROTOCOL,
     FromHouse,
@@ -34,12 +35,11 @@ from allegro.core.messages import (
     Serves,
     Welcome,
 )
-from allegro.core.sequence import GENESIS, Position
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.lanes import House, LaneEndpoint
-from allegro.lane.desk import Desk
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
+from allegro.lane.uplink.service import Desk
 from allegro.link.dial import LaneLink
 from allegro.link.frames import decode_from_house, decode_from_lane, encode
 from allegro.link.handshake import greet

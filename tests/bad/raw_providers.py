@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import aiohttp
 from aiohttp import web
 
-from allegro.adapters.providers import HttpProviders
-from allegro.core.models import Spend
+from allegro.adapters.providers.openai import HttpProviders
+from allegro.core.models.ladder import Spend
 from allegro.core.settings import ModelSettings, Rung
-from allegro.lane.model_call import Grant
-from allegro.lane.models import ModelProxy
+from allegro.lane.models.call import Grant
+from allegro.lane.models.proxy import ModelProxy
 from allegro.testing.virtual import VirtualClock
 
 LIMIT_S = 30.0

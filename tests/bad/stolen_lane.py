@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from allegro.core.errors import EdgeError
-from allegro.core.events import Event, encode_event
-from allegro.core.lifecycle import State
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.events import Event, encode_event
+from allegro.core.requests.lifecycle import State
 from allegro.testing.virtual import BOT
 from tests.core.builders import FORGE
 

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import msgspec
 
-from allegro.core.freeze import Freeze, contains, thaw
+from allegro.core.authority.freeze import Freeze, contains, thaw
 from allegro.drill.ending import end_once
-from allegro.lane.app_fleet import UNDECIDED_S
+from allegro.lane.fleet.build import UNDECIDED_S
 from tests.duties.small_fleet import LEASE_S, NAMES, Fleet, OneLane, opened
 
 from .thieves import PAGES, RECORDS, Thief

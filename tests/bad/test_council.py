@@ -24,24 +24,24 @@ from allegro.adapters.nats.server import (
 )
 from allegro.adapters.nats.settings import render
 from allegro.adapters.sqlite.archive import open_archive
-from allegro.core.approvals import Roster
-from allegro.core.council import MAX_VALUE, Page, page_bytes
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.events import Event, encode_event
-from allegro.core.freeze import MAX_ACTIVE, Freeze, contains, is_sound
-from allegro.core.gate import LaneTrust
-from allegro.core.lease import MAX_EPOCH, MAX_LEASE_S, Record
-from allegro.core.marks import MAX_WATCH, Mark
-from allegro.core.messages import MAX_HOUSE_FRAME, LogIn, Reply
-from allegro.core.roster import check_form, is_address, members_of
-from allegro.core.sequence import Kept
-from allegro.core.untrusted import Unreadable, read_json
+from allegro.core.authority.freeze import MAX_ACTIVE, Freeze, contains, is_sound
+from allegro.core.authority.gate import LaneTrust
+from allegro.core.authority.lease import MAX_EPOCH, MAX_LEASE_S, Record
+from allegro.core.authority.roster import check_form, is_address, members_of
+from allegro.core.authority.tokens import Roster
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.events import Event, encode_event
+from allegro.core.base.sequence import Kept
+from allegro.core.base.untrusted import Unreadable, read_json
+from allegro.core.forge.marks import MAX_WATCH, Mark
+from allegro.core.protocol.messages import MAX_HOUSE_FRAME, LogIn, Reply
+from allegro.core.protocol.pages import MAX_VALUE, Page, page_bytes
 from allegro.house.lanes import MARKS_OF_ONE_LANE, _fitting
-from allegro.lane.app_council import plan_of
-from allegro.lane.app_fleet import answers
+from allegro.lane.fleet.build import answers
+from allegro.lane.fleet.council_server import plan_of
 from allegro.link.frames import encode
+from tests.core.authority.test_roster import THREE
 from tests.core.builders import TRUST
-from tests.core.test_roster import THREE
 from tests.duties.small_fleet import LEASE_S, NAMES, Fleet, opened
 
 from . import values as bad

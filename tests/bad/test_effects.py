@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from allegro.core.errors import EdgeError
-from allegro.core.issues import Issue, Repository
-from allegro.core.look import WriteStep
+from allegro.core.base.errors import EdgeError
+from allegro.core.effects.findings import WriteStep
+from allegro.core.forge.issues import Issue, Repository
 from allegro.core.ports import ForgeReader, ForgeWriter
 from tests.bad.bending import KINDS, Bend, Site, Taken, bending_site, document
 from tests.bad.values import HEADERS, WHOLE_BODIES, bent_json

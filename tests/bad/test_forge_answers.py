@@ -16,11 +16,11 @@ import pytest
 
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.adapters.gitea.writer import GiteaWriter
-from allegro.core.errors import EdgeError
-from allegro.core.issues import Repository
-from allegro.core.marks import Window
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.timestamps import rfc3339
+from allegro.core.forge.issues import Repository
+from allegro.core.forge.marks import Window
 from allegro.core.ports import ForgeReader
-from allegro.core.timestamps import rfc3339
 from allegro.testing.virtual import FakeForge, VirtualClock
 from tests.bad.raw_forge import Asked, RawForge, Said
 from tests.bad.values import HEADERS, WHOLE_BODIES, bent_json, sample

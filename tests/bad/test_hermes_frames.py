@@ -18,13 +18,13 @@ import pytest_asyncio
 
 from allegro.adapters.hermes import frames, telemetry, wire
 from allegro.adapters.hermes.existing import ExistingGateway, ExistingHermes
-from allegro.adapters.hermes.place import Place
+from allegro.adapters.hermes.position import Place
 from allegro.adapters.hermes.wire import HermesWire
-from allegro.core.errors import EdgeError
-from allegro.core.events import Event
+from allegro.core.agent.sessions import AgentEvent, Ended, Gap, TextDelta, ToolBegan
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.events import Event
+from allegro.core.base.untrusted import Unreadable, plain
 from allegro.core.ports import GatewaySpec
-from allegro.core.sessions import AgentEvent, Ended, Gap, TextDelta, ToolBegan
-from allegro.core.untrusted import Unreadable, plain
 from tests.core.builders import run_session
 from tests.duties.agents import Stage, until
 

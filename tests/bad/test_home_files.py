@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from allegro.adapters.crypto.signatures import SealingKey, SigningKey, load_signing_key, verify
 from allegro.adapters.files import write_state
-from allegro.adapters.signatures import SealingKey, SigningKey, load_signing_key, verify
 from allegro.config import commented, keys_of, load_house, load_lane, read_secret
-from allegro.core.approvals import (
+from allegro.core.authority.pairing import LaneOffer, accept_answer, offer_line, read_offer
+from allegro.core.authority.tokens import (
     TYPES,
     Approval,
     Thaw,
@@ -26,8 +27,7 @@ from allegro.core.approvals import (
     token_kid,
     token_type,
 )
-from allegro.core.errors import ConfigError, Refusal
-from allegro.core.pairing import LaneOffer, accept_answer, offer_line, read_offer
+from allegro.core.base.errors import ConfigError, Refusal
 from allegro.core.settings import HouseSettings, LaneSettings
 from allegro.house.files import (
     HouseFiles,
@@ -322,7 +322,7 @@ def test_thaw_claims_of_many_ids_stay_below_the_size_of_a_token() -> None:
 
 
 def test_a_sealing_key_opens_no_bent_words() -> None:
-    from allegro.core.errors import EdgeError  # noqa: PLC0415
+    from allegro.core.base.errors import EdgeError  # noqa: PLC0415
 
     key = SealingKey.make()
     for row in bad.WHOLE_BODIES:

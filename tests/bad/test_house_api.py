@@ -113,7 +113,7 @@ async def test_each_route_has_cases_and_no_route_has_cases_that_is_gone(api: Api
 
 
 def test_each_query_parameter_and_header_that_is_read_has_cases() -> None:
-    text = "".join(path.read_text("utf-8") for path in SOURCE.glob("*.py"))
+    text = "".join(path.read_text("utf-8") for path in SOURCE.rglob("*.py"))
     read = set(re.findall(r'query(?:\.get\(|\[)"([a-z_]+)"', text))
     read |= set(re.findall(r'(?:number|seconds)_in\(\s*request, "([a-z_]+)"', text))
     read |= set(re.findall(r'"([a-z_]+)" in request\.query', text))

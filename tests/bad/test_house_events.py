@@ -18,11 +18,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from allegro.core.events import decode_event
-from allegro.core.lifecycle import State
-from allegro.core.requests import Request
+from allegro.core.base.events import decode_event
+from allegro.core.requests.lifecycle import State
+from allegro.core.requests.requests import Request
 from allegro.core.stores import Archived
-from allegro.house import fleet_watch, follow, sessions
+from allegro.house.agent import sessions
+from allegro.house.fleet import watch as fleet_watch
+from allegro.house.requests import outcomes as follow
 from allegro.runtime.consumer import Reader
 from allegro.testing.virtual import BOT
 

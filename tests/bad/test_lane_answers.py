@@ -11,14 +11,14 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from allegro.core.freeze import Freeze, FreezeSet
-from allegro.core.lane_answers import ANSWERS
-from allegro.core.lifecycle import State, Step
-from allegro.core.requests import Request
+from allegro.core.authority.freeze import Freeze, FreezeSet
+from allegro.core.protocol.answers import ANSWERS
+from allegro.core.requests.lifecycle import State, Step
+from allegro.core.requests.requests import Request
 from allegro.core.settings import RequestSettings
 from allegro.core.stores import SessionRecord
-from allegro.house.mirror import Mirror
-from allegro.house.progress import Progress
+from allegro.house.agent.progress import Progress
+from allegro.house.requests.mirror import Mirror
 from allegro.testing.virtual import VirtualClock
 from tests.bad.api_house import GOOD, ApiHouse, TellingLane, api_house
 from tests.bad.values import MISSING, RAW_MSGPACK, VALUES, bent_values, sample
@@ -91,7 +91,7 @@ async def api(tmp_path: Path) -> AsyncIterator[ApiHouse]:
 
 
 def test_each_query_that_the_house_sends_has_cases() -> None:
-    text = "".join(path.read_text("utf-8") for path in SOURCE.glob("*.py"))
+    text = "".join(path.read_text("utf-8") for path in SOURCE.rglob("*.py"))
     text = re.sub(r"\s+", " ", text)
     asks = r'(?:ask|ask_lane|asked)\( ?(?:self\.\w+, |ask, |[\w.\[\]"]+, )? ?'
     sent = set(re.findall(asks + r'"([a-z_]+)"', text))

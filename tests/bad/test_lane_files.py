@@ -18,19 +18,20 @@ from allegro.adapters.nats.server import (
     read_running,
     read_seed,
 )
-from allegro.core.crashes import is_safe_mode_due, remembered
-from allegro.core.errors import ConfigError
-from allegro.core.freeze import UNKNOWN, Freeze, FreezeSet
-from allegro.core.gate import LaneTrust
-from allegro.core.lease import MAX_KEPT_EPOCH, Record, Slot
-from allegro.core.pairing import Paired
+from allegro.core.authority.freeze import UNKNOWN, Freeze, FreezeSet
+from allegro.core.authority.gate import LaneTrust
+from allegro.core.authority.lease import MAX_KEPT_EPOCH, Record, Slot
+from allegro.core.authority.pairing import Paired
+from allegro.core.base.crashes import is_safe_mode_due, remembered
+from allegro.core.base.errors import ConfigError
+from allegro.core.base.untrusted import Unreadable
 from allegro.core.settings import ModelSettings
-from allegro.core.untrusted import Unreadable
-from allegro.lane.app_council import plan_of
-from allegro.lane.app_sessions import DaySpend, read_day
-from allegro.lane.checkup import own_facts
+from allegro.lane.agent.build import DaySpend, read_day
+from allegro.lane.agent.running import OpenSession
 from allegro.lane.files import LaneFiles
-from allegro.lane.kept import (
+from allegro.lane.fleet.council_server import plan_of
+from allegro.lane.health.doctor import own_facts
+from allegro.lane.state_files import (
     load_epochs,
     load_freezes,
     load_pairing,
@@ -42,9 +43,8 @@ from allegro.lane.kept import (
     save_trust,
     save_written,
 )
-from allegro.lane.live import OpenSession
+from tests.core.authority.test_roster import THREE
 from tests.core.builders import TRUST
-from tests.core.test_roster import THREE
 
 from . import values as bad
 

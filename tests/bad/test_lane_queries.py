@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from allegro.core.errors import EdgeError
-from allegro.lane.looking import Looking
-from allegro.lane.queries import Queries
+from allegro.core.base.errors import EdgeError
+from allegro.lane.effects.effect_reader import Looking
+from allegro.lane.effects.queries import Queries
 from allegro.testing.virtual import FakeForge, VirtualClock
 from tests.bad.values import bent_values, sample
 

@@ -18,9 +18,10 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from allegro.core.errors import ProtocolError
-from allegro.core.freeze import Freeze
-from allegro.core.messages import (
+from allegro.core.authority.freeze import Freeze
+from allegro.core.base.errors import ProtocolError
+from allegro.core.base.sequence import GENESIS, Kept, Position
+from allegro.core.protocol.messages import (
     PROTOCOL,
     Ack,
     Batch,
@@ -47,7 +48,6 @@ from allegro.core.messages import (
     Want,
     Welcome,
 )
-from allegro.core.sequence import GENESIS, Kept, Position
 from allegro.link.blobs import HOUSE_BYTES, LANE_BYTES, MAX_BLOBS
 from allegro.link.frames import decode_from_lane, encode
 from tests.duties.link_ends import until

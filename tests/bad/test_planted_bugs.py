@@ -13,14 +13,14 @@ import pytest
 from allegro.adapters.hermes.gateway import HermesGateway
 from allegro.adapters.sqlite.connection import Worker, open_database
 from allegro.adapters.sqlite.journal import SqliteJournal
-from allegro.core.errors import EdgeError
-from allegro.core.messages import FromHouse, FromLane, LogIn, Query, Refused, Stop, Welcome
-from allegro.core.sequence import Position
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.sequence import Position
+from allegro.core.protocol.messages import FromHouse, FromLane, LogIn, Query, Refused, Stop, Welcome
 from allegro.core.settings import HermesSettings
 from allegro.core.stores import SetAside
-from allegro.house.alerts import Alerts
-from allegro.house.homes import Homes
-from allegro.lane.loans import FORGOTTEN_S, Loans
+from allegro.house.health.alerts import Alerts
+from allegro.house.requests.newest_state import Homes
+from allegro.lane.models.loans import FORGOTTEN_S, Loans
 from allegro.runtime.duties import Duties
 from allegro.testing.virtual import FakeForge, SeededDice, VirtualClock
 from tests.duties.agents import LoopClock, hurried

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from allegro.core.errors import EdgeError
-from allegro.core.provider_waits import RESET_HEADERS, WAIT_HEADERS
-from allegro.lane.loans import PATHS, Answer, Loans
-from allegro.lane.model_call import Grant
-from allegro.lane.models import PASSED_ON
+from allegro.core.base.errors import EdgeError
+from allegro.core.models.waits import RESET_HEADERS, WAIT_HEADERS
+from allegro.lane.models.call import Grant
+from allegro.lane.models.loans import PATHS, Answer, Loans
+from allegro.lane.models.proxy import PASSED_ON
 from allegro.testing.virtual import SeededDice, VirtualClock
 
 from .raw_providers import (

@@ -24,16 +24,16 @@ import pytest_asyncio
 from aiohttp import web
 from rich.console import Console
 
-from allegro.cli.drill import drill_lines, summary
-from allegro.cli.fleet import fleet_lines
+from allegro.cli.commands.drill import drill_lines, summary
+from allegro.cli.commands.fleet import fleet_lines
+from allegro.cli.commands.sessions import step_line
+from allegro.cli.commands.status import status_lines
+from allegro.cli.commands.watch import _freezes, event_line
+from allegro.cli.commands.work import explanation
 from allegro.cli.main import COMMANDS, cli
-from allegro.cli.sessions import step_line
-from allegro.cli.status import status_lines
-from allegro.cli.watch import _freezes, event_line
-from allegro.cli.work import explanation
 from allegro.client.hermes_bridge import TelemetryEvent
-from allegro.core.actions import action_bytes, action_digest
-from allegro.core.errors import EdgeError, ToldError
+from allegro.core.authority.actions.forge import action_bytes, action_digest
+from allegro.core.base.errors import EdgeError, ToldError
 from allegro.sovereign.show import draw
 from tests.core.builders import change, file_change
 

@@ -8,12 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from allegro.core.canonical import canonical, is_canonical
-from allegro.core.errors import EdgeError, ProtocolError, Unholdable
-from allegro.core.events import decode_event
-from allegro.core.messages import Query
-from allegro.core.render import one_line
-from allegro.core.untrusted import (
+from allegro.core.base.canonical import canonical, is_canonical
+from allegro.core.base.errors import EdgeError, ProtocolError, Unholdable
+from allegro.core.base.events import decode_event
+from allegro.core.base.untrusted import (
     Name,
     Number,
     Unreadable,
@@ -27,6 +25,8 @@ from allegro.core.untrusted import (
     text_of,
     whole_number,
 )
+from allegro.core.effects.render import one_line
+from allegro.core.protocol.messages import Query
 from allegro.link.frames import decode_from_house, decode_from_lane, encode
 
 from . import values as bad

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from allegro.lane.webhook import MAX_BODY, Webhook
+from allegro.lane.forge.webhook import MAX_BODY, Webhook
 from tests.bad.values import HEADERS, WHOLE_BODIES, bent_json, sample
 
 SECRET = "the hook's own"

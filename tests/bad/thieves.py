@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from allegro.core.council import MAX_VALUE, Page
-from allegro.core.freeze import Freeze
-from allegro.core.lease import ANYBODY, MAX_EPOCH, MAX_LEASE_S, ROLES, Record
-from allegro.core.marks import Mark
-from allegro.core.untrusted import Unreadable, read_json
+from allegro.core.authority.freeze import Freeze
+from allegro.core.authority.lease import ANYBODY, MAX_EPOCH, MAX_LEASE_S, ROLES, Record
+from allegro.core.base.untrusted import Unreadable, read_json
+from allegro.core.forge.marks import Mark
+from allegro.core.protocol.pages import MAX_VALUE, Page
 
 from . import values as bad
 

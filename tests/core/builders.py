@@ -6,8 +6,9 @@ import base64
 import hashlib
 from typing import Any
 
-from allegro.adapters.signatures import SigningKey, verify
-from allegro.core.actions import (
+from allegro.adapters.crypto.signatures import SigningKey, verify
+from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSession, SessionAction
+from allegro.core.authority.actions.forge import (
     Action,
     CloseIssue,
     CommentOnIssue,
@@ -22,13 +23,12 @@ from allegro.core.actions import (
     action_bytes,
     action_digest,
 )
-from allegro.core.approvals import Approval, Order, fingerprint, issue_token
-from allegro.core.documents import Option, RequestDocument
-from allegro.core.errors import Refusal
-from allegro.core.freeze import FreezeSet
-from allegro.core.gate import Permit, Presented, Situation, Trust, judge_order
-from allegro.core.issues import Comment, Issue, PullRequest, Repository
-from allegro.core.session_actions import AnswerOnce, LendModel, RunSession, SessionAction
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.authority.gate import Permit, Presented, Situation, Trust, judge_order
+from allegro.core.authority.tokens import Approval, Order, fingerprint, issue_token
+from allegro.core.base.errors import Refusal
+from allegro.core.forge.issues import Comment, Issue, PullRequest, Repository
+from allegro.core.requests.documents import Option, RequestDocument
 
 FORGE = "forge.example.org"
 PIN: dict[str, Any] = {

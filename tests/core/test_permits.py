@@ -13,16 +13,16 @@ from typing import NamedTuple
 
 import pytest
 
-import allegro.core.gate as gate_module
+import allegro.core.authority.gate as gate_module
 
-CORE = Path(gate_module.__file__).parent
+GATE = Path(gate_module.__file__)
+CORE = GATE.parents[1]
 PACKAGE = CORE.parent
-GATE = CORE / "gate.py"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 WRITERS = sorted((PACKAGE / "adapters").rglob("writer.py"))
 WRITING_VERBS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # the kill-point runner starts a real lane
-RUNNER_MAY_IMPORT = {"allegro.lane.app", "allegro.lane.outside", "allegro.config"}
+RUNNER_MAY_IMPORT = {"allegro.lane.app", "allegro.lane.ports", "allegro.config"}
 # the nodes that a permit can be made with: `wrong_with_permits` has a case for each, and no other
 RULED = frozenset({ast.Name, ast.Attribute, ast.Constant, ast.alias, ast.Call, ast.ClassDef})
 ALLOWED_IN_CORE = frozenset({"msgspec", "rfc8785"}) | sys.stdlib_module_names
@@ -149,9 +149,9 @@ def test_no_module_but_the_gate_can_make_a_permit() -> None:
 
 
 @pytest.mark.parametrize("source", [
-    "gate._SENTINEL", "from allegro.core.gate import _SENTINEL", "getattr(gate, '_SENTINEL')",
+    "gate._SENTINEL", "from allegro.core.authority.gate import _SENTINEL", "getattr(gate, '_SENTINEL')",
     "Permit(s, a, d, 1, 2.0)", "gate.Permit(s, a, d, 1, 2.0)", "class Other(Permit): pass",
-    "from allegro.core.gate import Permit as Pass", "permit.action = other",
+    "from allegro.core.authority.gate import Permit as Pass", "permit.action = other",
 ])  # fmt: skip
 def test_the_search_for_made_permits_finds_each_way_to_make_one(source: str) -> None:
     found = [node for node in ast.walk(ast.parse(source)) if wrong_with_permits(node)]
@@ -212,7 +212,7 @@ def test_every_way_to_a_write_begins_at_a_method_with_a_permit(path: Path) -> No
 
 
 # these speak HTTP to agents and model providers; that they know no forge is tested below
-NO_FORGE = {"adapters/hermes/wire.py", "adapters/providers.py", "lane/loans.py"}
+NO_FORGE = {"adapters/hermes/wire.py", "adapters/providers/openai.py", "lane/models/loans.py"}
 
 
 @pytest.mark.parametrize("name", sorted(NO_FORGE))

@@ -8,7 +8,7 @@ import pytest
 from msgspec import Meta
 
 from allegro.config import load_lane
-from allegro.core.errors import ConfigError
+from allegro.core.base.errors import ConfigError
 from allegro.core.settings import HouseSettings, LaneSettings, OrderSettings
 
 LANE: dict[str, Any] = {

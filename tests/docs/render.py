@@ -17,9 +17,14 @@ from allegro import config
 from allegro.adapters.gitea import differences
 from allegro.adapters.sqlite import archive
 from allegro.cli.main import cli
-from allegro.core import actions, approvals, backoff, gate, lifecycle, messages, policy
+from allegro.core.authority import gate, policy
+from allegro.core.authority import tokens as approvals
+from allegro.core.authority.actions import forge as actions
+from allegro.core.base import backoff
+from allegro.core.protocol import messages
+from allegro.core.requests import lifecycle
 from allegro.core.settings import HouseSettings, LaneSettings, Rung
-from allegro.lane import desk
+from allegro.lane.uplink import service
 from allegro.link import blobs, dial, entry, handshake, timing, window
 
 ROOT = Path(__file__).parents[2]
@@ -65,8 +70,8 @@ def limits() -> str:
             f"{entry.ENTRY_BYTES}, {entry.ALL_BYTES}, {entry.MAX_ENTERING}",
         ),
         ("pause before the house dials again, with jitter", f"at most {backoff.LINK.cap_s:g} s"),
-        ("a challenge is kept for", f"{desk.CHALLENGE_LIFE_S:g} s"),
-        ("challenges held at once", f"{desk.MAX_CHALLENGES}"),
+        ("a challenge is kept for", f"{service.CHALLENGE_LIFE_S:g} s"),
+        ("challenges held at once", f"{service.MAX_CHALLENGES}"),
         ("longest `ttl_s` a lane accepts", f"{gate.MAX_TTL_S} s"),
         ("batches out and not acknowledged", f"{timing.WINDOW_BATCHES}"),
         (

@@ -13,26 +13,26 @@ from typing import Any, cast
 
 import msgspec
 
-from allegro.adapters.signatures import verify
-from allegro.core.actions import Action, action_bytes
-from allegro.core.agent_tools import TOOLS
-from allegro.core.errors import EdgeError
-from allegro.core.events import Event
-from allegro.core.freeze import Freeze, FreezeSet
-from allegro.core.gate import Permit, Presented, Situation, judge_order
-from allegro.core.marks import Mark
-from allegro.core.models import Spend
+from allegro.adapters.crypto.signatures import verify
+from allegro.core.agent.sessions import AgentEvent, Answered, Asked, End, Ended, Gap
+from allegro.core.agent.tools import TOOLS
+from allegro.core.authority.actions.agent import AnswerOnce
+from allegro.core.authority.actions.forge import Action, action_bytes
+from allegro.core.authority.freeze import Freeze, FreezeSet
+from allegro.core.authority.gate import Permit, Presented, Situation, judge_order
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.events import Event
+from allegro.core.base.sequence import Position
+from allegro.core.forge.marks import Mark
+from allegro.core.models.ladder import Spend
 from allegro.core.ports import GatewaySpec, Journal, Run, Version
-from allegro.core.sequence import Position
-from allegro.core.session_actions import AnswerOnce
-from allegro.core.sessions import AgentEvent, Answered, Asked, End, Ended, Gap
 from allegro.core.settings import HermesSettings, ModelSettings
-from allegro.lane.canary import CANARY_PROMPT
-from allegro.lane.gateways import Gateways
-from allegro.lane.live import OpenSession
-from allegro.lane.models import ModelProxy
+from allegro.lane.agent.gateways import Gateways
+from allegro.lane.agent.running import OpenSession
+from allegro.lane.agent.sessions import Sessions
+from allegro.lane.models.canary import CANARY_PROMPT
+from allegro.lane.models.proxy import ModelProxy
 from allegro.lane.recorder import Recorder
-from allegro.lane.sessions import Sessions
 from allegro.testing.virtual import PlainSealer, SeededDice
 from tests.core.builders import TRUST, approval_for, order_for, run_session, situation
 

@@ -10,9 +10,9 @@ from allegro.adapters.gitea.http import MAX_ANSWER_BYTES, GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.adapters.gitea.writer import GiteaWriter
 from allegro.core.settings import LaneIdentity, LaneSettings
-from allegro.lane.auditor import Auditor
-from allegro.lane.status import Status
-from allegro.lane.token import DailyToken
+from allegro.lane.health.status import Status
+from allegro.lane.tokens.auditor import Auditor
+from allegro.lane.tokens.daily import DailyToken
 from allegro.testing.gitea import GiteaSimulator
 from allegro.testing.virtual import FakeForge, SeededDice, VirtualClock
 

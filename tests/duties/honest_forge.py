@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 
-from allegro.core.actions import (
+from allegro.core.authority.actions.forge import (
     CloseIssue,
     CommentOnIssue,
     CreatePullRequest,
@@ -16,12 +16,12 @@ from allegro.core.actions import (
     git_blob_id,
     of_forge,
 )
-from allegro.core.errors import EdgeError
-from allegro.core.gate import Permit
-from allegro.core.issues import Branch, Issue, PullRequest, Repository, TreeEntry
-from allegro.core.look import WriteStep
+from allegro.core.authority.gate import Permit
+from allegro.core.base.errors import EdgeError
+from allegro.core.effects.findings import WriteStep
+from allegro.core.effects.render import rendered_body
+from allegro.core.forge.issues import Branch, Issue, PullRequest, Repository, TreeEntry
 from allegro.core.ports import Commit, Dress
-from allegro.core.render import rendered_body
 from allegro.testing.virtual import BOT, HUMAN, LOGINS, FakeForge, VirtualClock
 
 GARDEN = "home/garden"

@@ -24,24 +24,24 @@ from typing import Any, cast
 import msgspec
 import structlog
 
-from allegro.adapters.signatures import verify
+from allegro.adapters.crypto.signatures import verify
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.adapters.sqlite.ledger import open_ledger
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.freeze import Freeze
-from allegro.core.gate import LaneTrust, Presented, judge_order
-from allegro.core.lifecycle import State
-from allegro.core.messages import GiveOrder, OrderAnswer
+from allegro.core.authority.freeze import Freeze
+from allegro.core.authority.gate import LaneTrust, Presented, judge_order
+from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.ports import Dress
-from allegro.core.requests import Request
-from allegro.house.alerts import Alerts
-from allegro.house.follow import Follow, LaneView
-from allegro.house.looks import dress_of
-from allegro.house.orders import Orders
-from allegro.house.polls import Polls
-from allegro.house.requests import Requests
-from allegro.lane.executor import Executor
-from allegro.lane.queries import Queries
+from allegro.core.protocol.messages import GiveOrder, OrderAnswer
+from allegro.core.requests.lifecycle import State
+from allegro.core.requests.requests import Request
+from allegro.house.health.alerts import Alerts
+from allegro.house.requests.orders import Orders
+from allegro.house.requests.outcomes import Follow, LaneView
+from allegro.house.requests.polls import Polls
+from allegro.house.requests.requests import Requests
+from allegro.house.requests.settling import dress_of
+from allegro.lane.effects.executor import Executor
+from allegro.lane.effects.queries import Queries
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.core.builders import HOUSE, TRUST

@@ -11,22 +11,22 @@ from typing import Any, cast
 
 import msgspec
 
-from allegro.adapters.signatures import verify
+from allegro.adapters.crypto.signatures import verify
 from allegro.adapters.sqlite.connection import Worker, open_database
 from allegro.adapters.sqlite.ledger import SCHEMA, SqliteLedger
-from allegro.core.actions import MirrorRequest, RepositoryRef
-from allegro.core.approvals import Approval, Order, issue_token, unb64url
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.freeze import FreezeSet
-from allegro.core.matching import Receipt
-from allegro.core.messages import GiveOrder, OrderAnswer
-from allegro.core.requests import Request
+from allegro.core.authority.actions.forge import MirrorRequest, RepositoryRef
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.authority.tokens import Approval, Order, issue_token, unb64url
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.effects.matching import Receipt
+from allegro.core.protocol.messages import GiveOrder, OrderAnswer
+from allegro.core.requests.requests import Request
 from allegro.core.settings import HouseIdentity, HouseSettings
 from allegro.core.stores import Place, SetAside
 from allegro.house.files import Fleet
-from allegro.house.orders import Orders
-from allegro.house.proposals import Proposal
-from allegro.house.requests import Requests
+from allegro.house.requests.orders import Orders
+from allegro.house.requests.proposals import Proposal
+from allegro.house.requests.requests import Requests
 from allegro.link.dial import LaneLink
 from allegro.link.traffic import lost
 from allegro.testing.virtual import SeededDice, VirtualClock

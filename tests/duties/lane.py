@@ -8,23 +8,23 @@ import msgspec
 
 from allegro.adapters.council import LocalCouncil, Registers
 from allegro.adapters.sqlite.journal import SqliteJournal, open_journal
-from allegro.core.events import Event, decode_event
-from allegro.core.freeze import FreezeSet
-from allegro.core.gate import LaneTrust
-from allegro.core.issues import Issue
-from allegro.core.lease import Me
-from allegro.core.marks import Mark
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.authority.gate import LaneTrust
+from allegro.core.authority.lease import Me
+from allegro.core.base.events import Event, decode_event
+from allegro.core.base.sequence import Kept
+from allegro.core.forge.issues import Issue
+from allegro.core.forge.marks import Mark
 from allegro.core.ports import ForgeReader, ForgeWriter
-from allegro.core.sequence import Kept
 from allegro.core.settings import ForgeSettings
-from allegro.lane.forge import ForgeDuty
-from allegro.lane.memory import Epochs, Memory, Written
+from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
+from allegro.lane.fleet.peers import Siblings
+from allegro.lane.fleet.roles import Pace, Roles
+from allegro.lane.forge.poller import ForgeDuty
+from allegro.lane.forge.snapshots import Taking
+from allegro.lane.forge.triage import Triage
 from allegro.lane.recorder import Recorder
-from allegro.lane.roles import Pace, Roles
-from allegro.lane.siblings import Siblings
 from allegro.lane.state import LaneState
-from allegro.lane.taking import Taking
-from allegro.lane.triage import Triage
 from allegro.testing.virtual import BOT, FakeForge, PlainSealer, SeededDice, VirtualClock
 from tests.core.builders import TRUST
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from allegro.core.lease import (
+from allegro.core.authority.lease import (
     ANYBODY,
     MAX_EPOCH,
     MAX_LEASE_S,

@@ -10,10 +10,12 @@ from typing import Any
 
 from allegro.adapters.clock import SystemClock, SystemDice
 from allegro.adapters.sqlite.journal import SqliteJournal, open_journal
-from allegro.core.errors import Refusal
-from allegro.core.events import Event, decode_event
-from allegro.core.freeze import Freeze
-from allegro.core.messages import (
+from allegro.core.authority.freeze import Freeze
+from allegro.core.base.errors import Refusal
+from allegro.core.base.events import Event, decode_event
+from allegro.core.base.sequence import Kept, Position, follow, start
+from allegro.core.ports import Journal
+from allegro.core.protocol.messages import (
     PROTOCOL,
     Ack,
     Batch,
@@ -34,8 +36,6 @@ from allegro.core.messages import (
     Stop,
     Welcome,
 )
-from allegro.core.ports import Journal
-from allegro.core.sequence import Kept, Position, follow, start
 from allegro.link.blobs import LANE_BYTES, Blobs
 from allegro.link.dial import LaneLink
 from allegro.link.listen import LinkListener

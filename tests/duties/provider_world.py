@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import msgspec
 
-from allegro.core.errors import EdgeError
+from allegro.core.base.errors import EdgeError
 from allegro.core.settings import Rung
 
 from .providers import Answer, Piece, Served, rung, served

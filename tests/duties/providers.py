@@ -13,11 +13,11 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from allegro.core.errors import EdgeError
-from allegro.core.models import Spend
+from allegro.core.base.errors import EdgeError
+from allegro.core.models.ladder import Spend
 from allegro.core.settings import ModelSettings, Rung
-from allegro.lane.model_call import Grant
-from allegro.lane.models import ModelProxy
+from allegro.lane.models.call import Grant
+from allegro.lane.models.proxy import ModelProxy
 from allegro.testing.virtual import VirtualClock
 
 LIVES_S = 86_400.0

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from allegro.adapters.council import LocalCouncil, Registers
 from allegro.adapters.sqlite.journal import SqliteJournal
-from allegro.core.council import Page
-from allegro.core.errors import EdgeError
-from allegro.core.events import decode_event
-from allegro.core.freeze import FreezeSet
-from allegro.core.gate import LaneTrust
-from allegro.core.lease import Me, Record, Slot, holds
-from allegro.core.sequence import Kept
-from allegro.lane.memory import Epochs, Memory, Written
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.authority.gate import LaneTrust
+from allegro.core.authority.lease import Me, Record, Slot, holds
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.events import decode_event
+from allegro.core.base.sequence import Kept
+from allegro.core.protocol.pages import Page
+from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
+from allegro.lane.fleet.peers import Siblings
+from allegro.lane.fleet.roles import Pace, Roles
 from allegro.lane.recorder import Recorder
-from allegro.lane.roles import Pace, Roles
-from allegro.lane.siblings import Siblings
 from allegro.lane.state import LaneState
 from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
 from tests.core.builders import TRUST

@@ -13,9 +13,9 @@ import pytest
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.adapters.sqlite.gaps import MAX_GAPS
 from allegro.adapters.sqlite.intake import FORGE_SLACK_S, MAX_TURNS
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.events import Event, decode_event, encode_event
-from allegro.core.sequence import Kept, ShedEntry
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.events import Event, decode_event, encode_event
+from allegro.core.base.sequence import Kept, ShedEntry
 from allegro.core.stores import Taken
 from tests.bad import values as bad
 

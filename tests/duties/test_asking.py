@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from allegro.adapters.hermes.asking import MAX_COMMAND, OpenCalls, unmasked
 from allegro.adapters.hermes.frames import event_of, read_object
-from allegro.core.sessions import Asked, TextDelta, ToolBegan, ToolEnded, question_digest
-from allegro.core.untrusted import Unreadable
+from allegro.adapters.hermes.questions import MAX_COMMAND, OpenCalls, unmasked
+from allegro.core.agent.sessions import Asked, TextDelta, ToolBegan, ToolEnded, question_digest
+from allegro.core.base.untrusted import Unreadable
 
 EVIL = "rm -rf /tmp/a; X_TOKEN=$(touch /tmp/evil)"
 SHOWN = "rm -rf /tmp/a; X_TOKEN=***"

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from allegro.core.errors import EdgeError
-from allegro.core.requests import Request
-from allegro.core.session_actions import RunSession
-from allegro.house.proposals import THE_HOUSE
+from allegro.core.authority.actions.agent import RunSession
+from allegro.core.base.errors import EdgeError
+from allegro.core.requests.requests import Request
+from allegro.house.requests.proposals import THE_HOUSE
 from allegro.testing.virtual import VirtualClock
 
 from .house import House

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from allegro.adapters.gitea.reader import GiteaReader
-from allegro.core.errors import EdgeError
+from allegro.core.base.errors import EdgeError
 from allegro.core.ports import Identity
 from allegro.core.settings import LaneIdentity, LaneSettings
-from allegro.lane.audit import audit_repository
-from allegro.lane.auditor import Auditor, TokenRefused
-from allegro.lane.checkup import checkup
-from allegro.lane.status import Fact
+from allegro.lane.health.doctor import checkup
+from allegro.lane.health.status import Fact
+from allegro.lane.tokens.audit import audit_repository
+from allegro.lane.tokens.auditor import Auditor, TokenRefused
 from allegro.testing.virtual import SeededDice
 
 from .forge_site import DAILY, Site, site

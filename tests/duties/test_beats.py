@@ -10,13 +10,13 @@ import pytest
 from aiohttp import web
 
 from allegro.adapters.deadman import ping
-from allegro.core.crashes import LASTS_S
-from allegro.core.errors import EdgeError
-from allegro.core.freeze import FreezeSet
-from allegro.core.gate import LaneTrust
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.authority.gate import LaneTrust
+from allegro.core.base.crashes import LASTS_S
+from allegro.core.base.errors import EdgeError
 from allegro.core.settings import BeatSettings
 from allegro.lane.app import end_safe_mode
-from allegro.lane.beats import Beats
+from allegro.lane.health.heartbeat import Beats
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
 from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from allegro.client.errors import BadRequest, HouseUnreachable, NotNow
 from allegro.client.house_client import HouseClient, named
-from allegro.core.session_actions import Quote
-from allegro.house.session_api import MAX_QUOTES, QUOTES_BYTES, newest_quotes
+from allegro.core.authority.actions.agent import Quote
+from allegro.house.api.agent import MAX_QUOTES, QUOTES_BYTES, newest_quotes
 
 LONG = "x" * 3_000_000
 

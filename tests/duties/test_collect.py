@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allegro.core.errors import EdgeError
-from allegro.core.issues import Issue
-from allegro.core.marks import Window
+from allegro.core.base.errors import EdgeError
+from allegro.core.forge.issues import Issue
+from allegro.core.forge.marks import Window
 from allegro.core.ports import IssuePage
-from allegro.lane.collect import collect
+from allegro.lane.forge.collect import collect
 from tests.core.builders import issue
 
 Move = tuple[str, int]

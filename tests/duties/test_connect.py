@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from allegro.adapters.connect import MAX_HEAD, ConnectProxy
+from allegro.adapters.sandbox.connect import MAX_HEAD, ConnectProxy
 
 
 class Nearby(ConnectProxy):

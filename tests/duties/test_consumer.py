@@ -10,9 +10,9 @@ import pytest
 
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.adapters.sqlite.ledger import SqliteLedger, open_ledger
-from allegro.core.errors import EdgeError, Refusal, Unholdable
-from allegro.core.events import Event, decode_event, encode_event
-from allegro.core.sequence import Kept
+from allegro.core.base.errors import EdgeError, Refusal, Unholdable
+from allegro.core.base.events import Event, decode_event, encode_event
+from allegro.core.base.sequence import Kept
 from allegro.core.stores import Archived, Place, SetAside
 from allegro.runtime.consumer import (
     DIED,

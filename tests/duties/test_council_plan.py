@@ -7,12 +7,12 @@ import asyncio
 import msgspec
 import pytest
 
-from allegro.core.approvals import Member
-from allegro.core.gate import LaneTrust
-from allegro.lane.app_council import Plan, keep, newly_revoked, plan_of
+from allegro.core.authority.gate import LaneTrust
+from allegro.core.authority.tokens import Member
+from allegro.lane.fleet.council_server import Plan, keep, newly_revoked, plan_of
 from allegro.testing.virtual import SeededDice, VirtualClock
+from tests.core.authority.test_roster import THREE
 from tests.core.builders import TRUST
-from tests.core.test_roster import THREE
 
 ME, *OTHERS = THREE.members
 HELD = LaneTrust(msgspec.structs.replace(TRUST, lane=ME.lane), roster=THREE)

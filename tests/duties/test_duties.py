@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from allegro.core.backoff import DUTY
-from allegro.core.errors import EdgeError, ToldError
+from allegro.core.base.backoff import DUTY
+from allegro.core.base.errors import EdgeError, ToldError
 from allegro.runtime.duties import STEADY_S, Duties, Soon
 from allegro.testing.virtual import SeededDice, VirtualClock
 

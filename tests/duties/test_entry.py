@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allegro.adapters.clock import SystemClock, SystemDice
-from allegro.core.messages import PROTOCOL, Hello
+from allegro.core.protocol.messages import PROTOCOL, Hello
 from allegro.link.dial import LaneLink
 from allegro.link.entry import ALL_BYTES, ENTRY_BYTES, FRAME_BYTES, MAX_ENTERING, FrameCount
 from allegro.link.frames import encode

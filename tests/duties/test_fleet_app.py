@@ -10,19 +10,19 @@ import msgspec
 import pytest
 
 from allegro.adapters.council import LocalCouncil, Registers
-from allegro.core.council import Page
-from allegro.core.gate import LaneTrust
-from allegro.core.lease import Slot
-from allegro.core.messages import Serves
+from allegro.core.authority.gate import LaneTrust
+from allegro.core.authority.lease import Slot
+from allegro.core.protocol.messages import Serves
+from allegro.core.protocol.pages import Page
 from allegro.core.settings import ForgeSettings, LaneIdentity, LaneSettings
-from allegro.lane.app_fleet import FleetApp
-from allegro.lane.desk import Desk
 from allegro.lane.files import LaneFiles
-from allegro.lane.outside import Ports
-from allegro.lane.status import Status
+from allegro.lane.fleet.build import FleetApp
+from allegro.lane.health.status import Status
+from allegro.lane.ports import Ports
+from allegro.lane.uplink.service import Desk
 from allegro.testing.virtual import FakeForge, PlainSealer, SeededDice, VirtualClock
+from tests.core.authority.test_roster import THREE
 from tests.core.builders import TRUST
-from tests.core.test_roster import THREE
 
 from .small_fleet import OneLane, opened
 

@@ -9,13 +9,13 @@ from typing import Any, cast
 import pytest
 
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.events import Event, decode_event, encode_event
-from allegro.core.sequence import Kept
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.events import Event, decode_event, encode_event
+from allegro.core.base.sequence import Kept
+from allegro.core.base.timestamps import rfc3339
 from allegro.core.stores import SetAside
-from allegro.core.timestamps import rfc3339
-from allegro.house.beat_watch import BEAT_LATE_S
-from allegro.house.fleet_watch import KEPT, NOBODY_S, SHOWN, FleetWatch
+from allegro.house.fleet.heartbeats import BEAT_LATE_S
+from allegro.house.fleet.watch import KEPT, NOBODY_S, SHOWN, FleetWatch
 from allegro.house.lanes import Lanes
 from allegro.testing.virtual import SeededDice, VirtualClock
 

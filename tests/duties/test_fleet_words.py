@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from allegro.cli.drill import _failed, drill_lines, summary
-from allegro.cli.fleet import _orders, _trusted, fleet_lines
-from allegro.core.approvals import Member, Roster, fingerprint
-from allegro.house.council_view import agreement, holder_of, registered
+from allegro.cli.commands.drill import _failed, drill_lines, summary
+from allegro.cli.commands.fleet import _orders, _trusted, fleet_lines
+from allegro.core.authority.tokens import Member, Roster, fingerprint
 from allegro.house.files import Fleet, KnownLane
+from allegro.house.fleet.council_view import agreement, holder_of, registered
 
 NAMES = ("a", "b", "c", "d")
 

@@ -11,25 +11,25 @@ import msgspec
 import pytest
 
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
-from allegro.core.actions import ProposeChange, RepositoryRef
-from allegro.core.effects import (
+from allegro.core.authority.actions.forge import ProposeChange, RepositoryRef
+from allegro.core.authority.freeze import Freeze
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.events import Event, decode_event, encode_event
+from allegro.core.base.sequence import Kept
+from allegro.core.effects.matching import GRACE_S
+from allegro.core.effects.receipts import (
     branch_receipts,
     commit_name,
     content_of,
     ordered_commit_name,
     words_name,
 )
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.events import Event, decode_event, encode_event
-from allegro.core.freeze import Freeze
-from allegro.core.lifecycle import State, Step
-from allegro.core.matching import GRACE_S
-from allegro.core.requests import Request, parsed
-from allegro.core.sequence import Kept
+from allegro.core.requests.lifecycle import State, Step
+from allegro.core.requests.requests import Request, parsed
 from allegro.core.stores import SetAside
 from allegro.house.files import KnownLane
-from allegro.house.follow import Follow, LaneView
-from allegro.house.looks import dress_of
+from allegro.house.requests.outcomes import Follow, LaneView
+from allegro.house.requests.settling import dress_of
 from allegro.testing.virtual import BOT, HUMAN, SeededDice, VirtualClock
 from tests.core.builders import FORGE
 

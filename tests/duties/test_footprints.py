@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from allegro.core.errors import EdgeError
-from allegro.core.events import Event
-from allegro.lane.footprints import PUSH_PAGES
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.events import Event
+from allegro.lane.forge.footprints import PUSH_PAGES
 from allegro.testing.virtual import BOT, HUMAN, FakeForge, VirtualClock
 from tests.duties.lane import GARDEN, Lane, journal_in, settings_of
 

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from allegro.adapters.sqlite.archive import open_archive
-from allegro.core.errors import EdgeError
-from allegro.core.events import decode_event
-from allegro.core.issues import Issue, Repository
-from allegro.core.marks import Window
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.events import decode_event
+from allegro.core.forge.issues import Issue, Repository
+from allegro.core.forge.marks import Window
 from allegro.core.ports import CommentPage, IssuePage, Unread
 from allegro.testing.virtual import BOT, FakeForge, VirtualClock
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from allegro.adapters.gitea.blot import blotted
 from allegro.adapters.gitea.headers import UNMEASURED_S
 from allegro.adapters.gitea.reader import GiteaReader
-from allegro.core.errors import EdgeError
-from allegro.core.issues import Repository
-from allegro.core.marks import Window
+from allegro.adapters.gitea.redaction import blotted
+from allegro.core.base.errors import EdgeError
+from allegro.core.forge.issues import Repository
+from allegro.core.forge.marks import Window
 from tests.bad.raw_forge import Asked, RawForge, Said, said
 
 TOKEN = "4f1c0a9be7d25836c1f04b7ae98d3325f6710c2d"

@@ -12,16 +12,16 @@ import pytest
 
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.adapters.sqlite.ledger import MAX_WRITES, SqliteLedger, make_ledger, open_ledger
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.events import Event, encode_event
-from allegro.core.freeze import FreezeSet
-from allegro.core.matching import BotWrite
-from allegro.core.sequence import Kept
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.events import Event, encode_event
+from allegro.core.base.sequence import Kept
+from allegro.core.base.store_ties import Fault
+from allegro.core.effects.matching import BotWrite
 from allegro.core.stores import Place, SessionRecord
-from allegro.core.ties import Fault
-from allegro.house.alerts import Alerts
-from allegro.house.suspended import Suspended
-from allegro.house.ties import renew_tie, tie_stores
+from allegro.house.archive.store_ties import renew_tie, tie_stores
+from allegro.house.archive.suspended import Suspended
+from allegro.house.health.alerts import Alerts
 from allegro.testing.virtual import SeededDice, VirtualClock
 
 TIME = "2030-01-01T00:00:00Z"

@@ -11,21 +11,21 @@ import msgspec
 import pytest
 
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
-from allegro.core.actions import MirrorRequest
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.events import Event, encode_event
-from allegro.core.lifecycle import State, Step
-from allegro.core.messages import Serves
-from allegro.core.requests import Request, parsed
-from allegro.core.sequence import Kept
-from allegro.core.session_actions import AnswerOnce, RunSession
-from allegro.core.sessions import Asked, asked_notes, question_digest
+from allegro.core.agent.sessions import Asked, asked_notes, question_digest
+from allegro.core.authority.actions.agent import AnswerOnce, RunSession
+from allegro.core.authority.actions.forge import MirrorRequest
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.events import Event, encode_event
+from allegro.core.base.sequence import Kept
+from allegro.core.protocol.messages import Serves
+from allegro.core.requests.lifecycle import State, Step
+from allegro.core.requests.requests import Request, parsed
 from allegro.core.settings import OrderSettings
 from allegro.core.stores import SessionRecord, SetAside
+from allegro.house.agent.progress import Progress, progress_text
+from allegro.house.agent.sessions import MAX_QUESTIONS, Sessions
 from allegro.house.lanes import House as Shared
 from allegro.house.lanes import LaneEndpoint, Lanes
-from allegro.house.progress import Progress, progress_text
-from allegro.house.sessions import MAX_QUESTIONS, Sessions
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import VirtualClock
 

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from allegro.core.errors import EdgeError
-from allegro.core.messages import Serves
+from allegro.core.base.errors import EdgeError
+from allegro.core.protocol.messages import Serves
 from allegro.house.lanes import MUTE_S, LaneEndpoint, Lanes
 from allegro.house.lanes import House as Shared
 from allegro.link.dial import LaneLink

@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 
 from allegro.adapters.clock import SystemClock, SystemDice
-from allegro.core.errors import EdgeError
-from allegro.core.events import Event
-from allegro.core.messages import (
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.events import Event
+from allegro.core.protocol.messages import (
     MAX_LANE_FRAME,
     Batch,
     Bulk,

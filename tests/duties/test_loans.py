@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from allegro.core.errors import EdgeError
-from allegro.lane.loans import FORGOTTEN_S, MAX_CALLS, Answer, Loans
+from allegro.core.base.errors import EdgeError
+from allegro.lane.models.loans import FORGOTTEN_S, MAX_CALLS, Answer, Loans
 from allegro.testing.virtual import SeededDice
 
 from .agents import LoopClock, hurried

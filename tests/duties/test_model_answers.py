@@ -13,8 +13,8 @@ import aiohttp
 import msgspec
 import pytest
 
-from allegro.core.models import Trouble
-from allegro.core.provider_dialect import Dialect
+from allegro.core.models.dialect import Dialect
+from allegro.core.models.ladder import Trouble
 
 from .house import until
 from .providers import DONE, STALLED, USAGE, Answer, Served, chunk, refusal, rung, said, served

@@ -12,11 +12,11 @@ import aiohttp
 import msgspec
 import pytest
 
-from allegro.adapters.providers import HttpProviders
-from allegro.core.errors import ConfigError, EdgeError
-from allegro.core.models import Spend, Trouble, within_caps
+from allegro.adapters.providers.openai import HttpProviders
+from allegro.core.base.errors import ConfigError, EdgeError
+from allegro.core.models.ladder import Spend, Trouble, within_caps
 from allegro.core.settings import ModelSettings
-from allegro.lane.app_sessions import DaySpend, read_day
+from allegro.lane.agent.build import DaySpend, read_day
 
 from .house import until
 from .providers import (

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from allegro.adapters.sqlite.ledger import SqliteLedger, open_ledger
-from allegro.core.effects import branch_at
-from allegro.core.matching import BotWrite, Matched, Unmatched, judge
+from allegro.core.effects.matching import BotWrite, Matched, Unmatched, judge
+from allegro.core.effects.receipts import branch_at
 
 FILE = Path(__file__).with_name("ledger_of_schema_0.sql")
 REPOSITORY = "127.0.0.1:13071/11"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.freeze import Freeze, FreezeSet
-from allegro.core.lifecycle import MOST_DOUBTS, State, Step
-from allegro.core.requests import Request
+from allegro.core.authority.freeze import Freeze, FreezeSet
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.requests.lifecycle import MOST_DOUBTS, State, Step
+from allegro.core.requests.requests import Request
 from allegro.core.settings import OrderSettings
 from allegro.testing.virtual import VirtualClock
 

@@ -11,10 +11,15 @@ from types import FrameType
 import msgspec
 import pytest
 
-from allegro.core.actions import MirrorRequest, RepositoryRef, action_bytes, action_digest
-from allegro.core.freeze import Freeze, FreezeSet
-from allegro.core.lifecycle import State, Step
-from allegro.core.requests import Request
+from allegro.core.authority.actions.forge import (
+    MirrorRequest,
+    RepositoryRef,
+    action_bytes,
+    action_digest,
+)
+from allegro.core.authority.freeze import Freeze, FreezeSet
+from allegro.core.requests.lifecycle import State, Step
+from allegro.core.requests.requests import Request
 from allegro.testing.virtual import VirtualClock
 from tests.core.builders import FORGE
 

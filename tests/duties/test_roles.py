@@ -10,16 +10,16 @@ import msgspec
 import pytest
 
 from allegro.adapters.council import LocalCouncil, Registers
-from allegro.core.council import MAX_FREEZES, Page
-from allegro.core.errors import EdgeError
-from allegro.core.freeze import Freeze, contains
-from allegro.core.lease import ANYBODY, MAX_EPOCH, Me, holds
-from allegro.core.marks import Mark
-from allegro.lane.memory import Epochs, Memory, Written
-from allegro.lane.roles import Pace, Roles
-from allegro.lane.siblings import ASIDE_S, SILENT_S
+from allegro.core.authority.freeze import Freeze, contains
+from allegro.core.authority.lease import ANYBODY, MAX_EPOCH, Me, holds
+from allegro.core.base.errors import EdgeError
+from allegro.core.forge.marks import Mark
+from allegro.core.protocol.pages import MAX_FREEZES, Page
+from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
+from allegro.lane.fleet.peers import ASIDE_S, SILENT_S
+from allegro.lane.fleet.roles import Pace, Roles
+from allegro.lane.forge.watches import newest_home
 from allegro.lane.state import HOUSE_S
-from allegro.lane.watches import newest_home
 
 from .small_fleet import LEASE_S, RETURN_S, Fleet, opened
 

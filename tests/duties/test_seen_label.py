@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from allegro.core.errors import EdgeError
+from allegro.core.base.errors import EdgeError
 from allegro.house.seen_label import METHOD, SeenLabel
-from allegro.lane.home_label import WAIT_S
+from allegro.lane.seen_label import WAIT_S
 from allegro.testing.virtual import FakeForge, VirtualClock
 
 from .lane import GARDEN, Lane, journal_in, settings_of

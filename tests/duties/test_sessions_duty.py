@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from allegro.adapters.hermes.wire import HermesWire
-from allegro.core.agent_tools import why_refused
-from allegro.core.errors import EdgeError, Unholdable
-from allegro.core.sessions import (
+from allegro.core.agent.sessions import (
     Answered,
     Asked,
     End,
@@ -21,7 +19,9 @@ from allegro.core.sessions import (
     UsageClaimed,
     question_digest,
 )
-from allegro.lane.gateways import KEEP_S, MAX_AGE_S
+from allegro.core.agent.tools import why_refused
+from allegro.core.base.errors import EdgeError, Unholdable
+from allegro.lane.agent.gateways import KEEP_S, MAX_AGE_S
 from tests.core.builders import lend_model, run_session
 
 from .agents import (

@@ -11,10 +11,10 @@ import pytest
 
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.adapters.sqlite.journal import SqliteJournal, open_journal
-from allegro.core.errors import EdgeError, JournalFull, Refusal
-from allegro.core.events import Event, decode_event, encode_event
-from allegro.core.marks import Mark
-from allegro.core.sequence import Kept, Position, ShedEntry, follow, start
+from allegro.core.base.errors import EdgeError, JournalFull, Refusal
+from allegro.core.base.events import Event, decode_event, encode_event
+from allegro.core.base.sequence import Kept, Position, ShedEntry, follow, start
+from allegro.core.forge.marks import Mark
 
 TIME = "2030-01-01T00:00:00Z"
 

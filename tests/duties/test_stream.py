@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from allegro.adapters.hermes.heard import MAX_OUTPUT, Heard
-from allegro.adapters.hermes.lines import LAST_WORDS_S, LOOK_S, told_lines
-from allegro.core.errors import EdgeError
-from allegro.core.sessions import AgentEvent, End, Ended, TextDelta, ToolBegan, ToolEnded
+from allegro.adapters.hermes.completeness import MAX_OUTPUT, Heard
+from allegro.adapters.hermes.stream_lines import LAST_WORDS_S, LOOK_S, told_lines
+from allegro.core.agent.sessions import AgentEvent, End, Ended, TextDelta, ToolBegan, ToolEnded
+from allegro.core.base.errors import EdgeError
 
 from .agents import hurried, settled
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allegro.core.issues import Issue, PullRequest, Repository
+from allegro.core.forge.issues import Issue, PullRequest, Repository
 from allegro.core.ports import Journal, Version
+from allegro.lane.forge.snapshots import MANY, Notes, Taking
 from allegro.lane.recorder import Recorder
-from allegro.lane.taking import MANY, Notes, Taking
 from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
 
 GARDEN = Repository(7, "timmy/garden")

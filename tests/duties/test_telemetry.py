@@ -16,9 +16,9 @@ import pytest
 from allegro.adapters.hermes.home import Template, config, home_files
 from allegro.adapters.hermes.install import version_of
 from allegro.adapters.hermes.telemetry import MAX_DATAGRAM, Telemetry
-from allegro.core.sessions import AgentEvent, Gap, ToolBegan, ToolEnded, UsageClaimed
+from allegro.core.agent.sessions import AgentEvent, Gap, ToolBegan, ToolEnded, UsageClaimed
 from allegro.core.settings import HermesSettings, LaneIdentity, LaneSettings, ModelSettings
-from allegro.lane.session_facts import agent_words, existing_facts, running_facts, swap_fact
+from allegro.lane.agent.facts import agent_words, existing_facts, running_facts, swap_fact
 
 HELLO = {"hook": "hello"}
 BEGAN = {"hook": "pre_tool_call", "tool_name": "terminal", "tool_call_id": "c1", "args": {"a": 1}}

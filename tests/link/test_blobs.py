@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allegro.core.errors import Refusal
+from allegro.core.base.errors import Refusal
 from allegro.link.blobs import IDLE_S, LIFE_S, MAX_BLOBS, Blobs
 from tests.core.builders import refused
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allegro.core.errors import ProtocolError, Unholdable
-from allegro.core.freeze import Freeze
-from allegro.core.messages import (
+from allegro.core.authority.freeze import Freeze
+from allegro.core.base.errors import ProtocolError, Unholdable
+from allegro.core.base.sequence import MAX_SEQ, Kept, Position, ShedEntry
+from allegro.core.protocol.messages import (
     MAX_HOUSE_FRAME,
     MAX_LANE_FRAME,
     Ack,
@@ -39,7 +40,6 @@ from allegro.core.messages import (
     Want,
     Welcome,
 )
-from allegro.core.sequence import MAX_SEQ, Kept, Position, ShedEntry
 from allegro.link.frames import decode_from_house, decode_from_lane, encode
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allegro.adapters.signatures import SigningKey, verify
-from allegro.core.approvals import (
+from allegro.adapters.crypto.signatures import SigningKey, verify
+from allegro.core.authority.gate import LaneTrust, Trust
+from allegro.core.authority.tokens import (
     Claims,
     Greeting,
     HouseCertificate,
@@ -23,9 +24,8 @@ from allegro.core.approvals import (
     issue_token,
     read_token,
 )
-from allegro.core.errors import Refusal
-from allegro.core.gate import LaneTrust, Trust
-from allegro.core.messages import PROTOCOL, Greet, Hello, LogIn
+from allegro.core.base.errors import Refusal
+from allegro.core.protocol.messages import PROTOCOL, Greet, Hello, LogIn
 from allegro.link.handshake import (
     MAX_CERTIFICATES,
     check_greeting,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .theatre import Theatre, open_theatre
+from .fleet_fixture import Theatre, open_theatre
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from allegro.adapters.crypto.signatures import HpkeSealer, load_signing_key
 from allegro.adapters.files import read_state
-from allegro.adapters.signatures import HpkeSealer, load_signing_key
-from allegro.core.approvals import b64url
-from allegro.core.freeze import Freeze
-from allegro.core.gate import LaneTrust
-from allegro.core.messages import (
+from allegro.core.authority.freeze import Freeze
+from allegro.core.authority.gate import LaneTrust
+from allegro.core.authority.tokens import b64url
+from allegro.core.base.sequence import GENESIS, Entry, Kept, Position
+from allegro.core.protocol.messages import (
     Batch,
     Challenge,
     ChallengeWanted,
@@ -31,13 +32,12 @@ from allegro.core.messages import (
     Reply,
     Welcome,
 )
-from allegro.core.sequence import GENESIS, Entry, Kept, Position
 from allegro.lane.files import LaneFiles
 from allegro.link.frames import decode_from_house, encode
 from allegro.link.handshake import greet
 from tests.patience import patient
 
-from .theatre import Theatre
+from .fleet_fixture import Theatre
 
 STATUS = {"healthy": True, "journal_waiting": 0}
 

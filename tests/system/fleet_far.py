@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 
 from allegro.client.redundancy import HealthStatus, RedundancyManager
-from allegro.drill.faults import FAULTS
-from allegro.drill.fleet import LANES, ScratchFleet
-from allegro.drill.network import Namespaces
+from allegro.scratch.faults import FAULTS
+from allegro.scratch.fleet import LANES, ScratchFleet
+from allegro.scratch.network import Namespaces
 
+from .fleet_fixture import QuickStage
 from .fleet_life import HOUSE, LANE
-from .theatre import QuickStage
 
 
 class FarFleet(QuickStage, ScratchFleet):

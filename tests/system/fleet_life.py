@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from allegro.adapters.crypto.tls import make_certificate
 from allegro.adapters.files import read_state
 from allegro.adapters.nats.council import Access, NatsCouncil
 from allegro.adapters.nats.server import (
@@ -29,21 +30,20 @@ from allegro.adapters.nats.server import (
     read_running,
 )
 from allegro.adapters.nats.settings import render
-from allegro.adapters.tls import make_certificate
-from allegro.core.approvals import Roster
-from allegro.core.errors import ToldError
-from allegro.core.freeze import FreezeSet
-from allegro.core.lease import Record, Slot
-from allegro.demo.stage import free_port, override
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.authority.lease import Record, Slot
+from allegro.core.authority.tokens import Roster
+from allegro.core.base.errors import ToldError
 from allegro.drill.checker import SEEN, Write, calls_of
-from allegro.drill.fleet import LANES, OWNER, REPOSITORY, ScratchFleet, ScratchLane
-from allegro.drill.network import Loopback
 from allegro.drill.trial import FINAL, by_user
 from allegro.house.files import files_of, load_fleet
 from allegro.lane.files import LaneFiles
+from allegro.scratch.fleet import LANES, OWNER, REPOSITORY, ScratchFleet, ScratchLane
+from allegro.scratch.network import Loopback
+from allegro.scratch.processes import free_port, override
 
-from .pathway import Pathway
-from .theatre import QuickStage
+from .fleet_fixture import QuickStage
+from .tcp_proxy import Pathway
 
 LEASE_S, RETURN_S, APPROVAL_S = 3.0, 3.0, 10
 LANE = {

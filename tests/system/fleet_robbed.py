@@ -20,10 +20,10 @@ from nats.aio.msg import Msg
 
 from allegro.adapters.nats.council import STREAM, SUBJECT
 from allegro.adapters.nats.server import Server, find_server, read_running
-from allegro.core.errors import EdgeError, ToldError
+from allegro.core.base.errors import EdgeError, ToldError
 from allegro.drill.checker import calls_of
 from allegro.drill.trial import by_user
-from allegro.lane.app_fleet import UNDECIDED_S
+from allegro.lane.fleet.build import UNDECIDED_S
 from tests.bad import values as bad
 from tests.bad.stolen_sibling import Outcome
 from tests.bad.thieves import PAGES, RECORDS, SERVER, Thief

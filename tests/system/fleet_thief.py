@@ -9,11 +9,11 @@ import time
 from collections.abc import AsyncIterator
 
 from allegro.adapters.nats.council import SUBJECT, NatsCouncil
-from allegro.core.council import Page
-from allegro.core.errors import EdgeError
-from allegro.core.lease import MAX_EPOCH, ROLES, Record
-from allegro.core.marks import Mark
-from allegro.drill.fleet import REPOSITORY
+from allegro.core.authority.lease import MAX_EPOCH, ROLES, Record
+from allegro.core.base.errors import EdgeError
+from allegro.core.forge.marks import Mark
+from allegro.core.protocol.pages import Page
+from allegro.scratch.fleet import REPOSITORY
 
 from .fleet_life import Life
 

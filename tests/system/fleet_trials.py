@@ -24,14 +24,14 @@ from pathlib import Path
 
 import msgspec
 
-from allegro.core.errors import ToldError
+from allegro.core.base.errors import ToldError
 from allegro.drill.ending import end_once
-from allegro.drill.faults import FAULTS
-from allegro.drill.fleet import LANES, ScratchFleet
-from allegro.drill.network import Namespaces
 from allegro.drill.trial import Outcome, Trial, by_address
+from allegro.scratch.faults import FAULTS
+from allegro.scratch.fleet import LANES, ScratchFleet
+from allegro.scratch.network import Namespaces
 
-from .theatre import QuickStage
+from .fleet_fixture import QuickStage
 from .trials import RESULTS
 
 DELAYS_MS = (0.0, 50.0, 150.0)

@@ -21,13 +21,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from allegro.demo.stage import Process, end_with_parent
-from allegro.drill.network import set_network
+from allegro.scratch.network import set_network
+from allegro.scratch.processes import Process, end_with_parent
 
 LOADED = {
-    "allegro lane": ("allegro.cli.main", "allegro.cli.run", "allegro.lane.app"),
-    "allegro council": ("allegro.cli.main", "allegro.cli.run", "allegro.lane.app_council"),
-    "allegro house": ("allegro.cli.main", "allegro.cli.house", "allegro.house.app"),
+    "allegro lane": ("allegro.cli.main", "allegro.cli.commands.run", "allegro.lane.app"),
+    "allegro council": (
+        "allegro.cli.main",
+        "allegro.cli.commands.run",
+        "allegro.lane.fleet.council_server",
+    ),
+    "allegro house": ("allegro.cli.main", "allegro.cli.commands.house", "allegro.house.app"),
     "allegro.testing.lane": ("allegro.lane.app", "allegro.testing.gateways"),
     "allegro.testing.gitea": ("allegro.testing.gitea.server", "allegro.testing.gitea.seed"),
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .theatre import BOTS, REPOSITORY, Theatre
+from .fleet_fixture import BOTS, REPOSITORY, Theatre
 
 
 class Want(msgspec.Struct, frozen=True):

@@ -10,8 +10,8 @@ from typing import Any
 
 from bench.child import obey
 
-from allegro.core.events import Event
-from allegro.core.freeze import Freeze
+from allegro.core.authority.freeze import Freeze
+from allegro.core.base.events import Event
 from tests.duties.link_ends import TIME, Lane, open_lane
 
 AT_ONCE = 500

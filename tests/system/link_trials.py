@@ -23,14 +23,14 @@ from typing import Any
 
 from bench.child import Child
 
-from allegro.core.freeze import Freeze
-from allegro.core.messages import Stop
-from allegro.drill.network import Namespaces
+from allegro.core.authority.freeze import Freeze
+from allegro.core.protocol.messages import Stop
 from allegro.link.dial import LaneLink
+from allegro.scratch.network import Namespaces
 from tests.duties.link_ends import House, dialling
 
-from .pathway import Line, Pathway
-from .theatre import REPOSITORY, Theatre
+from .fleet_fixture import REPOSITORY, Theatre
+from .tcp_proxy import Line, Pathway
 
 Found = dict[str, Any]
 MBIT_S = 125_000

@@ -10,9 +10,17 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from allegro.core.errors import ToldError
+from allegro.core.base.errors import ToldError
 
-from .theatre import JOURNAL_FILES, OWNER, PERSON, REPOSITORY, Theatre, copy_files, open_theatre
+from .fleet_fixture import (
+    JOURNAL_FILES,
+    OWNER,
+    PERSON,
+    REPOSITORY,
+    Theatre,
+    copy_files,
+    open_theatre,
+)
 
 Objects = dict[str, Any]
 

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from allegro.core.errors import ToldError
+from allegro.core.base.errors import ToldError
 
-from .agency import Agency, terminal
+from .agent_fixture import Agency, terminal
 from .disk import NO_DISK, can_mount, fill
 
 UNBEGUN = "unbegun"

@@ -23,9 +23,9 @@ import msgspec
 
 from allegro.client.errors import EffectFailed
 
-from .agency import Agency, joined_text, open_agency, types
+from .agent_fixture import Agency, joined_text, open_agency, types
 from .disk import ON_DISK, small_disk
-from .pool import Outcome, Trial
+from .parallel import Outcome, Trial
 from .session_faults import DISK_FULL, KINDS, UNBEGUN, Play, left_out
 from .trials import RESULTS, known
 

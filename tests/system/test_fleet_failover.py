@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from allegro.drill.faults import FAULTS
-from allegro.drill.network import Namespaces
+from allegro.scratch.faults import FAULTS
+from allegro.scratch.network import Namespaces
 from tests.patience import patient
 from tests.portion import WHOLE
 

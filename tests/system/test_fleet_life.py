@@ -21,11 +21,11 @@ import pytest_asyncio
 from allegro.adapters.nats.council import Access, NatsCouncil
 from allegro.adapters.nats.server import access_of, read_running
 from allegro.client.errors import NotNow
-from allegro.core.council import FRESH_PAGES
-from allegro.core.errors import EdgeError
-from allegro.core.lease import Record
-from allegro.drill.fleet import REPOSITORY
-from allegro.lane.siblings import PAGE_S
+from allegro.core.authority.lease import Record
+from allegro.core.base.errors import EdgeError
+from allegro.core.protocol.pages import FRESH_PAGES
+from allegro.lane.fleet.peers import PAGE_S
+from allegro.scratch.fleet import REPOSITORY
 from tests.patience import patient
 
 from .fleet_life import APPROVAL_S, LEASE_S, RETURN_S, Life, open_life

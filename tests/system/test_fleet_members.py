@@ -19,12 +19,12 @@ import pytest_asyncio
 
 from allegro.client.errors import BadRequest
 from allegro.client.redundancy import FailoverEvent, RedundancyManager
-from allegro.core.council import FRESH_PAGES
-from allegro.core.errors import ToldError
-from allegro.core.lease import MAX_EPOCH_JUMP
-from allegro.drill.network import Namespaces
+from allegro.core.authority.lease import MAX_EPOCH_JUMP
+from allegro.core.base.errors import ToldError
+from allegro.core.protocol.pages import FRESH_PAGES
 from allegro.drill.trial import TARGET_S
-from allegro.lane.siblings import PAGE_S
+from allegro.lane.fleet.peers import PAGE_S
+from allegro.scratch.network import Namespaces
 from tests.patience import patient
 
 from .fleet_far import Seen

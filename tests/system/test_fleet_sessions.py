@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 
 from allegro import HermesBridge
-from allegro.drill.fleet import ScratchFleet
-from allegro.drill.network import Loopback
 from allegro.link.timing import BEAT_S
+from allegro.scratch.fleet import ScratchFleet
+from allegro.scratch.network import Loopback
 from allegro.testing.agents import make_stand_in
 from allegro.testing.models import ModelStub, play
 

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from allegro.adapters.signatures import SigningKey
+from allegro.adapters.crypto.signatures import SigningKey
 
+from .exactly_once import approve, done, propose
+from .fleet_fixture import BOT, REPOSITORY, Theatre, copy_files
 from .invariants import faults, look
-from .once import approve, done, propose
-from .theatre import BOT, REPOSITORY, Theatre, copy_files
 
 pytestmark = pytest.mark.slow
 LEDGER = ("ledger.db", "ledger.db-wal", "ledger.db-shm")

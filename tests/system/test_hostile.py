@@ -16,10 +16,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from allegro.adapters.signatures import SigningKey, load_signing_key
+from allegro.adapters.crypto.signatures import SigningKey, load_signing_key
 from allegro.client.errors import BridgeError
-from allegro.core.approvals import Login, Order, b64url, fingerprint, issue_token
-from allegro.core.messages import (
+from allegro.core.authority.tokens import Login, Order, b64url, fingerprint, issue_token
+from allegro.core.base.sequence import GENESIS, Position, ShedEntry
+from allegro.core.protocol.messages import (
     PROTOCOL,
     Batch,
     GiveOrder,
@@ -32,14 +33,13 @@ from allegro.core.messages import (
     Refused,
     Reply,
 )
-from allegro.core.sequence import GENESIS, Position, ShedEntry
 from allegro.link.frames import decode_from_lane, encode
 from tests.patience import patient
 
+from .exactly_once import approve, done, propose
 from .fake_lane import FakeLane, event
+from .fleet_fixture import Theatre, open_theatre
 from .invariants import faults, look
-from .once import approve, done, propose
-from .theatre import Theatre, open_theatre
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from allegro.client.gitea_bridge import GiteaBridge
-from allegro.core.errors import ToldError
-from allegro.demo.stage import Forge, Stage
+from allegro.core.base.errors import ToldError
+from allegro.scratch.processes import Forge, Stage
 
-from .theatre import QuickStage
+from .fleet_fixture import QuickStage
 
 DAILY = ["write:issue", "read:repository", "read:user", "read:organization"]
 CHANGE = ["write:repository", "write:issue", "read:user", "read:organization"]

@@ -14,12 +14,12 @@ import aiohttp
 import pytest
 
 from allegro import HermesBridge
-from allegro.core.errors import ToldError
-from allegro.demo.stage import Process, free_port, override
+from allegro.core.base.errors import ToldError
+from allegro.scratch.processes import Process, free_port, override
 from allegro.testing.agents import make_stand_in
 from allegro.testing.models import ModelStub
 
-from .theatre import QuickStage
+from .fleet_fixture import QuickStage
 
 ROOT = Path(__file__).parents[2]
 HERMES, MODEL = ROOT / ".hermes", ROOT / ".local-model"

@@ -11,8 +11,8 @@ import pytest
 
 from tests.patience import patient
 
+from .fleet_fixture import Theatre
 from .loss import differences, nothing_is_lost
-from .theatre import Theatre
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from allegro.demo.stage import free_port
+from allegro.scratch.processes import free_port
 
-from .agency import (
+from .agent_fixture import (
     PROVIDER_KEY,
     Agency,
     children,

@@ -9,10 +9,10 @@ import pytest_asyncio
 
 from tests.portion import portion
 
+from .exactly_once import CASES, done, propose
+from .fleet_fixture import CODE_BOT, REPOSITORY, Theatre
 from .invariants import Comment, Pull, Seen, Want, faults, look
-from .once import CASES, done, propose
-from .pool import OncePool, Trial, finish, play
-from .theatre import CODE_BOT, REPOSITORY, Theatre
+from .parallel import OncePool, Trial, finish, play
 
 pytestmark = pytest.mark.slow
 WORKERS = 6

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from .once import done, propose
-from .theatre import REPOSITORY, Theatre, open_theatre
+from .exactly_once import done, propose
+from .fleet_fixture import REPOSITORY, Theatre, open_theatre
 
 pytestmark = pytest.mark.slow
 

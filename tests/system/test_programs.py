@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from allegro.core.errors import ToldError
-from allegro.demo.stage import Forge, Process, Stage
+from allegro.core.base.errors import ToldError
+from allegro.scratch.processes import Forge, Process, Stage
 from tests.patience import patient
 
+from .fleet_fixture import QuickStage
 from .forks import QuickProcess
 from .test_keys import WORLD
-from .theatre import QuickStage
 
 
 class Programs(QuickStage):
@@ -60,7 +60,13 @@ async def test_a_running_lane_has_loaded_no_house_client_or_testing_module(stage
     await stage.linked()
     loaded = loaded_by(stage)
     assert "allegro.lane.app" in loaded
-    foreign = ("allegro.house", "allegro.client", "allegro.testing", "allegro.demo")
+    foreign = (
+        "allegro.house",
+        "allegro.client",
+        "allegro.testing",
+        "allegro.scratch",
+        "allegro.demo",
+    )
     assert not {name for name in loaded if name.startswith(foreign)}
 
 
@@ -77,7 +83,13 @@ async def test_a_running_house_has_loaded_nothing_that_could_load_the_sovereign_
     await stage.linked()
     loaded = loaded_by(stage, stage.house)
     assert "allegro.house.app" in loaded
-    foreign = ("allegro.sovereign", "allegro.lane", "allegro.testing", "allegro.demo")
+    foreign = (
+        "allegro.sovereign",
+        "allegro.lane",
+        "allegro.testing",
+        "allegro.scratch",
+        "allegro.demo",
+    )
     assert not {name for name in loaded if name.startswith(foreign)}
 
 
@@ -92,7 +104,9 @@ async def test_a_lane_that_is_alone_starts_no_council_server_and_loads_nothing_o
     )
     await stage.start_house()
     await stage.linked()
-    await stage.until(lambda: "allegro.core.lease" in loaded_by(stage), "it loaded its roles")
+    await stage.until(
+        lambda: "allegro.core.authority.lease" in loaded_by(stage), "it loaded its roles"
+    )
     foreign = ("nats", "nkeys", "allegro.adapters.nats")
     assert not {name for name in loaded_by(stage) if name.startswith(foreign)}
     tasks = Path(f"/proc/{stage.lane.pid}/task")

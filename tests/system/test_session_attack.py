@@ -15,11 +15,11 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from allegro.demo.stage import free_port
+from allegro.scratch.processes import free_port
 from tests.patience import patient
 
 from . import attacks
-from .agency import HERMES, MODEL, Agency, marker, needs_hermes, open_agency, terminal, types
+from .agent_fixture import HERMES, MODEL, Agency, marker, needs_hermes, open_agency, terminal, types
 from .attacks import PLAIN, Attack, filled, in_python
 
 pytestmark = [pytest.mark.slow, needs_hermes, pytest.mark.asyncio(loop_scope="module")]

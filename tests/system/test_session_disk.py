@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .agency import needs_hermes, open_agency, types
+from .agent_fixture import needs_hermes, open_agency, types
 from .disk import NO_DISK, ON_DISK, can_mount, fill, small_disk
 
 FULL_S = 13.0  # longer than a lane waits for room before it stops the session

@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from tests.portion import portion
 
-from .agency import needs_hermes
-from .pool import Trial
+from .agent_fixture import needs_hermes
+from .parallel import Trial
 from .session_faults import DISK_FULL, KINDS
 from .session_trials import Pool, unsaid, wrong
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from allegro.client.errors import BadRequest, EffectFailed
 
-from .agency import (
+from .agent_fixture import (
     Agency,
     joined_text,
     marker,
@@ -21,7 +21,7 @@ from .agency import (
     terminal,
     types,
 )
-from .theatre import BOT, PERSON, REPOSITORY
+from .fleet_fixture import BOT, PERSON, REPOSITORY
 
 pytestmark = [pytest.mark.slow, needs_hermes, pytest.mark.asyncio(loop_scope="module")]
 

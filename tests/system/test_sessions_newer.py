@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from .agency import (
+from .agent_fixture import (
     NEWER,
     Agency,
     joined_text,

@@ -9,14 +9,14 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from allegro.core.errors import EdgeError
-from allegro.core.events import Event
-from allegro.core.freeze import Freeze
-from allegro.core.messages import GiveOrder, Stop
+from allegro.core.authority.freeze import Freeze
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.events import Event
+from allegro.core.protocol.messages import GiveOrder, Stop
 from allegro.link.dial import LaneLink
 from tests.duties.link_ends import TIME, House, Pair, dialling, open_lane, until
 
-from .pathway import Line, Pathway
+from .tcp_proxy import Line, Pathway
 
 
 @contextlib.asynccontextmanager

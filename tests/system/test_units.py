@@ -14,15 +14,15 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from allegro.drill.fleet import BOT, LANES
-from allegro.drill.network import Loopback, Namespaces
+from allegro.scratch.fleet import BOT, LANES
+from allegro.scratch.network import Loopback, Namespaces
 from allegro.testing.models import ModelStub, play
 
-from . import boxes
-from .agency import PROVIDER_KEY, needs_hermes, terminal
-from .machines import COUNCIL, HOUSE_UNIT, UNIT, Machines
+from . import systemd_vm
+from .agent_fixture import PROVIDER_KEY, needs_hermes, terminal
+from .install_fixture import COUNCIL, HOUSE_UNIT, UNIT, Machines
 
-_TROUBLE = boxes.trouble()
+_TROUBLE = systemd_vm.trouble()
 _APART = Namespaces.trouble()
 pytestmark = [
     pytest.mark.slow, pytest.mark.skipif(bool(_TROUBLE), reason=_TROUBLE or "none"),

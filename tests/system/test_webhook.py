@@ -11,11 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from allegro.demo.people import People
-from allegro.demo.stage import Forge, Stage, free_port
+from allegro.scratch.forge_users import People
+from allegro.scratch.processes import Forge, Stage, free_port
 
+from .fleet_fixture import QuickStage
 from .test_keys import WORLD
-from .theatre import QuickStage
 
 SECRET = "a secret between forge and lane"
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import msgspec
 
+from .exactly_once import CASES
 from .loss import nothing_is_lost
-from .once import CASES
-from .pool import Outcome, Trial, finish, play
+from .parallel import Outcome, Trial, finish, play
 
 RESULTS = Path(__file__).parents[2] / "bench" / "results"
 LOSS = "nothing is lost"

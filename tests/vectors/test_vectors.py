@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from allegro.adapters.signatures import SigningKey, verify
-from allegro.core.errors import Refusal
-from allegro.core.freeze import FreezeSet
-from allegro.core.gate import LaneTrust, Permit, Presented, Situation, Trust, judge_order
-from allegro.core.messages import Greet, Hello, LogIn
+from allegro.adapters.crypto.signatures import SigningKey, verify
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.authority.gate import LaneTrust, Permit, Presented, Situation, Trust, judge_order
+from allegro.core.base.errors import Refusal
+from allegro.core.protocol.messages import Greet, Hello, LogIn
 from allegro.link.handshake import check_greeting, check_login, greet
 
 from . import make

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from allegro.core.council import MAX_VALUE, Page, page_bytes, parsed, read_page
-from allegro.core.lease import ANYBODY, Record, Slot
+from allegro.core.authority.lease import ANYBODY, Record, Slot
+from allegro.core.protocol.pages import MAX_VALUE, Page, page_bytes, parsed, read_page
 
 
 class Registers:

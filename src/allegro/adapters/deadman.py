@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from allegro.core.errors import EdgeError
+from allegro.core.base.errors import EdgeError
 
 TIMEOUT_S = 10.0
 

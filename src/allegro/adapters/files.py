@@ -13,8 +13,8 @@ from typing import IO, TypeVar
 
 import msgspec
 
-from allegro.core.errors import ConfigError, EdgeError, Unholdable
-from allegro.core.untrusted import UNREADABLE, Unreadable, read_json, unreadable
+from allegro.core.base.errors import ConfigError, EdgeError, Unholdable
+from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_json, unreadable
 
 T = TypeVar("T")
 

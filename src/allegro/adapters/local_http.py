@@ -6,7 +6,7 @@ from pathlib import Path
 
 import aiohttp
 
-from allegro.core.errors import EdgeError
+from allegro.core.base.errors import EdgeError
 
 PIECE = 256 * 1024
 

@@ -8,7 +8,7 @@ import sys
 import click
 
 from allegro import __version__
-from allegro.core.errors import EdgeError, ToldError
+from allegro.core.base.errors import EdgeError, ToldError
 
 COMMANDS = {
     "lane": "run:lane",
@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
         if place is None:
             return None
         module, _, name = place.partition(":")
-        command = getattr(importlib.import_module(f"allegro.cli.{module}"), name)
+        command = getattr(importlib.import_module(f"allegro.cli.commands.{module}"), name)
         assert isinstance(command, click.Command)
         return command
 

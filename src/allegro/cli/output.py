@@ -15,7 +15,7 @@ import structlog
 from rich.console import Console
 
 from allegro.adapters.clock import SystemClock
-from allegro.core.errors import ToldError
+from allegro.core.base.errors import ToldError
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2

@@ -10,7 +10,7 @@ import click
 from allegro.cli.output import run_async
 from allegro.client.errors import HouseUnreachable
 from allegro.client.house_client import HouseClient
-from allegro.core.errors import ConfigError
+from allegro.core.base.errors import ConfigError
 
 
 def passphrase() -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from allegro.core.errors import ToldError
+from allegro.core.base.errors import ToldError
 
 
 class BridgeError(ToldError):

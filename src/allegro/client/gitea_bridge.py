@@ -23,8 +23,8 @@ from allegro.client.errors import (
     Withdrawn,
 )
 from allegro.client.house_client import WAIT_S, named
-from allegro.core.issues import Issue
-from allegro.core.untrusted import Unreadable, read_value
+from allegro.core.base.untrusted import Unreadable, read_value
+from allegro.core.forge.issues import Issue
 
 _ENDS = {
     "rejected": Rejected,

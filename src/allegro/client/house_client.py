@@ -15,8 +15,8 @@ import msgspec
 from yarl import URL
 
 from allegro.client.errors import BadRequest, HouseUnreachable, NotNow
-from allegro.core.render import one_line
-from allegro.core.untrusted import UNREADABLE, Unreadable, read_json, text_of
+from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_json, text_of
+from allegro.core.effects.render import one_line
 
 WAIT_S = 50.0
 

@@ -8,7 +8,7 @@ import msgspec
 
 from allegro.client.bridge import Bridge
 from allegro.client.house_client import named
-from allegro.core.lease import ROLES
+from allegro.core.authority.lease import ROLES
 
 
 class Seen(msgspec.Struct, frozen=True):

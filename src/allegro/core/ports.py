@@ -7,10 +7,14 @@ from typing import Protocol
 
 import msgspec
 
-from allegro.core.council import Page
-from allegro.core.events import Event
-from allegro.core.gate import Permit
-from allegro.core.issues import (
+from allegro.core.agent.sessions import AgentEvent
+from allegro.core.authority.actions.agent import Turn
+from allegro.core.authority.gate import Permit
+from allegro.core.authority.lease import Record, Slot
+from allegro.core.base.events import Event
+from allegro.core.base.sequence import Entry, Position
+from allegro.core.effects.findings import WriteStep
+from allegro.core.forge.issues import (
     Branch,
     Comment,
     Issue,
@@ -20,12 +24,8 @@ from allegro.core.issues import (
     TimelineEntry,
     TreeEntry,
 )
-from allegro.core.lease import Record, Slot
-from allegro.core.look import WriteStep
-from allegro.core.marks import Mark, Window
-from allegro.core.sequence import Entry, Position
-from allegro.core.session_actions import Turn
-from allegro.core.sessions import AgentEvent
+from allegro.core.forge.marks import Mark, Window
+from allegro.core.protocol.pages import Page
 from allegro.core.settings import Rung
 
 

@@ -7,14 +7,14 @@ from typing import Protocol
 
 import msgspec
 
-from allegro.core.alerts import Alert, Key
-from allegro.core.errors import Refusal
-from allegro.core.freeze import FreezeSet
-from allegro.core.marks import Mark
-from allegro.core.matching import BotWrite, Receipt
-from allegro.core.requests import Request
-from allegro.core.sequence import Entry, Position
-from allegro.core.ties import Tie
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.base.errors import Refusal
+from allegro.core.base.sequence import Entry, Position
+from allegro.core.base.store_ties import Tie
+from allegro.core.effects.matching import BotWrite, Receipt
+from allegro.core.forge.marks import Mark
+from allegro.core.health.alerts import Alert, Key
+from allegro.core.requests.requests import Request
 
 GapRow = tuple[str, str, int, int, int, int, str, float]
 """lane, journal, first, last, count, class, reason, when (Unix s)."""

@@ -12,9 +12,15 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from allegro.adapters.signatures import SigningKey, verify
-from allegro.core.actions import Action, ProposeChange, action_bytes, action_digest, parse_action
-from allegro.core.approvals import (
+from allegro.adapters.crypto.signatures import SigningKey, verify
+from allegro.core.authority.actions.forge import (
+    Action,
+    ProposeChange,
+    action_bytes,
+    action_digest,
+    parse_action,
+)
+from allegro.core.authority.tokens import (
     Approval,
     Login,
     Order,
@@ -23,9 +29,10 @@ from allegro.core.approvals import (
     issue_token,
     sovereign_kid,
 )
-from allegro.core.canonical import canonical
-from allegro.core.errors import ToldError
-from allegro.core.messages import (
+from allegro.core.base.canonical import canonical
+from allegro.core.base.errors import ToldError
+from allegro.core.base.sequence import Position
+from allegro.core.protocol.messages import (
     MAX_LANE_FRAME,
     PROTOCOL,
     Challenge,
@@ -39,7 +46,6 @@ from allegro.core.messages import (
     OrderAnswer,
     Welcome,
 )
-from allegro.core.sequence import Position
 from allegro.house.files import Fleet, KnownLane
 from allegro.link.frames import decode_from_lane, encode
 from allegro.link.handshake import check_greeting

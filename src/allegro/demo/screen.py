@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from allegro.cli.sessions import step_line, text_piece
+from allegro.cli.commands.sessions import step_line, text_piece
 from allegro.client.hermes_bridge import TelemetryEvent
-from allegro.core.render import visible
+from allegro.core.effects.render import visible
 from allegro.sovereign.show import draw
 
 _STEPS = {

@@ -13,9 +13,9 @@ from typing import Any
 import aiohttp
 
 from allegro.client.hermes_bridge import HermesBridge, HermesResult, TelemetryEvent
-from allegro.core.errors import ToldError
+from allegro.core.base.errors import ToldError
 from allegro.demo.screen import Screen
-from allegro.demo.stage import Process, Stage, free_port
+from allegro.scratch.processes import Process, Stage, free_port
 from allegro.testing.agents import make_stand_in
 from allegro.testing.models import play
 

@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from allegro.adapters.clock import SystemClock
-from allegro.core.errors import ToldError
+from allegro.core.base.errors import ToldError
 from allegro.core.ports import Dice
 from allegro.drill.checker import (
     SEEN,
@@ -27,9 +27,9 @@ from allegro.drill.checker import (
     late_writes,
     longest_silence,
 )
-from allegro.drill.faults import Fault
-from allegro.drill.fleet import BOT, CODE_BOT, OWNER, REPOSITORY, ScratchFleet
 from allegro.house.files import files_of, load_fleet
+from allegro.scratch.faults import Fault
+from allegro.scratch.fleet import BOT, CODE_BOT, OWNER, REPOSITORY, ScratchFleet
 from allegro.sovereign import ceremony
 from allegro.sovereign.keystore import load_sovereign_key
 

@@ -12,22 +12,36 @@ import msgspec
 import structlog
 
 from allegro.adapters.clock import SystemClock, SystemDice
+from allegro.adapters.crypto.signatures import verify
 from allegro.adapters.files import hold_folder
-from allegro.adapters.notify import notify, watchdog_s
-from allegro.adapters.signatures import verify
 from allegro.adapters.sqlite.archive import open_archive
 from allegro.adapters.sqlite.ledger import open_ledger
+from allegro.adapters.systemd.notify import notify, watchdog_s
 from allegro.config import read_secret
-from allegro.core.approvals import Thaw
-from allegro.core.errors import ConfigError, EdgeError, Refusal
-from allegro.core.freeze import MAX_ACTIVE, Freeze, FreezeSet, add, contains, sound, thaw, tidied
-from allegro.core.render import one_line
+from allegro.core.authority.freeze import (
+    MAX_ACTIVE,
+    Freeze,
+    FreezeSet,
+    add,
+    contains,
+    sound,
+    thaw,
+    tidied,
+)
+from allegro.core.authority.tokens import Thaw
+from allegro.core.base.errors import ConfigError, EdgeError, Refusal
+from allegro.core.base.store_ties import LEDGER_FAULTS, Fault
+from allegro.core.effects.render import one_line
 from allegro.core.settings import HouseSettings
-from allegro.core.ties import LEDGER_FAULTS, Fault
-from allegro.house.alerts import Alerts
-from allegro.house.api import Api, Hooks
-from allegro.house.aside import Asides
-from allegro.house.facts import Facts, Troubles
+from allegro.house.agent.progress import Progress
+from allegro.house.agent.sessions import Sessions
+from allegro.house.api.agent import SessionApi
+from allegro.house.api.fleet import FleetApi
+from allegro.house.api.models import Lent
+from allegro.house.api.server import Api, Hooks
+from allegro.house.archive.content import Words
+from allegro.house.archive.store_ties import renew_tie, tie_stores
+from allegro.house.archive.suspended import Suspended
 from allegro.house.files import (
     files_of,
     load_fleet,
@@ -35,21 +49,16 @@ from allegro.house.files import (
     load_sealing,
     socket_of,
 )
-from allegro.house.fleet_api import FleetApi
-from allegro.house.fleet_watch import FleetWatch
-from allegro.house.follow import Follow, LaneView
+from allegro.house.fleet.watch import FleetWatch
+from allegro.house.health.alerts import Alerts
+from allegro.house.health.doctor import Facts, Troubles
+from allegro.house.health.set_aside import Asides
 from allegro.house.lanes import House, Lanes
-from allegro.house.lent import Lent
-from allegro.house.mirror import Mirror
-from allegro.house.orders import Orders
-from allegro.house.polls import Polls
-from allegro.house.progress import Progress
-from allegro.house.requests import Requests
-from allegro.house.session_api import SessionApi
-from allegro.house.sessions import Sessions
-from allegro.house.suspended import Suspended
-from allegro.house.ties import renew_tie, tie_stores
-from allegro.house.words import Words
+from allegro.house.requests.mirror import Mirror
+from allegro.house.requests.orders import Orders
+from allegro.house.requests.outcomes import Follow, LaneView
+from allegro.house.requests.polls import Polls
+from allegro.house.requests.requests import Requests
 from allegro.runtime.duties import Duties
 
 _log = structlog.get_logger()

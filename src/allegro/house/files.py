@@ -11,23 +11,23 @@ from pathlib import Path
 
 import msgspec
 
-from allegro.adapters.files import hold_file, load_state, write_state
-from allegro.adapters.signatures import (
+from allegro.adapters.crypto.signatures import (
     SealingKey,
     SigningKey,
     load_sealing_key,
     load_signing_key,
 )
-from allegro.core.approvals import (
+from allegro.adapters.files import hold_file, load_state, write_state
+from allegro.core.authority.tokens import (
     C,
     Roster,
     Verify,
     read_token,
     sovereign_kid,
 )
-from allegro.core.errors import ConfigError, Refusal
+from allegro.core.base.errors import ConfigError, Refusal
+from allegro.core.base.untrusted import Unreadable
 from allegro.core.settings import HouseSettings
-from allegro.core.untrusted import Unreadable
 
 
 class KnownLane(msgspec.Struct, frozen=True):

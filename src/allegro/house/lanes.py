@@ -10,11 +10,14 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from allegro.core.approvals import Login, b64url, fingerprint, issue_token
-from allegro.core.errors import EdgeError, ProtocolError, Refusal
-from allegro.core.freeze import Freeze, FreezeSet, contains
-from allegro.core.lease import ROLES
-from allegro.core.messages import (
+from allegro.core.authority.freeze import Freeze, FreezeSet, contains
+from allegro.core.authority.lease import ROLES
+from allegro.core.authority.tokens import Login, b64url, fingerprint, issue_token
+from allegro.core.base.errors import EdgeError, ProtocolError, Refusal
+from allegro.core.base.untrusted import names_of, number_of
+from allegro.core.forge.triage import SEEN_LABEL
+from allegro.core.ports import Clock, Dice
+from allegro.core.protocol.messages import (
     MAX_HOUSE_FRAME,
     PROTOCOL,
     Ack,
@@ -31,10 +34,7 @@ from allegro.core.messages import (
     Stop,
     Welcome,
 )
-from allegro.core.ports import Clock, Dice
 from allegro.core.stores import Archive, Ledger
-from allegro.core.triage import SEEN_LABEL
-from allegro.core.untrusted import names_of, number_of
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.seen_label import SeenLabel
 from allegro.link.dial import LaneLink

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from allegro.core.render import one_line
-from allegro.core.untrusted import text_of
+from allegro.core.base.untrusted import text_of
+from allegro.core.effects.render import one_line
 from allegro.runtime.duties import OneEach
 
 METHOD = "triage_label"

@@ -14,48 +14,48 @@ import structlog
 from aiohttp import web
 
 from allegro.adapters.clock import SystemClock, SystemDice
+from allegro.adapters.crypto.signatures import HpkeSealer, SigningKey, load_signing_key, verify
+from allegro.adapters.crypto.tls import server_context
 from allegro.adapters.deadman import ping
 from allegro.adapters.files import free_bytes, hold_folder, write_state
 from allegro.adapters.gitea.http import GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.adapters.gitea.writer import GiteaWriter
-from allegro.adapters.notify import notify, watchdog_s
-from allegro.adapters.signatures import HpkeSealer, SigningKey, load_signing_key, verify
 from allegro.adapters.sqlite.journal import SqliteJournal, open_journal
-from allegro.adapters.tls import server_context
+from allegro.adapters.systemd.notify import notify, watchdog_s
 from allegro.config import read_secret
-from allegro.core.backoff import FORGE
-from allegro.core.crashes import LASTS_S, is_safe_mode_due, remembered
-from allegro.core.errors import ConfigError, EdgeError, ToldError
-from allegro.core.events import Event
-from allegro.core.gate import LaneTrust
-from allegro.core.messages import Serves
-from allegro.core.pairing import Paired
+from allegro.core.authority.gate import LaneTrust
+from allegro.core.authority.pairing import Paired
+from allegro.core.base.backoff import FORGE
+from allegro.core.base.crashes import LASTS_S, is_safe_mode_due, remembered
+from allegro.core.base.errors import ConfigError, EdgeError, ToldError
+from allegro.core.base.events import Event
+from allegro.core.base.timestamps import rfc3339
 from allegro.core.ports import Clock, Dice
+from allegro.core.protocol.messages import Serves
 from allegro.core.settings import LaneSettings
-from allegro.core.timestamps import rfc3339
-from allegro.lane.app_fleet import FleetApp
-from allegro.lane.auditor import Auditor
-from allegro.lane.beats import Beats
-from allegro.lane.desk import Desk
-from allegro.lane.executor import Executor
+from allegro.lane.effects.executor import Executor
+from allegro.lane.effects.queries import Queries
 from allegro.lane.files import LaneFiles
-from allegro.lane.forge import ForgeDuty
-from allegro.lane.kept import load_freezes, load_pairing, read_kept, save_freezes, save_trust
-from allegro.lane.outside import Ports, Wrap
-from allegro.lane.queries import Queries
+from allegro.lane.fleet.build import FleetApp
+from allegro.lane.forge.poller import ForgeDuty
+from allegro.lane.forge.snapshots import Taking
+from allegro.lane.forge.triage import Triage
+from allegro.lane.forge.webhook import Webhook
+from allegro.lane.health.heartbeat import Beats
+from allegro.lane.health.status import Status
+from allegro.lane.ports import Ports, Wrap
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
-from allegro.lane.status import Status
-from allegro.lane.taking import Taking
-from allegro.lane.token import DailyToken
-from allegro.lane.triage import Triage
-from allegro.lane.webhook import Webhook
+from allegro.lane.state_files import load_freezes, load_pairing, read_kept, save_freezes, save_trust
+from allegro.lane.tokens.auditor import Auditor
+from allegro.lane.tokens.daily import DailyToken
+from allegro.lane.uplink.service import Desk
 from allegro.link.listen import LinkListener
 from allegro.runtime.duties import Duties, Failing, Soon
 
 if TYPE_CHECKING:
-    from allegro.lane.app_sessions import SessionsApp
+    from allegro.lane.agent.build import SessionsApp
 
 _log = structlog.get_logger()
 DISK_S = 5.0
@@ -225,8 +225,8 @@ class _Lane:
         _log.info("lane.ready", lane=settings.lane.name, safe_mode=self._safe_mode)
 
     async def _start_sessions(self) -> None:
-        from allegro.lane.app_sessions import SessionsApp  # noqa: PLC0415 (a lane without
-        from allegro.lane.session_facts import running_facts  # noqa: PLC0415  pays nothing)
+        from allegro.lane.agent.build import SessionsApp  # noqa: PLC0415 (a lane without
+        from allegro.lane.agent.facts import running_facts  # noqa: PLC0415  pays nothing)
 
         self._sessions = sessions = SessionsApp(
             self._settings, self._files, self._clock, self._dice, self.recorder, self.state,

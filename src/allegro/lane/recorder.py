@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from allegro.core.canonical import keyed_hex
-from allegro.core.effects import commit_name, words_name
-from allegro.core.events import Event, content_id
-from allegro.core.look import Leaf
-from allegro.core.marks import Mark
+from allegro.core.base.canonical import keyed_hex
+from allegro.core.base.events import Event, content_id
+from allegro.core.base.sequence import Position
+from allegro.core.base.timestamps import rfc3339
+from allegro.core.effects.findings import Leaf
+from allegro.core.effects.receipts import commit_name, words_name
+from allegro.core.forge.marks import Mark
 from allegro.core.ports import Clock, Dice, Journal, Sealer, Version
-from allegro.core.sequence import Position
-from allegro.core.timestamps import rfc3339
 
 
 class Recorder:

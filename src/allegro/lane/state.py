@@ -7,12 +7,12 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from allegro.core.freeze import Freeze, FreezeSet, add, merge, thaw
-from allegro.core.gate import LaneTrust, Situation
-from allegro.core.lease import Lease
-from allegro.core.marks import Mark
+from allegro.core.authority.freeze import Freeze, FreezeSet, add, merge, thaw
+from allegro.core.authority.gate import LaneTrust, Situation
+from allegro.core.authority.lease import Lease
+from allegro.core.forge.marks import Mark
 from allegro.core.ports import Clock, Journal
-from allegro.lane.home_label import HomeLabel
+from allegro.lane.seen_label import HomeLabel
 
 _log = structlog.get_logger()
 CLOCK_LIMIT_S = 30.0

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import posixpath
 
-from allegro.core.errors import EdgeError
-from allegro.core.issues import Repository, TreeEntry
-from allegro.core.look import Leaf, diff_trees, parents_of
+from allegro.core.base.errors import EdgeError
+from allegro.core.effects.findings import Leaf, diff_trees, parents_of
+from allegro.core.forge.issues import Repository, TreeEntry
 from allegro.core.ports import Commit, ForgeReader
 
 MAX_DIRECTORIES = 3_000

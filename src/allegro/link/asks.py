@@ -8,8 +8,8 @@ import itertools
 from collections.abc import Iterator
 from typing import TypeVar
 
-from allegro.core.errors import EdgeError
-from allegro.core.messages import Challenge, OrderAnswer, Reply
+from allegro.core.base.errors import EdgeError
+from allegro.core.protocol.messages import Challenge, OrderAnswer, Reply
 
 MAX_ASK_S = 600.0
 """No answer takes longer, however many pieces of it still come."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from allegro.core.errors import Refusal
+from allegro.core.base.errors import Refusal
 
 LIFE_S = 600.0
 IDLE_S = 60.0

@@ -16,9 +16,10 @@ import aiohttp
 import msgspec
 import structlog
 
-from allegro.core.backoff import LINK
-from allegro.core.errors import EdgeError, ProtocolError, Refusal
-from allegro.core.messages import (
+from allegro.core.base.backoff import LINK
+from allegro.core.base.errors import EdgeError, ProtocolError, Refusal
+from allegro.core.ports import Clock, Dice
+from allegro.core.protocol.messages import (
     MAX_LANE_FRAME,
     OLDEST_PROTOCOL,
     PROTOCOL,
@@ -41,7 +42,6 @@ from allegro.core.messages import (
     Reply,
     Welcome,
 )
-from allegro.core.ports import Clock, Dice
 from allegro.link.asks import Asks
 from allegro.link.blobs import HOUSE_BYTES, Blobs
 from allegro.link.entry import Entering, Newcomer

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from allegro.core.errors import ProtocolError
+from allegro.core.base.errors import ProtocolError
 from allegro.link.tap import Tap
 from allegro.link.timing import HANDSHAKE_S
 

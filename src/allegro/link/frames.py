@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from allegro.core.errors import ProtocolError, Unholdable
-from allegro.core.messages import (
+from allegro.core.base.errors import ProtocolError, Unholdable
+from allegro.core.base.untrusted import UNREADABLE
+from allegro.core.protocol.messages import (
     MAX_HOUSE_FRAME,
     MAX_LANE_FRAME,
     FromHouse,
     FromLane,
 )
-from allegro.core.untrusted import UNREADABLE
 
 _encoder = msgspec.msgpack.Encoder()
 _from_house = msgspec.msgpack.Decoder(FromHouse)

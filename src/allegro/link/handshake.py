@@ -12,7 +12,9 @@ import re
 
 import msgspec
 
-from allegro.core.approvals import (
+from allegro.core.authority.gate import LaneTrust, Trust, read_sovereign
+from allegro.core.authority.roster import check_form
+from allegro.core.authority.tokens import (
     CHALLENGE_BYTES,
     TYPES,
     Greeting,
@@ -31,10 +33,8 @@ from allegro.core.approvals import (
     token_type,
     unb64url,
 )
-from allegro.core.errors import Refusal
-from allegro.core.gate import LaneTrust, Trust, read_sovereign
-from allegro.core.messages import OLDEST_PROTOCOL, PROTOCOL, Greet, Hello, LogIn
-from allegro.core.roster import check_form
+from allegro.core.base.errors import Refusal
+from allegro.core.protocol.messages import OLDEST_PROTOCOL, PROTOCOL, Greet, Hello, LogIn
 
 MAX_CERTIFICATES = 256
 _SOVEREIGN_KID = re.compile(r"sovereign:([0-9]{1,16})")

@@ -17,8 +17,10 @@ import msgspec
 import structlog
 from aiohttp import WSCloseCode, web
 
-from allegro.core.errors import EdgeError, ProtocolError
-from allegro.core.messages import (
+from allegro.core.base.errors import EdgeError, ProtocolError
+from allegro.core.base.sequence import Entry, Kept, Position
+from allegro.core.ports import Journal
+from allegro.core.protocol.messages import (
     BATCH_BYTES,
     BATCH_ENTRIES,
     MAX_HOUSE_FRAME,
@@ -39,8 +41,6 @@ from allegro.core.messages import (
     Reply,
     Welcome,
 )
-from allegro.core.ports import Journal
-from allegro.core.sequence import Entry, Kept, Position
 from allegro.link.blobs import LANE_BYTES, Blobs
 from allegro.link.entry import Entering, Newcomer
 from allegro.link.frames import decode_from_house, encode

@@ -11,8 +11,8 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.messages import (
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.protocol.messages import (
     Bulk,
     Declined,
     FromHouse,

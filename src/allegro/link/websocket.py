@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from allegro.core.errors import EdgeError
+from allegro.core.base.errors import EdgeError
 from allegro.link.tap import Tap
 from allegro.link.timing import DEAD_S
 from allegro.link.traffic import lost

@@ -11,7 +11,7 @@ import math
 from collections import deque
 from typing import NamedTuple
 
-from allegro.core.messages import BATCH_BYTES, PIECE_BYTES
+from allegro.core.protocol.messages import BATCH_BYTES, PIECE_BYTES
 
 FLOOR_BYTES = 4 * 1024
 START_BYTES = 32 * 1024

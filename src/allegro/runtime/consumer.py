@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import structlog
 
-from allegro.core.errors import EdgeError, ToldError
+from allegro.core.base.errors import EdgeError, ToldError
 from allegro.core.ports import Clock
 from allegro.core.stores import Archive, Archived, Place, SetAside, WorkBook
 

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import structlog
 
-from allegro.core.backoff import DUTY
-from allegro.core.errors import EdgeError, ToldError
+from allegro.core.base.backoff import DUTY
+from allegro.core.base.errors import EdgeError, ToldError
 from allegro.core.ports import Clock, Dice
 from allegro.runtime.consumer import as_edge_error, note_bug, reason_of
 

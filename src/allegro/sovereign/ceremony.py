@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import msgspec
 
-from allegro.adapters.signatures import SigningKey
-from allegro.core.approvals import (
+from allegro.adapters.crypto.signatures import SigningKey
+from allegro.core.authority.pairing import HouseAnswer, LaneOffer, answer_line
+from allegro.core.authority.roster import check_roster
+from allegro.core.authority.tokens import (
     MAX_TOKEN_BYTES,
     Approval,
     HouseCertificate,
@@ -28,10 +30,8 @@ from allegro.core.approvals import (
     sovereign_kid,
     unb64url,
 )
-from allegro.core.errors import ConfigError
-from allegro.core.pairing import HouseAnswer, LaneOffer, answer_line
-from allegro.core.roster import check_roster
-from allegro.core.untrusted import Unreadable, read_json, unreadable
+from allegro.core.base.errors import ConfigError
+from allegro.core.base.untrusted import Unreadable, read_json, unreadable
 from allegro.house.files import (
     Fleet,
     HouseFiles,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from allegro.adapters.clock import SystemDice
-from allegro.adapters.signatures import SealingKey, SigningKey, load_signing_key
-from allegro.core.errors import ConfigError
+from allegro.adapters.crypto.signatures import SealingKey, SigningKey, load_signing_key
+from allegro.core.base.errors import ConfigError
 from allegro.house.files import Fleet, HouseFiles, load_fleet, put_in_place, save_fleet
 from allegro.sovereign.ceremony import certified
 

@@ -12,7 +12,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from allegro.core.actions import (
+from allegro.core.agent.sessions import asked_of, prompt_of, question_digest
+from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSession
+from allegro.core.authority.actions.forge import (
     Action,
     CloseIssue,
     CommentOnIssue,
@@ -27,12 +29,10 @@ from allegro.core.actions import (
     kind_of,
     parse_action,
 )
-from allegro.core.canonical import sha256_hex
-from allegro.core.errors import Refusal, ToldError
-from allegro.core.render import one_line, visible
-from allegro.core.session_actions import AnswerOnce, LendModel, RunSession
-from allegro.core.sessions import asked_of, prompt_of, question_digest
-from allegro.core.timestamps import rfc3339
+from allegro.core.base.canonical import sha256_hex
+from allegro.core.base.errors import Refusal, ToldError
+from allegro.core.base.timestamps import rfc3339
+from allegro.core.effects.render import one_line, visible
 
 MAX_DIFF_LINES = 400
 MAX_COMPARED_LINES = 100_000

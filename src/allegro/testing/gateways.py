@@ -11,9 +11,9 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, cast
 
-from allegro.core.errors import EdgeError
+from allegro.core.agent.sessions import AgentEvent, Gap
+from allegro.core.base.errors import EdgeError
 from allegro.core.ports import AgentGateway, AgentHost, GatewaySpec, Run
-from allegro.core.sessions import AgentEvent, Gap
 
 STEALS = ("before", "beside", "between")
 CANARY = "canary-"

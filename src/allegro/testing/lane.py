@@ -35,11 +35,11 @@ from typing import Any, cast
 import structlog
 
 from allegro.config import load_lane
-from allegro.core.events import Event
+from allegro.core.base.events import Event
+from allegro.core.base.timestamps import rfc3339
 from allegro.core.ports import Clock, Dice, ForgeReader, ForgeWriter, Journal
-from allegro.core.timestamps import rfc3339
 from allegro.lane.app import run
-from allegro.lane.outside import Ports
+from allegro.lane.ports import Ports
 from allegro.testing.gateways import STEALS, Trouble
 
 STEPS = ("branch", "commit", "pull", "comment", "edit", "label", "close")

@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from allegro.core.actions import CommentOnIssue, MarkSeen, UpdateStatus
-from allegro.core.errors import EdgeError
-from allegro.core.gate import Permit
-from allegro.core.issues import (
+from allegro.core.authority.actions.forge import CommentOnIssue, MarkSeen, UpdateStatus
+from allegro.core.authority.gate import Permit
+from allegro.core.base.errors import EdgeError
+from allegro.core.effects.findings import WriteStep
+from allegro.core.forge.issues import (
     STATUS_SCOPE,
     Branch,
     Comment,
@@ -23,8 +24,7 @@ from allegro.core.issues import (
     TimelineEntry,
     TreeEntry,
 )
-from allegro.core.look import WriteStep
-from allegro.core.marks import Window
+from allegro.core.forge.marks import Window
 from allegro.core.ports import (
     CommentPage,
     Commit,

@@ -10,7 +10,7 @@ from tests.portion import WHOLE
 
 from allegro.adapters.hermes.gateway import HermesGateway
 
-from .places import NO_REAL_AGENT, REAL, STAND_INS, Place, real_python
+from .agent_backends import NO_REAL_AGENT, REAL, STAND_INS, Place, real_python
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

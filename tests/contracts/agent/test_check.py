@@ -12,16 +12,16 @@ import pytest
 from tests.duties.agents import LoopClock
 from tests.duties.providers import LADDER, ScriptedProviders
 
-from allegro.adapters.door import open_door
 from allegro.adapters.hermes.host import Doors, HermesHost
-from allegro.core.errors import EdgeError
-from allegro.core.models import Spend
+from allegro.adapters.sandbox.door import open_door
+from allegro.core.base.errors import EdgeError
+from allegro.core.models.ladder import Spend
 from allegro.core.ports import GatewaySpec
 from allegro.core.settings import ModelSettings
-from allegro.lane.check_at_start import CANARY_S, CheckFailed, check
-from allegro.lane.models import ModelProxy
+from allegro.lane.agent.check_at_start import CANARY_S, CheckFailed, check
+from allegro.lane.models.proxy import ModelProxy
 
-from .places import MODELS, Place
+from .agent_backends import MODELS, Place
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("tools")]
 TRIES = 3

@@ -13,11 +13,11 @@ import pytest
 
 from allegro.adapters.hermes.gateway import HermesGateway
 from allegro.adapters.hermes.wire import HermesWire
+from allegro.core.agent.sessions import AgentEvent, End, Gap, TextDelta
 from allegro.core.ports import GatewaySpec
-from allegro.core.sessions import AgentEvent, End, Gap, TextDelta
 from allegro.testing.models import play
 
-from .places import Place, all_of, carry_out, end_of, follow, is_gone, new_run, refused
+from .agent_backends import Place, all_of, carry_out, end_of, follow, is_gone, new_run, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LONG = {"say": "w", "pieces": 4_000, "gap_ms": 5}

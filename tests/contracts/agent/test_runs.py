@@ -8,12 +8,22 @@ import pytest
 from tests.patience import patient
 
 from allegro.adapters.hermes.gateway import HermesGateway
-from allegro.adapters.hermes.lines import LOOK_S
-from allegro.core.session_actions import Turn
-from allegro.core.sessions import AgentEvent, End, Ended, Gap, TextDelta, UsageClaimed
+from allegro.adapters.hermes.stream_lines import LOOK_S
+from allegro.core.agent.sessions import AgentEvent, End, Ended, Gap, TextDelta, UsageClaimed
+from allegro.core.authority.actions.agent import Turn
 from allegro.testing.models import play
 
-from .places import MODELS, Place, all_of, beside, carry_out, end_of, follow, new_run, steal_stream
+from .agent_backends import (
+    MODELS,
+    Place,
+    all_of,
+    beside,
+    carry_out,
+    end_of,
+    follow,
+    new_run,
+    steal_stream,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

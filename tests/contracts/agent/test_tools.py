@@ -11,7 +11,7 @@ import pytest
 from tests.patience import patient
 
 from allegro.adapters.hermes.gateway import HermesGateway
-from allegro.core.sessions import (
+from allegro.core.agent.sessions import (
     AgentEvent,
     Answered,
     Asked,
@@ -23,7 +23,7 @@ from allegro.core.sessions import (
 )
 from allegro.testing.models import play
 
-from .places import Place, all_of, carry_out, end_of, is_gone, lives, new_run
+from .agent_backends import Place, all_of, carry_out, end_of, is_gone, lives, new_run
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("tools")]
 DANGER = "mkdir -p /tmp/old && rm -rf /tmp/old && echo removed"

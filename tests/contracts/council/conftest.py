@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from allegro.core.errors import ConfigError
+from allegro.core.base.errors import ConfigError
 
-from .halls import Hall, LocalHall
+from .council_backends import Hall, LocalHall
 
 if TYPE_CHECKING:
     from .servers import Servers

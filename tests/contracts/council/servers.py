@@ -19,6 +19,7 @@ import nats.errors
 from nats.aio.client import Client
 from tests.patience import patient
 
+from allegro.adapters.crypto.tls import make_certificate
 from allegro.adapters.nats.council import STREAM, SUBJECT, Access, NatsCouncil
 from allegro.adapters.nats.server import (
     Server,
@@ -31,13 +32,12 @@ from allegro.adapters.nats.server import (
     seed_of,
 )
 from allegro.adapters.nats.settings import render
-from allegro.adapters.tls import make_certificate
-from allegro.core.approvals import Member
-from allegro.core.errors import EdgeError
-from allegro.core.lease import Record
+from allegro.core.authority.lease import Record
+from allegro.core.authority.tokens import Member
+from allegro.core.base.errors import EdgeError
 from allegro.core.ports import Council
 
-from .halls import NAMES
+from .council_backends import NAMES
 from .steady import ELECTED_S, Steady, answered
 
 FLEET = "f" * 32

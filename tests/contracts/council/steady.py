@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from tests.patience import patient
 
-from allegro.core.council import Page
-from allegro.core.errors import EdgeError
-from allegro.core.lease import Record, Slot
+from allegro.core.authority.lease import Record, Slot
+from allegro.core.base.errors import EdgeError
 from allegro.core.ports import Council
+from allegro.core.protocol.pages import Page
 
 T = TypeVar("T")
 ELECTED_S = 30.0

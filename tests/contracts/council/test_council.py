@@ -7,11 +7,11 @@ from itertools import count
 
 import pytest
 
-from allegro.core.council import Page
-from allegro.core.lease import MAX_EPOCH, Record, Slot
-from allegro.core.marks import Mark
+from allegro.core.authority.lease import MAX_EPOCH, Record, Slot
+from allegro.core.forge.marks import Mark
+from allegro.core.protocol.pages import Page
 
-from .halls import NAMES, Hall
+from .council_backends import NAMES, Hall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ROUNDS = 20

@@ -18,11 +18,11 @@ from nats.js.errors import APIError
 from tests.patience import patient
 
 from allegro.adapters.nats.council import STREAM, SUBJECT, Access, NatsCouncil
-from allegro.core.council import Page
-from allegro.core.errors import EdgeError
-from allegro.core.lease import Record
+from allegro.core.authority.lease import Record
+from allegro.core.base.errors import EdgeError
+from allegro.core.protocol.pages import Page
 
-from .halls import NAMES
+from .council_backends import NAMES
 from .servers import Servers, free_ports, raw_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]

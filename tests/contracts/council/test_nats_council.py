@@ -18,13 +18,13 @@ import pytest_asyncio
 from tests.patience import patient
 
 from allegro.adapters.nats.council import STREAM, SUBJECT
-from allegro.core.council import Page
-from allegro.core.errors import EdgeError
-from allegro.core.lease import Record, Slot
+from allegro.core.authority.lease import Record, Slot
+from allegro.core.authority.roster import MAX_MEMBERS
+from allegro.core.base.errors import EdgeError
 from allegro.core.ports import Council
-from allegro.core.roster import MAX_MEMBERS
+from allegro.core.protocol.pages import Page
 
-from .halls import NAMES
+from .council_backends import NAMES
 from .servers import Servers, formed, free_ports, raw_client
 from .steady import ELECTED_S, becomes
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tests.patience import patient
 
-from allegro.core.errors import EdgeError
+from allegro.core.base.errors import EdgeError
 
-from .halls import NAMES
+from .council_backends import NAMES
 from .servers import Servers, formed, raw_client
 from .steady import becomes
 

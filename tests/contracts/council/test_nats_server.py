@@ -20,8 +20,8 @@ from allegro.adapters.nats.server import (
     public_of,
 )
 from allegro.adapters.nats.settings import render
-from allegro.core.approvals import Member
-from allegro.core.errors import ConfigError, EdgeError
+from allegro.core.authority.tokens import Member
+from allegro.core.base.errors import ConfigError, EdgeError
 
 
 def _script(path: Path, does: str) -> str:

@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 from tests.system.disk import NO_DISK, can_mount, fill, small_disk
 
-from allegro.core.council import Page
-from allegro.core.lease import Record, Slot
+from allegro.core.authority.lease import Record, Slot
 from allegro.core.ports import Council
+from allegro.core.protocol.pages import Page
 
 from .servers import Servers, formed
 from .steady import becomes

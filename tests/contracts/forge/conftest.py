@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from .forge_backends import NO_REAL_FORGE, Server, Site, named_by_address, simulated
 from .lane import Lane
 from .people import People
-from .sites import NO_REAL_FORGE, Server, Site, named_by_address, simulated
 
 BINARY, ADDRESS = "ALLEGRO_GITEA_BIN", "ALLEGRO_GITEA_URL"
 SIMULATED = ("gitea", "forgejo")

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from allegro.adapters.clock import SystemClock, SystemDice
+from allegro.adapters.crypto.signatures import SigningKey, verify
 from allegro.adapters.gitea.http import GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.adapters.gitea.writer import GiteaWriter
-from allegro.adapters.signatures import SigningKey, verify
 from allegro.adapters.sqlite.journal import SqliteJournal, open_journal
-from allegro.core.actions import (
+from allegro.core.authority.actions.forge import (
     Action,
     CreatePullRequest,
     FileChange,
@@ -26,26 +26,26 @@ from allegro.core.actions import (
     action_digest,
     git_blob_id,
 )
-from allegro.core.approvals import Approval, Order, issue_token
-from allegro.core.errors import EdgeError
-from allegro.core.events import Event
-from allegro.core.freeze import FreezeSet
-from allegro.core.gate import LaneTrust, Permit, Presented, Situation, Trust, judge_order
-from allegro.core.issues import Issue, Repository
-from allegro.core.lease import Lease
-from allegro.core.look import WriteStep
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.authority.gate import LaneTrust, Permit, Presented, Situation, Trust, judge_order
+from allegro.core.authority.lease import Lease
+from allegro.core.authority.tokens import Approval, Order, issue_token
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.events import Event
+from allegro.core.base.sequence import Kept
+from allegro.core.effects.findings import WriteStep
+from allegro.core.forge.issues import Issue, Repository
 from allegro.core.ports import Dress
-from allegro.core.sequence import Kept
 from allegro.core.settings import ForgeSettings
-from allegro.lane.executor import Executor
-from allegro.lane.looking import Looking
-from allegro.lane.queries import Queries
+from allegro.lane.effects.effect_reader import Looking
+from allegro.lane.effects.executor import Executor
+from allegro.lane.effects.queries import Queries
+from allegro.lane.forge.triage import Triage
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
-from allegro.lane.triage import Triage
 
+from .forge_backends import Site
 from .people import MAIN, People
-from .sites import Site
 
 FORGE, FLEET, LANE = "forge.test", "fleet", "lane"
 TTL_S = 60

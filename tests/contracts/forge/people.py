@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import aiohttp
 
-from allegro.core.issues import Repository
+from allegro.core.forge.issues import Repository
 
-from .sites import Site
+from .forge_backends import Site
 
 Json = dict[str, Any]
 Files = Mapping[str, str | bytes | None]

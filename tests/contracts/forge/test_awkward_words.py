@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from allegro.core.actions import CommentOnIssue
+from allegro.core.authority.actions.forge import CommentOnIssue
 
 from .lane import Lane, create, update
 from .people import People

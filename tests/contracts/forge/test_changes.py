@@ -8,16 +8,16 @@ import msgspec
 import pytest
 
 from allegro.adapters.gitea.wire import seconds
-from allegro.core.actions import CI_PREFIXES, parse_action
-from allegro.core.actions import action_bytes as raw_of
-from allegro.core.errors import EdgeError, Refusal
-from allegro.core.issues import Repository
-from allegro.core.look import WriteStep
-from allegro.core.render import rendered_body
+from allegro.core.authority.actions.forge import CI_PREFIXES, parse_action
+from allegro.core.authority.actions.forge import action_bytes as raw_of
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.effects.findings import WriteStep
+from allegro.core.effects.render import rendered_body
+from allegro.core.forge.issues import Repository
 
+from .forge_backends import Site
 from .lane import Lane, Outcome, create, delete, update
 from .people import People
-from .sites import Site
 from .test_reading_code import new_files
 
 BASE = {"src/old.txt": "old\n", "src/deep/gone.txt": "gone\n", "src/stays.txt": "stays\n"}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from allegro.adapters.clock import SystemClock
-from allegro.core.issues import Repository
-from allegro.core.marks import Window
+from allegro.core.forge.issues import Repository
+from allegro.core.forge.marks import Window
 from allegro.core.ports import IssuePage
-from allegro.lane.collect import ReadPage, collect
-from allegro.lane.intake import Intake
-from allegro.lane.reconcile import Reconcile
-from allegro.lane.taking import Taking
+from allegro.lane.forge.collect import ReadPage, collect
+from allegro.lane.forge.intake import Intake
+from allegro.lane.forge.reconcile import Reconcile
+from allegro.lane.forge.snapshots import Taking
 
+from .forge_backends import Site
 from .lane import FORGE, Lane
 from .people import People
-from .sites import Site
 
 ALL = Window(0, None)
 

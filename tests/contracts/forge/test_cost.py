@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from allegro.core.actions import (
+from allegro.core.authority.actions.forge import (
     Action,
     CloseIssue,
     CommentOnIssue,
@@ -15,12 +15,12 @@ from allegro.core.actions import (
     UpdateStatus,
     git_blob_id,
 )
-from allegro.core.canonical import sha256_hex
-from allegro.core.issues import Repository
+from allegro.core.base.canonical import sha256_hex
+from allegro.core.forge.issues import Repository
 
+from .forge_backends import Site
 from .lane import Lane, create, update
 from .people import People
-from .sites import Site
 
 MOST = 20
 BASE = {"src/app/old.txt": "old\n", "src/other.txt": "other\n", "docs/page.md": "page\n"}

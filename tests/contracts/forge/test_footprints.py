@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from allegro.core.actions import UpdateStatus
+from allegro.core.authority.actions.forge import UpdateStatus
 
+from .forge_backends import Site
 from .lane import Lane, create
 from .people import People, at
-from .sites import Site
 
 
 async def test_the_history_says_which_label_who_added(

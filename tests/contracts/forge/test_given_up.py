@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from allegro.adapters.gitea.http import GiteaHttp, abortive_socket
-from allegro.core.errors import EdgeError
+from allegro.core.base.errors import EdgeError
 
 
 @pytest.mark.parametrize("size", [10, 900_000])

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from allegro.core.actions import CloseIssue, CommentOnIssue, MirrorRequest, UpdateStatus
-from allegro.core.canonical import sha256_hex
-from allegro.core.issues import Issue, Repository
-from allegro.core.render import marker_line, rendered_body
+from allegro.core.authority.actions.forge import (
+    CloseIssue,
+    CommentOnIssue,
+    MirrorRequest,
+    UpdateStatus,
+)
+from allegro.core.base.canonical import sha256_hex
+from allegro.core.effects.render import marker_line, rendered_body
+from allegro.core.forge.issues import Issue, Repository
 
+from .forge_backends import Site
 from .lane import Lane
 from .people import People
-from .sites import Site
 
 
 async def with_issue(people: People) -> tuple[Repository, int]:

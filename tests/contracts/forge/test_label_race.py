@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from allegro.adapters.gitea.http import Answer, GiteaHttp
-from allegro.core.actions import UpdateStatus
-from allegro.core.issues import STATUS_SCOPE, STATUSES, Repository
+from allegro.core.authority.actions.forge import UpdateStatus
+from allegro.core.forge.issues import STATUS_SCOPE, STATUSES, Repository
 
+from .forge_backends import Site
 from .lane import Lane
 from .people import People, at
-from .sites import Site
 
 MOST_REQUESTS = 14
 TOGETHER_S = 2.0

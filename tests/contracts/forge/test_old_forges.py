@@ -9,9 +9,9 @@ import pytest
 
 from allegro.testing.gitea.quirks import Flavour
 
+from .forge_backends import simulated
 from .lane import Lane, create
 from .people import People
-from .sites import simulated
 
 OLD: tuple[tuple[Flavour, str], ...] = (
     ("gitea", "1.21.11"),

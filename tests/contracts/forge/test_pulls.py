@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from allegro.core.actions import CreatePullRequest
-from allegro.core.issues import Repository
-from allegro.core.render import rendered_body
+from allegro.core.authority.actions.forge import CreatePullRequest
+from allegro.core.effects.render import rendered_body
+from allegro.core.forge.issues import Repository
 
+from .forge_backends import Site
 from .lane import Lane
 from .people import MAIN, People
-from .sites import Site
 
 HEAD = "feature/größe"
 

@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from allegro.core.errors import EdgeError
-from allegro.core.issues import Repository
-from allegro.core.marks import Window
-from allegro.lane.audit import judge_identity
+from allegro.core.base.errors import EdgeError
+from allegro.core.forge.issues import Repository
+from allegro.core.forge.marks import Window
+from allegro.lane.tokens.audit import judge_identity
 
+from .forge_backends import Site
 from .lane import Lane
 from .people import People
-from .sites import Site
 
 
 async def test_the_server_says_what_it_is_and_what_time_it_has(lane: Lane) -> None:

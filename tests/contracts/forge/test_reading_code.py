@@ -6,12 +6,12 @@ import secrets
 from collections.abc import Iterable
 
 from allegro.adapters.gitea.reader import GiteaReader
-from allegro.core.actions import git_blob_id
-from allegro.core.issues import Repository
+from allegro.core.authority.actions.forge import git_blob_id
+from allegro.core.forge.issues import Repository
 
+from .forge_backends import Site
 from .lane import Lane
 from .people import People
-from .sites import Site
 
 
 async def test_a_branch_tells_what_the_asking_token_may_do(

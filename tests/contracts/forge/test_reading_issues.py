@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from allegro.core.marks import Window
+from allegro.core.forge.marks import Window
 
+from .forge_backends import Site
 from .lane import Lane
 from .people import People
-from .sites import Site
 
 ALL = Window(0, None)
 

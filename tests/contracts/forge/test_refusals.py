@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from allegro.core.actions import CommentOnIssue
-from allegro.core.issues import Repository
+from allegro.core.authority.actions.forge import CommentOnIssue
+from allegro.core.forge.issues import Repository
 
+from .forge_backends import Site
 from .lane import Lane, create
 from .people import People
-from .sites import Site
 
 
 async def refused(

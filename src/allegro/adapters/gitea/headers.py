@@ -6,7 +6,7 @@ import email.utils
 import re
 from collections.abc import Mapping
 
-from allegro.core.untrusted import whole_number
+from allegro.core.base.untrusted import whole_number
 
 MAX_RETRY_AFTER_S = 86_400
 UNMEASURED_S = 60.0

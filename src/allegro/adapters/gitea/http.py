@@ -14,9 +14,9 @@ import aiohttp
 import msgspec
 
 from allegro.adapters.gitea import headers as told
-from allegro.adapters.gitea.blot import BLOT, blotted
-from allegro.core.errors import EdgeError
-from allegro.core.untrusted import Unreadable, read_json, text_of
+from allegro.adapters.gitea.redaction import BLOT, blotted
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import Unreadable, read_json, text_of
 
 MAX_ANSWER_BYTES = 24 * 1024 * 1024
 HEAD_BYTES = 8 * 1024

@@ -10,9 +10,9 @@ import msgspec
 
 from allegro.adapters.gitea import wire
 from allegro.adapters.gitea.http import Answer, GiteaHttp, TooLarge
-from allegro.core.errors import EdgeError
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import Unreadable, number_of, read_json, read_value, whole_number
 from allegro.core.ports import Unread
-from allegro.core.untrusted import Unreadable, number_of, read_json, read_value, whole_number
 
 MAX_PAGES = 200
 _NUMBER = re.compile(rb'"number"\s*:\s*(\d{1,15})\b')

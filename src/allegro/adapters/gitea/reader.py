@@ -14,8 +14,9 @@ from allegro.adapters.gitea import wire
 from allegro.adapters.gitea.differences import finds_pull_by_branches, flavour_of, tells_own_token
 from allegro.adapters.gitea.http import GiteaHttp, decode, quote
 from allegro.adapters.gitea.listing import MAX_PAGES, every, is_last, items, single
-from allegro.core.errors import EdgeError
-from allegro.core.issues import (
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import names_of, number_of
+from allegro.core.forge.issues import (
     Branch,
     Comment,
     Issue,
@@ -24,7 +25,7 @@ from allegro.core.issues import (
     TimelineEntry,
     TreeEntry,
 )
-from allegro.core.marks import Window
+from allegro.core.forge.marks import Window
 from allegro.core.ports import (
     CommentPage,
     Commit,
@@ -34,7 +35,6 @@ from allegro.core.ports import (
     Server,
     Unread,
 )
-from allegro.core.untrusted import names_of, number_of
 
 COPIES_S = 3_600
 """Two copies of one effect are made while two orders race, which takes about a minute."""

@@ -12,7 +12,16 @@ from typing import Annotated, Any, TypeVar, cast
 import msgspec
 
 from allegro.adapters.gitea.headers import END_S
-from allegro.core.issues import (
+from allegro.core.base.untrusted import (
+    MAX_NUMBER,
+    Name,
+    Number,
+    Unreadable,
+    read_json,
+    text_of,
+    whole_number,
+)
+from allegro.core.forge.issues import (
     Branch,
     Comment,
     Issue,
@@ -23,15 +32,6 @@ from allegro.core.issues import (
     TreeEntry,
 )
 from allegro.core.ports import Commit
-from allegro.core.untrusted import (
-    MAX_NUMBER,
-    Name,
-    Number,
-    Unreadable,
-    read_json,
-    text_of,
-    whole_number,
-)
 
 Id = Annotated[int, msgspec.Meta(ge=1, lt=MAX_NUMBER)]
 UserId = Annotated[int, msgspec.Meta(ge=-1_000, lt=MAX_NUMBER)]

@@ -10,7 +10,7 @@ from allegro.adapters.gitea import wire
 from allegro.adapters.gitea.http import Answer, GiteaHttp, decode
 from allegro.adapters.gitea.listing import every
 from allegro.adapters.gitea.reader import GiteaReader
-from allegro.core.actions import (
+from allegro.core.authority.actions.forge import (
     CloseIssue,
     CommentOnIssue,
     CreatePullRequest,
@@ -21,13 +21,13 @@ from allegro.core.actions import (
     UpdateStatus,
     of_forge,
 )
-from allegro.core.errors import EdgeError
-from allegro.core.gate import Permit
-from allegro.core.issues import STATUS_SCOPE, Repository, is_status
-from allegro.core.look import WriteStep
+from allegro.core.authority.gate import Permit
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.timestamps import rfc3339
+from allegro.core.effects.findings import WriteStep
+from allegro.core.effects.render import rendered_body
+from allegro.core.forge.issues import STATUS_SCOPE, Repository, is_status
 from allegro.core.ports import Dress
-from allegro.core.render import rendered_body
-from allegro.core.timestamps import rfc3339
 
 _COLOURS = {
     "pending": "#d4c5f9", "ready": "#0e8a16", "in-progress": "#1d76db", "blocked": "#b60205",

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from allegro.adapters.hermes.asking import unmasked
+from allegro.adapters.hermes.questions import unmasked
 from allegro.adapters.hermes.wire import HermesWire
-from allegro.core.errors import EdgeError
+from allegro.core.agent.sessions import AgentEvent, Asked
+from allegro.core.base.errors import EdgeError
 from allegro.core.ports import GatewaySpec, Run
-from allegro.core.sessions import AgentEvent, Asked
 from allegro.core.settings import HermesSettings
 
 

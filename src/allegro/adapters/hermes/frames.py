@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from allegro.adapters.hermes.heard import MAX_OUTPUT
-from allegro.core.sessions import (
+from allegro.adapters.hermes.completeness import MAX_OUTPUT
+from allegro.core.agent.sessions import (
     AgentEvent,
     Answered,
     Asked,
@@ -21,7 +21,7 @@ from allegro.core.sessions import (
     ToolBegan,
     ToolEnded,
 )
-from allegro.core.untrusted import (
+from allegro.core.base.untrusted import (
     MAX_DEPTH,
     MAX_NUMBER,
     Unreadable,

@@ -20,14 +20,14 @@ from pathlib import Path
 
 import structlog
 
-from allegro.adapters.hermes.asking import OpenCalls
+from allegro.adapters.hermes.questions import OpenCalls
 from allegro.adapters.hermes.telemetry import Telemetry
 from allegro.adapters.hermes.wire import HermesWire
-from allegro.core.errors import EdgeError
+from allegro.core.agent.sessions import AgentEvent, Asked, End, Ended, Gap, ToolBegan, ToolEnded
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import whole_number
 from allegro.core.ports import Run
-from allegro.core.sessions import AgentEvent, Asked, End, Ended, Gap, ToolBegan, ToolEnded
 from allegro.core.settings import HermesSettings
-from allegro.core.untrusted import whole_number
 
 _log = structlog.get_logger()
 WATCH_S = 2.0

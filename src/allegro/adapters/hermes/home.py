@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from allegro.adapters.hermes.sandbox import HERMES_HOME, Handed
+from allegro.adapters.sandbox.boundary import HERMES_HOME, Handed
 
 MODEL_PORT = 8000
 CONNECT_PORT = 3128
@@ -98,7 +98,7 @@ def home_files(template: Template) -> tuple[Handed, ...]:
 
 def inside_script() -> bytes:
     """Return the program that runs first inside."""
-    return _own("inside.py")
+    return resources.files("allegro.adapters.sandbox").joinpath("inside.py").read_bytes()
 
 
 def in_home(path: str) -> str:

@@ -23,7 +23,7 @@ from allegro.adapters.hermes.home import (
     in_home,
     inside_script,
 )
-from allegro.adapters.hermes.sandbox import (
+from allegro.adapters.sandbox.boundary import (
     DOORS,
     INSIDE,
     Sandbox,
@@ -31,8 +31,8 @@ from allegro.adapters.hermes.sandbox import (
     passwd,
     python_roots,
 )
-from allegro.adapters.hermes.seccomp import program
-from allegro.core.errors import EdgeError
+from allegro.adapters.sandbox.seccomp import program
+from allegro.core.base.errors import EdgeError
 from allegro.core.ports import GatewaySpec
 from allegro.core.settings import HermesSettings
 

@@ -7,8 +7,8 @@ import sys
 import venv
 from pathlib import Path
 
-from allegro.core.errors import ToldError
-from allegro.core.render import one_line
+from allegro.core.base.errors import ToldError
+from allegro.core.effects.render import one_line
 from allegro.core.settings import HermesSettings
 
 PACKAGE = "hermes-agent[homeassistant]==0.19.0"  # the extra brings aiohttp, which its API needs

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from allegro.adapters.hermes.frames import read_object, stamp_of, tamed
-from allegro.core.provider_usage import usage_of
-from allegro.core.sessions import AgentEvent, Gap, ToolBegan, ToolEnded, UsageClaimed
-from allegro.core.untrusted import Unreadable, real_of, text_of
+from allegro.core.agent.sessions import AgentEvent, Gap, ToolBegan, ToolEnded, UsageClaimed
+from allegro.core.base.untrusted import Unreadable, real_of, text_of
+from allegro.core.models.usage import usage_of
 
 MAX_DATAGRAM = 1 << 18
 AT_ONCE = 128

@@ -20,14 +20,14 @@ import msgspec
 from aiohttp.http_exceptions import HttpProcessingError  # a line of a stream that is too long
 
 from allegro.adapters.bodies import read_whole
+from allegro.adapters.hermes.completeness import MAX_OUTPUT
 from allegro.adapters.hermes.frames import Frame, end_of_status, read_object, stamp_of
-from allegro.adapters.hermes.heard import MAX_OUTPUT
-from allegro.adapters.hermes.lines import told_lines
-from allegro.adapters.hermes.place import Place
-from allegro.core.errors import EdgeError
-from allegro.core.render import one_line
-from allegro.core.sessions import AgentEvent, Asked, End, Ended, Gap
-from allegro.core.untrusted import Unreadable, number_of, text_of
+from allegro.adapters.hermes.position import Place
+from allegro.adapters.hermes.stream_lines import told_lines
+from allegro.core.agent.sessions import AgentEvent, Asked, End, Ended, Gap
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import Unreadable, number_of, text_of
+from allegro.core.effects.render import one_line
 
 ANSWER_S = 15.0
 SILENCE_S = 95.0  # Hermes sends a keepalive every 30 s

@@ -24,11 +24,11 @@ from msgspec import Meta
 from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
-from allegro.core.council import MAX_VALUE, Page, page_bytes, parsed, read_page
-from allegro.core.errors import EdgeError
-from allegro.core.lease import Record, Slot
-from allegro.core.render import one_line
-from allegro.core.untrusted import UNREADABLE, Unreadable, read_json
+from allegro.core.authority.lease import Record, Slot
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_json
+from allegro.core.effects.render import one_line
+from allegro.core.protocol.pages import MAX_VALUE, Page, page_bytes, parsed, read_page
 
 _log = structlog.get_logger()
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from urllib.request import urlopen
 
 import msgspec
 
-from allegro.core.untrusted import Name, Number, Unreadable, read_json
+from allegro.core.base.untrusted import Name, Number, Unreadable, read_json
 
 MAX_ANSWER = 1_000_000
 

@@ -18,8 +18,8 @@ import nkeys
 from allegro.adapters.files import load_state
 from allegro.adapters.nats.council import Access
 from allegro.adapters.nats.monitor import connected, is_store_broken
-from allegro.core.errors import ConfigError, EdgeError
-from allegro.core.untrusted import Name, Number, Unreadable
+from allegro.core.base.errors import ConfigError, EdgeError
+from allegro.core.base.untrusted import Name, Number, Unreadable
 
 OLDEST = (2, 14)
 LOOK_S, RELOAD_S = 0.05, 4.0

@@ -13,8 +13,8 @@ from typing import Any
 
 from allegro.adapters.nats.council import BUCKET, STREAM
 from allegro.adapters.nats.server import ServerFiles
-from allegro.core.approvals import Member
-from allegro.core.lease import ROLES
+from allegro.core.authority.lease import ROLES
+from allegro.core.authority.tokens import Member
 
 MAX_PAYLOAD = 65_536
 _TLS_S = 3

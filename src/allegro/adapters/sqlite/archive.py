@@ -12,11 +12,11 @@ from allegro.adapters.sqlite.intake import Same, same_bytes, store
 from allegro.adapters.sqlite.schema import open_versioned
 from allegro.adapters.sqlite.steps import no_time_ahead
 from allegro.adapters.sqlite.ties import get_tie, put_tie
-from allegro.core.errors import Refusal
-from allegro.core.marks import Mark, is_usable
-from allegro.core.sequence import Entry, Kept, Position, follow, start
+from allegro.core.base.errors import Refusal
+from allegro.core.base.sequence import Entry, Kept, Position, follow, start
+from allegro.core.base.store_ties import Tie
+from allegro.core.forge.marks import Mark, is_usable
 from allegro.core.stores import HOUSE, Archived, GapRow, Taken
-from allegro.core.ties import Tie
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (

@@ -10,10 +10,10 @@ import msgspec
 from allegro.adapters.sqlite.connection import Worker
 from allegro.adapters.sqlite.schema import get_meta
 from allegro.adapters.sqlite.ties import get_tie, put_tie
-from allegro.core.alerts import URGENCIES, Alert, Key
+from allegro.core.base.store_ties import Tie
+from allegro.core.base.untrusted import number_of, real_of, whole_number
+from allegro.core.health.alerts import URGENCIES, Alert, Key
 from allegro.core.stores import Place, SetAside
-from allegro.core.ties import Tie
-from allegro.core.untrusted import number_of, real_of, whole_number
 
 BOOK_SCHEMA = """
 CREATE TABLE IF NOT EXISTS place (

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import structlog
 
-from allegro.core.errors import EdgeError, Unholdable
+from allegro.core.base.errors import EdgeError, Unholdable
 
 _log = structlog.get_logger()
 MAX_JOBS = 512

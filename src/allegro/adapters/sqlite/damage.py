@@ -10,11 +10,17 @@ import sqlite3
 from typing import Any, TypeVar
 
 from allegro.adapters.sqlite.ties import TIE
-from allegro.core.freeze import FreezeSet
-from allegro.core.requests import Request, parsed
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.base.store_ties import Tie
+from allegro.core.base.untrusted import (
+    UNREADABLE,
+    Unreadable,
+    read_msgpack,
+    unreadable,
+    whole_number,
+)
+from allegro.core.requests.requests import Request, parsed
 from allegro.core.stores import SessionRecord, SetAside
-from allegro.core.ties import Tie
-from allegro.core.untrusted import UNREADABLE, Unreadable, read_msgpack, unreadable, whole_number
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from allegro.core.sequence import Entry, ShedEntry
+from allegro.core.base.sequence import Entry, ShedEntry
 
 NOT_TAKEN = -2
 """The class of a gap that the archive made: it could not keep what the lane sent."""

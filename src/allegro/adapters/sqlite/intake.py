@@ -17,9 +17,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from allegro.core.marks import MAX_WATCH
-from allegro.core.sequence import Entry, Kept
-from allegro.core.untrusted import (
+from allegro.core.base.sequence import Entry, Kept
+from allegro.core.base.untrusted import (
     MAX_NUMBER,
     UNREADABLE,
     Number,
@@ -28,6 +27,7 @@ from allegro.core.untrusted import (
     text_of,
     unreadable,
 )
+from allegro.core.forge.marks import MAX_WATCH
 
 Row = tuple[str, str, str, str, float, bytes]
 """id, lane, type, subject, when archived (Unix s), stored bytes."""

@@ -14,11 +14,9 @@ import msgspec
 from allegro.adapters.sqlite.connection import BUSY_MS, Worker
 from allegro.adapters.sqlite.room import Room, age_out, make_room
 from allegro.adapters.sqlite.schema import open_versioned
-from allegro.core.errors import EdgeError, JournalFull
-from allegro.core.events import Event, Shed, encode_event, shed_class
-from allegro.core.marks import Mark
-from allegro.core.ports import Version
-from allegro.core.sequence import (
+from allegro.core.base.errors import EdgeError, JournalFull
+from allegro.core.base.events import Event, Shed, encode_event, shed_class
+from allegro.core.base.sequence import (
     Entry,
     Kept,
     Position,
@@ -27,7 +25,9 @@ from allegro.core.sequence import (
     follow_hash,
     start,
 )
-from allegro.core.untrusted import read_msgpack
+from allegro.core.base.untrusted import read_msgpack
+from allegro.core.forge.marks import Mark
+from allegro.core.ports import Version
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (

@@ -13,12 +13,12 @@ from allegro.adapters.sqlite.connection import Worker
 from allegro.adapters.sqlite.damage import READ_TYPES, damaged_cells, readable
 from allegro.adapters.sqlite.schema import get_meta, open_versioned, put_meta
 from allegro.adapters.sqlite.steps import closes_by_time, labels_and_branches
-from allegro.core.freeze import UNKNOWN, FreezeSet
-from allegro.core.lifecycle import STAGES
-from allegro.core.matching import BotWrite, Receipt
-from allegro.core.requests import Request
+from allegro.core.authority.freeze import UNKNOWN, FreezeSet
+from allegro.core.base.untrusted import Unreadable, read_msgpack, whole_number
+from allegro.core.effects.matching import BotWrite, Receipt
+from allegro.core.requests.lifecycle import STAGES
+from allegro.core.requests.requests import Request
 from allegro.core.stores import SessionRecord, SetAside
-from allegro.core.untrusted import Unreadable, read_msgpack, whole_number
 
 SCHEMA = (
     """

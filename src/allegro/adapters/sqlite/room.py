@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from allegro.core.events import SHED_ORDER, Shed
+from allegro.core.base.events import SHED_ORDER, Shed
 
 Given = tuple[int, int, int, int]
 """(class, count, first sequence, last sequence) of what was given up."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from allegro.adapters.sqlite.connection import open_database, unopened
-from allegro.core.errors import EdgeError
+from allegro.core.base.errors import EdgeError
 
 ForwardStep = Callable[[sqlite3.Connection], None]
 """Takes a database from one number to the next, inside one transaction."""

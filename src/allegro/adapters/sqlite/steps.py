@@ -7,11 +7,11 @@ import sqlite3
 import msgspec
 
 from allegro.adapters.sqlite.intake import FORGE_SLACK_S
-from allegro.core.actions import ProposeChange, UpdateStatus
-from allegro.core.effects import branch_receipts, label_receipts
-from allegro.core.matching import Receipt
-from allegro.core.requests import Request, parsed
-from allegro.core.untrusted import UNREADABLE, Unreadable, read_msgpack
+from allegro.core.authority.actions.forge import ProposeChange, UpdateStatus
+from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_msgpack
+from allegro.core.effects.matching import Receipt
+from allegro.core.effects.receipts import branch_receipts, label_receipts
+from allegro.core.requests.requests import Request, parsed
 
 _NO_OBJECT_AHEAD = """
 UPDATE object SET updated_s = MIN(updated_s,

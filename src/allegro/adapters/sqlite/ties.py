@@ -7,8 +7,8 @@ import sqlite3
 import msgspec
 
 from allegro.adapters.sqlite.schema import get_meta, put_meta
-from allegro.core.ties import Tie
-from allegro.core.untrusted import Unreadable, read_msgpack
+from allegro.core.base.store_ties import Tie
+from allegro.core.base.untrusted import Unreadable, read_msgpack
 
 TIE = "tie"
 

@@ -14,40 +14,29 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from . import (
-    api_accounts,
-    api_admin,
-    api_branches,
-    api_comments,
-    api_contents,
-    api_git,
-    api_hooks,
-    api_issues,
-    api_labels,
-    api_pulls,
-)
+from .api import accounts, admin, branches, comments, contents, git, hooks, issues, labels, pulls
+from .api.routes import find, run, sign_in
 from .control import control_routes
 from .faults import Faults, Rule
 from .git import GitError
 from .http import API, ApiError, Call, Reply, Request, answer
 from .quirks import Flavour, quirks_of
-from .routes import find, run, sign_in
 from .webhooks import HookSender
 from .world import STATE_FILE, World
 
 ROUTES = [
     route
     for module in (
-        api_issues,
-        api_comments,
-        api_labels,
-        api_accounts,
-        api_admin,
-        api_branches,
-        api_contents,
-        api_pulls,
-        api_git,
-        api_hooks,
+        issues,
+        comments,
+        labels,
+        accounts,
+        admin,
+        branches,
+        contents,
+        pulls,
+        git,
+        hooks,
     )
     for route in module.table.routes
 ]

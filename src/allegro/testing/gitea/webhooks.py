@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import aiohttp
 import msgspec
 
-from .code_shapes import payload_commit_shape, pull_shape, status_shape
+from .api.code_shapes import payload_commit_shape, pull_shape, status_shape
+from .api.shapes import comment_shape, issue_shape, org_shape, repo_shape, user_shape
 from .faults import Faults
 from .model import Event, Hook, Json, Status
 from .quirks import Quirks
-from .shapes import comment_shape, issue_shape, org_shape, repo_shape, user_shape
 from .world import World
 
 TIMEOUT_S = 5.0

@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .code_acts import CodeActs
+from .acts.code import CodeActs
 from .git import Write
 from .model import Comment, Files, Issue, Label, Protection, Repo, Status, User
 from .state import RepoRef, UserRef

@@ -1,0 +1,1 @@
+"""What systemd is to be notified of."""

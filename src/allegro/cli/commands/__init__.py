@@ -1,0 +1,1 @@
+"""The commands, each module loaded only when one of its commands runs."""

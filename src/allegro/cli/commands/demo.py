@@ -1,0 +1,82 @@
+"""`allegro demo`: the whole product in half a minute."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from allegro.cli.output import Failure, json_option, print_json, run_async
+from allegro.config import read_secret
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--ask", is_flag=True, help="You press the key that approves.")
+@click.option("--keep", type=_PATH, default=None, help="Keep everything in this folder.")
+@click.option("--forge", default=None, help="Play on this real Gitea or Forgejo.")
+@click.option("--owner-token-file", type=_PATH, default=None, help="A person's token: all scopes.")
+@click.option("--daily-token-file", type=_PATH, default=None, help="The lane's daily token.")
+@click.option("--change-token-file", type=_PATH, default=None, help="The house's change token.")
+@click.option("--hermes", type=_PATH, default=None, help="Environment of a real Hermes Agent.")
+@click.option("--remove", is_flag=True, help="Remove what the run kept in --keep made.")
+@json_option
+def demo(
+    ask: bool,
+    keep: Path | None,
+    forge: str | None,
+    owner_token_file: Path | None,
+    daily_token_file: Path | None,
+    change_token_file: Path | None,
+    hermes: Path | None,
+    remove: bool,
+    as_json: bool,
+) -> int:
+    """Play the whole thing: an issue, a decision, a pull request, an outage, a thief."""
+    from allegro.demo import script  # noqa: PLC0415 (the simulator is for the demo alone)
+
+    if remove:
+        if keep is None or owner_token_file is None:
+            raise click.UsageError("--remove needs --keep FOLDER and --owner-token-file")
+        removed = run_async(script.remove(keep, read_secret(owner_token_file)))
+        click.echo(f"removed {removed}")
+        return 0
+    real = None
+    if forge is not None:
+        if not (owner_token_file and daily_token_file and change_token_file):
+            raise click.UsageError("--forge needs the owner, daily and change token files")
+        real = script.RealForge(
+            forge,
+            read_secret(owner_token_file),
+            read_secret(daily_token_file),
+            read_secret(change_token_file),
+        )
+    options = script.Options(
+        folder=keep,
+        keep=keep is not None,
+        ask=_press if ask else None,
+        quiet=as_json,
+        real=real,
+        hermes=hermes,
+    )
+    told = run_async(script.Play(options).run())
+    if as_json:
+        print_json(told)
+    elif keep is not None:
+        click.echo(
+            f"kept in {keep}; forge, lane and the wire between have ended, so this house links to"
+            f" nobody any more. To look around in what it archived: allegro house --config {keep}/house.toml &"
+            f" allegro events --socket {keep}/house/house.sock"
+        )
+    if not told["ok"]:
+        raise Failure("")
+    return 0
+
+
+def _press() -> bool:
+    click.echo("Approve exactly this? [y/N] ", nl=False)
+    key = click.getchar() if sys.stdin.isatty() else sys.stdin.readline()[:1]
+    click.echo(key)
+    return key in "yY"

@@ -1,0 +1,224 @@
+"""Fail over on purpose: in a scratch fleet on this machine, or once, planned, in the real one."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from allegro.cli.output import Failure, json_option, print_json, run_async, socket_option
+from allegro.client.house_client import HouseClient
+from allegro.core.base.errors import EdgeError, ToldError
+from allegro.core.effects.render import lined
+
+TARGET_S = 30.0
+PLANNED_S = 30.0
+REST_S = 10.0
+_COUNTED = (("duplicates", "doubled"), ("lost", "lost"))
+
+
+@click.group()
+def drill() -> None:
+    """Practise what must work when it is needed."""
+
+
+@drill.command()
+@click.option("--kill", "fault", flag_value="kill-all", help="kill -9 a lane and its server.")
+@click.option("--freeze", "fault", flag_value="freeze-all", help="SIGSTOP both, then SIGCONT.")
+@click.option("--cut", "fault", flag_value="silent", help="Cut its network (needs root).")
+@click.option("--planned", "fault", flag_value="planned", default=True,
+              help="Hand over in order, on the running fleet (default).")  # fmt: skip
+@click.option("--scratch", is_flag=True, help="Planned, but in a scratch fleet.")
+@click.option("--times", default=1, type=click.IntRange(1, 100), help="How often.")
+@socket_option
+@json_option
+def failover(fault: str, scratch: bool, times: int, socket: Path | None, as_json: bool) -> int:
+    """Let the lane that polls fail, and see how long it takes until another does.
+
+    Planned: on the running fleet, which loses nothing by it. All others: in a scratch fleet of
+    three lanes with real council servers and a simulated forge on this machine.
+    """
+    is_live = fault == "planned" and not scratch
+    if is_live:
+        told = run_async(_planned(socket, times))
+    else:
+        from allegro.drill.ending import end_once  # noqa: PLC0415 (only when a drill runs)
+
+        end_once()  # the fleet ends before we do
+        told = run_async(_scratch(fault, times, quiet=as_json))
+    if as_json:
+        print_json(told)
+    else:
+        for line in drill_lines(told) if is_live else [verdict_line(told)]:
+            click.echo(line)
+    return 0 if told["ok"] else 1
+
+
+def drill_lines(told: dict[str, Any]) -> list[str]:
+    """Return what a drill showed, and the verdict."""
+    return [*(trial_line(one) for one in told["trials"]), verdict_line(told)]
+
+
+def trial_line(one: dict[str, Any]) -> str:
+    """Return one trial in words, a line for each fault; what was not measured is not told."""
+    one = lined(one)
+    what = f"{one['fault']}: {one['victim'] or 'nobody'} -> {one['holder'] or 'nobody'}"
+    parts = [
+        f"{name} {one[key]:.{digits}f} s"
+        for name, key, digits in (
+            ("next poll after", "take_over_s", 1), ("detected in", "detected_s", 1),
+            ("taken in", "taken_s", 2), ("first act", "act_s", 2),
+            ("nobody polled for", "silence_s", 1),
+        )
+        if one.get(key) is not None
+    ]  # fmt: skip
+    parts += [f"{one[key]} {word}" for key, word in _COUNTED if one[key] is not None]
+    return f"{what}: {', '.join(parts)}" + "".join(f"\n  FAULT {told}" for told in one["faults"])
+
+
+def verdict_line(told: dict[str, Any]) -> str:
+    """Return the verdict over all trials."""
+    verdict = "good" if told["ok"] else "NOT GOOD"
+    counted = [
+        f"{told[key]} {word}" if told[key] is not None else f"{word}: not measured"
+        for key, word in _COUNTED
+    ]
+    return (
+        f"{verdict}: at most {told['max_s']:.1f} s (allowed {TARGET_S:g}), median "
+        f"{told['median_s']:.1f} s, {', '.join(counted)}"
+    )
+
+
+def summary(trials: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """Return the JSON of a drill. `max_s` and `median_s` are seconds until another lane polled.
+
+    What no trial could measure is null.
+    """
+    times = [max(one["take_over_s"], one["silence_s"] or 0.0) for one in trials]
+    sums = {key: _sum([one[key] for one in trials]) for key in ("duplicates", "lost")}
+    sound = not any(one["faults"] for one in trials) and not any(sums.values())
+    return {
+        "schema": "allegro.drill/1", "kind": kind, "ok": sound and max(times) < TARGET_S,
+        "max_s": max(times), "median_s": statistics.median(times), **sums, "trials": trials,
+    }  # fmt: skip
+
+
+def _sum(counts: list[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _failed(fault: str, victim: str, after_s: float, why: str) -> dict[str, Any]:
+    """Return a trial that came to no end, as one that did."""
+    return {
+        "fault": fault, "victim": victim, "holder": "", "take_over_s": after_s,
+        "detected_s": None, "silence_s": after_s, "duplicates": None, "lost": None,
+        "faults": [why],
+    }  # fmt: skip
+
+
+async def _scratch(fault: str, times: int, *, quiet: bool) -> dict[str, Any]:
+    import msgspec  # noqa: PLC0415 (all of this only when a drill runs)
+
+    from allegro.adapters.clock import SystemDice  # noqa: PLC0415
+    from allegro.drill.trial import Trial, by_address, by_user  # noqa: PLC0415
+    from allegro.scratch.faults import FAULTS  # noqa: PLC0415
+    from allegro.scratch.fleet import LANES, ScratchFleet  # noqa: PLC0415
+    from allegro.scratch.network import Loopback, Namespaces  # noqa: PLC0415
+
+    apart = not Namespaces.trouble()
+    if FAULTS[fault].needs_network and not apart:
+        raise Failure(f"--cut is not possible here: {Namespaces.trouble()}")
+    folder = Path(tempfile.mkdtemp(prefix="allegro-drill-"))
+    fleet = ScratchFleet(folder, Namespaces(LANES) if apart else Loopback())
+    if trouble := _missing():
+        raise Failure(trouble)
+    if not quiet:
+        click.echo("setting up three lanes, three council servers, a forge and a house ...")
+    try:
+        await fleet.set_up(
+            lane={"forge.timeout_s": 2.0, "council.return_s": 20.0},
+            house={"orders.ttl_s": 6, "orders.settle_s": 2},
+        )
+        trial = Trial(fleet, SystemDice(), by_address(fleet) if apart else by_user)
+        told: list[dict[str, Any]] = []
+        for _ in range(times):
+            began_s = time.monotonic()
+            try:
+                told.append(msgspec.to_builtins(await trial.play(FAULTS[fault])))
+            except (ToldError, EdgeError) as error:
+                spent_s = round(time.monotonic() - began_s, 2)
+                told.append(_failed(fault, "", spent_s, str(error)))
+                break  # a fleet that did not come round proves nothing more
+            if not quiet:
+                click.echo(trial_line(told[-1]))
+        return summary(told, fault)
+    finally:
+        await fleet.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _missing() -> str:
+    """Return what a scratch fleet needs and this machine lacks, empty when it has all."""
+    from allegro.adapters.nats.server import find_server  # noqa: PLC0415 (as above)
+
+    if shutil.which("git") is None:
+        return "the scratch forge needs git: apt install git"
+    try:
+        find_server("")
+    except ToldError as error:
+        return str(error)
+    return ""
+
+
+async def _planned(socket: Path | None, times: int) -> dict[str, Any]:
+    """Hand the forge role of the running fleet over, and measure until the new holder has acted."""
+    async with HouseClient(socket) as house:
+        told = [await _one_planned(house)]
+        for _ in range(times - 1):
+            await asyncio.sleep(REST_S)  # until the lane that rested may be asked again
+            told.append(await _one_planned(house))
+        return summary(told, "planned")
+
+
+async def _one_planned(house: HouseClient) -> dict[str, Any]:
+    told = await house.get("fleet")
+    held = told["roles"].get("forge")
+    if not told["members"]:
+        raise Failure("there is no fleet to hand over in: see `allegro fleet status`")
+    if held is None:
+        raise Failure("nobody holds the forge role, so nobody can hand it over: see fleet status")
+    victim, epoch = held["lane"], held["epoch"]
+    lost, doubled = await _seen(house)
+    began_s = time.monotonic()
+    await house.post("fleet/rest", {"lane": victim, "role": "forge", "seconds": REST_S})
+    while time.monotonic() < began_s + PLANNED_S:
+        taken = [
+            one for one in (await house.get("fleet"))["take_overs"]
+            if one["role"] == "forge" and one["epoch"] > epoch
+        ]  # fmt: skip
+        if taken:
+            now_lost, now_doubled = await _seen(house)
+            spent_s = round(time.monotonic() - began_s, 2)
+            return {
+                "fault": "planned", "victim": victim, "holder": taken[-1]["lane"],
+                "take_over_s": spent_s, "detected_s": taken[-1]["silent_s"],
+                "taken_s": taken[-1]["take_s"], "act_s": taken[-1]["act_s"], "silence_s": None,
+                "duplicates": now_doubled - doubled, "lost": now_lost - lost, "faults": [],
+            }  # fmt: skip
+        await asyncio.sleep(0.1)
+    why = f"nobody took over from {victim} within {PLANNED_S:g} s"
+    return _failed("planned", victim, PLANNED_S, why)
+
+
+async def _seen(house: HouseClient) -> tuple[int, int]:
+    """Return what the archive knows to be lost, and how often a write of ours was seen twice."""
+    gaps = (await house.get("gaps"))["gaps"]
+    doubled = [event async for event in house.events(prefix="effect.doubled")]
+    return sum(int(gap["count"]) for gap in gaps), len(doubled)

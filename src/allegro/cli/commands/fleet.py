@@ -1,0 +1,279 @@
+"""The fleet: which lanes form the council, who holds what, and giving a role away."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from pathlib import Path
+from typing import Any
+
+import click
+
+from allegro.cli.output import Failure, json_option, now_s, print_json, run_async, socket_option
+from allegro.cli.secrets import passphrase, poke
+from allegro.client.errors import HouseUnreachable
+from allegro.client.house_client import get, named, post
+from allegro.config import load_house
+from allegro.core.authority.roster import MIN_MEMBERS, check_member, orders_of
+from allegro.core.authority.tokens import Member, fingerprint
+from allegro.core.base.errors import Refusal
+from allegro.core.base.timestamps import span
+from allegro.core.base.untrusted import number_of
+from allegro.core.effects.render import lined, one_line
+from allegro.house.files import Fleet, HouseFiles, files_of, load_fleet, socket_of
+from allegro.sovereign.ceremony import sign_roster
+from allegro.sovereign.keystore import load_sovereign_key
+
+_CONFIG = click.option(
+    "--config", type=click.Path(path_type=Path), required=True, help="house.toml"
+)
+_ORDER = click.option(
+    "--order", multiple=True, metavar="ROLE=LANE,LANE",
+    help="Who is preferred for forge or hermes; default: the first lane, the second.",
+)  # fmt: skip
+
+
+@click.group()
+def fleet() -> None:
+    """Several lanes as one: a council that decides who polls and who runs sessions."""
+
+
+@fleet.command()
+@_CONFIG
+@_ORDER
+@click.argument("lanes", nargs=-1, required=True)
+def join(config: Path, order: tuple[str, ...], lanes: tuple[str, ...]) -> None:
+    """Take paired LANES into the council: three at least, the first time all at once.
+
+    Each lane must be linked and have council.listen in its lane.toml. What is signed is shown
+    first: the lane's key, where its server is reached, its certificate.
+    """
+    settings = load_house(config)
+    files, socket = files_of(settings), socket_of(settings)
+    known = load_fleet(files)
+    before = {member.name: member for member in _trusted(known)}
+    offered = {name: _offered(socket, known, name) for name in lanes}
+    members = tuple({**before, **offered}.values())
+    if len(members) < MIN_MEMBERS:
+        raise Failure(
+            f"a council needs {MIN_MEMBERS} lanes to go on without one; name all of them:\n"
+            "  allegro fleet join --config house.toml FIRST SECOND THIRD"
+        )
+    for old in known.roster.members if known.roster else ():
+        if old.name not in {member.name for member in members}:
+            click.echo(f"{old.name} leaves: its key is revoked")
+    for member in members:
+        state = "stays" if before.get(member.name) == member else "joins"
+        key, address = one_line(member.lane), one_line(member.address)
+        click.echo(f"{one_line(member.name)} {state}: key {key}, council at {address}")
+        domain = one_line(member.domain) or "not said"
+        click.echo(f"  certificate {_pin(member.certificate)}, domain {domain}")
+    _sign(files, socket, members, _orders(members, order, known))
+
+
+@fleet.command()
+@_CONFIG
+@_ORDER
+@click.option("--all", "everybody", is_flag=True, help="End the fleet: each lane is alone again.")
+@click.argument("lanes", nargs=-1)
+def leave(config: Path, order: tuple[str, ...], everybody: bool, lanes: tuple[str, ...]) -> None:
+    """Take LANES out of the council; they go on as lanes that are alone.
+
+    Three must be left: let a replacement join first, or end the fleet with --all.
+    """
+    settings = load_house(config)
+    files, socket = files_of(settings), socket_of(settings)
+    known = load_fleet(files)
+    before = known.roster.members if known.roster else ()
+    if unknown := [name for name in lanes if name not in {member.name for member in before}]:
+        raise Failure(f"not in the council: {', '.join(unknown)}")
+    if not before or not (lanes or everybody):
+        raise Failure("there is no council" if not before else "name the lanes, or --all")
+    members = () if everybody else tuple(m for m in _trusted(known) if m.name not in lanes)
+    if members and len(members) < MIN_MEMBERS:
+        raise Failure(
+            f"{len(members)} lanes cannot go on when one dies: let another join first,\n"
+            "or end the fleet: allegro fleet leave --config house.toml --all"
+        )
+    click.echo(f"the council: {', '.join(m.name for m in members) or 'none, each lane is alone'}")
+    _sign(files, socket, members, _orders(members, order, known))
+
+
+@fleet.command()
+@socket_option
+@json_option
+def status(socket: Path | None, as_json: bool) -> int:
+    """Who holds what, since when, and whether the council decides. Exit code 1 if not all is held."""
+    told = run_async(get(socket, "fleet"))
+    if as_json:
+        print_json(told)
+    else:
+        for line in fleet_lines(told, now_s()):
+            click.echo(line)
+    served = {role for lane in told["lanes"] for role in lane["serves"]}
+    is_well = told["local_only_since_s"] is None and told["quorum"] is not False
+    return 0 if is_well and served <= set(told["roles"]) else 1
+
+
+@fleet.command()
+@socket_option
+@click.option("--role", type=click.Choice(["forge", "hermes"]), default=None)
+@click.option(
+    "--to", default="", help="The lane to hand over to; default: the first that is ready."
+)
+@click.option("--minutes", default=60.0, help="How long it stays without the role.")
+@click.argument("lane")
+def rest(socket: Path | None, role: str | None, to: str, minutes: float, lane: str) -> None:
+    """Let LANE rest from its roles: before a reboot, or when it misbehaves."""
+    told = run_async(
+        post(socket, "fleet/rest",
+             {"lane": lane, "role": role or "", "to": to, "seconds": minutes * 60})
+    )  # fmt: skip
+    roles = ", ".join(one_line(name) for name in told["roles"])
+    click.echo(f"{one_line(lane)} rests from {roles} for {minutes:g} minutes")
+    for name, answer in told["told"].items():
+        if answer != "told":
+            click.echo(f"  {one_line(name)}: {one_line(answer)}")
+
+
+@fleet.command()
+@socket_option
+@click.argument("lane")
+def resume(socket: Path | None, lane: str) -> None:
+    """Let orders go to LANE again, after an event of it could not be handled."""
+    run_async(post(socket, f"lanes/{named(lane)}/resume", {}))
+    click.echo(f"{one_line(lane)} gets orders again")
+
+
+def fleet_lines(response: dict[str, Any], now_s: float) -> list[str]:
+    """Return the lines of `fleet status`; every foreign word in them stays within its line."""
+    told = lined(response)
+    if told["members"]:
+        quorum = {
+            True: "agrees", False: "HAS NO QUORUM: no role changes hands",
+            None: "too few lanes say whether it agrees",
+        }[told["quorum"]]  # fmt: skip
+        lines = [f"council {told['roster']} of {', '.join(told['members'])}: {quorum}"]
+    else:
+        lines = ["no council: each lane is alone"]
+    if told["local_only_since_s"] is not None:
+        lines.append(
+            f"LOCAL ONLY for {span(now_s - told['local_only_since_s'])}: no lane can be reached"
+        )
+    for role, holder in told["roles"].items():
+        claims = "" if holder["claims"] == 1 else f"; CLAIMED by {holder['claims']} lanes"
+        order = ", ".join(told["orders"].get(role, ()))
+        since = "" if holder["for_s"] is None else f" for {span(holder['for_s'])}"
+        preferred = f", preferred {order}" if order else ""
+        lines.append(f"{role}: {holder['lane']}{since}, epoch {holder['epoch']}{preferred}{claims}")
+    served = {role for lane in told["lanes"] for role in lane["serves"]}
+    lines += [
+        f"{role}: NOBODY holds it"
+        + (f"; the council names {name}" if (name := told["registers"].get(role)) else "")
+        for role in sorted(served - set(told["roles"]))
+    ]
+    lines += [_lane_line(lane, now_s) for lane in told["lanes"]]
+    lines += [
+        f"lane {lane['name']} KEEPS council {lane['roster'] or 'none'}, signed is {told['roster']}"
+        for lane in told["lanes"]
+        if lane["answers"] and lane["name"] in told["members"] and lane["roster"] != told["roster"]
+    ]
+    lines += [
+        f"lane {lane['name']} is FROZEN by what the house does not hold: {', '.join(unknown)}"
+        for lane in told["lanes"]
+        if (unknown := lane.get("freezes_unknown_here"))
+    ]
+    lines += [
+        f"SHARED failure domain {domain}: one outage there takes more than one lane"
+        for domain in told["shared_domains"]
+    ]
+    for took in told["take_overs"]:
+        lines.append(
+            f"{took['at']} {took['role']}: {took['before'] or 'nobody'} -> {took['lane']} "
+            f"({took['why']}): silent {took['silent_s']:.1f} s, taken in {took['take_s']:.2f} s, "
+            f"first act {took['act_s']:.2f} s later"
+        )
+    return lines
+
+
+def _lane_line(lane: dict[str, Any], now_s: float) -> str:
+    if not lane["linked"]:
+        heard = f", last heard {span(now_s - lane['heard_s'])} ago" if lane["heard_s"] else ""
+        return f"lane {lane['name']}: NOT LINKED{heard}"
+    held = ", ".join(lane["held"]) or "no role"
+    if not lane["answers"]:
+        return f"lane {lane['name']}: linked, DOES NOT ANSWER; it last said: {held}"
+    hears = f"; hears {', '.join(lane['hears'])}" if lane["hears"] else ""
+    able = ", ".join(lane["ready"]) or "nothing"
+    return f"lane {lane['name']}: {held}; able to do {able}{hears}"
+
+
+def _offered(socket: Path, known: Fleet, name: str) -> Member:
+    """Return what a linked lane offers, checked; nothing of it is signed before it is shown."""
+    lane = next((one for one in known.lanes if one.name == name and not one.revoked), None)
+    if lane is None:
+        raise Failure(f"no paired lane is named {name!r}")
+    told = run_async(get(socket, f"fleet/offer/{named(name)}"))
+    if not isinstance(told, dict):
+        raise Failure(f"{name} offers nothing that can be read")
+    member = Member(
+        lane=fingerprint(lane.key), name=name, address=str(told.get("address", "")),
+        certificate=str(told.get("certificate", "")), domain=str(told.get("domain", ""))[:64],
+    )  # fmt: skip
+    if isinstance(refusal := check_member(member), Refusal):
+        raise Failure(f"{name}: {one_line(refusal.detail)}")
+    return member
+
+
+def _trusted(known: Fleet) -> tuple[Member, ...]:
+    """Return the members of the council whose keys are not revoked."""
+    revoked = {fingerprint(lane.key) for lane in known.lanes if lane.revoked}
+    members = known.roster.members if known.roster else ()
+    return tuple(member for member in members if member.lane not in revoked)
+
+
+def _orders(
+    members: tuple[Member, ...], told: tuple[str, ...], known: Fleet
+) -> dict[str, tuple[str, ...]]:
+    """Return who is preferred for each role: as told, else as before, new lanes last."""
+    orders = orders_of([member.name for member in members]) if members else {}
+    before = known.roster.roles if known.roster else {}
+    for role, names in orders.items():
+        kept = [name for name in before.get(role, ()) if name in names]
+        if kept:
+            orders[role] = (*kept, *(name for name in names if name not in kept))
+    for one in told:
+        role, _, preferred = one.partition("=")
+        if role not in orders:
+            raise Failure(f"--order {one}: known roles are forge and hermes", 2)
+        orders[role] = tuple(name.strip() for name in preferred.split(",") if name.strip())
+    return orders
+
+
+def _sign(
+    files: HouseFiles, socket: Path, members: tuple[Member, ...],
+    roles: dict[str, tuple[str, ...]],
+) -> None:  # fmt: skip
+    for role, names in roles.items():
+        click.echo(f"{role}: {', then '.join(names)}")
+    above = _highest_kept(socket)
+    signed = sign_roster(files, load_sovereign_key(files, passphrase), members, roles, above)
+    assert signed.roster is not None
+    click.echo(f"council {signed.roster.number} is signed")
+    poke(socket)
+
+
+def _highest_kept(socket: Path) -> int:
+    """Return the highest council number that a linked lane says it keeps."""
+    try:
+        told = run_async(get(socket, "fleet"))
+    except HouseUnreachable:
+        return 0
+    return max((number_of(lane["roster"]) for lane in told["lanes"]), default=0)
+
+
+def _pin(certificate: str) -> str:
+    try:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()[:32]
+    except ValueError as error:
+        raise Failure(f"a lane's certificate cannot be read: {one_line(error)}") from error

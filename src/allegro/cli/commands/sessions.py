@@ -1,0 +1,201 @@
+"""Sessions of the agent on a lane: run one, list them, look at one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from allegro.cli.output import (
+    Failure,
+    console,
+    json_option,
+    now_s,
+    print_json,
+    run_async,
+    socket_option,
+)
+from allegro.client.hermes_bridge import HermesBridge, HermesResult, TelemetryEvent
+from allegro.client.house_client import get, named, post
+from allegro.core.base.timestamps import span
+from allegro.core.base.untrusted import text_of
+from allegro.core.effects.render import framed, lined, one_line, visible
+
+MAX_DELTA = 1_000_000
+BAR = "  │ "
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--model", default=None, help="One of the lane's models; default: as configured.")
+@click.option("--issue", default="", help="owner/name#12: quoted into the prompt, progress there.")
+@click.option("--tool", "tools", multiple=True, help="Only these of the lane's tools.")
+@click.option("--no-tools", is_flag=True, help="No tool at all.")
+@click.option("--network", is_flag=True, help="Network beside an issue's text too.")
+@click.option(
+    "--limit-s", type=click.IntRange(1, 86_400), default=3600, help="Seconds it may last."
+)
+@click.option("--follow/--quiet", default=True, help="Show each step as it happens.")
+@socket_option
+@json_option
+def run(
+    prompt: str, model: str | None, issue: str, tools: tuple[str, ...], no_tools: bool,
+    network: bool, limit_s: int, follow: bool, socket: Path | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Run a session on a lane and wait for its end."""
+    wanted = () if no_tools else tools or None
+    asked = {
+        "model": model, "issue": issue, "tools": wanted, "network": network, "limit_s": limit_s,
+    }  # fmt: skip
+    return run_async(_run(prompt, asked, follow and not as_json, socket, as_json))
+
+
+async def _run(
+    prompt: str, asked: dict[str, Any], follow: bool, socket: Path | None, as_json: bool
+) -> int:
+    import asyncio  # noqa: PLC0415
+
+    async with HermesBridge(socket) as bridge, HermesBridge(socket) as stream:
+        session = await bridge.begin_session(prompt, **asked)
+        if not as_json:
+            click.echo(f"session {one_line(session)}", err=True)
+        shown = asyncio.create_task(_show_steps(stream, session)) if follow else None
+        try:
+            result = await bridge.result(session)
+            if shown is not None:
+                await asyncio.wait({shown}, timeout=2.0)
+        finally:
+            if shown is not None:
+                shown.cancel()
+    if as_json:
+        print_json({"schema": "allegro.result/1", **_plain(result)})
+    else:
+        if not follow:
+            click.echo(visible(result.output))
+        click.echo(_last_line(result), err=True)
+    return 0 if result.state == "completed" else 1
+
+
+async def _show_steps(bridge: HermesBridge, session: str) -> None:
+    """Print a session's steps until its end."""
+    in_text = False
+    async for event in bridge.stream_telemetry(session):
+        text, new_line = step_line(event, in_text=in_text)
+        if text:
+            click.echo(text, nl=new_line)
+            in_text = event.type == "session.delta"
+        if event.type == "session.end":
+            return
+
+
+def text_piece(event: TelemetryEvent) -> str:
+    """Return the words of a piece of the model's text, made visible."""
+    words = event.words if isinstance(event.words, dict) else {}
+    return visible(text_of(words.get("text"), MAX_DELTA))
+
+
+def step_line(event: TelemetryEvent, *, in_text: bool = False) -> tuple[str, bool]:
+    """Return what a person reads of one event, and whether a line ends there.
+
+    Each line of the model's own text stands behind a bar, so that it cannot be taken for a question
+    or a result, which begin a line. `in_text` says that the piece before was such text too.
+    """
+    words = lined(event.words) if isinstance(event.words, dict) else {}
+    facts = lined(event.facts)
+    match event.type:
+        case "session.delta":
+            text = text_piece(event).replace("\n", "\n" + BAR)
+            return (text if in_text or not text else BAR + text), False
+        case "session.tool_began":
+            shown = words.get("args") or words.get("preview") or ""
+            return f"\n· {facts.get('tool')}: {one_line(shown, 200)}", True
+        case "session.tool_ended" if not facts.get("ok"):
+            return f"· {facts.get('tool')} failed or was refused", True
+        case "session.question":
+            told = f"\n? it wants to: {words.get('command')}  ({words.get('description')})"
+            if words.get("refused"):
+                return f"{told}\n  denied: {words['refused']}", True
+            return told + "\n  allegro requests; allegro approve DIGEST; or reject", True
+        case "session.answered":
+            return f"  answered: {facts.get('choice')}", True
+        case "model.result" if facts.get("result") != "ok":
+            return f"\n· {facts.get('provider')}: {facts.get('result')}", True
+        case "telemetry.gap":
+            return "\n· not all it said came home; the answer comes with its end", True
+        case "session.end":
+            return "\n", False
+        case _:
+            return "", False
+
+
+def _last_line(result: HermesResult) -> str:
+    cost = "cost unknown" if result.cost_usd is None else f"{result.cost_usd:.4f} USD"
+    took = "" if result.duration_s is None else f" in {result.duration_s:.1f} s"
+    place = " (local)" if result.local else ""
+    why = f": {one_line(result.why)}" if result.why else ""
+    return (
+        f"{one_line(result.state)}{took}{place}{why} · {one_line(result.model)} · {result.tokens} tokens, {cost} · "
+        f"{result.tools} tool calls, {result.denied} denied"
+    )
+
+
+def _plain(result: HermesResult) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in result.__struct_fields__}
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 500), default=20)
+@socket_option
+@json_option
+def sessions(limit: int, socket: Path | None, as_json: bool) -> None:
+    """List sessions, newest last."""
+    told = run_async(get(socket, f"sessions?limit={limit}"))
+    if as_json:
+        print_json(told)
+        return
+    if not told["sessions"]:
+        click.echo("no session yet")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", "state", "lane", "model", "age", "tokens", "tools", "why"):
+        table.add_column(name)
+    at_s = now_s()
+    for one in lined(told["sessions"]):
+        cells = (
+            one["id"][:10], one.get("end") or one["state"], one.get("lane", ""),
+            one.get("model", ""), span(at_s - one["began_s"]), one.get("tokens", ""),
+            one.get("tools", ""), str(one.get("why", ""))[:60],
+        )  # fmt: skip
+        table.add_row(*(Text(str(cell)) for cell in cells))
+    console().print(table)
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@click.option("--stop", is_flag=True, help="Stop it at once.")
+@socket_option
+@json_option
+def session(id_: str, stop: bool, socket: Path | None, as_json: bool) -> None:
+    """Show one session; with --stop, stop it."""
+    if stop:
+        told = run_async(post(socket, f"sessions/{named(id_)}/stop"))
+        if as_json:
+            print_json(told)
+        elif not told["stopped"]:
+            raise Failure("its lane does not run it any more")
+        else:
+            click.echo(f"{one_line(told['id'])}: stopped")
+        return
+    told = run_async(get(socket, f"sessions/{named(id_)}"))
+    if as_json:
+        print_json(told)
+        return
+    for name in ("id", "state", "end", "why", "lane", "local", "agent", "model", "provider",
+                 "tokens", "cost_usd", "calls", "tools", "questions", "denied", "duration_s"):  # fmt: skip
+        if told.get(name) not in {None, ""}:
+            click.echo(f"{name:<11} {one_line(told[name], 2_000)}")
+    if told.get("output"):
+        click.echo("\n" + framed(str(told["output"])))

@@ -1,0 +1,280 @@
+"""First steps: configurations and keys, and pairing a lane with its house."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from allegro.adapters.crypto.signatures import SigningKey, load_signing_key, verify
+from allegro.adapters.crypto.tls import make_certificate, pin_of
+from allegro.adapters.files import write_state
+from allegro.cli.output import Failure, json_option, now_s, print_json
+from allegro.cli.secrets import passphrase, poke
+from allegro.client.house_client import default_state_dir
+from allegro.config import commented, load_house, load_lane
+from allegro.core.authority.gate import LaneTrust
+from allegro.core.authority.pairing import (
+    LaneOffer,
+    accept_answer,
+    offer_line,
+    read_offer,
+    six_words,
+)
+from allegro.core.authority.tokens import (
+    b64url,
+)
+from allegro.core.base.errors import ConfigError, Refusal
+from allegro.core.settings import HouseSettings, LaneSettings
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def init() -> None:
+    """Write a commented configuration and make keys."""
+
+
+@init.command("house")
+@click.option("--config", type=_PATH, required=True, help="house.toml to write")
+@click.option("--name", default="house", help="Name of the house.")
+@click.option("--state-dir", type=_PATH, default=None, help="Folder for keys and archive.")
+@click.option(
+    "--change-token-file", default="", help="File with the token that opens pull requests."
+)
+@click.option(
+    "--passphrase/--no-passphrase", "ask", default=True, help="Encrypt the sovereign key."
+)
+@click.option("--home", default="", help="Issue where requests are mirrored: owner/name#1.")
+def init_house(
+    config: Path, name: str, state_dir: Path | None, change_token_file: str, ask: bool, home: str
+) -> None:
+    """Make a house: sovereign, house, sealing and recovery key, and house.toml."""
+    from allegro.adapters.sqlite.ledger import make_ledger  # noqa: PLC0415
+    from allegro.house.files import HouseFiles  # noqa: PLC0415
+    from allegro.sovereign.keystore import make_house  # noqa: PLC0415
+
+    folder = (state_dir or default_state_dir()).expanduser().absolute()
+    _absent(config)
+    secret = _new_passphrase() if ask else None
+    files = HouseFiles(folder)
+    recovery = make_house(files, now_s(), secret)
+    make_ledger(files.ledger)
+    values = {"house.name": name, "house.state_dir": str(folder)}
+    if change_token_file:
+        values["forge.change_token_file"] = change_token_file
+    if home:
+        values["requests.home"] = home
+    _write_config(config, commented(HouseSettings, values))
+    click.echo(f"wrote {config} and the keys in {folder}")
+    click.echo("")
+    click.echo("RECOVERY KEY, shown once. Write it down and keep it away from this machine:")
+    click.echo("  " + _grouped(recovery.private_bytes().hex()))
+    click.echo("It can stop the fleet and name a new sovereign key, and nothing else.")
+
+
+@init.command("lane")
+@click.option("--config", type=_PATH, required=True, help="lane.toml to write")
+@click.option("--name", required=True, help="Name of the lane: a-z 0-9 -")
+@click.option("--state-dir", type=_PATH, default=Path("/var/lib/allegro"), help="Its state folder.")
+@click.option("--forge", default="", help="Address of Gitea or Forgejo; none: sessions only.")
+@click.option("--token-file", default="", help="File with the daily token.")
+@click.option("--watch", multiple=True, help='"owner/name" or "org:name"; repeat.')
+@click.option("--bot", multiple=True, help="Login of a fleet user; repeat.")
+@click.option("--sessions", type=click.IntRange(0, 2), default=0, help="Agent sessions at once.")
+@click.option("--model", default="", help="Name of the first model for sessions.")
+@click.option("--model-url", default="", help="Its provider: an OpenAI-compatible base address.")
+@click.option("--model-key-file", default="", help="File with the provider's key; none: local.")
+@click.option("--local", is_flag=True, help="This lane runs beside the house.")
+@click.option("--listen", default="0.0.0.0:7420", help="Where the house dials in.")
+@click.option("--public-url", default="", help="How the house reaches it, wss://host:port.")
+@click.option("--tls", default="self-signed", type=click.Choice(["self-signed", "files", "none"]))
+def init_lane(
+    config: Path, name: str, state_dir: Path, listen: str, public_url: str, tls: str,
+    **told: Any,
+) -> None:  # fmt: skip
+    """Make a lane: its key, its certificate, and lane.toml."""
+    from allegro.lane.files import LaneFiles  # noqa: PLC0415
+
+    _absent(config)
+    if faults := init_faults(told):
+        raise ConfigError(faults)
+    files = LaneFiles(state_dir.absolute())
+    files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if files.key.exists():
+        raise ConfigError((f"{files.folder} holds a lane already; nothing was changed",))
+    values = {
+        "lane.name": name, "lane.state_dir": str(files.folder), "link.listen": listen,
+        "link.tls": tls, **_forge_values(told), **_session_values(told),
+    }  # fmt: skip
+    if public_url:
+        values["link.public_url"] = public_url
+    SigningKey.make().save(files.key)
+    if tls == "self-signed" and not listen.startswith("unix:"):
+        make_certificate(files.certificate, files.certificate_key, name, now_s())
+    _write_config(config, commented(LaneSettings, values))
+    click.echo(f"wrote {config} and the keys in {files.folder}")
+    click.echo(f"next: allegro pair --config {config}")
+
+
+def init_faults(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is missing for a lane that does something, as sentences."""
+    faults = []
+    if not told["forge"] and not told["sessions"]:
+        faults.append("a lane needs --forge, or --sessions, or both")
+    if told["forge"] and not (told["token_file"] and told["watch"] and told["bot"]):
+        faults.append("--forge needs --token-file, --watch and --bot")
+    if told["sessions"] and not (told["model"] and told["model_url"]):
+        faults.append("--sessions needs --model and --model-url")
+    return tuple(faults)
+
+
+def _forge_values(told: Mapping[str, Any]) -> dict[str, Any]:
+    if not told["forge"]:
+        return {}
+    return {
+        "forge.url": told["forge"], "forge.token_file": told["token_file"],
+        "forge.watch": told["watch"], "forge.bots": told["bot"],
+    }  # fmt: skip
+
+
+def _session_values(told: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {"lane.local": True} if told["local"] else {}
+    if not told["sessions"]:
+        return values
+    key = told["model_key_file"]
+    rung = {"model": told["model"], "provider": "first" if key else "local",
+            "base_url": told["model_url"], **({"key_file": key} if key else {"local": True})}  # fmt: skip
+    return {**values, "hermes.gateways": told["sessions"], "models.rungs": [rung]}
+
+
+@click.command()
+@click.option(
+    "--config", type=_PATH, required=True, help="lane.toml on the lane, house.toml at home"
+)
+@click.argument("line", required=False)
+@json_option
+def pair(config: Path, line: str | None, as_json: bool) -> None:
+    """Join a house and a lane: one pasted line each way.
+
+    On the lane without LINE: prints the lane's line. At home with the lane's line: prints the
+    house's. On the lane with the house's line: done. Both screens show the same six words.
+    """
+    if "[lane]" in _text(config):
+        told = _lane_answer(config, line) if line else _lane_offer(config)
+    else:
+        told = _house_answer(config, line)
+    if as_json:
+        print_json(told)
+        return
+    for key, value in told.items():
+        click.echo(f"{key}: {value}" if key != "line" else f"\n{value}\n")
+
+
+def _text(config: Path) -> str:
+    try:
+        return config.read_text("utf-8") if config.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError((f"{config.name}: cannot be read: {error}",)) from error
+
+
+def _lane_offer(config: Path) -> dict[str, str]:
+    return {
+        "line": offer_line(_offer(load_lane(config))),
+        "next": "paste this line at home: allegro pair --config house.toml LINE",
+    }
+
+
+def _offer(settings: LaneSettings) -> LaneOffer:
+    from allegro.lane.files import LaneFiles  # noqa: PLC0415
+
+    files, link = LaneFiles(Path(settings.lane.state_dir).expanduser()), settings.link
+    if not link.listen:
+        raise ConfigError(("lane.toml  link.listen  is off; the house could not dial in",))
+    key = load_signing_key(files.key)
+    plain = link.tls == "none" or link.listen.startswith("unix:")
+    pin = ""
+    if not plain:
+        certificate = Path(link.cert_file) if link.tls == "files" else files.certificate
+        pin = pin_of(certificate).hex()
+    return LaneOffer(settings.lane.name, b64url(key.public), _public_url(settings, plain), pin)
+
+
+def _public_url(settings: LaneSettings, plain: bool) -> str:
+    link = settings.link
+    if link.public_url:
+        return link.public_url
+    if link.listen.startswith("unix:"):
+        return "ws+unix://" + link.listen.removeprefix("unix:")
+    if link.listen.startswith(("0.0.0.0:", "[::]:")):
+        raise ConfigError(
+            ("lane.toml  link.public_url  is needed: say how the house reaches this lane",)
+        )
+    return ("ws://" if plain else "wss://") + link.listen
+
+
+def _house_answer(config: Path, line: str | None) -> dict[str, str]:
+    from allegro.house.files import files_of, socket_of  # noqa: PLC0415
+    from allegro.sovereign.ceremony import pair as sign_pairing  # noqa: PLC0415
+    from allegro.sovereign.keystore import load_sovereign_key  # noqa: PLC0415
+
+    if not line:
+        raise Failure("give the lane's line: on the lane, run `allegro pair --config lane.toml`", 2)
+    offer = read_offer(line)
+    if isinstance(offer, Refusal):
+        raise Failure(str(offer))
+    settings = load_house(config)
+    files = files_of(settings)
+    answer = sign_pairing(files, load_sovereign_key(files, passphrase), offer, now_s())
+    poke(socket_of(settings))
+    return {
+        "line": answer,
+        "words": six_words(offer, answer),
+        "next": "paste this line on the lane: allegro pair --config lane.toml LINE; compare the words",
+    }
+
+
+def _lane_answer(config: Path, line: str) -> dict[str, str]:
+    from allegro.lane.files import LaneFiles  # noqa: PLC0415
+    from allegro.lane.state_files import save_trust  # noqa: PLC0415
+
+    settings = load_lane(config)
+    files, offer = LaneFiles(Path(settings.lane.state_dir).expanduser()), _offer(settings)
+    if files.trust.exists():
+        raise Failure(
+            f"this lane is paired already; to pair it anew, remove {files.trust.name} and "
+            f"{files.paired.name} in {files.folder}"
+        )
+    accepted = accept_answer(line, offer, now_s=now_s(), verify=verify)
+    if isinstance(accepted, Refusal):
+        raise Failure(str(accepted))
+    trust, paired = accepted
+    write_state(files.paired, paired)
+    save_trust(files.trust, LaneTrust(trust))
+    return {"words": six_words(offer, line.strip()), "next": f"allegro lane --config {config}"}
+
+
+def _absent(config: Path) -> None:
+    if config.exists():
+        raise ConfigError((f"{config} is there already; nothing was changed",))
+
+
+def _write_config(config: Path, text: str) -> None:
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(text, "utf-8")
+
+
+def _new_passphrase() -> bytes:
+    if os.environ.get("ALLEGRO_PASSPHRASE_FILE"):
+        return passphrase()
+    told: str = click.prompt(
+        "passphrase for the sovereign key", hide_input=True, confirmation_prompt=True, err=True
+    )
+    return told.encode()
+
+
+def _grouped(text: str) -> str:
+    return " ".join(text[at : at + 8] for at in range(0, len(text), 8))

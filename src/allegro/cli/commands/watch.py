@@ -1,0 +1,187 @@
+"""Looking after it: events, doctor, stop and thaw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from allegro.cli.output import (
+    Failure,
+    console,
+    json_option,
+    now_s,
+    print_json,
+    run_async,
+    socket_option,
+)
+from allegro.cli.secrets import passphrase
+from allegro.client.house_client import HouseClient, get, post
+from allegro.config import load_house, load_lane
+from allegro.core.base.timestamps import span
+from allegro.core.base.untrusted import names_of
+from allegro.core.effects.render import lined, one_line
+
+_SHOWN_FACTS = {"number", "kind", "step", "reason", "took_s", "issues"}
+_MARK = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "red")}
+
+
+@click.command()
+@click.option("--follow", is_flag=True, help="Go on as they arrive.")
+@click.option("--after", type=int, default=None, help="Behind this row.")
+@click.option("--last", type=int, default=50, help="The newest so many rows.")
+@click.option("--type", "prefix", default="", help="Only types that begin like this.")
+@click.option("--gaps", is_flag=True, help="The named gaps instead.")
+@socket_option
+@json_option
+def events(
+    follow: bool, after: int | None, last: int, prefix: str, gaps: bool, socket: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """What came home, oldest first, words opened."""
+    if gaps:
+        told = run_async(get(socket, "gaps"))
+        for gap in lined(told["gaps"]) if not as_json else []:
+            click.echo(
+                f"{gap['lane']} {gap['journal']} {gap['first']}–{gap['last']}: {gap['count']} {gap['reason']}"
+            )
+        if as_json:
+            print_json(told)
+        return
+    where: dict[str, str | int] = {"last": last} if after is None else {"after": after}
+    run_async(_print_events(socket, {**where, "prefix": prefix, "follow": int(follow)}, as_json))
+
+
+async def _print_events(socket: Path | None, params: dict[str, str | int], as_json: bool) -> None:
+    async with HouseClient(socket) as house:
+        async for event in house.events(**params):
+            if as_json:
+                print_json({"schema": "allegro.event/1", **event})
+            else:
+                click.echo(event_line(event))
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """Return one line for one event."""
+    words, time = event["words"], one_line(event["time"], 40)
+    if isinstance(words, dict) and "title" in words:
+        content = f"#{one_line(words.get('number'), 20)} {one_line(words['title'], 80)}"
+    elif isinstance(words, dict) and "body" in words:
+        content = one_line(words["body"], 80)
+    else:
+        content = "" if words is None else one_line(words, 80)
+    facts = {k: v for k, v in event["data"].items() if k in _SHOWN_FACTS}
+    clear = one_line(msgspec.json.encode(facts).decode(), 200) if facts else ""
+    lane, type_ = one_line(event["lane"], 40), one_line(event["type"], 60)
+    return f"{event['row']:>6} {time[11:23]} {lane} {type_:<24} {clear} {content!r}"
+
+
+@click.command()
+@click.option(
+    "--config", type=click.Path(path_type=Path), default=None,
+    help="On a lane: lane.toml. Checks this machine; no running lane is needed.",
+)  # fmt: skip
+@click.option("--attack", is_flag=True, help="On a lane: try to break out of its sandbox.")
+@socket_option
+@json_option
+def doctor(config: Path | None, attack: bool, socket: Path | None, as_json: bool) -> int:
+    """Every fact that matters, where it comes from, how old it is, how to mend it."""
+    if attack and config is None:
+        raise Failure("--attack runs on a lane: add --config lane.toml", 2)
+    told = _lane_doctor(config, attack) if config else run_async(get(socket, "doctor"))
+    if as_json:
+        print_json(told)
+        return 0 if told["ok"] else 1
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for fact in lined(told["facts"]):
+        word, style = _MARK.get(fact["verdict"], ("?   ", ""))
+        source = f"{fact['source']}, {span(fact['age_s'])} old" if fact["age_s"] else fact["source"]
+        table.add_row(
+            Text(word, style=style), Text(fact["what"]), Text(fact["told"]),
+            Text(f"({source})", style="dim"),
+        )  # fmt: skip
+        if fact["mend"] and fact["verdict"] != "ok":
+            table.add_row("", "", Text("→ " + fact["mend"], style="italic"), "")
+    console().print(table)
+    return 0 if told["ok"] else 1
+
+
+def _freezes(status: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """Return the ids of the house's freezes, and those that only a lane names, with that lane.
+
+    What a lane names is its word: an id that is none is left out, and none is signed unasked.
+    """
+    held = [freeze["id"] for freeze in status["freezes"]]
+    extra: dict[str, str] = {}
+    for lane in status["lanes"]:
+        detail = lane["detail"] if isinstance(lane["detail"], dict) else {}
+        for id_ in names_of(detail.get("freezes")):
+            if id_ and id_ not in held:
+                extra.setdefault(id_, lane["name"])
+    return held, extra
+
+
+def _lane_doctor(config: Path, attack: bool) -> dict[str, Any]:
+    from allegro.lane.health.build import attack as attacked  # noqa: PLC0415 (the house's doctor
+    from allegro.lane.health.build import check  # noqa: PLC0415  loads no lane)
+
+    settings = load_lane(config)
+    found = attacked(settings) if attack else run_async(check(settings))
+    facts = [msgspec.to_builtins(fact) for fact in found]
+    good = all(fact["verdict"] != "bad" for fact in facts)
+    return {"schema": "allegro.doctor/1", "ok": good, "facts": facts}
+
+
+@click.command()
+@click.option("--reason", default="stopped by hand", help="Why.")
+@socket_option
+@json_option
+def stop(reason: str, socket: Path | None, as_json: bool) -> None:
+    """Freeze every effect, everywhere, now. Needs no key."""
+    told = run_async(post(socket, "stop", {"reason": reason, "by": "command line"}))
+    if as_json:
+        print_json(told)
+    else:
+        click.echo(f"frozen: {one_line(told['freeze'])}, {told['lanes_told']} lanes told at once")
+
+
+@click.command()
+@click.argument("ids", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Every freeze that the house holds.")
+@click.option("--config", type=click.Path(path_type=Path), required=True, help="house.toml")
+@json_option
+def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None:
+    """Lift freezes by id, signed with the sovereign key.
+
+    --all lifts the freezes that the house holds. One that only a lane names is lifted by its whole
+    id alone, so that a lane cannot put ids of its own under your signature.
+    """
+    from allegro.house.files import files_of, load_fleet, socket_of  # noqa: PLC0415
+    from allegro.sovereign import ceremony  # noqa: PLC0415
+    from allegro.sovereign.keystore import load_sovereign_key  # noqa: PLC0415
+
+    settings = load_house(config)
+    socket, files = socket_of(settings), files_of(settings)
+    held, extra = _freezes(run_async(get(socket, "status")))
+    wanted = held if every else [id_ for id_ in held if ids and id_.startswith(ids)]
+    wanted += [id_ for id_ in extra if id_ in ids]
+    for id_, lane in extra.items():
+        if id_ not in wanted:
+            click.echo(f"not lifted, only lane {lane} names it: {one_line(id_)}", err=True)
+    if not wanted:
+        if not held:
+            raise Failure("the house holds no freeze: there is nothing to thaw")
+        raise click.UsageError(f"name a freeze, or say --all; the house holds: {', '.join(held)}")
+    fleet = load_fleet(files)
+    key = load_sovereign_key(files, passphrase)
+    response: dict[str, Any] = {}
+    for token in ceremony.thaw(fleet, key, wanted, now_s()):
+        response = run_async(post(socket, "thaw", {"token": token}))
+    if as_json:
+        print_json({**response, "freezes": wanted})
+    else:
+        click.echo(f"thawed: {', '.join(one_line(id_) for id_ in wanted)}")

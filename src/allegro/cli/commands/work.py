@@ -1,0 +1,200 @@
+"""What waits for Timmy, and his answers."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from allegro.cli.output import (
+    Failure,
+    console,
+    json_option,
+    now_s,
+    print_json,
+    run_async,
+    socket_option,
+)
+from allegro.cli.secrets import passphrase
+from allegro.client.errors import BadRequest
+from allegro.client.house_client import default_state_dir, get, named, post
+from allegro.config import load_house
+from allegro.core.authority.actions.forge import action_digest, kind_of
+from allegro.core.authority.policy import Needs, needs_of
+from allegro.core.authority.tokens import token_kid
+from allegro.core.base.timestamps import rfc3339, span
+from allegro.core.effects.render import lined, one_line
+from allegro.sovereign.show import checked_action, draw
+
+
+@click.command()
+@click.option("--all", "show_all", is_flag=True, help="Settled ones too.")
+@socket_option
+@json_option
+def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
+    """List what waits, newest last."""
+    told = run_async(get(socket, "requests"))
+    open_states = {"proposed", "approved", "ordered", "sent", "unknown"}
+    rows = [one for one in told["requests"] if show_all or one["state"] in open_states]
+    if as_json:
+        print_json({**told, "requests": rows})
+        return
+    if not rows:
+        click.echo("nothing waits")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", "state", "owner", "urgency", "age", "what"):
+        table.add_column(name)
+    at_s = now_s()
+    for one in lined(rows):
+        table.add_row(
+            Text(one["id"][:10]), Text(one["state"]), Text(one["owner"] or "–"), Text(one["urgency"]),
+            span(at_s - one["created_s"]), Text(one["question"][:100]),
+        )  # fmt: skip
+    console().print(table)
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@socket_option
+@json_option
+def show(id_: str, socket: Path | None, as_json: bool) -> None:
+    """Show what would be signed, computed from the signed bytes."""
+    told = run_async(get(socket, f"requests/{named(id_)}"))
+    if as_json:
+        _, action = checked_action(told)
+        print_json({**told, "checked": {"kind": kind_of(action), "digest": told["digest"]}})
+        return
+    draw(told, console())
+    with contextlib.suppress(BadRequest):  # a follower shows, and notes nothing
+        run_async(post(socket, f"requests/{named(told['id'])}/shown"))
+
+
+@click.command()
+@click.argument("digest")
+@click.option("--config", type=click.Path(path_type=Path), default=None, help="house.toml")
+@click.option(
+    "--valid-s", type=click.IntRange(10, 2_592_000), default=None, help="Seconds it lives."
+)
+@click.option("--yes", is_flag=True, help="Do not ask again.")
+@socket_option
+@json_option
+def approve(
+    digest: str, config: Path | None, valid_s: int | None, yes: bool, socket: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Approve exactly what `show` shows, named by its digest (or a prefix of 8 at least)."""
+    from allegro.house.files import HouseFiles, files_of, load_fleet  # noqa: PLC0415
+    from allegro.sovereign import ceremony  # noqa: PLC0415
+    from allegro.sovereign.keystore import load_sovereign_key  # noqa: PLC0415
+
+    if len(digest) < 8:
+        raise Failure("give at least 8 digits of the digest", 2)
+    settings = load_house(config) if config else None
+    files = files_of(settings) if settings else HouseFiles(default_state_dir())
+    house = socket or _socket_beside(config)
+    told = run_async(get(house, f"requests/{named(digest)}"))
+    raw, action = checked_action(told)
+    if needs_of(kind_of(action)) is not Needs.APPROVAL:
+        raise Failure(f"{kind_of(action)} needs no approval")
+    if not as_json:
+        draw(told, console())
+        run_async(post(house, f"requests/{named(told['id'])}/shown"))
+    if not yes and not click.confirm("Approve exactly this?", err=True):
+        raise Failure("not approved")
+    fleet = load_fleet(files)
+    key = load_sovereign_key(files, passphrase)
+    at_s = int(now_s())
+    lives_s = valid_s or int(settings.requests.approval_s if settings else 86_400)
+    token = ceremony.approve(fleet, key, action_digest(raw), at_s, lives_s)
+    answer = run_async(
+        post(
+            socket or _socket_beside(config),
+            f"requests/{named(told['id'])}/approve",
+            {"token": token},
+        )
+    )
+    _say(answer, as_json, f"approved until {rfc3339(at_s + lives_s)}")
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@click.option("--reason", required=True, help="Why not.")
+@socket_option
+@json_option
+def reject(id_: str, reason: str, socket: Path | None, as_json: bool) -> None:
+    """Say no."""
+    _say(
+        run_async(post(socket, f"requests/{named(id_)}/reject", {"reason": reason})),
+        as_json,
+        "rejected",
+    )
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@socket_option
+@json_option
+def withdraw(id_: str, socket: Path | None, as_json: bool) -> None:
+    """Take back a request, or an approval whose order is not out yet."""
+    _say(run_async(post(socket, f"requests/{named(id_)}/withdraw", {})), as_json, "withdrawn")
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@socket_option
+@json_option
+def explain(id_: str, socket: Path | None, as_json: bool) -> None:
+    """Tell one decision line by line: asked, shown, signed, ordered, looked, done."""
+    told = run_async(get(socket, f"requests/{named(id_)}"))
+    if as_json:
+        print_json({**told, "schema": "allegro.explain/1", "policy": needs_of(told["kind"]).value})
+        return
+    for line in explanation(told):
+        click.echo(line)
+
+
+def explanation(response: dict[str, Any]) -> list[str]:
+    """Return the lines of `explain`; every foreign word in them stays within its line."""
+    told = lined(response)
+    document = told["document"]
+    lines = [
+        f"{told['kind']} {told['id']}: {told['state']}",
+        f"  policy    {told['kind']} needs {needs_of(told['kind']).value}",
+        f"  asked     {rfc3339(told['created_s'])}  {document['question']} (by {told['asked_by'] or 'a program'})",
+        f"  digest    {told['digest']}",
+    ]
+    if told["approval"]:
+        signer = one_line(token_kid(response["approval"]), 64)
+        lines.append(f"  signed    by {signer}, for exactly this digest")
+    lines += [
+        f"  {line['what']:<9} {rfc3339(line['at_s'])}  {line['detail']}" for line in told["history"]
+    ]
+    if told["state"] == "done":
+        lines.append(f"  receipt   {told['artifact']} {told['url']} {told['commit'][:12]}".rstrip())
+    if told["superseded_by"]:
+        lines.append(f"  renewed   as {told['superseded_by']}")
+    report = told["report"]
+    lines.append(
+        f"  report    {report['status']}; next: {'; '.join(report['next_steps']) or 'nothing'}"
+    )
+    return lines
+
+
+def _say(answer: dict[str, Any], as_json: bool, told: str) -> None:
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(f"{one_line(answer['id'])}: {told} ({one_line(answer['state'])})")
+
+
+def _socket_beside(config: Path | None) -> Path | None:
+    if config is None:
+        return None
+    from allegro.house.files import socket_of  # noqa: PLC0415
+
+    return socket_of(load_house(config))

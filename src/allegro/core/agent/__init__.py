@@ -1,0 +1,1 @@
+"""An agent's session and its tools, as values."""

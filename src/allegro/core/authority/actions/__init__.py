@@ -1,0 +1,1 @@
+"""Actions in canonical form, a module for each family."""

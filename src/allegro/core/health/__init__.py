@@ -1,0 +1,1 @@
+"""What a person must be shown about the state of lanes and house."""

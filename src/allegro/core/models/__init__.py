@@ -1,0 +1,1 @@
+"""Model providers: who answers, what an answer or a refusal means, what it costs."""

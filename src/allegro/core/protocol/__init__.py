@@ -1,0 +1,1 @@
+"""What crosses a border between our own programs: frames, council pages, answers."""

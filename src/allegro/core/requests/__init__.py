@@ -1,0 +1,1 @@
+"""What is asked of the sovereign: its document, its life, and when it may be ordered."""

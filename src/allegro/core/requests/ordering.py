@@ -1,0 +1,151 @@
+"""What may be ordered now, what waits, and for how long: decisions about requests, from values.
+
+One order a thing at a time; none before the silence after the last one is over; pauses that grow
+while nobody gives a clear answer, and an end. Pure: clock and dice are arguments.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+
+from allegro.core.authority.actions.forge import MirrorRequest
+from allegro.core.base.backoff import ORDER, SESSION, Backoff
+from allegro.core.requests.lifecycle import MOST_DOUBTS, State, Step
+from allegro.core.requests.requests import ORDERED_LINE, Request, parsed
+
+SESSION_KINDS = frozenset({"run_session", "answer_once", "lend_model"})
+OUT = frozenset({State.ORDERED, State.SENT})
+IN_DOUBT = Backoff(first_s=60.0, cap_s=3_600.0)
+"""Pauses from the second order on that brought no clear answer; the first is repeated at once."""
+REFUSED_LONG = Backoff(first_s=30.0, cap_s=120.0)
+"""Pauses once a lane refused an order OFTEN times in a row."""
+OFTEN = 24
+
+
+class Verdict(enum.Enum):
+    """What is to be done about a request now."""
+
+    NOTHING = enum.auto()
+    WAITS = enum.auto()
+    RAN_OUT = enum.auto()
+    SILENT = enum.auto()
+    OVERTAKEN = enum.auto()
+    HELD = enum.auto()
+    DUE = enum.auto()
+
+
+def serial_key(request: Request) -> str:
+    """Name what may not be done twice at once: a request's mirror, an issue's status."""
+    if request.kind == "update_status":
+        return f"status {request.target}"
+    if request.kind == "mirror_request":
+        action = parsed(request)
+        return f"mirror {action.request}" if isinstance(action, MirrorRequest) else request.id
+    return request.id
+
+
+def verdict(
+    request: Request, same: Iterable[Request], *, now_s: float, silence_over: bool,
+    carried: Callable[[str], bool],
+) -> Verdict:  # fmt: skip
+    """Decide about one request.
+
+    `same` are the other open requests of its serial key, `silence_over` whether its last order
+    brought no word for long enough, `carried` whether a request is being ordered right now.
+    """
+    if request.is_final or carried(request.id):
+        return Verdict.NOTHING
+    if request.state is State.PROPOSED:
+        return Verdict.RAN_OUT if request.document.expires_s <= now_s else Verdict.WAITS
+    if request.state in OUT:
+        return Verdict.SILENT if silence_over else Verdict.WAITS
+    others = list(same)
+    if any(other.created_s > request.created_s for other in others):
+        return Verdict.OVERTAKEN
+    if any(other.state in OUT or carried(other.id) for other in others):
+        return Verdict.HELD
+    return Verdict.DUE
+
+
+def overtaken_step(request: Request) -> Step:
+    """Return how a request ends that a newer one about the same makes moot."""
+    return Step.WITHDRAW if request.state is State.APPROVED else Step.EXPIRE
+
+
+def ends_s(request: Request) -> float:
+    """Return until when (Unix s, not included) a request may be answered or ordered."""
+    if request.needs_approval and request.state is not State.PROPOSED:
+        return float(request.approval_exp)
+    return request.document.expires_s
+
+
+def has_run_out(request: Request, now_s: float) -> bool:
+    """Say whether a decided request may no longer be ordered. Only a time before its end may."""
+    return not now_s < ends_s(request)
+
+
+def is_void(request: Request) -> bool:
+    """Say whether the approval was given under an earlier seat or key and is gone."""
+    return request.needs_approval and request.approval is None
+
+
+def may_be_carried(request: Request, now_s: float, *, thawed: bool, able: bool) -> bool:
+    """Say whether something can be done about a request that is due.
+
+    `able` says that a lane can take it. What ran out before any order needs neither lane nor thaw;
+    what is in doubt is looked at while frozen.
+    """
+    over = has_run_out(request, now_s)
+    if not thawed and not over and request.state is not State.UNKNOWN:
+        return False
+    return able or (over and request.state is State.APPROVED)
+
+
+def gives_up(request: Request) -> bool:
+    """Say whether so many orders brought no clear answer that no further one is given."""
+    return request.doubts >= MOST_DOUBTS and request.kind not in SESSION_KINDS
+
+
+def doubt_pause_s(request: Request, dice: Callable[[], float]) -> float:
+    """Return the seconds before the next order after one that brought no clear answer."""
+    if request.doubts < 2 or request.kind in SESSION_KINDS:
+        return 0.0
+    return IN_DOUBT.delay_s(request.doubts - 2, dice)
+
+
+def refusal_pause_s(kind: str, refusals: int, dice: Callable[[], float]) -> float:
+    """Return the seconds before the next try after so many refusals (from 0) in a row."""
+    if kind in SESSION_KINDS:
+        return SESSION.delay_s(refusals, dice)
+    if refusals < OFTEN:
+        return ORDER.delay_s(refusals, dice)
+    return REFUSED_LONG.delay_s(refusals - OFTEN, dice)
+
+
+def given_to(request: Request) -> dict[int, str]:
+    """Return order number → lane, as the history tells it."""
+    found = {}
+    for line in request.history:
+        match = ORDERED_LINE.fullmatch(line.detail) if line.what == Step.ORDER else None
+        if match:
+            found[int(match[1])] = match[2]
+    return found
+
+
+def was_ordered(request: Request, order: int, lane: str) -> bool:
+    """Say whether this lane was given this order of this request."""
+    return given_to(request).get(order) == lane
+
+
+def holders(request: Request) -> list[str]:
+    """Return the lanes whose orders may have come to something, the newest order's first.
+
+    Only what they see settles the request (S10): a lane that had no order, or refused it, can give
+    a hint.
+    """
+    lanes = given_to(request)
+    held = [
+        lanes[number] for number in sorted(request.outstanding, reverse=True) if number in lanes
+    ]
+    return list(dict.fromkeys(held))

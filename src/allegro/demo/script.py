@@ -1,0 +1,398 @@
+"""The play: every step on real processes, every figure measured, none made up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import sqlite3
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from allegro import __version__
+from allegro.adapters.clock import SystemClock
+from allegro.adapters.crypto.signatures import load_signing_key
+from allegro.client.gitea_bridge import PR, GiteaBridge, encoded
+from allegro.core.base.errors import ToldError
+from allegro.core.base.sequence import Position
+from allegro.core.base.timestamps import unix_s
+from allegro.demo.attack import Thief
+from allegro.demo.screen import Screen
+from allegro.demo.session import Scene
+from allegro.house.files import HouseFiles, load_fleet
+from allegro.scratch.forge_users import People
+from allegro.scratch.processes import Forge, Stage
+from allegro.scratch.relay import Relay
+
+_CLOCK = SystemClock()
+BACKLOG_SIMULATED = 5_000
+BACKLOG_REAL = 1_000
+ISSUES_FOR_BACKLOG = 10
+MADE_FILE = "made.json"
+
+
+class RealForge(msgspec.Struct, frozen=True):
+    """A forge that is there already, with three tokens."""
+
+    url: str
+    owner_token: str
+    daily_token: str
+    change_token: str
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How to play. `ask` waits for the key that approves."""
+
+    folder: Path | None = None
+    keep: bool = False
+    ask: Callable[[], bool] | None = None
+    quiet: bool = False
+    real: RealForge | None = None
+    hermes: Path | None = None
+
+
+class Play:
+    """One run. `told` is the JSON; every figure on the screen comes from it."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._screen = Screen(quiet=options.quiet)
+        self._began_s = time.monotonic()
+        self._last_s = self._began_s
+        self.steps: list[dict[str, Any]] = []
+        self.folder = options.folder or Path(tempfile.mkdtemp(prefix="allegro-demo-"))
+        self._stage = Stage(self.folder)
+        self._relay = Relay(self._stage.link_port)
+        self._scene = Scene(self._stage, self._screen, options.hermes)
+        self._lags: list[float] = []
+        self._seen: dict[str, int] = {}
+        self._comments: set[int] = set()
+        self._sent = 0
+        self._linked_s = float("inf")
+        self._cut_at: tuple[float, float] = (float("inf"), float("inf"))
+
+    async def run(self) -> dict[str, Any]:
+        """Play everything and return the JSON. Raises ToldError when a step does not come."""
+        try:
+            return await self._run()
+        finally:
+            await self._relay.stop()
+            await self._stage.close()
+            await self._scene.stop()
+            if not self._options.keep:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def _run(self) -> dict[str, Any]:
+        self._screen.title("allegro demo: Timmy decides, allegro executes\n")
+        forge, people = await self._forge()
+        await self._pair(forge)
+        async with (
+            GiteaBridge(self._stage.socket) as bridge,
+            self._following(),
+            contextlib.aclosing(people),
+        ):
+            number, triage_s = await self._issue(people, forge)
+            server = await self._server_version(forge)
+            pull, request, after_s = await self._change(bridge, people, forge, number)
+            session = await self._scene.run(self._step)
+            outage = await self._outage(people, forge)
+            refused = await self._thief(request, people, forge)
+            events = await self._sums()
+        done = {
+            "schema": "allegro.demo/1",
+            "ok": events["lost"] == 0 and events["duplicated"] == 0
+            and all(one["ok"] for one in [*refused, *self.steps]) and pull.number > 0,
+            "versions": {"allegro": __version__, "forge": server},
+            "forge": "real" if self._options.real else "simulated",
+            "repository": forge.repository,
+            "steps": self.steps,
+            "triage_s": triage_s,
+            "pull_request": {
+                "number": pull.number, "url": pull.url, "branch": pull.branch,
+                "commit": pull.commit, "after_approval_s": after_s,
+            },
+            "receipt": {"request": request["id"], "digest": request["digest"]},
+            "session": session,
+            "events": events,
+            "outage": outage,
+            "refused": refused,
+        }  # fmt: skip
+        self._screen.sums(done)
+        return done
+
+    def _step(self, name: str, told: str = "", *, ok: bool = True) -> float:
+        now_s = time.monotonic()
+        took_s, self._last_s = now_s - self._last_s, now_s
+        at_s = round(now_s - self._began_s, 3)
+        self.steps.append({"name": name, "at_s": at_s, "took_s": round(took_s, 3), "ok": ok})
+        self._screen.step(name, at_s, took_s, told)
+        return took_s
+
+    async def _forge(self) -> tuple[Forge, People]:
+        real = self._options.real
+        if real is None:
+            told = await self._stage.start_simulator(_world())
+            tokens = told["tokens"]
+            real = RealForge(
+                told["url"], tokens["timmy"]["owner"], tokens["allegro"]["daily"],
+                tokens["allegro-change"]["change"],
+            )  # fmt: skip
+        people = People(real.url, real.owner_token)
+        bots = (
+            await people.login_of(real.daily_token), await people.login_of(real.change_token)
+        )  # fmt: skip
+        repository = await people.make_repository(f"allegro-demo-{secrets.token_hex(3)}", bots)
+        remember(self.folder, real.url, repository)
+        forge = Forge(real.url, repository, bots, real.daily_token, real.change_token)
+        self._step("forge", f"{repository} on {real.url}")
+        return forge, people
+
+    async def _pair(self, forge: Forge) -> None:
+        await self._relay.start()
+        await self._stage.prepare(
+            forge,
+            lane={
+                "link.public_url": f"wss://127.0.0.1:{self._relay.port}",
+                "forge.poll_s": 0.5,
+                **self._scene.lane_settings(),
+            },
+        )
+        here, there = self._stage.words
+        self._step("pair", f"both screens show: {here}", ok=here == there)
+        await self._scene.start()
+        await self._stage.start_lane()
+        await self._stage.start_house()
+        await self._stage.linked()
+        self._linked_s = _CLOCK.now_s()
+        self._step("link")
+
+    async def _issue(self, people: People, forge: Forge) -> tuple[int, float]:
+        began_s = time.monotonic()
+        number = await people.open_issue(
+            forge.repository, "The front door creaks", "It creaks at night. Please oil it."
+        )
+        self._step("issue", f"#{number}")
+
+        async def is_home() -> bool:
+            told = await self._stage.client.get("issues", repository=forge.repository, since_s=0)
+            return any(issue["number"] == number for issue in told["issues"])
+
+        await self._stage.until(is_home, "the issue comes home")
+        self._step("home")
+
+        async def is_seen() -> bool:
+            told = await self._stage.client.get("issues", repository=forge.repository, since_s=0)
+            return any(
+                i["number"] == number and "triage/seen" in i["labels"] for i in told["issues"]
+            )
+
+        await self._stage.until(is_seen, "the issue is marked as seen")
+        self._step("triage", "triage/seen, status/pending")
+        return number, round(time.monotonic() - began_s, 3)
+
+    async def _change(
+        self, bridge: GiteaBridge, people: People, forge: Forge, number: int
+    ) -> tuple[PR, dict[str, Any], float]:
+        asked = await bridge.request(
+            {
+                "kind": "propose_change", "repository": forge.repository, "base": "main",
+                "branch": "oil-the-door", "title": "Oil the front door",
+                "body": f"Oil, twice a year. For #{number}.",
+                "files": encoded({"README.md": _README, "doors/front.md": "Oiled: 2026-11-21\n"}),
+                "context": f"{forge.repository}#{number}",
+                "question": "Oil the front door?",
+                "recommendation": "approve: it only adds a note",
+            }
+        )  # fmt: skip
+        request = await self._stage.client.get(f"requests/{asked.id}")
+        self._step("request", asked.digest[:16])
+        self._screen.request(request)
+        if self._options.ask is not None and not self._options.ask():
+            raise ToldError("not approved: nothing was changed")
+        self._last_s = time.monotonic()
+        await self._stage.command(
+            "approve", asked.digest, "--config", str(self._stage.house_config), "--yes", "--json"
+        )
+        self._step("approve", "signed with the sovereign key")
+        approved_s = time.monotonic()
+        done = await bridge.outcome(asked.id, wait_s=90)
+        after_s = round(time.monotonic() - approved_s, 3)
+        pull = PR(done["artifact"], done["url"], done["branch"], done["commit"], done["id"])
+        shown = await people.pull(forge.repository, pull.number)
+        content = await people.file(forge.repository, "README.md", pull.branch)
+        good = shown["head"]["sha"] == pull.commit and content == _README
+        self._step("pull_request", f"#{pull.number} {pull.url}", ok=good)
+        text = f"Done: pull request {pull.number} is open, {done['report']['status']}."
+        await bridge.comment_on_issue(forge.repository, number, text)
+        await bridge.update_status(forge.repository, number, "review")
+        self._step("report", f"#{number} is in status/review")
+        return pull, done, after_s
+
+    async def _outage(self, people: People, forge: Forge) -> dict[str, Any]:
+        """Cut the link, let the world write, mend it, and time until all is home."""
+        self._relay.cut()
+        self._cut_at = (_CLOCK.now_s(), float("inf"))
+        backlog = BACKLOG_REAL if self._options.real else BACKLOG_SIMULATED
+        before = len(self._comments)
+        await self._write_comments(people, forge, backlog)
+        self._sent += backlog
+        await self._taken(backlog)
+        self._step("cut", f"{backlog} comments are written meanwhile")
+        self._relay.mend()
+        began_s = time.monotonic()
+
+        def all_home() -> bool:
+            return len(self._comments) >= before + backlog
+
+        await self._stage.until(all_home, "the backlog comes home", within_s=60)
+        sync_s = round(time.monotonic() - began_s, 3)
+        self._cut_at = (self._cut_at[0], _CLOCK.now_s())
+        self._step("drain", f"{backlog} events in {sync_s} s")
+        return {"backlog": backlog, "sync_s": sync_s}
+
+    async def _write_comments(self, people: People, forge: Forge, count: int) -> None:
+        numbers = [
+            await people.open_issue(forge.repository, f"Room {n}", "What is to be done here?")
+            for n in range(ISSUES_FOR_BACKLOG)
+        ]
+        texts = [(numbers[n % ISSUES_FOR_BACKLOG], f"note {n}: still fine") for n in range(count)]
+        if self._options.real is None:
+            acts = [
+                {"act": "comment",
+                 "args": {"repo": forge.repository, "number": number, "user": "timmy", "body": body}}
+                for number, body in texts
+            ]  # fmt: skip
+            await self._stage.simulate_many(acts)
+            return
+        for number, body in texts:
+            await people.comment(forge.repository, number, body)
+
+    async def _taken(self, backlog: int) -> None:
+        """Wait until the lane has them on its own disk: while it is cut off, nobody else knows."""
+        journal = self.folder / "lane" / "journal.db"
+
+        def on_disk() -> bool:
+            with contextlib.closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as db:
+                row = db.execute("SELECT COUNT(*) FROM entry WHERE subject LIKE '%/comment/%'")
+                return int(row.fetchone()[0]) >= backlog
+
+        await self._stage.until(on_disk, "the lane journals the backlog", within_s=60)
+
+    async def _thief(
+        self, done: dict[str, Any], people: People, forge: Forge
+    ) -> list[dict[str, Any]]:
+        files = HouseFiles(self.folder / "house")
+        fleet = load_fleet(files)
+        os.kill(self._stage.house.pid, signal.SIGSTOP)
+        try:
+            thief = Thief(
+                fleet, load_signing_key(files.house), fleet.lanes[0], _CLOCK.now_s(),
+                _cursors(files.archive),
+            )  # fmt: skip
+            sovereign = load_signing_key(files.sovereign, lambda: b"correct horse battery staple")
+            tried = await thief.try_all(done, sovereign)
+        finally:
+            os.kill(self._stage.house.pid, signal.SIGCONT)
+        pulls = await people.pulls(forge.repository)
+        told = [
+            {"case": t.case, "expected": t.expected, "reason": t.reason,
+             "ok": t.ok and len(pulls) == 1}
+            for t in tried
+        ]  # fmt: skip
+        self._step(
+            "thief", f"{sum(one.ok for one in tried)} refused", ok=all(one.ok for one in tried)
+        )
+        self._screen.refused(told)
+        return told
+
+    async def _sums(self) -> dict[str, Any]:
+        """Compare what was written with what is home. Lag: lane's stamp to the house's reader."""
+        lags = sorted(self._lags) or [0.0]
+        doubled = sum(count - 1 for count in self._seen.values())
+        home = len(self._comments)
+        return {
+            "sent": self._sent,
+            "archived": min(home, self._sent),
+            "lost": max(0, self._sent - home),
+            "duplicated": doubled,
+            "lag_ms": {
+                "p50": round(lags[len(lags) // 2], 1),
+                "p99": round(lags[min(len(lags) - 1, int(len(lags) * 0.99))], 1),
+                "max": round(lags[-1], 1),
+            },
+        }
+
+    @contextlib.asynccontextmanager
+    async def _following(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        async for event in self._stage.client.events(after=0, follow=1):
+            version = f"{event['id']}"
+            self._seen[version] = self._seen.get(version, 0) + 1
+            words = event["words"]
+            is_comment = event["type"] == "forge.snapshot.comment" and isinstance(words, dict)
+            if is_comment and str(words.get("body", "")).startswith("note "):
+                self._comments.add(int(words["id"]))
+            stamped_s = unix_s(event["time"])
+            if self._linked_s <= stamped_s and not self._cut_at[0] <= stamped_s <= self._cut_at[1]:
+                self._lags.append(max(0.0, (_CLOCK.now_s() - stamped_s) * 1000))
+
+    async def _server_version(self, forge: Forge) -> str:
+        facts = (await self._stage.client.get("doctor"))["facts"]
+        told = [fact["told"] for fact in facts if fact["what"].endswith(": forge")]
+        return str(told[0]) if told else forge.url
+
+
+def remember(folder: Path, url: str, repository: str) -> None:
+    """Note what this run made, so that --remove removes that and nothing else."""
+    (folder / MADE_FILE).write_bytes(msgspec.json.encode({"url": url, "repository": repository}))
+
+
+async def remove(folder: Path, owner_token: str) -> str:
+    """Remove the scratch repository a kept run made. Raises ToldError."""
+    try:
+        made = msgspec.json.decode((folder / MADE_FILE).read_bytes())
+    except (OSError, msgspec.DecodeError) as error:
+        raise ToldError(f"{folder} holds no kept run: {error}") from error
+    people = People(made["url"], owner_token)
+    try:
+        await people.remove_repository(made["repository"])
+    finally:
+        await people.aclose()
+    return str(made["repository"])
+
+
+_README = "# The house\n\nThe front door is oiled twice a year.\n"
+
+
+def _cursors(archive: Path) -> tuple[Position, ...]:
+    with contextlib.closing(sqlite3.connect(f"file:{archive}?mode=ro", uri=True)) as db:
+        rows = db.execute("SELECT journal, seq, chain FROM cursor").fetchall()
+    return tuple(Position(journal, seq, bytes(chain)) for journal, seq, chain in rows)
+
+
+def _world() -> dict[str, Any]:
+    daily = ["write:issue", "read:repository", "read:user", "read:organization"]
+    change = ["write:repository", "write:issue", "read:user", "read:organization"]
+    return {
+        "users": [{"login": login} for login in ("timmy", "allegro", "allegro-change")],
+        "tokens": [
+            {"user": "timmy", "name": "owner", "scopes": ["all"]},
+            {"user": "allegro", "name": "daily", "scopes": daily},
+            {"user": "allegro-change", "name": "change", "scopes": change},
+        ],
+    }

@@ -1,0 +1,1 @@
+"""Sessions as the house follows them."""

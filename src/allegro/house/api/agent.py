@@ -1,0 +1,172 @@
+"""The part of the house's API that is about sessions and models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from allegro.core.agent.sessions import session_subject
+from allegro.core.authority.actions.agent import LendModel, Quote, RunSession, Turn
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.untrusted import Name, Number, Text
+from allegro.core.protocol.answers import Talk
+from allegro.core.requests.lifecycle import State
+from allegro.core.requests.requests import Request
+from allegro.house.agent.sessions import Sessions
+from allegro.house.api.http import (
+    MAX_WAIT_S,
+    answer_json,
+    decode_body,
+    number_in,
+    refused,
+    seconds_in,
+)
+from allegro.house.api.views import session_view
+from allegro.house.requests.mirror import issue_named
+from allegro.house.requests.proposals import Ask, Key, asked, asker, asking
+from allegro.house.requests.requests import Requests
+
+MAX_QUOTE = 20_000
+MAX_QUOTES = 50
+QUOTES_BYTES = 120_000
+LEND_S = 60.0
+
+
+class NewSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A session as a program asks for it. `issue` brings its text in as quoted data."""
+
+    prompt: str
+    model: Name = ""
+    instructions: str = ""
+    history: tuple[Turn, ...] = ()
+    quotes: tuple[Quote, ...] = ()
+    tools: tuple[str, ...] | None = None
+    network: bool = False
+    issue: Name = ""
+    limit_s: Number = 3600
+    asked_by: Text = ""
+    key: Key = ""
+
+
+class NewLoan(msgspec.Struct, frozen=True):
+    """A lent model as a program asks for it."""
+
+    model: Name = ""
+    lives_s: Number = 900
+    max_tokens: Number = 200_000
+    asked_by: Text = ""
+
+
+class SessionApi:
+    """Routes and nothing else."""
+
+    def __init__(self, sessions: Sessions, requests: Requests, ask: Ask) -> None:
+        self._sessions = sessions
+        self._requests = requests
+        self._ask = ask
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/v1/sessions", self._list),
+            web.post("/v1/sessions", self._begin),
+            web.get("/v1/sessions/{id}", self._show),
+            web.get("/v1/sessions/{id}/wait", self._wait),
+            web.post("/v1/sessions/{id}/stop", self._stop),
+            web.post("/v1/loans", self._lend),
+            web.post("/v1/loans/{id}/revoke", self._revoke),
+        ]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        limit = number_in(request, "limit", 50, most=500)
+        open_ones = [
+            one for one in self._requests.all()
+            if one.kind == "run_session" and one.id not in self._sessions.records
+            and (not one.is_final or one.state is not State.DONE)
+        ]  # fmt: skip
+        told = [session_view(one) for one in self._sessions.records.values()]
+        told += [session_view(one) for one in open_ones]
+        told = sorted(told, key=lambda one: float(one["began_s"]))[-limit:] if limit else []
+        for one in told:
+            one.pop("output", None)
+        return answer_json({"schema": "allegro.sessions/1", "sessions": told})
+
+    async def _begin(self, request: web.Request) -> web.Response:
+        new: NewSession = decode_body(await request.read(), NewSession)
+        quotes = (*new.quotes, *(await self._issue_quotes(new.issue) if new.issue else ()))
+        action = RunSession(
+            id=self._requests.new_id(), prompt=new.prompt, instructions=new.instructions,
+            history=new.history, quotes=quotes, model=new.model, tools=new.tools,
+            network=new.network, issue=new.issue, limit_s=new.limit_s,
+        )  # fmt: skip
+        made = await self._sessions.begin(action, asker(new.asked_by), new.key, asking(new))
+        return answer_json(session_view(made), 201)
+
+    async def _issue_quotes(self, issue: str) -> tuple[Quote, ...]:
+        """Read an issue and its comments through a lane: quoted data, each with its author."""
+        named = issue_named(issue)
+        if named is None:
+            raise EdgeError("issue must be like owner/name#12", transient=False)
+        params = {"repository": named[0], "number": named[1]}
+        talk = await asked(self._ask, "issue_details", params, Talk)
+        first = Quote(issue, talk.author, f"{talk.title}\n\n{talk.body}"[:MAX_QUOTE])
+        rest = [
+            Quote(f"{issue} comment {one.id}", one.author, one.body[:MAX_QUOTE])
+            for one in talk.comments
+        ]
+        return newest_quotes(first, rest)
+
+    async def _show(self, request: web.Request) -> web.Response:
+        found = self._sessions.find(request.match_info["id"])
+        return refused(found) if isinstance(found, Refusal) else self._told(found)
+
+    async def _wait(self, request: web.Request) -> web.Response:
+        timeout_s = seconds_in(request, "timeout_s", 30.0, most=MAX_WAIT_S)
+        found = await self._sessions.wait(request.match_info["id"], timeout_s)
+        return refused(found) if isinstance(found, Refusal) else self._told(found)
+
+    async def _stop(self, request: web.Request) -> web.Response:
+        told = await self._sessions.stop(request.match_info["id"])
+        return refused(told) if isinstance(told, Refusal) else answer_json(told)
+
+    async def _lend(self, request: web.Request) -> web.Response:
+        new: NewLoan = decode_body(await request.read(), NewLoan)
+        action = LendModel(
+            id=self._requests.new_id(), model=new.model, lives_s=new.lives_s,
+            max_tokens=new.max_tokens,
+        )  # fmt: skip
+        made = await self._sessions.lend(action, asker(new.asked_by))
+        settled = await self._requests.wait(made.id, LEND_S)
+        if isinstance(settled, Refusal):
+            return refused(settled)
+        if settled.state is not State.DONE:
+            if not settled.is_final:
+                await self._requests.withdraw(settled.id)
+            raise EdgeError(f"no model was lent: {settled.detail or settled.state.value}",
+                            transient=not settled.is_final)  # fmt: skip
+        return answer_json({**await self._sessions.loan_of(settled), "id": settled.id})
+
+    async def _revoke(self, request: web.Request) -> web.Response:
+        return answer_json({"revoked": await self._sessions.revoke(request.match_info["id"])})
+
+    def _told(self, found: Any) -> web.Response:
+        told = session_view(found)
+        told["subject"] = session_subject(told["id"])
+        if isinstance(found, Request):
+            told["request"] = found.state.value
+        return answer_json(told)
+
+
+def newest_quotes(first: Quote, rest: list[Quote]) -> tuple[Quote, ...]:
+    """Return an issue and its newest comments, as many as a prompt has room for; say what is not."""
+    room, kept = QUOTES_BYTES - len(first.text.encode()), 0
+    for one in reversed(rest[-(MAX_QUOTES - 2) :]):
+        room -= len(one.text.encode())
+        if room < 0:
+            break
+        kept += 1
+    if kept == len(rest):
+        return (first, *rest)
+    told = f"{len(rest) - kept} older comments are left out: there is no room for them"
+    return (first, Quote(first.source, "allegro", told), *rest[len(rest) - kept :])

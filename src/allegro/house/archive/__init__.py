@@ -1,0 +1,1 @@
+"""What lanes bring home: opened, compared, and trusted only so far."""

@@ -1,0 +1,1 @@
+"""The house's watch over its lanes."""

@@ -1,0 +1,127 @@
+"""Expects each lane's beats: tells once of one that is missing, and once when it is back (T1)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from allegro.core.base.events import Event, encode_event
+from allegro.core.base.timestamps import rfc3339
+from allegro.core.ports import Clock, Dice
+from allegro.core.stores import Archive, Ledger
+from allegro.house.lanes import Lanes
+
+BEAT_LATE_S = 45.0
+ASLEEP_S = 20.0
+_LATE, _ALONE = "late lanes", "alone since"
+
+
+class BeatWatch:
+    """Who is late is kept in the ledger: a house that restarts tells nothing twice.
+
+    A house that slept heard nobody: silence counts from when it woke.
+    """
+
+    def __init__(
+        self, archive: Archive, ledger: Ledger, lanes: Lanes, clock: Clock, dice: Dice,
+        alert: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
+        self._archive = archive
+        self._ledger = ledger
+        self._lanes = lanes
+        self._clock = clock
+        self._dice = dice
+        self._alert = alert
+        self._beats: dict[str, float] = {}
+        self._late: dict[str, float] = {}
+        self._awake_s = clock.now_s()
+        self._looked_s = clock.boot_s()
+        self._alone_since_s: float | None = clock.now_s()
+        self._alone_kept: float | None = None
+
+    async def resume(self) -> None:
+        """Take up what the ledger keeps."""
+        for kept in await self._ledger.strings(_LATE):
+            name, _, heard = kept.rpartition(" ")
+            with contextlib.suppress(ValueError):
+                self._late[name] = float(heard)
+        for kept in await self._ledger.strings(_ALONE):
+            with contextlib.suppress(ValueError):
+                self._alone_since_s = self._alone_kept = float(kept)
+
+    def beat(self, lane: str, at_s: float) -> None:
+        """Note that a lane's beat was archived."""
+        self._beats[lane] = at_s
+
+    def last_heard_s(self, lane: str) -> float | None:
+        """Return when a lane that is late was last heard (Unix s), None for one that is not."""
+        return self._late.get(lane)
+
+    def local_only_since_s(self) -> float | None:
+        """Since when (Unix s) no lane is linked; None while one is."""
+        if self._lanes.linked():
+            self._alone_since_s = None
+        elif self._alone_since_s is None:
+            self._alone_since_s = self._clock.now_s()
+        return self._alone_since_s
+
+    async def look(self) -> None:
+        """Compare each lane with what is expected of it. Raises EdgeError of the stores."""
+        now_s, boot_s = self._clock.now_s(), self._clock.boot_s()
+        if boot_s - self._looked_s > ASLEEP_S:
+            self._awake_s = now_s
+        self._looked_s = boot_s
+        alone_s = self.local_only_since_s()
+        if alone_s != self._alone_kept:
+            await self._ledger.set_strings(_ALONE, () if alone_s is None else (str(alone_s),))
+            self._alone_kept = alone_s
+        described = self._lanes.describe()
+        for lane in described:
+            heard_s = self._heard_s(lane)
+            is_late = now_s - max(heard_s, self._awake_s) > BEAT_LATE_S
+            if lane["linked"] and not is_late:
+                await self._note_back(lane["name"], now_s)
+            elif is_late and lane["name"] not in self._late:
+                await self._note_late(lane, heard_s, now_s)
+        gone = set(self._late) - {lane["name"] for lane in described}
+        if gone:  # revoked, or paired anew under another name
+            await self._keep({name: s for name, s in self._late.items() if name not in gone})
+
+    def _heard_s(self, lane: dict[str, Any]) -> float:
+        """Return when a lane last gave the sign of life that is expected of it now.
+
+        While it is linked that is its own beat, which tells what it did; else any word of it.
+        """
+        if lane["linked"]:
+            return max(self._beats.get(lane["name"], 0.0), lane["since_s"] or 0.0)
+        return float(lane["heard_s"] or 0.0)
+
+    async def _note_late(self, lane: dict[str, Any], heard_s: float, now_s: float) -> None:
+        heard_s = heard_s or self._awake_s
+        name, linked = lane["name"], bool(lane["linked"])
+        await self._tell("beat.missing", name, now_s - heard_s, now_s, linked=linked)
+        await self._keep({**self._late, name: heard_s})
+        how = "is linked and does not beat" if linked else "is silent"
+        self._alert("high", f"lane {name} {how} since {rfc3339(heard_s)}")
+
+    async def _note_back(self, name: str, now_s: float) -> None:
+        heard_s = self._late.get(name)
+        if heard_s is None:
+            return
+        await self._tell("beat.back", name, now_s - heard_s, now_s, linked=True)
+        await self._keep({other: s for other, s in self._late.items() if other != name})
+        self._alert("low", f"{name} is back")
+
+    async def _keep(self, late: dict[str, float]) -> None:
+        await self._ledger.set_strings(_LATE, tuple(f"{name} {s}" for name, s in late.items()))
+        self._late = late
+
+    async def _tell(
+        self, type_: str, lane: str, silent_s: float, now_s: float, *, linked: bool
+    ) -> None:
+        event = Event(
+            id=self._dice.token(16).hex(), type=type_, source="house", time=rfc3339(now_s),
+            data={"lane": lane, "silent_s": round(silent_s, 1), "linked": linked},
+        )  # fmt: skip
+        await self._archive.add([encode_event(event)], now_s)

@@ -1,0 +1,210 @@
+"""Follows what lanes tell of roles and beats, and watches each lane's own beat (R5, T1)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import msgspec
+import structlog
+
+from allegro.core.authority.lease import ROLES, WHYS
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.events import Event, decode_event
+from allegro.core.base.timestamps import rfc3339
+from allegro.core.base.untrusted import Unreadable, number_of, read_json, real_of, text_of
+from allegro.core.effects.render import one_line
+from allegro.core.ports import Clock, Dice
+from allegro.core.stores import HOUSE, Archive, Archived, Ledger
+from allegro.house.fleet.heartbeats import BeatWatch
+from allegro.house.lanes import Lanes
+from allegro.house.requests.bot_writes import Alarm
+from allegro.house.requests.outcomes import OLD_S
+from allegro.runtime.consumer import OnSetAside, Reader
+
+_log = structlog.get_logger()
+LOOK_S = 5.0
+TROUBLE_S = 5.0
+KEPT = 5
+SHOWN = 3
+NOBODY_S = 20.0
+FOLLOWED = ("role.taken", "beat.", "council.", "lane.beat")
+
+
+class TakeOver(msgspec.Struct, frozen=True):
+    """One role that changed hands, as its new holder told it; times in seconds."""
+
+    at: str
+    lane: str
+    role: str
+    before: str
+    why: str
+    epoch: int
+    silent_s: float
+    take_s: float
+    act_s: float
+
+
+class FleetWatch:
+    """Runs until cancelled. `took` are the newest take-overs, oldest first."""
+
+    def __init__(
+        self, archive: Archive, ledger: Ledger, lanes: Lanes, clock: Clock, dice: Dice,
+        alarm: Alarm, on_set_aside: OnSetAside,
+    ) -> None:  # fmt: skip
+        self._ledger = ledger
+        self._lanes = lanes
+        self._clock = clock
+        self._alarm = alarm
+        self._grew = asyncio.Event()
+        self._is_unread = True
+        self._beats = BeatWatch(
+            archive, ledger, lanes, clock, dice, lambda urgency, told: alarm(urgency, told, "")
+        )
+        self.took: list[TakeOver] = []
+        self._nobody_since_s: dict[str, float] = {}
+        self._told_nobody: set[str] = set()
+        self._reader = Reader(
+            "fleet", archive, ledger, clock, FOLLOWED, self._one, on_set_aside, self._flush
+        )
+        self._is_unsaved = False
+        self._is_resumed = False
+
+    def kick(self) -> None:
+        """The archive grew."""
+        self._is_unread = True
+        self._grew.set()
+
+    @property
+    def local_only_since_s(self) -> float | None:
+        """Since when (Unix s) no lane is linked; None while one is."""
+        return self._beats.local_only_since_s()
+
+    def last_heard_s(self, lane: str) -> float | None:
+        """Return when a lane that is late was last heard (Unix s), None for one that is not."""
+        return self._beats.last_heard_s(lane)
+
+    async def run(self) -> None:
+        if not self._is_resumed:  # begun again, what is in memory goes on
+            await self.resume()
+            self._is_resumed = True
+        while True:
+            self._grew.clear()
+            pause_s = await self.step()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._grew.wait(), pause_s)
+
+    async def resume(self) -> None:
+        """Take up what the ledger keeps."""
+        await self._beats.resume()
+        for kept in await self._ledger.strings("take-overs"):
+            took = read_json(kept, TakeOver)
+            if not isinstance(took, Unreadable):
+                self.took.append(took)
+
+    async def step(self) -> float:
+        """Read on and look at the beats once; return the seconds to wait."""
+        try:
+            if self._is_unread:
+                self._is_unread = False
+                await self._reader.read_on()
+            await self._beats.look()
+            self._note_nobody()
+        except EdgeError as error:
+            _log.error("fleet.blocked", error=str(error))
+            self._is_unread = True
+            return TROUBLE_S
+        return LOOK_S
+
+    async def _one(self, archived: Archived) -> None:
+        try:
+            event = decode_event(archived.stored)
+        except ValueError:
+            return
+        if archived.lane == HOUSE:
+            return  # our own word, told when it was written
+        lane, other = archived.lane, one_line(text_of(event.data.get("lane"), 32))
+        if event.type == "role.taken":
+            self._note_take_over(archived, event)
+        elif event.type == "lane.beat":
+            self._beats.beat(lane, archived.at_s)
+        elif event.type == "beat.missing":
+            self._news("high", archived, f"lane {lane} does not hear {other}")
+        elif event.type == "beat.back":
+            self._news("low", archived, f"lane {lane} hears {other} again")
+        elif event.type == "council.lost":
+            self._news(
+                "high", archived, f"lane {lane} lost the council: no role changes hands there"
+            )
+        elif event.type == "council.back":
+            self._news("low", archived, f"lane {lane} is back in the council")
+        elif event.type == "council.page_aside":
+            told_of = f"the page of {other} met a bug in lane {lane}"
+            self._news("high", archived, f"{told_of}, which reads it no more for a while")
+
+    def _news(self, urgency: str, archived: Archived, sentence: str) -> None:
+        if self._clock.now_s() - archived.at_s < OLD_S:
+            self._alarm(urgency, sentence, archived.lane)
+
+    async def _flush(self) -> None:
+        """Write the newest take-overs, when there are new ones."""
+        if not self._is_unsaved:
+            return
+        kept = tuple(msgspec.json.encode(one).decode() for one in self.took)
+        await self._ledger.set_strings("take-overs", kept)
+        self._is_unsaved = False
+
+    def newest(self) -> list[TakeOver]:
+        """Return the newest take-overs of each lane, a few of each, oldest first."""
+        shown = [
+            one for lane in {took.lane for took in self.took} for one in self._of(lane)[-SHOWN:]
+        ]
+        return sorted(shown, key=lambda one: one.at)
+
+    def _of(self, lane: str) -> list[TakeOver]:
+        return [one for one in self.took if one.lane == lane]
+
+    def _note_take_over(self, archived: Archived, event: Event) -> None:
+        """Keep a take-over that a lane of the council tells of; its time is when it came home.
+
+        Another lane has no role to take, and names of lanes that are not in the council are none.
+        """
+        data, lane, members = event.data, archived.lane, self._lanes.members()
+        role, before, why = (text_of(data.get(key), 32) for key in ("role", "before", "why"))
+        if lane not in members or role not in ROLES:
+            return
+        took = TakeOver(
+            at=rfc3339(archived.at_s), lane=lane, role=role,
+            before=before if before in {*members, *self._lanes.names()} else "",
+            why=why if why in WHYS else "unknown", epoch=number_of(data.get("epoch")),
+            silent_s=real_of(data.get("silent_s")) or 0.0,
+            take_s=real_of(data.get("take_s")) or 0.0, act_s=real_of(data.get("act_s")) or 0.0,
+        )  # fmt: skip
+        others = [one for one in self.took if one.lane != lane]
+        self.took = sorted([*others, *self._of(lane)[-(KEPT - 1) :], took], key=lambda one: one.at)
+        self._is_unsaved = True
+        if took.before not in {"", lane}:
+            self._news(
+                "medium" if took.why == "offered" else "high",
+                archived,
+                f"{role}: {lane} took over from {took.before} ({took.why}), "
+                f"first act {took.silent_s + took.take_s + took.act_s:.1f} s after its last word",
+            )
+
+    def _note_nobody(self) -> None:
+        """Alert once when lanes are linked that serve a role and none of them holds it."""
+        boot_s = self._clock.boot_s()
+        linked = [lane["name"] for lane in self._lanes.describe() if lane["linked"]]
+        served = {role for name in linked for role in self._lanes.serves(name)}
+        held = {role for name in linked for role in self._lanes.roles_of(name)}
+        for role in ROLES:
+            if role not in served - held:
+                if role in self._told_nobody:
+                    self._alarm("low", f"{role} is held again", "")
+                self._nobody_since_s.pop(role, None)
+                self._told_nobody.discard(role)
+                continue
+            since_s = self._nobody_since_s.setdefault(role, boot_s)
+            if boot_s - since_s >= NOBODY_S and role not in self._told_nobody:
+                self._told_nobody.add(role)
+                self._alarm("high", f"nobody holds {role} since {boot_s - since_s:.0f} s", "")

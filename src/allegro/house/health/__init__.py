@@ -1,0 +1,1 @@
+"""What the house shows a person: alerts, doctor's facts, items set aside."""

@@ -1,0 +1,100 @@
+"""What becomes of an item that was set aside: told, and its lane suspended where it claimed much."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from allegro.core.authority.freeze import Freeze
+from allegro.core.base.errors import Refusal
+from allegro.core.base.events import Event
+from allegro.core.base.untrusted import number_of
+from allegro.core.effects.render import one_line
+from allegro.core.ports import Clock, Dice
+from allegro.core.requests.lifecycle import State
+from allegro.core.requests.ordering import was_ordered
+from allegro.core.stores import HOUSE, Ledger, SetAside
+from allegro.house.api.http import answer_json, refused
+from allegro.house.archive.content import event_of
+from allegro.house.archive.suspended import CLAIMS, Suspended
+from allegro.house.requests.bot_writes import Alarm
+from allegro.house.requests.requests import Requests
+
+SHOWN = 200
+_OUT = frozenset({State.ORDERED, State.SENT, State.UNKNOWN})
+
+
+class Asides:
+    """Takes each item that a supervised loop sets aside."""
+
+    def __init__(
+        self, ledger: Ledger, requests: Requests, suspended: Suspended, clock: Clock, dice: Dice,
+        freeze: Callable[[Freeze], Awaitable[Any]], alarm: Alarm, kick: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._ledger = ledger
+        self._requests = requests
+        self._suspended = suspended
+        self._clock = clock
+        self._dice = dice
+        self._freeze = freeze
+        self._alarm = alarm
+        self._kick = kick
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/v1/aside", self._show),
+            web.post("/v1/lanes/{lane}/resume", self._resume),
+        ]
+
+    async def take(self, aside: SetAside, stored: bytes) -> None:
+        """Tell of it. What claims a receipt or a freeze suspends work with the lane that sent it.
+
+        The fleet freezes only where it concerns an order that is really out at that lane. Raises
+        EdgeError of the ledger.
+        """
+        event = event_of(stored)
+        what = f"{event.type} of lane {aside.lane}" if event else f"item {aside.item}"
+        sentence = f"{aside.duty}: {what} was set aside: {aside.reason}"
+        self._alarm("high", one_line(sentence), aside.lane)
+        if event is None or not event.type.startswith(CLAIMS) or aside.lane in {"", HOUSE}:
+            return
+        why = f"its {event.type} could not be read: {aside.reason}"
+        if await self._suspended.suspend(aside.lane, one_line(why)):
+            lift = f"`allegro fleet resume {aside.lane}`"
+            told = f"lane {aside.lane} gets no orders until {lift}: {why}"
+            self._alarm("critical", one_line(told), aside.lane)
+        if self._is_out(event, aside.lane):
+            reason = f"lane {aside.lane} spoke of an order that is out, and {why}"
+            id_ = self._dice.token(8).hex()
+            await self._freeze(Freeze(id_, self._clock.now_s(), "house", one_line(reason)))
+
+    def _is_out(self, event: Event, lane: str) -> bool:
+        request = self._requests.of_digest(event.data.get("digest"))
+        if request is None or request.state not in _OUT:
+            return False
+        return was_ordered(request, number_of(event.data.get("order")), lane)
+
+    async def _show(self, _: web.Request) -> web.Response:
+        aside = await self._ledger.all_set_aside()
+        return answer_json({
+            "schema": "allegro.aside/1", "count": len(aside),
+            "items": [
+                {"duty": one.duty, "item": one.item, "lane": one.lane, "reason": one.reason,
+                 "at_s": one.at_s}
+                for one in aside[-SHOWN:]
+            ],
+            "suspended": self._suspended.described(),
+        })  # fmt: skip
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        lane = request.match_info["lane"]
+        if not await self._suspended.lift(lane):
+            return refused(
+                Refusal(
+                    "not_found", f"no lane {one_line(lane, 64)} is suspended: no orders wait for it"
+                )
+            )
+        self._kick()
+        return answer_json({"lane": lane, "suspended": False})

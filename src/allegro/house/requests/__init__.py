@@ -1,0 +1,1 @@
+"""Requests from the asking to the receipt: proposed, ordered, settled, matched."""

@@ -1,0 +1,270 @@
+"""Matches what polls show under our bots' names to what was ordered; nobody's is P0 (G13)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from allegro.core.authority.freeze import Freeze
+from allegro.core.base.events import Event
+from allegro.core.base.untrusted import number_of, text_of
+from allegro.core.effects.matching import (
+    Altered,
+    BotWrite,
+    Doubled,
+    Matched,
+    Receipt,
+    Unmatched,
+    Waiting,
+    judge,
+)
+from allegro.core.effects.receipts import branch_at
+from allegro.core.effects.render import one_line
+from allegro.core.ports import Clock, Dice
+from allegro.core.stores import Archive, Archived, Ledger
+from allegro.house.requests.bots import MAX_BOTS, Bots
+from allegro.house.requests.forge_clocks import ForgeClocks
+from allegro.house.requests.ordered_effects import Names, OrderedEffects
+from allegro.house.requests.requests import Requests
+
+_log = structlog.get_logger()
+MAX_COUNTED_S = 30.0  # a longer pause between two looks was a sleeping machine
+TOLD_EACH = 5
+_UNEDITED_S = 2
+
+Alarm = Callable[[str, str, str], None]
+"""(urgency, sentence, the lane whose word it was or nothing)"""
+
+
+class BotWrites:
+    """Keeps the writes that wait for a receipt, within a share for each lane."""
+
+    def __init__(
+        self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock, dice: Dice, *,
+        began_s: float, names: Names, freeze: Callable[[Freeze], Awaitable[Any]], alarm: Alarm,
+        own: Callable[[str, dict[str, Any], str], bytes],
+        revoked: Callable[[], frozenset[str]],
+    ) -> None:  # fmt: skip
+        self._archive = archive
+        self._ledger = ledger
+        self._requests = requests
+        self._clock = clock
+        self._dice = dice
+        self._began_s = began_s
+        self._names = names
+        self._freeze = freeze
+        self._alarm = alarm
+        self._own = own
+        self._bots = Bots(ledger, revoked)
+        self._clocks = ForgeClocks(ledger)
+        self._ordered = OrderedEffects(requests, names, self._clocks)
+        self._waited_s: dict[str, float] = {}
+        self._matched_s: float | None = None
+        self._flooding: set[str] = set()
+
+    async def resume(self) -> None:
+        """Take up what the ledger keeps: whose writes are ours, and the forge's clock."""
+        await self._bots.resume()
+        await self._clocks.resume()
+
+    async def hear_clock(self, archived: Archived, event: Event) -> None:
+        """Take up the forge's time that a lane tells with its mark. Raises EdgeError."""
+        forge_s = number_of(event.data.get("date_s")) or number_of(event.data.get("forge_s"))
+        if forge_s:
+            await self._clocks.hear(archived.lane, forge_s, archived.at_s)
+
+    async def learn(self, event: Event, lane: str) -> None:
+        """Take up which users are our bots; more than MAX_BOTS are not believed."""
+        told = event.data.get("bots")
+        bots = {number_of(id_) for id_ in told[: 4 * MAX_BOTS]} if isinstance(told, list) else set()
+        later, left = await self._bots.learn(lane, bots)
+        if left:
+            self._alarm("high", f"lane {lane} names more bots than are believed", lane)
+        if later:
+            ids = ", ".join(map(str, later[:TOLD_EACH]))
+            more = f" and {len(later) - TOLD_EACH} more" if len(later) > TOLD_EACH else ""
+            told = f"says that user {ids}{more} is a bot of ours too: what it writes is matched"
+            self._alarm("high", f"lane {lane} {told}", lane)
+
+    async def note(self, archived: Archived, event: Event) -> None:
+        """Keep the write of one of our bots that a snapshot shows, until it is matched."""
+        write = bot_write(event, archived, self._bots.ids, self._began_s)
+        if write is None or (write.kind == "branch" and self._ordered.is_commit(write, event)):
+            return
+        if isinstance(await self._judge(write, write.seen_s), Matched):
+            return
+        if await self._ledger.is_foreign(write):
+            return  # told and frozen before
+        if write.kind == "branch" and 0 < number_of(event.data.get("created_s")) < self._began_s:
+            await self._ledger.drop_bot_writes([], [write])
+            self._alarm("high", f"{_named(write)} claims to be older than this fleet", write.lane)
+            return
+        if await self._ledger.add_bot_write(write) or archived.lane in self._flooding:
+            return
+        self._flooding.add(archived.lane)
+        await self._stop(
+            f"lane {archived.lane} shows more writes under our name than can be matched",
+            archived.lane,
+        )
+
+    async def match(self, *, is_linked: bool, journals_home: bool) -> bool:
+        """Match what waits; say whether anything still does.
+
+        Only time spent awake and linked counts towards the grace.
+        """
+        await self._bots.forget_revoked()
+        passed_s = self._linked_since_last_s(is_linked)
+        writes = await self._ledger.bot_writes()
+        if not is_linked or not writes:
+            return bool(writes)
+        settled: list[BotWrite] = []
+        foreign: list[BotWrite] = []
+        for write in writes:
+            held_s = self._waited_s.get(write.event)
+            waited_s = 0.0 if held_s is None else held_s + passed_s
+            self._waited_s[write.event] = waited_s
+            verdict = await self._judge(
+                write, write.seen_s + waited_s, journals_home=journals_home
+            )  # fmt: skip
+            if isinstance(verdict, Waiting):
+                continue
+            self._waited_s.pop(write.event, None)
+            settled.append(write)
+            if isinstance(verdict, Altered | Unmatched) and await self._ordered.settle(write):
+                continue
+            if isinstance(verdict, Altered):
+                self._alarm("high", f"{_named(write)}: our words were changed", write.lane)
+            if isinstance(verdict, Doubled):
+                await self._note_doubled(write, verdict.of)
+            is_new = not any(_same(write, one) for one in foreign)
+            if (
+                isinstance(verdict, Unmatched)
+                and is_new
+                and not await self._ledger.is_foreign(write)
+            ):
+                foreign.append(write)
+        await self._tell_foreign(foreign)
+        await self._ledger.drop_bot_writes([write.event for write in settled], foreign)
+        self._flooding &= {write.lane for write in writes}
+        return len(settled) < len(writes)
+
+    async def _judge(
+        self, write: BotWrite, now_s: float, *, journals_home: bool = False
+    ) -> Matched | Altered | Doubled | Waiting | Unmatched:
+        if write.kind == "branch" and not write.fresh and self._ordered.may_be_branch(write):
+            return Matched()
+        receipts = await self._ledger.receipts_for(write.target)
+        return judge(
+            write, map(self._names.shown, receipts),
+            open_order=self._requests.is_order_out(write.target), journals_home=journals_home,
+            now_s=now_s, leased=self._names.leased, ahead_s=self._clocks.ahead_s(write.lane),
+        )  # fmt: skip
+
+    async def _tell_foreign(self, foreign: list[BotWrite]) -> None:
+        """Alert for each write, freeze once for each lane that showed some."""
+        by_lane: dict[str, list[BotWrite]] = {}
+        for write in foreign:
+            by_lane.setdefault(write.lane, []).append(write)
+        for lane, writes in by_lane.items():
+            for write in writes[1:TOLD_EACH]:
+                self._alarm("critical", f"{_named(write)} {_NOBODYS}", lane)
+            more = f", and {len(writes) - 1} more" if len(writes) > 1 else ""
+            hint = _OWN_LABEL if any(write.kind == "label" for write in writes) else ""
+            await self._stop(f"{_named(writes[0])} {_NOBODYS}{more}{hint}", lane)
+
+    async def _stop(self, sentence: str, lane: str) -> None:
+        self._alarm("critical", sentence, lane)
+        id_ = self._dice.token(8).hex()
+        await self._freeze(Freeze(id_, self._clock.now_s(), "house", sentence))
+
+    async def _note_doubled(self, write: BotWrite, of: Receipt) -> None:
+        """Tell of a second copy of an effect of ours, and know it from now on (G10)."""
+        data = {
+            "kind": write.kind, "target": write.target, "artifact": write.artifact,
+            "also": of.artifact,
+        }  # fmt: skip
+        await self._archive.add([self._own("effect.doubled", data, "")], self._clock.now_s())
+        self._alarm(
+            "high", f"{_named(write)} is there more than once: also {of.artifact}", write.lane
+        )
+        copy = msgspec.structs.replace(of, artifact=write.artifact)
+        await self._ledger.save(receipts=(copy,))
+
+    def _linked_since_last_s(self, is_linked: bool) -> float:
+        """Return the seconds since the last match, 0 where the link was down then or is now."""
+        boot_s, last_s = self._clock.boot_s(), self._matched_s
+        self._matched_s = boot_s if is_linked else None
+        if last_s is None or self._matched_s is None:
+            return 0.0
+        return min(boot_s - last_s, MAX_COUNTED_S)
+
+
+_NOBODYS = "was made under our name by nobody here"
+_OWN_LABEL = "; if it is the lane's triage label, set forge.triage_label of house.toml to it"
+
+
+def _same(one: BotWrite, other: BotWrite) -> bool:
+    """Whether two lanes show the same write: it is told, and freezes, once."""
+    return _key(one) == _key(other)
+
+
+def _key(write: BotWrite) -> tuple[str, str, int, str]:
+    return write.kind, write.target, write.artifact, write.content
+
+
+def _named(write: BotWrite) -> str:
+    what = write.kind if write.kind in {"label", "branch"} else f"{write.kind} {write.artifact}"
+    return f"{what} on {one_line(write.target, 120)}"
+
+
+def bot_write(
+    event: Event, archived: Archived, bots: frozenset[int], began_s: float
+) -> BotWrite | None:
+    """Return the write of one of our bots that a snapshot shows, None when it shows none.
+
+    What was there before this fleet began is not looked at. A branch whose pusher the forge does
+    not tell is not looked at either.
+    """
+    found = _write_of(event, bots, began_s - 60)
+    if found is None:
+        return None
+    kind, target, artifact, content = found
+    created_s, updated_s = (number_of(event.data.get(key)) for key in ("created_s", "updated_s"))
+    return BotWrite(
+        event=f"{archived.row} {event.id}"[:220], kind=kind, target=target, artifact=artifact,
+        content=content, seen_s=archived.at_s, lane=archived.lane,
+        fresh="held" in event.data if kind == "branch"
+        else 0 < updated_s <= created_s + _UNEDITED_S,
+    )  # fmt: skip
+
+
+def _write_of(
+    event: Event, bots: frozenset[int], since_s: float
+) -> tuple[str, str, int, str] | None:
+    """Return kind, target, artifact and content."""
+    data, number = event.data, number_of(event.data.get("number"))
+    repository = event.subject.split("#", 1)[0].split("/comment/", 1)[0].split("/branch/", 1)[0]
+    target = f"{repository}#{number}"
+    ours = number_of(data.get("author_id")) in bots and number_of(data.get("created_s")) >= since_s
+    closed = number_of(data.get("closed_by")) in bots
+    content = text_of(data.get("content"), 300)
+    match event.type:
+        case "forge.snapshot.comment" if ours:
+            return "comment", target, number_of(data.get("comment")), content
+        case "forge.snapshot.pull" if ours:
+            return "pull_request", repository, number, content
+        case "forge.snapshot.label" if ours:
+            return "label", target, number_of(data.get("created_s")), content
+        case "forge.snapshot.branch" if number_of(data.get("author_id")) in bots:
+            return "branch", repository, 0, branch_at(text_of(data.get("branch"), 64), content)
+        case "forge.snapshot.issue" if closed and number_of(data.get("closed_s")) >= since_s:
+            return "close", target, number_of(data.get("closed_s")), ""
+        case "forge.snapshot.issue" if data.get("is_pull"):
+            return None  # it shows as forge.snapshot.pull
+        case "forge.snapshot.issue" if ours:
+            return "issue", target, number, ""
+        case _:
+            return None

@@ -1,0 +1,341 @@
+"""Follows the archive: what lanes report moves requests; what polls show is matched (G13)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSession
+from allegro.core.authority.actions.forge import ProposeChange
+from allegro.core.authority.freeze import Freeze
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.events import Event, decode_event, encode_event
+from allegro.core.base.timestamps import rfc3339
+from allegro.core.base.untrusted import Unreadable, number_of, read_value, real_of, text_of
+from allegro.core.effects.receipts import address_of, content_of
+from allegro.core.effects.render import one_line
+from allegro.core.ports import Clock, Dice
+from allegro.core.requests.lifecycle import State, Step
+from allegro.core.requests.ordering import was_ordered
+from allegro.core.requests.requests import Request, parsed
+from allegro.core.stores import Archive, Archived, Ledger
+from allegro.house.archive.vanished import AskLane, Vanished
+from allegro.house.files import Fleet
+from allegro.house.requests.bot_writes import Alarm, BotWrites
+from allegro.house.requests.ordered_effects import Names
+from allegro.house.requests.requests import NO_CLEAR_ANSWER, Requests
+from allegro.house.requests.settling import dress_of, receipts_of
+from allegro.runtime.consumer import OnSetAside, Reader
+from allegro.runtime.duties import OneEach
+
+_log = structlog.get_logger()
+RECHECK_S = 5.0
+IDLE_S = 60.0
+TROUBLE_S = 5.0
+MAX_TEXT = 1_000
+MAX_WORDS_OF_ORDER = 30
+"""So many intents and doubts of one order are written down; a lane may not write without end."""
+OLD_S = 86_400.0
+"""News that was archived longer ago is told to nobody: the archive is being read again."""
+
+FOLLOWED = (
+    "action.", "forge.snapshot.", "audit.", "freeze.", "forge.reconciled", "forge.unreachable",
+    "forge.recovered", "forge.unread", "forge.mark", "watch.failing", "watch.replaced",
+    "duty.failing",
+)  # fmt: skip
+_OF_POLLS = ("forge.snapshot.", "forge.reconciled", "forge.mark", "audit.done")
+STEPS = {
+    "action.intent": Step.INTENT,
+    "action.receipt": Step.RECEIPT,
+    "action.failed": Step.FAIL,
+    "action.conflict": Step.CONFLICT,
+    "action.stale": Step.STALE,
+    "action.void": Step.VOID,
+    "action.unknown": Step.SILENCE,
+}
+
+
+class LaneView:
+    """What following needs of lanes: are they linked, is all they told archived, ask one."""
+
+    def __init__(
+        self, is_linked: Callable[[], bool], all_home: Callable[[], bool], ask_lane: AskLane
+    ) -> None:  # fmt: skip
+        self.is_linked = is_linked
+        self.all_home = all_home
+        self.ask_lane = ask_lane
+
+
+class Follow:
+    """Reads archived events in order, once each; the cursor is durable in the ledger.
+
+    `open_words` opens what a lane sealed, `freeze` stops the fleet, `alarm` tells a person.
+    Nothing here waits for a lane: what asks one runs in a task of its own.
+    """
+
+    def __init__(
+        self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock, dice: Dice, *,
+        fleet: Callable[[], Fleet], seen_label: str, open_words: Callable[[Event], Any],
+        lanes: LaneView, freeze: Callable[[Freeze], Awaitable[Any]], alarm: Alarm,
+        on_set_aside: OnSetAside,
+    ) -> None:  # fmt: skip
+        self._ledger = ledger
+        self._requests = requests
+        self._clock = clock
+        self._dice = dice
+        self._fleet = fleet
+        self._open_words = open_words
+        self._lanes = lanes
+        self._freeze = freeze
+        self._alarm = alarm
+        self._grew = asyncio.Event()
+        self._said: dict[tuple[str, int], int] = {}
+        self._vanished = Vanished(archive, ledger, clock, lanes.ask_lane, self._own, self._failed)
+        self._writes = BotWrites(
+            archive, ledger, requests, clock, dice, began_s=fleet().began_s,
+            names=Names(seen_label, fleet().secret, fleet().marker), freeze=freeze, alarm=alarm,
+            own=self._own, revoked=self._revoked,
+        )  # fmt: skip
+        self._is_resumed = False
+        self._renewals = OneEach("renewal", self._failed)
+        self._reader = Reader("followed", archive, ledger, clock, FOLLOWED, self._one, on_set_aside)
+
+    def kick(self) -> None:
+        self._grew.set()
+
+    async def run(self) -> None:
+        if not self._is_resumed:  # begun again, what is in memory goes on
+            await self.resume()
+            self._is_resumed = True
+        try:
+            while True:
+                self._grew.clear()
+                pause_s = await self.step()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._grew.wait(), pause_s)
+        finally:
+            await self._vanished.stop()
+            await self._renewals.stop()
+
+    async def resume(self) -> None:
+        """Take up what the ledger keeps: whose writes are ours, what is to be compared."""
+        await self._writes.resume()
+        await self._vanished.resume()
+
+    async def idle(self) -> None:
+        """Wait until no lane is asked any more."""
+        await self._vanished.idle()
+        await self._renewals.idle()
+
+    async def step(self) -> float:
+        """Read on, match, begin what asks lanes; return the seconds to wait."""
+        try:
+            await self._reader.read_on()
+            waits = await self._writes.match(
+                is_linked=self._lanes.is_linked(), journals_home=self._lanes.all_home()
+            )
+        except EdgeError as error:  # a disk that refuses: the cursor stands, nothing is lost
+            _log.error("follow.blocked", error=str(error))
+            return TROUBLE_S
+        self._vanished.begin()
+        if self._lanes.is_linked():
+            self._renewals.begin("stale", self._renew_stale)
+        return RECHECK_S if waits else IDLE_S
+
+    def _revoked(self) -> frozenset[str]:
+        lanes = self._fleet().lanes
+        return frozenset(one.name for one in lanes if one.revoked) - {
+            one.name for one in lanes if not one.revoked
+        }
+
+    def _failed(self, sentence: str) -> None:
+        self._alarm("high", sentence, "")
+
+    def _own(self, type_: str, data: dict[str, Any], subject: str) -> bytes:
+        """Return an event of the house itself."""
+        id_, time = self._dice.token(16).hex(), rfc3339(self._clock.now_s())
+        return encode_event(
+            Event(id=id_, type=type_, source="house", time=time, subject=subject, data=data)
+        )
+
+    async def _renew_stale(self) -> None:
+        """Bring stale requests back, pinned to the world of now; one that cannot be is told."""
+        for request in self._requests.stale():
+            became = await self._requests.renew(request)
+            if became:
+                self._alarm("medium", f"{request.kind} {request.id} is stale: {became}", "")
+
+    async def _one(self, archived: Archived) -> None:
+        try:
+            event = decode_event(archived.stored)
+        except ValueError as error:
+            _log.warning("event.unreadable", row=archived.row, error=str(error))
+            self._news("medium", archived, "sent an event that cannot be read")
+            return
+        if event.type in STEPS:
+            await self._act(archived, event)
+        elif event.type.startswith(_OF_POLLS):
+            await self._take_poll(archived, event)
+        elif event.type == "freeze.added":
+            self._news("high", archived, "froze")
+            await self._take_freeze(event)
+        elif event.type == "watch.failing":
+            watch = one_line(event.data.get("watch"), 100)
+            self._news("high", archived, f"cannot read {watch}")
+        elif event.type == "duty.failing":
+            duty = one_line(event.data.get("duty"), 100)
+            self._news("high", archived, f"says that its duty {duty} failed; it begins again")
+        elif event.type == "forge.unread":
+            where = (
+                f"{one_line(event.data.get('watch'), 100)}#{number_of(event.data.get('number'))}"
+            )
+            self._news("medium", archived, f"cannot read {where}: open it in the "
+                       "browser, and shorten or delete it")  # fmt: skip
+        elif event.type == "watch.replaced":
+            name = one_line(event.data.get("watch"), 100)
+            told = f"says that {name} is another repository now; the old one is gone"
+            self._news("medium", archived, told)
+        elif event.type in {"forge.unreachable", "forge.recovered"}:
+            self._news("medium", archived, f"says {event.type}")
+
+    async def _take_poll(self, archived: Archived, event: Event) -> None:
+        """Take what a lane read of the forge: what is there, whose it is, what time it is."""
+        if event.type == "forge.reconciled":
+            repository = number_of(event.data.get("repository"))
+            await self._vanished.reconciled(archived.lane, repository, archived.row)
+        elif event.type == "forge.mark":
+            await self._writes.hear_clock(archived, event)
+        elif event.type == "audit.done":
+            await self._writes.learn(event, archived.lane)
+        elif event.type.startswith("forge.snapshot."):
+            await self._writes.note(archived, event)
+
+    def _news(self, urgency: str, archived: Archived, sentence: str) -> None:
+        if self._clock.now_s() - archived.at_s < OLD_S:
+            self._alarm(urgency, f"lane {archived.lane} {sentence}", archived.lane)
+
+    async def _take_freeze(self, event: Event) -> None:
+        """Freeze here too: a lane may hear of a stop where the house does not (S6)."""
+        freeze = read_value(self._open_words(event), Freeze)
+        if not isinstance(freeze, Unreadable):
+            await self._freeze(freeze)
+
+    async def _act(self, archived: Archived, event: Event) -> None:
+        request = self._requests.of_digest(event.data.get("digest"))
+        if request is None:
+            return
+        order = number_of(event.data.get("order"))
+        if not was_ordered(request, order, archived.lane):
+            return  # a lane speaks of its own orders only
+        step = STEPS[event.type]
+        words = self._open_words(event)
+        if step is Step.RECEIPT:
+            await self._take_receipt(archived, event, request, words)
+            return
+        detail = words if isinstance(words, str) else event.data.get("reason", "")
+        detail = text_of(detail, MAX_TEXT)
+        if order != request.order_number:  # says nothing about the newest order
+            if step is Step.VOID and order in request.outstanding:
+                await self._requests.void_earlier(request, order, detail)
+            return
+        if step in {Step.SILENCE, Step.INTENT} and not self._may_say_more(request):
+            return
+        if step is Step.SILENCE:  # the state waits out its time, the reason is kept
+            await self._requests.note(request, NO_CLEAR_ANSWER, detail)
+            return
+        if step is Step.INTENT:
+            about = "shadow mode, would write" if event.data.get("shadow") else "about to write"
+            detail = f"{about}: {text_of(event.data.get('step'), 20)}"
+        retry_at_s = self._retry_at_s(archived, event) if step is Step.VOID else 0.0
+        moved = await self._requests.take_step(request, step, detail, retry_at_s=retry_at_s)
+        if not isinstance(moved, Refusal) and moved.state is State.CONFLICT:
+            sentence = f"{moved.kind} {moved.id}: conflict: {one_line(moved.detail)}"
+            self._alarm("high", sentence, archived.lane)
+
+    def _retry_at_s(self, archived: Archived, event: Event) -> float:
+        """Return when (Unix s) a forge wants to be asked again, 0 where its lane named no wait."""
+        after_s = real_of(event.data.get("retry_after_s"))
+        return archived.at_s + after_s if after_s else 0.0
+
+    def _may_say_more(self, request: Request) -> bool:
+        key = (request.id, request.order_number)
+        self._said[key] = self._said.get(key, 0) + 1
+        if len(self._said) > 10_000:
+            self._said.pop(next(iter(self._said)))
+        return self._said.get(key, 0) <= MAX_WORDS_OF_ORDER
+
+    async def _take_receipt(
+        self, archived: Archived, event: Event, request: Request, words: Any
+    ) -> None:
+        """Settle a request by its receipt: one artifact for each order, its content computed here.
+
+        A receipt that settles nothing covers nothing. One that comes after the request ended is
+        still the truth, but for an order that its lane called void.
+        """
+        artifact = number_of(event.data.get("artifact"))
+        order = number_of(event.data.get("order"))
+        if (
+            request.is_final
+            and request.state is not State.DONE
+            and order not in request.outstanding
+        ):
+            self._alarm_late(request, artifact, archived.lane)
+            return
+        if request.artifact and artifact != request.artifact:
+            self._alarm(
+                "high", f"{request.kind} {request.id}: a second receipt names {artifact} beside"
+                f" {request.artifact}: it covers no other write", archived.lane,
+            )  # fmt: skip
+            return
+        told = words if isinstance(words, dict) else {}
+        commit, claimed = text_of(event.data.get("commit"), 64), event.data.get("content", "")
+        branch, content, url = self._as_approved(request, artifact, text_of(told.get("url")))
+        moved = await self._requests.take_step(
+            request, Step.RECEIPT, artifact=artifact, url=url, branch=branch, commit=commit,
+            receipts=receipts_of(
+                request, artifact, content, branch=branch, commit=commit,
+                now_s=self._clock.now_s(),
+            ),
+        )  # fmt: skip
+        if isinstance(moved, Refusal):
+            if request.state is not State.DONE:
+                self._alarm_late(request, artifact, archived.lane)
+            return
+        await self._moot_renewed(moved, archived.lane)
+        if claimed and content and claimed != content:
+            sentence = f"{moved.kind} {moved.id}: its lane names other words than were approved"
+            self._alarm("high", sentence, archived.lane)
+        if others := event.data.get("others"):
+            sentence = (
+                f"{moved.kind} {moved.id} is there more than once: also {one_line(others, 100)}"
+            )
+            self._alarm("high", sentence, archived.lane)
+
+    def _alarm_late(self, request: Request, artifact: int, lane: str) -> None:
+        self._alarm(
+            "high", f"{request.kind} {request.id} is {request.state.value}: a receipt for"
+            f" {artifact} came all the same and covers nothing", lane,
+        )  # fmt: skip
+
+    async def _moot_renewed(self, done: Request, lane: str) -> None:
+        """Take back what was asked in the place of a request that was done after all, and tell."""
+        newer = await self._requests.withdraw_renewed(done)
+        if newer is not None:
+            self._alarm("high", f"{done.kind} {done.id} was stale, and done after all: {newer.id}, asked"
+                        f" in its place, is {newer.state.value}", lane)  # fmt: skip
+
+    def _as_approved(self, request: Request, artifact: int, said: str) -> tuple[str, str, str]:
+        """Return branch, name of the words and address of an effect, from the approved bytes."""
+        action, fleet = parsed(request), self._fleet()
+        if isinstance(action, RunSession | AnswerOnce | LendModel):
+            return "", "", said
+        branch, marker = dress_of(request, fleet.marker)
+        content = content_of(action, marker, fleet.secret)
+        return (
+            branch if isinstance(action, ProposeChange) else "", content,
+            address_of(action, artifact, said),
+        )  # fmt: skip

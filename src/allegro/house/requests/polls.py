@@ -1,0 +1,77 @@
+"""Which lanes' polls show an effect, as it was approved, under one of our own names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from allegro.core.authority.actions.forge import (
+    CloseIssue,
+    CommentOnIssue,
+    CreatePullRequest,
+    MirrorRequest,
+    ProposeChange,
+    of_forge,
+)
+from allegro.core.base.events import Event, decode_event
+from allegro.core.base.untrusted import number_of
+from allegro.core.forge.issues import comment_subject, issue_subject
+from allegro.core.requests.requests import Request, parsed
+from allegro.core.stores import Archive, Ledger
+from allegro.house.requests.bots import NAME, bots_in
+
+MOST_VERSIONS = 500
+
+
+class Polls:
+    """Reads archived snapshots. A lane's word too, but one that is compared with what we wrote."""
+
+    def __init__(self, archive: Archive, ledger: Ledger) -> None:
+        self._archive = archive
+        self._ledger = ledger
+
+    async def of(self, request: Request, artifact: int, content: str) -> frozenset[str]:
+        """Return the lanes whose polls show exactly this effect; none for labels."""
+        bots = frozenset(bots_in(await self._ledger.strings(NAME)))
+        place = _place(request, artifact, content, bots)
+        if place is None:
+            return frozenset()
+        subject, matches = place
+        found = await self._archive.events(
+            0, MOST_VERSIONS, prefix="forge.snapshot.", subject=subject
+        )
+        lanes = set()
+        for archived in found:
+            try:
+                event = decode_event(archived.stored)
+            except ValueError:  # a lane's bytes: they show nothing
+                continue
+            if matches(event):
+                lanes.add(archived.lane)
+        return frozenset(lanes)
+
+
+def _place(
+    request: Request, artifact: int, content: str, bots: frozenset[int]
+) -> tuple[str, Callable[[Event], bool]] | None:
+    """Return where an effect shows, and whether a snapshot there is it."""
+    action = of_forge(parsed(request))
+    forge, repository = action.forge, action.repository.id
+
+    def ours(event: Event) -> bool:
+        by = number_of(event.data.get("author_id"))
+        return by in bots and bool(content) and event.data.get("content") == content
+
+    if isinstance(action, CommentOnIssue | MirrorRequest):
+        issue = action.issue
+        return (
+            comment_subject(forge, repository, artifact),
+            lambda event: ours(event) and event.data.get("number") == issue,
+        )
+    if isinstance(action, ProposeChange | CreatePullRequest):
+        return issue_subject(forge, repository, artifact) + "/pull", ours
+    if isinstance(action, CloseIssue) and artifact == action.issue:
+        return (
+            issue_subject(forge, repository, artifact),
+            lambda event: number_of(event.data.get("closed_by")) in bots,
+        )
+    return None

@@ -1,0 +1,226 @@
+"""Settles requests by what is on the forge, where no order may be given any more.
+
+A lane settles only what it was ordered to do: what it sees counts where it holds an order that may
+have come to something. What any other lane sees (also one with a higher epoch, and one that
+refused the order) is a hint, until a poll of a lane that is no party to it shows the same effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from allegro.core.authority.actions.forge import (
+    CloseIssue,
+    CreatePullRequest,
+    MirrorRequest,
+    ProposeChange,
+    UpdateStatus,
+)
+from allegro.core.base.canonical import keyed_hex
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import Unreadable, read_value
+from allegro.core.effects.matching import Receipt
+from allegro.core.effects.receipts import address_of, branch_receipts, content_of, label_receipts
+from allegro.core.ports import Clock
+from allegro.core.protocol.answers import Sighting
+from allegro.core.requests.lifecycle import Step
+from allegro.core.requests.ordering import given_to, holders
+from allegro.core.requests.requests import Request, parsed
+from allegro.house.files import Fleet
+from allegro.house.requests.requests import Requests
+from allegro.link.dial import LaneLink
+
+HINTED_S = 600.0
+"""So long a hint, or an answer that cannot be read, waits for a poll that shows the effect."""
+MOST_ASKED = 4
+
+_RECEIPT_KIND = {
+    "comment": "comment",
+    "mirror_request": "comment",
+    "propose_change": "pull_request",
+    "create_pr": "pull_request",
+    "close_issue": "close",
+}
+
+
+class ForgeLanes(Protocol):
+    """The linked lanes that serve a forge, best first: (name, fingerprint, link)."""
+
+    def serving_forge(self) -> list[tuple[str, str, LaneLink]]: ...
+
+
+Polled = Callable[[Request, int, str], Awaitable[frozenset[str]]]
+"""(request, artifact, name of its words) -> the lanes whose polls show exactly this effect."""
+
+
+SendAhead = Callable[[LaneLink, Request], Awaitable[str | None]]
+"""Brings a long action to a lane before the query about it; returns its digest, None for a short."""
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """What one lane answered."""
+
+    lane: str
+    found: Sighting | Unreadable
+
+
+class Looks:
+    """Asks lanes to look, and decides what their answers are worth."""
+
+    def __init__(
+        self, requests: Requests, lanes: ForgeLanes, clock: Clock, fleet: Callable[[], Fleet],
+        polled: Polled, send_ahead: SendAhead,
+    ) -> None:  # fmt: skip
+        self._requests = requests
+        self._lanes = lanes
+        self._clock = clock
+        self._fleet = fleet
+        self._polled = polled
+        self._send_ahead = send_ahead
+        self._hinted: dict[str, float] = {}
+        requests.on_change(self._changed)
+
+    def _changed(self, request: Request) -> None:
+        if request.is_final:
+            self._hinted.pop(request.id, None)
+
+    async def settle(self, request: Request, otherwise: Step | None, why: str) -> None:
+        """Settle by what is on the forge; where nothing is there, take the step `otherwise`.
+
+        Raises EdgeError, transient, while no lane that could look answers.
+        """
+        request = self._requests.find_exact(request.id) or request
+        held, hints = holders(request), []
+        for seen in await self._ask(request, held):
+            settled = await self._settled(request, seen, held, otherwise)
+            if settled is not None:
+                await self._take(request, settled, otherwise, why)
+                return
+            hints.append(_words(seen))
+        if otherwise is None:
+            return
+        first_s = self._hinted.setdefault(request.id, self._clock.boot_s())
+        if self._clock.boot_s() - first_s < HINTED_S:
+            return
+        told = f"{why}; not believed, for no poll shows it: {'; '.join(hints)}: look at the forge"
+        await self._requests.take_step(request, otherwise, told)
+
+    async def _ask(self, request: Request, held: list[str]) -> list[_Seen]:
+        """Ask the lanes that hold an order first, then the others; a few at most."""
+        linked = self._lanes.serving_forge()
+        if not linked:
+            raise EdgeError("no lane is linked to look", transient=True)
+        linked = sorted(linked, key=lambda one: one[0] not in held)[:MOST_ASKED]
+        branch, marker = dress_of(request, self._fleet().marker)
+        seen: list[_Seen] = []
+        trouble: EdgeError | None = None
+        for name, _, link in linked:
+            try:
+                content = await self._send_ahead(link, request)
+                named = {"action": request.action} if content is None else {"content": content}
+                told = await link.ask("look", {**named, "branch": branch, "marker": marker})
+            except EdgeError as error:
+                trouble = error
+                if not error.transient:
+                    seen.append(_Seen(name, Unreadable(str(error)[:200])))
+                continue
+            found = read_value(told, Sighting)
+            seen.append(_Seen(name, found))
+            if name in held and isinstance(found, Sighting):
+                break
+        if trouble is not None and not seen:
+            raise trouble
+        return seen
+
+    async def _settled(
+        self, request: Request, seen: _Seen, held: list[str], otherwise: Step | None
+    ) -> Sighting | None:
+        """Return what an answer settles, None where it is only a hint or cannot be read."""
+        found = seen.found
+        if isinstance(found, Unreadable) or (found.finding == "Present" and not found.is_present):
+            return None
+        given = set(given_to(request).values())
+        if seen.lane in held or (found.finding == "Conflict" and seen.lane in given):
+            return found
+        if found.is_present:
+            polled = await self._polled(request, found.number, self._content(request))
+            return found if polled & given or polled - {seen.lane} else None
+        is_there_doubt = bool(held) and otherwise is not Step.EXPIRE
+        return None if found.finding == "Conflict" or is_there_doubt else found
+
+    async def _take(
+        self, request: Request, found: Sighting, otherwise: Step | None, why: str
+    ) -> None:
+        if found.is_present:
+            action = parsed(request)
+            branch, _ = dress_of(request, self._fleet().marker)
+            artifact = found.number
+            if isinstance(action, CloseIssue | UpdateStatus):
+                artifact = action.issue
+            await self._requests.take_step(
+                request,
+                Step.RECEIPT,
+                "found by looking",
+                receipts=receipts_of(
+                    request,
+                    artifact,
+                    self._content(request),
+                    branch=branch,
+                    commit=found.commit,
+                    now_s=self._clock.now_s(),
+                ),
+                artifact=artifact,
+                url=address_of(action, artifact, found.url),
+                commit=found.commit,
+                branch=branch,
+            )
+        elif found.finding == "Conflict":
+            await self._requests.take_step(request, Step.CONFLICT, found.reason)
+        elif otherwise is not None:
+            await self._requests.take_step(request, otherwise, why)
+
+    def _content(self, request: Request) -> str:
+        fleet = self._fleet()
+        _, marker = dress_of(request, fleet.marker)
+        return content_of(parsed(request), marker, fleet.secret)
+
+
+def _words(seen: _Seen) -> str:
+    if isinstance(seen.found, Unreadable):
+        return f"the answer of lane {seen.lane} cannot be read: {seen.found}"
+    told = f" ({seen.found.reason[:200]})" if seen.found.reason else ""
+    return f"lane {seen.lane} says {seen.found.finding}{told}"
+
+
+def receipts_of(
+    request: Request, artifact: int, content: str, *, branch: str, commit: str, now_s: float
+) -> tuple[Receipt, ...]:
+    """Return what a poll's sight of this effect is matched to: also its label, also its branch."""
+    action = parsed(request)
+    if isinstance(action, UpdateStatus):
+        return label_receipts(request.id, request.target, action, now_s)
+    kind = _RECEIPT_KIND.get(request.kind)
+    if kind is None:
+        return ()
+    if isinstance(action, CloseIssue):  # one that is closed again later was not ordered to be
+        artifact = int(now_s)
+    held = Receipt(kind, request.target, artifact, content, request.id)
+    if isinstance(action, ProposeChange):
+        return (held, *branch_receipts(request.id, request.target, action, branch, commit))
+    return (held,)
+
+
+def dress_of(request: Request, marker_key: bytes) -> tuple[str, str]:
+    """Return the real branch and the marker of an action: keyed, so that nobody can foresee them.
+
+    A mirror's marker names its request, so that each version of it is the same comment.
+    """
+    action = parsed(request)
+    named = action.request if isinstance(action, MirrorRequest) else request.digest
+    marker = keyed_hex(marker_key, "marker", named)[:32]
+    if isinstance(action, ProposeChange):
+        return f"{action.branch}-{keyed_hex(marker_key, 'branch', request.digest)[:12]}", marker
+    return action.head if isinstance(action, CreatePullRequest) else "", marker

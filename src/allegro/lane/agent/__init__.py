@@ -1,0 +1,1 @@
+"""Runs sessions of an agent behind the sandbox."""

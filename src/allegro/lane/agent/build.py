@@ -1,0 +1,249 @@
+"""Wires what runs agent sessions: sandbox, gateways, model proxy, providers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from msgspec import Meta
+
+from allegro.adapters.files import load_state, write_state
+from allegro.adapters.hermes.existing import ExistingHermes
+from allegro.adapters.hermes.host import Doors, HermesHost
+from allegro.adapters.hermes.install import python_of
+from allegro.adapters.local_http import call_local
+from allegro.adapters.providers.openai import HttpProviders
+from allegro.adapters.sandbox.boundary import find_sandbox
+from allegro.adapters.sandbox.connect import ConnectProxy
+from allegro.adapters.sandbox.door import open_door
+from allegro.config import read_secret
+from allegro.core.base.errors import ConfigError, EdgeError
+from allegro.core.base.timestamps import rfc3339
+from allegro.core.base.untrusted import MAX_NUMBER, Number
+from allegro.core.models.ladder import Spend
+from allegro.core.ports import AgentHost, Clock, Dice
+from allegro.core.settings import LaneSettings, ModelSettings
+from allegro.lane.agent.gateways import Gateways
+from allegro.lane.agent.running import OpenSession
+from allegro.lane.agent.sessions import Sessions
+from allegro.lane.files import LaneFiles
+from allegro.lane.models.loans import Loans
+from allegro.lane.models.proxy import ModelProxy
+from allegro.lane.recorder import Recorder
+from allegro.lane.state import LaneState
+from allegro.lane.state_files import read_kept
+from allegro.runtime.duties import Run
+
+_log = structlog.get_logger()
+FORGET_S = 30.0
+WRITE_S = 1.0
+AGENT_CALLS = 24
+OWN_CALLS = 64
+
+
+class DaySpend(msgspec.Struct, frozen=True):
+    """What a day (UTC) has used so far."""
+
+    day: str = ""
+    spend: Spend = Spend()
+
+
+class KeptSpend(msgspec.Struct, frozen=True):
+    usd: Annotated[float, Meta(ge=0, lt=MAX_NUMBER)]
+    tokens: Number
+    unpriced_tokens: Number
+
+
+class KeptDay(msgspec.Struct, frozen=True):
+    """spend.json as it is read: an object without these fields is no record of what was used."""
+
+    day: Annotated[str, Meta(max_length=10)]
+    spend: KeptSpend
+
+
+def read_day(path: Path, models: ModelSettings, now_s: float) -> DaySpend:
+    """Return what a day has used; where that cannot be read, this day counts as used up."""
+    found = load_state(path, KeptDay)
+    if found is None:
+        return DaySpend()
+    if isinstance(found, KeptDay):
+        kept = found.spend
+        return DaySpend(found.day, Spend(kept.usd, kept.tokens, kept.unpriced_tokens))
+    _log.error("spend.unreadable", file=path.name, error=found.reason, until="the next day (UTC)")
+    return DaySpend(rfc3339(now_s)[:10], Spend(models.usd_per_day, models.tokens_per_day))
+
+
+class SessionsApp:
+    """Everything of a lane that has to do with agent sessions."""
+
+    def __init__(
+        self, settings: LaneSettings, files: LaneFiles, clock: Clock, dice: Dice,
+        recorder: Recorder, state: LaneState, wrap: Callable[[AgentHost], AgentHost],
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._files = files
+        self._clock = clock
+        self._runtime = make_runtime(files.folder)
+        self._day = read_day(files.spend, settings.models, clock.now_s())
+        self._dirty = asyncio.Event()
+        self._providers = HttpProviders(settings.models, secret_now)
+        self._connect = ConnectProxy(settings.hermes.destinations)
+        self._close_door: Callable[[], Awaitable[None]] | None = None
+        self.proxy = ModelProxy(
+            settings.models, self._providers, clock, self._record, self._today, self._spent
+        )
+        host = wrap(self._host(dice))
+        self.gateways = Gateways(host, self.proxy, clock, dice, settings.hermes)
+        self.sessions = Sessions(
+            self.gateways, self.proxy, recorder, clock, dice, settings.hermes, state.situation,
+            lane=settings.lane.name, local=settings.lane.local,
+            known=read_kept(files.sessions, dict[str, OpenSession]) or {},
+            save=lambda known: write_state(files.sessions, known),
+        )  # fmt: skip
+        self.loans = Loans(partial(call_local, self._runtime / "models"), clock, dice)
+        state.on_freeze(self.sessions.freeze)
+
+    def _host(self, dice: Dice) -> AgentHost:
+        settings = self._settings.hermes
+        if settings.url:
+            return ExistingHermes(settings, lambda: secret_now(settings.key_file))
+        connect = self._runtime / "connect" if settings.destinations else None
+        return HermesHost(
+            settings, python_of(settings, self._files.folder), self._runtime,
+            Doors(self._models_door, connect), find_sandbox(settings.sandbox),
+            lambda: dice.token(32).hex(), max_tokens=self._settings.models.max_tokens,
+        )  # fmt: skip
+
+    async def _models_door(self, path: Path) -> Callable[[], Awaitable[None]]:
+        return await open_door(self.proxy.routes(), path, most=AGENT_CALLS, mode=0o666)
+
+    async def start(self) -> dict[str, Run]:
+        """Open the proxy's socket; return the duties to run, by name."""
+        own = self._runtime / "models"
+        self._close_door = await open_door(self.proxy.routes(), own, most=OWN_CALLS, mode=0o600)
+        if self._settings.hermes.destinations:
+            await self._connect.start(self._runtime / "connect")
+        return {
+            "gateways": self.gateways.run, "lost sessions": self.sessions.recover,
+            "spend": self._write_spend, "loans": self._forget_loans,
+        }  # fmt: skip
+
+    async def stop(self) -> None:
+        """End sessions while the journal is open."""
+        await self.sessions.close()
+        await self.loans.close()
+        if self._close_door is not None:
+            await self._close_door()
+        await self._connect.stop()
+        await self._providers.close()
+        with contextlib.suppress(EdgeError):
+            write_state(self._files.spend, self._day)
+        shutil.rmtree(self._runtime, ignore_errors=True)
+
+    def _today(self) -> Spend:
+        day = rfc3339(self._clock.now_s())[:10]
+        if self._day.day != day:
+            self._day = DaySpend(day)
+        return self._day.spend
+
+    def _spent(self, tokens: int, usd: float | None) -> None:
+        spend = self._today().plus(tokens, usd)
+        self._day = DaySpend(self._day.day, spend)
+        self._dirty.set()
+
+    async def _record(self, holder: str, type_: str, data: dict[str, Any], words: Any) -> None:
+        await self.sessions.record(holder, type_, data, words)
+
+    async def _write_spend(self) -> None:
+        """Write the day's spend down soon after it changed."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            try:
+                await asyncio.to_thread(write_state, self._files.spend, self._day)
+            except EdgeError as error:
+                _log.error("spend.unwritten", error=str(error))
+                self._dirty.set()
+            await asyncio.sleep(WRITE_S)
+
+    async def _forget_loans(self) -> None:
+        """Drop loans that ran out."""
+        while True:
+            self.proxy.forget_old()
+            await asyncio.sleep(FORGET_S)
+
+    def answers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
+        """Return what the house may ask about sessions and lent models."""
+        return {
+            "sessions": self._open, "deny": self._deny, "stop_session": self._stop_session,
+            "model_begin": self.loans.begin, "model_next": self.loans.next,
+            "revoke_loan": self._revoke_loan,
+        }  # fmt: skip
+
+    async def _revoke_loan(self, params: dict[str, Any]) -> bool:
+        return self.proxy.revoke_holder(str(params["loan"]))
+
+    async def _open(self, _: dict[str, Any]) -> list[str]:
+        return list(self.sessions.live)
+
+    async def _deny(self, params: dict[str, Any]) -> bool:
+        return await self.sessions.answers.deny(str(params["session"]), int(params["number"]))
+
+    async def _stop_session(self, params: dict[str, Any]) -> bool:
+        return await self.sessions.stop(str(params["session"]), "stopped by the house")
+
+    async def status(self) -> dict[str, Any]:
+        """Return what `allegro status` shows of sessions."""
+        gateways = self.gateways
+        return {
+            "gateways": gateways.size, "ready": gateways.ready, "version": gateways.version,
+            "trouble": gateways.trouble, "sandbox": gateways.sandbox_trouble or "bubblewrap",
+            "tools": list(gateways.tools()), "off": gateways.off(), "models": list(self.proxy.ladder.models()),
+            "local": self._settings.lane.local, "running": self.sessions.describe(),
+            "cooling": [
+                {"provider": provider, "model": model, "trouble": cooling.trouble.value,
+                 "for_s": round(max(0.0, cooling.until_s - self._clock.boot_s()), 1)}
+                for (provider, _, _, model), cooling in self.proxy.ladder.cooling.items()
+            ],
+            "dialects": [
+                {"provider": provider, "model": model, "takes": dialect.describe()}
+                for (provider, _, _, model), dialect in self.proxy.ladder.dialects.items()
+            ],
+            "spent_today": msgspec.to_builtins(self._today()),
+            "refused_destinations": self._connect.refused,
+        }  # fmt: skip
+
+
+def secret_now(name: str) -> str:
+    """Return a secret at run time. Raises EdgeError: a file that cannot be read ends no lane."""
+    try:
+        return read_secret(Path(name).expanduser())
+    except ConfigError as error:
+        raise EdgeError(str(error), transient=True, kind="secret") from error
+
+
+def make_runtime(state: Path) -> Path:
+    """Return a new folder for sockets, on a memory file system where there is one.
+
+    It is named after the state folder, which one lane holds: what an earlier run left is removed.
+    """
+    name = "lane-" + hashlib.sha256(str(state.absolute()).encode()).hexdigest()[:12]
+    bases = (os.environ.get("RUNTIME_DIRECTORY", ""), "/run/allegro", "/dev/shm")  # noqa: S108
+    base = next((base for base in bases if base and os.access(base, os.W_OK)), "")
+    folder = Path(base or tempfile.gettempdir()) / name
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:  # somebody else's, in a folder that all may write
+        return Path(tempfile.mkdtemp(prefix="lane-", dir=folder.parent))
+    return folder

@@ -1,0 +1,321 @@
+"""Carries out one permit: look, intent, write, look, receipt (S8).
+
+Nothing is written without a look before and an intent on disk; nothing is reported done that was
+not looked at; whatever the forge did not clearly answer is unknown and left to the house.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from allegro.core.authority.actions.forge import (
+    CreatePullRequest,
+    ForgeAction,
+    ProposeChange,
+    kind_of,
+    of_forge,
+)
+from allegro.core.authority.gate import Permit, Situation, may_write
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.effects.findings import Absent, Conflict, Finding, Present, Stale, WriteStep
+from allegro.core.effects.outcomes import REPEATABLE, Said, said_by
+from allegro.core.effects.preview import would_write
+from allegro.core.effects.render import effect_words, one_line
+from allegro.core.forge.issues import Repository, issue_subject, repository_subject
+from allegro.core.ports import Clock, Dress, ForgeReader, ForgeWriter
+from allegro.lane.effects.effect_reader import Look, Looking
+from allegro.lane.recorder import Recorder
+from allegro.lane.tokens.audit import audit_repository, judge_identity
+
+_log = structlog.get_logger()
+MAX_STEPS = 8
+MAX_REPEATS = 3
+SHOW_S = 12.0
+SHOW_AFTER_NO_S = 1.0
+RELOOK_S = 0.4
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How an order ended: the event's type, its clear data, and words for the house alone."""
+
+    type: str
+    data: dict[str, Any] = {}
+    words: Any = None
+
+
+class _Effect:
+    """One order on its way."""
+
+    def __init__(self, permit: Permit, dress: Dress) -> None:
+        self.permit = permit
+        self.dress = dress
+        self.action: ForgeAction = of_forge(permit.action)
+        self.intents: list[WriteStep] = []
+
+
+class Executor:
+    """`situation` is asked anew before every write."""
+
+    def __init__(
+        self,
+        reader: ForgeReader,
+        writer: ForgeWriter,
+        recorder: Recorder,
+        clock: Clock,
+        situation: Callable[[], Situation],
+        *,
+        bots: frozenset[int],
+        forbidden: tuple[str, ...],
+        accepted: tuple[str, ...],
+        write_s: float,
+        shadow: bool,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._recorder = recorder
+        self._clock = clock
+        self._situation = situation
+        self._looking = Looking(reader, bots)
+        self._bots = bots
+        self._forbidden = forbidden
+        self._accepted = accepted
+        self._write_s = write_s
+        self._shadow = shadow
+        self._under_way: dict[str, _Effect] = {}
+
+    @property
+    def looking(self) -> Looking:
+        return self._looking
+
+    async def carry_out(self, permit: Permit, dress: Dress) -> None:
+        """See a permit to its end and journal what came of it.
+
+        Raises EdgeError only when the journal refuses; then nothing more is written. Any other error
+        is a bug: the caller tells it with `set_aside`.
+        """
+        if permit.digest in self._under_way:
+            await self._tell(permit, Outcome("action.void", {"reason": "busy"}))
+            return
+        effect = self._under_way[permit.digest] = _Effect(permit, dress)
+        try:
+            outcome = await self._carry_out(effect)
+            await self._tell(permit, outcome)
+        except EdgeError:
+            self._under_way.pop(permit.digest)
+            raise
+        self._under_way.pop(permit.digest)
+
+    async def set_aside(self, permit: Permit, error: BaseException) -> None:
+        """Tell of an order that a bug ended: in doubt where an intent was written, else void.
+
+        Raises EdgeError when the journal refuses.
+        """
+        effect = self._under_way.pop(permit.digest, None)
+        type_ = "action.unknown" if effect is not None and effect.intents else "action.void"
+        words = f"a fault in the lane ended it: {one_line(repr(error))}"
+        await self._tell(permit, Outcome(type_, {"reason": "bug"}, words))
+
+    async def _carry_out(self, effect: _Effect) -> Outcome:
+        try:
+            repo = await self._reader.repository_by_id(effect.action.repository.id)
+            if repo is None:
+                words = "gone, or our token may not read it"
+                return Outcome("action.failed", {"reason": "no_repository"}, words)
+            look = self._looking.begin(repo, effect.action, effect.dress)
+            finding = await look.now()
+        except EdgeError as error:
+            return Outcome("action.void", {"reason": "cannot_look", **_wait_of(error)}, str(error))
+        if isinstance(finding, Absent):
+            refused = await self._against(effect, repo)
+            if refused is not None:
+                return refused
+        for _ in range(MAX_STEPS):
+            if not isinstance(finding, Absent):
+                return self._settled(effect, finding)
+            after = await self._write(effect, look, finding)
+            if isinstance(after, Outcome):
+                return after
+            finding = after
+        words = "the forge took our writes without effect"
+        return Outcome("action.failed", {"reason": "no_progress"}, _named(effect, words))
+
+    async def _against(self, effect: _Effect, repo: Repository) -> Outcome | None:
+        """Check repository and change token before the first write (G9). None when all is well."""
+        try:
+            refusal = await self._refusal(effect, repo)
+        except EdgeError as error:
+            if error.transient:
+                data = {"reason": "cannot_audit", **_wait_of(error)}
+                return Outcome("action.void", data, str(error))
+            return Outcome("action.failed", {"reason": error.kind or "cannot_audit"}, str(error))
+        if refusal is None:
+            return None
+        return Outcome("action.failed", {"reason": refusal.reason}, refusal.detail)
+
+    async def _refusal(self, effect: _Effect, repo: Repository) -> Refusal | None:
+        if repo.archived:
+            return Refusal("archived", "the repository is archived")
+        if not isinstance(effect.action, ProposeChange | CreatePullRequest):
+            return None
+        token = effect.dress.change_token
+        if token is None:
+            return Refusal("no_change_token", "set forge.change_token_file at the house")
+        identity = await self._reader.whoami(token, scopes=False)
+        refusal = judge_identity(identity, self._bots, self._forbidden)
+        if refusal is not None:
+            return refusal
+        audit = await audit_repository(self._reader, repo, identity, self._accepted, token)
+        return None if audit.against is None else Refusal("repository_refused", audit.against)
+
+    async def _write(self, effect: _Effect, look: Look, absent: Absent) -> Outcome | Finding:
+        """Send one write; return what a look finds once it shows, or how the order ended."""
+        refusal = self._may_not(effect)
+        if refusal is not None:
+            return refusal
+        if self._shadow:
+            return await self._show_shadow(effect, absent)
+        await self._tell(effect.permit, Outcome("action.intent", {"step": absent.step.value}))
+        effect.intents.append(absent.step)
+        refusal = self._may_not(effect)
+        if refusal is not None:
+            return refusal
+        try:
+            await self._writer.perform(effect.permit, absent.step, effect.dress, absent.target)
+        except EdgeError as error:
+            return await self._after_error(effect, look, absent, error)
+        found = await self._shown(effect, look, absent, SHOW_S)
+        if found is not None:
+            return found
+        data = {"reason": "does_not_show", "step": absent.step.value}
+        return Outcome("action.unknown", data, _named(effect, "the forge does not show it"))
+
+    def _may_not(self, effect: _Effect, *, after_s: float = 0.0) -> Outcome | None:
+        needs_s = after_s + self._write_s
+        refusal = may_write(effect.permit, self._situation(), needs_s=needs_s)
+        if refusal is None:
+            return None
+        return Outcome("action.void", {"reason": refusal.reason}, refusal.detail)
+
+    async def _show_shadow(self, effect: _Effect, absent: Absent) -> Outcome:
+        """Tell what would be written, and end the order without a write (G12)."""
+        dress = effect.dress
+        steps = would_write(effect.action, absent, branch=dress.branch, marker=dress.marker)
+        shadow = {"step": absent.step.value, "shadow": True}
+        await self._tell(effect.permit, Outcome("action.intent", shadow))
+        data: dict[str, Any] = {"steps": [step["step"] for step in steps]}
+        words = effect_words(effect.action, dress.marker)
+        if words:
+            data["content"] = self._recorder.content(words)
+        await self._tell(effect.permit, Outcome("action.shadowed", data, steps))
+        told = (
+            "shadow mode: nothing was written to the forge; `action.shadowed` shows what would be"
+        )
+        return Outcome("action.failed", {"reason": "shadow"}, told)
+
+    async def _after_error(
+        self, effect: _Effect, look: Look, absent: Absent, error: EdgeError
+    ) -> Outcome | Finding:
+        """End or go on after a write that was not answered with yes.
+
+        Whatever the forge said, a look decides whether it is there: a short one after a clear no.
+        """
+        _log.warning("effect.failed", step=absent.step.value, error=str(error))
+        said = said_by(error)
+        if said is Said.NOT_SENT:
+            data = {"reason": "not_sent", **_wait_of(error)}
+            return Outcome("action.void", data, _named(effect, str(error)))
+        show_s = {Said.NOTHING: SHOW_S, Said.EXISTS: SHOW_AFTER_NO_S}.get(said, 0.0)
+        found = await self._shown(effect, look, absent, show_s)
+        if found is not None and (found != absent or said is Said.NOTHING):
+            return found
+        if said is Said.NOT_NOW:
+            return await self._wait(effect, look, error)
+        words = _named(effect, str(error))
+        if said is Said.NOTHING:
+            data = {"reason": "no_clear_answer", "step": absent.step.value, "status": error.status}
+            return Outcome("action.unknown", data, words)
+        return Outcome("action.failed", {"reason": error.kind or "refused"}, words)
+
+    async def _wait(self, effect: _Effect, look: Look, error: EdgeError) -> Outcome | Finding:
+        """Wait as long as the forge asks where the order lasts so long; else it was not done."""
+        after_s = error.retry_after_s
+        if after_s is not None and self._may_not(effect, after_s=after_s) is None:
+            await self._clock.sleep(after_s)
+            try:
+                return await look.now()
+            except EdgeError as again:
+                error = again
+        data = {"reason": error.kind or "refused", **_wait_of(error)}
+        return Outcome("action.void", data, _named(effect, str(error)))
+
+    async def _shown(
+        self, effect: _Effect, look: Look, absent: Absent, show_s: float
+    ) -> Finding | None:
+        """Look until the step is no longer the next one; None after `show_s` seconds.
+
+        What may be written twice is not waited for, a few times: it is given back to be written.
+        """
+        until_s = self._clock.boot_s() + show_s
+        again = absent.step in REPEATABLE and effect.intents.count(absent.step) < MAX_REPEATS
+        looks = 0
+        while True:
+            try:
+                finding = await look.now()
+                looks += 1
+                shows = not (isinstance(finding, Absent) and finding.step is absent.step)
+                if shows or (again and looks > 1):
+                    return finding
+            except EdgeError as error:
+                _log.info("look.failed", error=str(error))
+            if not self._clock.boot_s() < until_s:
+                return None
+            await self._clock.sleep(RELOOK_S)
+
+    def _settled(self, effect: _Effect, finding: Finding) -> Outcome:
+        match finding:
+            case Present():
+                data: dict[str, Any] = {"artifact": finding.number, "commit": finding.commit}
+                if finding.others:
+                    data["others"] = list(finding.others)
+                words = effect_words(effect.action, effect.dress.marker)
+                if words:
+                    data["content"] = self._recorder.content(words)
+                told = {"url": finding.url, "branch": effect.dress.branch}
+                return Outcome("action.receipt", data, told)
+            case Conflict():
+                return Outcome("action.conflict", {}, _named(effect, finding.reason))
+            case Stale():
+                return Outcome("action.stale", {}, _named(effect, finding.reason))
+            case _:
+                raise AssertionError("an absent effect is not settled")
+
+    async def _tell(self, permit: Permit, outcome: Outcome) -> None:
+        action = of_forge(permit.action)
+        number = getattr(action, "issue", 0)
+        repository = action.repository.id
+        subject = (
+            issue_subject(action.forge, repository, number)
+            if number
+            else repository_subject(action.forge, repository)
+        )
+        clear = {
+            "digest": permit.digest, "order": permit.order_number, "kind": kind_of(action),
+            "repository": repository, "number": number, **outcome.data,
+        }  # fmt: skip
+        await self._recorder.tell(outcome.type, subject=subject, data=clear, words=outcome.words)
+
+
+def _wait_of(error: EdgeError) -> dict[str, float]:
+    """Return how long the forge asked to be left alone, for the house that orders again."""
+    return {} if error.retry_after_s is None else {"retry_after_s": error.retry_after_s}
+
+
+def _named(effect: _Effect, words: str) -> str:
+    """Add the branch that this order made, which nobody here may delete."""
+    if WriteStep.BRANCH not in effect.intents:
+        return words
+    return f"{words}. The branch {effect.dress.branch} may be left on the forge: delete it there"

@@ -1,0 +1,234 @@
+"""What a house may ask a lane to read. Reads only; every answer is plain values."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from allegro.core.authority.actions.forge import of_forge, parse_action
+from allegro.core.base.canonical import sha256_hex
+from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.untrusted import UNREADABLE
+from allegro.core.effects.findings import newest_foreign
+from allegro.core.effects.gitattributes import rewritten_by
+from allegro.core.effects.render import effect_words
+from allegro.core.forge.issues import Comment, Issue, PullRequest, Repository
+from allegro.core.ports import Dress, ForgeReader
+from allegro.lane.effects.effect_reader import Looking
+from allegro.lane.effects.gitattributes import attributes_for
+from allegro.lane.trees import Trees
+
+MAX_PATHS = 300
+MAX_PIN_BYTES = 1_200_000
+MAX_LINKED = 20
+MAX_TIMELINE = 2_000
+MAX_TALK_BYTES = 1_200_000
+
+Answer = Callable[[dict[str, Any]], Awaitable[Any]]
+
+
+class Queries:
+    """The questions by name. `answer` raises EdgeError with a sentence for the asker."""
+
+    def __init__(
+        self,
+        reader: ForgeReader,
+        looking: Looking,
+        bots: frozenset[int],
+        forge: str,
+        content: Callable[[str], str],
+        listing: Callable[[int], dict[str, list[int]]],
+    ) -> None:
+        """`content` names words without telling them; `listing` gives what a repository holds."""
+        self._reader = reader
+        self._looking = looking
+        self._bots = bots
+        self._forge = forge
+        self._content = content
+        self._listing = listing
+        self.methods: dict[str, Answer] = {
+            "issue_details": self._issue_details,
+            "pin_repository": self._pin_repository,
+            "pin_change": self._pin_change,
+            "pin_pull": self._pin_pull,
+            "pin_close": self._pin_close,
+            "look": self._look,
+            "listing": self._list,
+        }
+
+    async def answer(self, method: str, params: dict[str, Any]) -> Any:
+        """Return plain values. Raises EdgeError for an unknown question too."""
+        ask = self.methods.get(method)
+        if ask is None:
+            raise EdgeError(f"unknown question {method!r}", transient=False, kind="unknown")
+        try:
+            return msgspec.to_builtins(await ask(params))
+        except UNREADABLE as error:
+            raise EdgeError(f"{method}: bad parameters: {error!r}", transient=False) from error
+
+    async def _repository(self, params: dict[str, Any]) -> Repository:
+        name = str(params["repository"])
+        repo = await self._reader.repository(name)
+        if repo is None:
+            raise EdgeError(
+                f"{name}: no such repository, or the daily token may not read it",
+                transient=False,
+                kind="not_found",
+            )
+        return repo
+
+    async def _issue(self, repo: Repository, number: int) -> Issue:
+        issue = await self._reader.issue(repo, number)
+        if issue is None:
+            raise EdgeError(
+                f"{repo.name}#{number}: no such issue", transient=False, kind="not_found"
+            )
+        return issue
+
+    async def _issue_details(self, params: dict[str, Any]) -> Issue:
+        """Comments, labels, linked pull requests, timeline (G5)."""
+        repo = await self._repository(params)
+        issue = await self._issue(repo, int(params["number"]))
+        comments = _newest(await self._reader.comments(repo, issue.number) or ())
+        timeline = await self._reader.timeline(repo, issue.number)
+        numbers = {entry.ref_number for entry in timeline if entry.ref_is_pull}
+        linked: list[PullRequest] = []
+        for number in sorted(numbers)[:MAX_LINKED]:
+            pull = await self._reader.pull(repo, number)
+            if pull is not None:
+                linked.append(pull)
+        return msgspec.structs.replace(
+            issue,
+            comments=comments,
+            timeline=timeline[-MAX_TIMELINE:],
+            linked=tuple(linked),
+        )
+
+    async def _pin_repository(self, params: dict[str, Any]) -> dict[str, Any]:
+        repo = await self._repository(params)
+        if params.get("number"):
+            await self._issue(repo, int(params["number"]))
+        return {"forge": self._forge, "repository": repo}
+
+    async def _pin_change(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the base commit and what stands at each path there."""
+        repo, paths = await self._repository(params), list(map(str, params["paths"]))
+        if len(paths) > MAX_PATHS:
+            raise EdgeError(f"at most {MAX_PATHS} files a change", transient=False)
+        base = str(params.get("base") or repo.default_branch)
+        base_commit = await self._tip(repo, base)
+        trees = self._looking.trees(repo)
+        commit = await trees.commit(base_commit)
+        if commit is None:
+            raise EdgeError("the base commit cannot be read", transient=False)
+        await self._check_paths(repo, trees, commit.tree, paths, params)
+        files: dict[str, dict[str, Any] | None] = {}
+        room = MAX_PIN_BYTES
+        for path in paths:
+            leaf = await trees.leaf(commit.tree, path)
+            if leaf is None:
+                files[path] = None
+                continue
+            content = await self._reader.blob(repo, leaf[1])
+            shown = content if content is not None and len(content) <= room else None
+            room -= len(shown or b"")
+            text = None if shown is None else base64.b64encode(shown).decode()
+            files[path] = {"mode": leaf[0], "sha": leaf[1], "content": text}
+        return {
+            "forge": self._forge, "repository": repo, "base": base, "base_commit": base_commit,
+            "files": files,
+        }  # fmt: skip
+
+    async def _check_paths(
+        self, repo: Repository, trees: Trees, tree: str, paths: list[str], params: dict[str, Any]
+    ) -> None:
+        """Raise EdgeError where the forge could never take a change of these paths as asked.
+
+        `deleted` names those that only go away: for them it does not matter how a forge keeps them.
+        """
+        for path in paths:
+            obstacle = await trees.obstacle(tree, path)
+            if obstacle:
+                raise EdgeError(
+                    f"{path}: {obstacle} is no folder in {repo.name}", transient=False,
+                    kind="impossible",
+                )  # fmt: skip
+        kept = set(map(str, params.get("deleted") or ()))
+        written = [path for path in paths if path not in kept]
+        attributes = await attributes_for(self._reader, repo, trees, tree, written)
+        for path in written:
+            told = rewritten_by(path, attributes)
+            if told and await self._reader.stores_lfs():
+                raise EdgeError(
+                    f"{path}: {told}; change it with git", transient=False, kind="impossible"
+                )
+
+    async def _pin_pull(self, params: dict[str, Any]) -> dict[str, Any]:
+        repo = await self._repository(params)
+        base = str(params.get("base") or repo.default_branch)
+        base_commit = await self._tip(repo, base)
+        head_commit = await self._tip(repo, str(params["head"]))
+        return {
+            "forge": self._forge, "repository": repo, "base": base, "base_commit": base_commit,
+            "head_commit": head_commit,
+            "ci_paths": await self._looking.trees(repo).ci_changes(base_commit, head_commit),
+        }  # fmt: skip
+
+    async def _pin_close(self, params: dict[str, Any]) -> dict[str, Any]:
+        repo = await self._repository(params)
+        issue = await self._issue(repo, int(params["number"]))
+        comments = await self._reader.comments(repo, issue.number) or ()
+        newest = newest_foreign(comments, self._bots)
+        return {
+            "forge": self._forge, "repository": repo, "issue": issue.number, "state": issue.state,
+            "title": issue.title, "body": issue.body,
+            "newest_comment": newest and newest.id,
+            "newest_comment_sha256": newest and sha256_hex(newest.body.encode()),
+            "newest_comment_body": newest and newest.body,
+        }  # fmt: skip
+
+    async def _list(self, params: dict[str, Any]) -> dict[str, list[int]]:
+        return self._listing(int(params["repository"]))
+
+    async def _look(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Look for an action's effect without doing anything."""
+        action = parse_action(bytes(params["action"]))
+        if isinstance(action, Refusal):
+            raise EdgeError(str(action), transient=False)
+        action = of_forge(action)
+        repo = await self._reader.repository_by_id(action.repository.id)
+        if repo is None:
+            return {"finding": "Stale", "reason": "the repository is gone"}
+        dress = Dress(str(params["branch"]), str(params["marker"]))
+        finding = await self._looking.look(repo, action, dress)
+        content = self._content(effect_words(action, dress.marker))
+        return {
+            "finding": type(finding).__name__,
+            "content": content,
+            **msgspec.to_builtins(finding),
+        }
+
+    async def _tip(self, repo: Repository, branch: str) -> str:
+        found = await self._reader.branch(repo, branch)
+        if found is None:
+            raise EdgeError(
+                f"{repo.name} has no branch {branch!r}: it was renamed or deleted, or never was",
+                transient=False,
+                kind="not_found",
+            )
+        return found.commit
+
+
+def _newest(comments: Sequence[Comment]) -> tuple[Comment, ...]:
+    """Return the newest comments that fit on the link, oldest of them first."""
+    kept: list[Comment] = []
+    room = MAX_TALK_BYTES
+    for comment in reversed(comments):
+        room -= len(comment.body.encode()) + 200
+        if room < 0:
+            break
+        kept.append(comment)
+    return tuple(reversed(kept))

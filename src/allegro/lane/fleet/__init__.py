@@ -1,0 +1,1 @@
+"""This lane's part in a fleet: roles, peers, the council's server."""

@@ -1,0 +1,1 @@
+"""Polls the forge and journals what it shows."""

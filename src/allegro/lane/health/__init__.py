@@ -1,0 +1,1 @@
+"""What the lane reports of itself: status, doctor, heartbeat."""

@@ -1,0 +1,169 @@
+"""Wires doctor on the lane's own machine: files, forge, sandbox, Hermes, the attack list."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from allegro.adapters.clock import SystemClock
+from allegro.adapters.gitea.http import GiteaHttp
+from allegro.adapters.gitea.reader import GiteaReader
+from allegro.adapters.hermes.install import python_of, version_of
+from allegro.adapters.hermes.wire import HermesWire
+from allegro.adapters.providers.openai import HttpProviders
+from allegro.adapters.sandbox.attacks import Targets, existing, run_attacks
+from allegro.adapters.sandbox.boundary import find_sandbox
+from allegro.config import read_secret
+from allegro.core.base.errors import ConfigError, EdgeError
+from allegro.core.settings import LaneSettings, Rung
+from allegro.lane.agent.facts import agent_words, existing_facts, swap_fact
+from allegro.lane.files import LaneFiles
+from allegro.lane.health.doctor import checkup, own_facts
+from allegro.lane.health.status import Fact
+
+
+async def check(settings: LaneSettings) -> list[Fact]:
+    """Return doctor's facts of this machine; needs no running lane."""
+    files = LaneFiles(Path(settings.lane.state_dir).expanduser())  # noqa: ASYNC240
+    facts = own_facts(files)
+    if settings.forge.url:
+        token = Path(settings.forge.token_file)
+        http = GiteaHttp(
+            settings.forge.url, lambda: read_secret(token), timeout_s=settings.forge.timeout_s
+        )
+        try:
+            facts += await checkup(settings, GiteaReader(http), SystemClock())
+        finally:
+            await http.close()
+    if settings.serves_sessions:
+        facts += await _session_facts(settings, files)
+    return facts
+
+
+async def _session_facts(settings: LaneSettings, files: LaneFiles) -> list[Fact]:
+    facts = [_swap()]
+    if settings.hermes.url:
+        facts += await _existing(settings)
+    else:
+        facts += [_sandbox(settings), _hermes(settings, files)]
+    for rung in settings.models.rungs:
+        facts.append(await _provider(settings, rung))
+    return facts
+
+
+def _swap() -> Fact:
+    try:
+        return swap_fact(Path("/proc/swaps").read_text("utf-8"))
+    except OSError:
+        return Fact("swap", "warn", "this system does not tell", "/proc/swaps")
+
+
+def _sandbox(settings: LaneSettings) -> Fact:
+    found = find_sandbox(settings.hermes.sandbox)
+    if not found.holds:
+        return Fact("sandbox", "bad" if settings.hermes.tools else "warn", found.reason, "tried now",
+                    mend="tools stay off without one")  # fmt: skip
+    if found.own_user:
+        return Fact(
+            "sandbox", "ok", f"bubblewrap, own user id {settings.hermes.user_id}", "tried now"
+        )
+    return Fact("sandbox", "ok", "bubblewrap, own user namespace", "tried now")
+
+
+def _hermes(settings: LaneSettings, files: LaneFiles) -> Fact:
+    version = version_of(python_of(settings.hermes, files.folder))
+    if version:
+        return Fact("hermes", "ok", agent_words(version), "its environment")
+    return Fact("hermes", "bad", "not installed", "its environment",
+                mend="allegro hermes install --config lane.toml")  # fmt: skip
+
+
+def _secret(name: str) -> str:
+    return read_secret(Path(name).expanduser())
+
+
+async def _existing(settings: LaneSettings) -> list[Fact]:
+    try:
+        key = _secret(settings.hermes.key_file)
+    except ConfigError as error:
+        return [Fact("hermes", "bad", str(error), "hermes.key_file")]
+    wire = HermesWire(settings.hermes.url, key)
+    try:
+        if not await wire.is_up():
+            return [Fact("hermes", "bad", f"nothing answers at {settings.hermes.url}", "/health")]
+        told = Fact("hermes", "ok", agent_words(wire.capabilities.version), "/health")
+        return [told, *existing_facts(await wire.toolsets(), settings)]
+    except EdgeError as error:
+        return [Fact("hermes", "bad", str(error), "its API", mend="check hermes.key_file")]
+    finally:
+        await wire.close()
+
+
+async def _provider(settings: LaneSettings, rung: Rung) -> Fact:
+    what = f"model {rung.model} at {rung.provider}"
+    providers = HttpProviders(settings.models, _secret)
+    try:
+        status, told = await providers.probe(rung)
+    except ConfigError as error:
+        return Fact(what, "bad", str(error), "models.rungs", mend="chmod 600 the key_file")
+    except EdgeError as error:
+        return Fact(what, "warn", f"not reachable: {error}", "GET /models", mend="check base_url")
+    finally:
+        await providers.close()
+    if status in {401, 403}:
+        return Fact(what, "bad", f"refuses the key ({status})", "GET /models", mend="a living key")
+    if status == 200 and (rung.upstream or rung.model) not in told:
+        return Fact(what, "warn", "does not list this model", "GET /models", mend="check upstream")
+    return Fact(what, "ok", "answers", "GET /models")
+
+
+def attack(settings: LaneSettings) -> Iterator[Fact]:
+    """Run the attack list in this lane's sandbox; yield each result as it comes."""
+    found = find_sandbox(settings.hermes.sandbox)
+    if not found.holds:
+        yield Fact("sandbox", "bad", found.reason, "tried now", mend="tools stay off without one")
+        return
+    for held in run_attacks(_targets(settings), settings.hermes):
+        verdict = "ok" if held.holds else "bad"
+        yield Fact(held.name, verdict, held.told, "tried now",
+                   mend="" if held.holds else "switch every tool off and report this")  # fmt: skip
+
+
+def _targets(settings: LaneSettings) -> Targets:
+    """Return what this lane has that nobody may have."""
+    state = LaneFiles(Path(settings.lane.state_dir).expanduser())
+    secrets = [settings.forge.token_file, settings.webhook.secret_file, settings.link.key_file]
+    secrets += [rung.key_file for rung in settings.models.rungs]
+    own = [state.key, state.trust, state.paired, state.journal, state.sessions]
+    urls = [settings.forge.url, *(rung.base_url for rung in settings.models.rungs)]
+    listens = [settings.link.listen, settings.status.listen, settings.webhook.listen]
+    listens.append(settings.council.listen)
+    places = [_place(listen) for listen in listens if listen and not listen.startswith("unix:")]
+    for url in filter(None, urls):
+        parts = urlsplit(url)
+        places.append(
+            (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        )
+    return Targets(
+        existing([*map(str, own), *secrets]),
+        existing([settings.lane.state_dir, os.environ.get("HOME", "")]),
+        tuple(place for place in dict.fromkeys(places) if _answers(place)),
+    )
+
+
+def _place(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    return ("127.0.0.1" if host in {"0.0.0.0", "::", ""} else host), int(port)  # noqa: S104
+
+
+def _answers(place: tuple[str, int]) -> bool:
+    """Whether something listens there, seen from outside: else a refusal proves nothing."""
+    try:
+        with socket.create_connection(place, 0.5):
+            return True
+    except OSError:
+        return False

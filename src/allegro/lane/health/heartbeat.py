@@ -1,0 +1,80 @@
+"""The lane's heartbeat: what it last did, told home, and a dead-man switch outside (T1)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from allegro.core.base.errors import EdgeError
+from allegro.core.ports import Clock
+from allegro.core.settings import BeatSettings
+from allegro.lane.health.status import Fact
+from allegro.lane.recorder import Recorder
+from allegro.lane.state import LaneState
+
+_log = structlog.get_logger()
+BEAT_S = 15.0
+
+
+class Beats:
+    """`cycles` counts polls; `healthy` says whether all is well; `ping` calls the watcher's URL."""
+
+    def __init__(
+        self, recorder: Recorder, state: LaneState, clock: Clock, settings: BeatSettings, *,
+        cycles: Callable[[], int], healthy: Callable[[], bool],
+        ping: Callable[[str], Awaitable[None]],
+    ) -> None:  # fmt: skip
+        self._recorder = recorder
+        self._state = state
+        self._clock = clock
+        self._settings = settings
+        self._cycles = cycles
+        self._healthy = healthy
+        self._ping = ping
+        self.ping_trouble = ""
+
+    async def tell_on(self) -> None:
+        """Beat every 15 s until cancelled."""
+        while True:
+            await self.beat()
+            await self._clock.sleep(BEAT_S)
+
+    async def call_on(self) -> None:
+        """Call the dead-man's URL until cancelled; return where none is configured."""
+        while self._settings.url:
+            await self.call()
+            await self._clock.sleep(self._settings.every_s)
+
+    async def beat(self) -> None:
+        """Tell once what was last done. A journal that is full says so elsewhere."""
+        done = self._state.done
+        data = {"done": done.what[:200], "done_s": done.at_s, "cycles": self._cycles()}
+        try:
+            await self._recorder.tell("lane.beat", data=data)
+        except EdgeError as error:
+            _log.info("beat.untold", error=str(error))
+
+    async def call(self) -> None:
+        """Call the dead-man's URL, unless something is wrong: then its watcher shall miss us."""
+        if not self._healthy():
+            self.ping_trouble = "not called: this lane is unhealthy"
+            _log.warning("deadman.not_called", error=self.ping_trouble)
+            return
+        try:
+            await self._ping(self._settings.url)
+            self.ping_trouble = ""
+        except EdgeError as error:
+            self.ping_trouble = str(error)
+            _log.warning("deadman.not_called", error=str(error))
+
+    def facts(self) -> list[Fact]:
+        """Return doctor's fact about the dead-man's switch; none where it is not configured."""
+        if not self._settings.url:
+            return []
+        return [
+            Fact("dead-man switch", "bad" if self.ping_trouble else "ok",
+                 self.ping_trouble or "called", "last call",
+                 mend="see that beat.url answers 2xx: its watcher takes this lane for dead"
+                 if self.ping_trouble else "")
+        ]  # fmt: skip

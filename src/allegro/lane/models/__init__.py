@@ -1,0 +1,1 @@
+"""The model proxy: calls, limits, loans, and the canary."""

@@ -1,0 +1,339 @@
+"""One attempt of a model call on one rung: record, send, pass on, record (H6)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import Unreadable
+from allegro.core.models.answers import (
+    Answer,
+    as_events,
+    encoded,
+    read_answer,
+)
+from allegro.core.models.dialect import Manner, adapted, blames_ours, spoken
+from allegro.core.models.ladder import Ladder, Spend, Trouble, cost_usd
+from allegro.core.models.refusals import error_for_caller
+from allegro.core.models.stream import MAX_LINE, StreamReader
+from allegro.core.models.usage import Seen, TokenCounts, counted
+from allegro.core.models.waits import retry_after_s
+from allegro.core.ports import Clock, Providers, Upstream
+from allegro.core.settings import Rung
+from allegro.lane.models.canary import CanarySeen
+from allegro.lane.models.passing import (
+    pass_on,
+    pass_whole,
+    read_refusal,
+    read_to_the_end,
+    silence,
+    within,
+)
+
+_log = structlog.get_logger()
+_FOR_THE_CALLER = frozenset({Trouble.BAD_REQUEST, Trouble.OVERFLOW})
+_MIDWAY = {
+    "half": Trouble.BROKEN, "broken": Trouble.BROKEN, "stalled": Trouble.STALLED,
+}  # fmt: skip
+
+Record = Callable[[str, str, dict[str, Any], Any], Awaitable[None]]
+"""(holder, event type, clear data, words) -> when it is on disk. Raises EdgeError."""
+
+
+class Grant(msgspec.Struct):
+    """What one token may do. `holder` is a session's or loan's id; a canary costs nothing.
+
+    `seen` takes in what the agent sends during a canary.
+    """
+
+    holder: str
+    model: str
+    until_boot_s: float
+    own_tokens: int
+    is_canary: bool = False
+    spend: Spend = Spend()
+    reserved: Spend = Spend()
+    calls: int = 0
+    measured: bool = True
+    is_revoked: bool = False
+    tasks: set[asyncio.Task[Any]] = msgspec.field(default_factory=set)
+    seen: CanarySeen | None = None
+
+
+class Proxy(Protocol):
+    """What a call needs of the proxy it belongs to. `first_word_s` bounds the time to each word."""
+
+    ladder: Ladder
+    providers: Providers
+    clock: Clock
+    record: Record
+    spent: Callable[[int, float | None], None]
+    first_word_s: float
+
+    async def told_apart(
+        self, rung: Rung, status: int, text: str, wait_s: float | None
+    ) -> Trouble: ...
+
+
+class Call:
+    """One attempt on one rung: record, send, pass on, record.
+
+    `size` is the request in bytes. After `carry` returned None, `next_manner` says how to ask the
+    same rung once more; None means the next rung. `refusal` is then for the caller, where no rung
+    answers.
+    """
+
+    def __init__(
+        self, proxy: Proxy, grant: Grant, rung: Rung, manner: Manner, tried: int, size: int
+    ) -> None:  # fmt: skip
+        self._proxy = proxy
+        self._grant = grant
+        self._rung = rung
+        self._manner = manner
+        self._began_s = proxy.clock.boot_s()
+        self._first_s: float | None = None
+        self._rung_number = tried + 1
+        self._size = size
+        self._may_cost = False
+        self._number = grant.calls
+        self._is_done = False
+        self._answer = Answer()
+        self.trouble: Trouble | None = None
+        self.refusal: web.Response | None = None
+        self.next_manner: Manner | None = None
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "call": self._number, "provider": self._rung.provider, "asked": self._grant.model,
+            "used": self._rung.upstream or self._rung.model, "rung": self._rung_number,
+            "source": "measured",
+        }  # fmt: skip
+
+    async def begin(self) -> None:
+        """Write down that a call is about to be made. Raises EdgeError: then it is not made."""
+        await self._proxy.record(self._grant.holder, "model.call", self._facts(), None)
+
+    async def carry(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
+        """Send the call and pass its answer on. None where this rung had no word for the caller."""
+        rung = self._rung
+        asked = spoken(body, self._manner)
+        sent = encoded({**asked, "model": rung.upstream or rung.model})
+        if isinstance(sent, Unreadable):
+            await self._ended(Trouble.BAD_REQUEST)
+            error = {"message": str(sent), "type": "allegro", "param": None, "code": "bad_request"}
+            return web.json_response({"error": error}, status=400)
+        until_s = self._until_s()
+        self._may_cost = True
+        try:
+            upstream = await within(until_s, self._proxy.providers.call(rung, sent))
+        except EdgeError as error:
+            self._may_cost = error.sent
+            await self._failed(silence(error, Trouble.UNREACHABLE))
+            return None
+        try:
+            if upstream.status != 200:
+                self._may_cost = False
+                raw = await read_refusal(upstream)
+                return await self._refused(body, asked, upstream, upstream.status, raw)
+            if body.get("stream"):
+                return await self._stream(request, body, asked, upstream, until_s)
+            return await self._whole(body, asked, upstream, until_s)
+        finally:
+            await upstream.close()
+
+    def _until_s(self) -> float:
+        """When the next word must have come, in the time of the event loop."""
+        return asyncio.get_running_loop().time() + self._proxy.first_word_s
+
+    async def _refused(
+        self, body: Mapping[str, Any], asked: Mapping[str, Any], upstream: Upstream, status: int,
+        text: str,
+    ) -> web.StreamResponse | None:  # fmt: skip
+        """Take a refusal: ask in another manner, go on to the next rung, or hand it to the caller."""
+        proxy, now_s = self._proxy, self._proxy.clock.now_s()
+        self._may_cost = self._answer.counts is not None
+        self.next_manner = adapted(self._manner, asked, status, text)
+        if self.next_manner is not None:
+            await self._done(Trouble.PARAMETER.value)
+            return None
+        wait_s = retry_after_s(Trouble.QUOTA, upstream.headers, now_s, text)
+        trouble = await proxy.told_apart(self._rung, status, text, wait_s)
+        if trouble is Trouble.BAD_REQUEST and blames_ours(body, asked, text):
+            trouble = Trouble.PARAMETER
+        if trouble in _FOR_THE_CALLER:
+            await self._ended(trouble)
+            error = error_for_caller(trouble, text)
+            self.refusal = web.json_response({"error": error}, status=status)
+            return None if _is_about_size(status, trouble) else self.refusal
+        await self._failed(trouble, retry_after_s(trouble, upstream.headers, now_s, text))
+        return None
+
+    async def _failed(self, trouble: Trouble, after_s: float | None = None) -> None:
+        """Pass this rung over for a while."""
+        proxy = self._proxy
+        proxy.ladder.failed(self._rung, trouble, proxy.clock.boot_s(), after_s)
+        await self._ended(trouble, after_s)
+
+    async def _ended(self, trouble: Trouble, after_s: float | None = None) -> None:
+        self.trouble = trouble
+        await self._done(trouble.value, reset_s=after_s)
+
+    def _worked(self) -> None:
+        self._proxy.ladder.worked(self._rung)
+        self._proxy.ladder.learn(self._rung, self._manner.dialect)
+
+    async def _said_no(
+        self, body: Mapping[str, Any], asked: Mapping[str, Any], upstream: Upstream
+    ) -> web.StreamResponse | None:
+        """Take an answer of status 200 that failed before a word of it was passed on."""
+        failure = self._answer.failure
+        if failure is None or not failure.is_refusal:
+            await self._failed(Trouble.BROKEN)
+            return None
+        return await self._refused(body, asked, upstream, failure.status, failure.text)
+
+    async def _whole(
+        self, body: Mapping[str, Any], asked: Mapping[str, Any], upstream: Upstream, until_s: float
+    ) -> web.StreamResponse | None:
+        try:
+            raw = await read_to_the_end(upstream, until_s)
+        except EdgeError as error:
+            await self._failed(silence(error, Trouble.BROKEN))
+            return None
+        value, self._answer = read_answer(raw)
+        if self._answer.failure is not None:
+            return await self._said_no(body, asked, upstream)
+        self._first_s = self._proxy.clock.boot_s()
+        self._worked()
+        await self._done("ok")
+        return web.json_response(value)
+
+    async def _stream(
+        self, request: web.Request, body: Mapping[str, Any], asked: Mapping[str, Any],
+        upstream: Upstream, until_s: float,
+    ) -> web.StreamResponse | None:  # fmt: skip
+        """Hold a stream back until its first word, then pass it on to its end."""
+        reader = StreamReader()
+        answer = self._answer = reader.answer
+        held = b""
+        try:
+            while not answer.is_settled and len(held) <= MAX_LINE:
+                chunk = await within(until_s, upstream.read())
+                if not chunk:
+                    reader.finish()
+                    break
+                held += reader.feed(chunk)
+        except EdgeError as error:
+            await self._failed(silence(error, Trouble.BROKEN))
+            return None
+        if not answer.is_settled and held.lstrip()[:1] in (b"{", b"["):
+            held = self._streamed(held)
+        answer = self._answer
+        if answer.failure is not None:
+            return await self._said_no(body, asked, upstream)
+        if not (answer.has_words or answer.is_whole):
+            await self._failed(Trouble.BROKEN)
+            return None
+        self._first_s = self._proxy.clock.boot_s()
+        return await self._passed_on(request, upstream, reader, held)
+
+    def _streamed(self, raw: bytes) -> bytes:
+        """Read an answer that came whole though a stream was asked for; return it as one."""
+        value, answer = read_answer(raw)
+        events = as_events(value) if answer.failure is None else b""
+        if not isinstance(events, Unreadable):
+            self._answer = answer
+            return events
+        return b""
+
+    async def _passed_on(
+        self, request: web.Request, upstream: Upstream, reader: StreamReader, held: bytes
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        proxy = self._proxy
+        try:
+            await response.prepare(request)
+            if reader.answer is self._answer:
+                result = await pass_on(response, upstream, reader, held, proxy.first_word_s)
+            else:
+                result = await pass_whole(response, held)
+        except ConnectionError:
+            result = "ok" if self._answer.is_whole else "reader_gone"
+        if result == "ok":
+            self._worked()
+            await self._done("ok")
+            with contextlib.suppress(ConnectionError):  # it has all it needs, and hung up
+                await response.write_eof()
+            return response
+        if result in _MIDWAY:
+            proxy.ladder.failed(self._rung, _MIDWAY[result], proxy.clock.boot_s())
+        await self._done(result)
+        if request.transport is not None:
+            request.transport.abort()  # half an answer must not look like a whole one
+        return response
+
+    async def left(self) -> None:
+        """Write down that nobody waits for the answer any more: its token went, or its reader."""
+        if self._answer.is_whole:  # all was said; a reader may hang up before the connection ends
+            self._worked()
+            await self._done("ok")
+            return
+        await self._done("revoked" if self._grant.is_revoked else "reader_gone")
+
+    async def broke(self) -> None:
+        """Write down that the proxy itself failed."""
+        await self._done("broken")
+
+    def _counted(self) -> tuple[TokenCounts, bool]:
+        answer = self._answer
+        if not self._may_cost:
+            return TokenCounts(0, 0), False
+        no_word = not answer.has_words and not answer.is_whole
+        is_free = self._rung.local and not no_word and not answer.is_cut_off
+        return counted(Seen(
+            answer.counts, answer.is_counted_late, answer.is_whole, self._size, answer.text_bytes,
+            0 if is_free else self._manner.bound,
+        ))  # fmt: skip
+
+    async def _done(self, result: str, reset_s: float | None = None) -> None:
+        """Write down what came of the call and what it cost, once."""
+        if self._is_done:
+            return
+        self._is_done = True
+        proxy, grant = self._proxy, self._grant
+        counts, is_told = self._counted()
+        tokens = counts.input + counts.output
+        cost = cost_usd(self._rung, counts)
+        cost = 0.0 if self._rung.local or not tokens else cost
+        grant.spend = grant.spend.plus(tokens, cost)
+        grant.measured = grant.measured and (is_told or not tokens)
+        proxy.spent(tokens, cost)
+        now_s = proxy.clock.boot_s()
+        facts = {
+            **self._facts(), "result": result, "tokens_in": counts.input,
+            "tokens_out": counts.output, "tokens": "told" if is_told else "estimated",
+            "cost_usd": "unknown" if cost is None else round(cost, 8),
+            "latency_ms": round((now_s - self._began_s) * 1000, 3),
+            "first_ms": None if self._first_s is None
+            else round((self._first_s - self._began_s) * 1000, 3),
+        }  # fmt: skip
+        if counts.cached:
+            facts["tokens_cached"] = counts.cached
+        if reset_s is not None:
+            facts["reset_s"] = reset_s
+        try:
+            await proxy.record(grant.holder, "model.result", facts, None)
+        except EdgeError as error:
+            _log.error("model.unrecorded", error=str(error))
+
+
+def _is_about_size(status: int, trouble: Trouble) -> bool:
+    """Whether another rung may take a request that this one finds too large."""
+    return status == 413 and trouble is Trouble.BAD_REQUEST

@@ -1,0 +1,1 @@
+"""The tokens of the forge: what they could do, and when they may be used."""

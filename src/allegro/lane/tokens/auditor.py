@@ -1,0 +1,201 @@
+"""Audits the daily token at start, hourly and when it changes; keeps the verdicts for the gate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from allegro.core.base.backoff import REPOSITORY, TOKEN
+from allegro.core.base.errors import EdgeError, Refusal, ToldError
+from allegro.core.forge.issues import Repository
+from allegro.core.ports import Clock, Dice, ForgeReader, Identity
+from allegro.core.settings import ForgeSettings
+from allegro.lane.forge.watches import LONGEST_WAIT_S
+from allegro.lane.health.status import Status
+from allegro.lane.recorder import Recorder
+from allegro.lane.state import LaneState
+from allegro.lane.tokens.audit import Audit, audit_repository, judge_identity, judge_login
+from allegro.lane.tokens.daily import DailyToken
+from allegro.runtime.consumer import as_edge_error
+
+_log = structlog.get_logger()
+GIVE_UP = 3
+_WHOLE_FORGE = {"waiting", "token_not_audited", "secret"}
+
+
+class TokenRefused(ToldError):
+    """The lane must not run with this token; the message says what to do."""
+
+
+class Auditor:
+    """`bots` are the ids of the fleet's own users, known after the first audit.
+
+    `audited` is called after each audit but the first.
+    Each repository is audited for itself: one that does not answer stays comment-only until it
+    does, and holds up nothing.
+    """
+
+    def __init__(
+        self,
+        reader: ForgeReader,
+        recorder: Recorder,
+        state: LaneState,
+        status: Status,
+        settings: ForgeSettings,
+        clock: Clock,
+        dice: Dice,
+        token: DailyToken,
+    ) -> None:
+        self._reader = reader
+        self._recorder = recorder
+        self._state = state
+        self._status = status
+        self._settings = settings
+        self._clock = clock
+        self._dice = dice
+        self._token = token
+        self._left_out = 0
+        self._incomplete = 0
+        self.bots: frozenset[int] = frozenset()
+        self.audited: Callable[[], None] = lambda: None
+
+    async def run(self) -> None:
+        """Audit every `audit_s`, and at once when the token's file changed.
+
+        What was left out is asked again sooner. Raises TokenRefused; a forge that fails is asked
+        again later.
+        """
+        failures = 0
+        while True:
+            await self._until_due(failures)
+            try:
+                await self.audit()
+                failures = 0
+                self.audited()
+            except EdgeError as error:
+                self._token.trouble = str(error)
+                _log.warning("audit.failed", error=str(error))
+                delay_s = TOKEN.delay_s(failures, self._dice.fraction)
+                failures += 1
+                asked_s = min(error.retry_after_s or 0.0, LONGEST_WAIT_S)
+                await self._clock.sleep(max(delay_s, asked_s))
+
+    async def audit(self) -> None:
+        """Audit once. An administrator's or a forbidden user's token stops the program (G9).
+
+        The token is asked whose it is before anything else is sent with it. Raises EdgeError.
+        """
+        await as_edge_error("audit", "the daily token", self._audit())
+
+    async def _audit(self) -> None:
+        text = self._token.text()
+        identity = await self._reader.whoami(text)
+        self._check(judge_login(identity, self._settings.bots, self._settings.forbidden_users))
+        self._token.accept(text)
+        self.bots = await bot_ids(self._reader, self._settings.bots)
+        self._check(judge_identity(identity, self.bots, self._settings.forbidden_users))
+        self._left_out = 0
+        audits = await self._repositories(identity)
+        self._incomplete = self._incomplete + 1 if self._left_out else 0
+        self._status.identity = identity
+        self._status.audits, self._status.audited_s = tuple(audits), self._clock.now_s()
+        data = {
+            "repositories": len(audits),
+            "comment_only": sum(audit.against is not None for audit in audits),
+            "bots": sorted(self.bots),
+        }
+        await self._recorder.tell("audit.done", data=data)
+
+    def _check(self, refusal: Refusal | None) -> None:
+        if refusal is not None:
+            raise TokenRefused(f"the daily token cannot be used: {refusal}")
+
+    async def _until_due(self, failures: int) -> None:
+        pause_s = self._settings.audit_s
+        if failures:  # so far nothing of this audit counts
+            pause_s = min(pause_s, REPOSITORY.delay_s(failures, self._dice.fraction))
+        elif self._incomplete:
+            soon_s = 30.0 + REPOSITORY.delay_s(self._incomplete, self._dice.fraction)
+            pause_s = min(pause_s, soon_s)
+        waits = {
+            asyncio.ensure_future(self._clock.sleep(pause_s)),
+            asyncio.ensure_future(self._token.changed.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _repositories(self, identity: Identity) -> list[Audit]:
+        """Audit every watched repository. Raises EdgeError where the whole forge does not answer."""
+        audits: list[Audit] = []
+        in_a_row = 0
+        for name in self._settings.watch:
+            try:
+                found = await watched(self._reader, name)
+            except EdgeError as error:
+                self._note(name, error)
+                continue
+            for repo in found:
+                audit, failed = await self._repository(repo, identity)
+                audits.append(audit)
+                in_a_row = in_a_row + 1 if failed else 0
+                if failed and in_a_row >= GIVE_UP and failed.kind == "connection":
+                    raise failed
+        return audits
+
+    async def _repository(
+        self, repo: Repository, identity: Identity
+    ) -> tuple[Audit, EdgeError | None]:
+        failed: EdgeError | None = None
+        try:
+            audit = await audit_repository(
+                self._reader, repo, identity, self._settings.accept_unprotected
+            )
+        except EdgeError as error:
+            self._note(repo.name, error)
+            failed, against = error, f"not audited yet, tried again by itself: {error}"
+            audit = Audit(identity, repo.name, repo.default_branch, None, None, against)
+        if audit.against is None:
+            self._state.refused_repositories.pop(repo.id, None)
+        else:
+            self._state.refused_repositories[repo.id] = audit.against
+        return audit, failed
+
+    def _note(self, name: str, error: EdgeError) -> None:
+        if error.kind in _WHOLE_FORGE:
+            raise error
+        self._left_out += 1
+        _log.warning("audit.left_out", watch=name, error=str(error))
+
+
+async def bot_ids(reader: ForgeReader, logins: tuple[str, ...]) -> frozenset[int]:
+    """Return the ids of the fleet's users. Raises EdgeError when the forge knows one not."""
+    ids = set()
+    for login in logins:
+        id_ = await reader.user_id(login)
+        if id_ is None:
+            raise EdgeError(
+                f"forge.bots names {login!r}, whom the forge does not know",
+                transient=True,
+                kind="not_found",
+            )
+        ids.add(id_)
+    return frozenset(ids)
+
+
+async def watched(reader: ForgeReader, name: str) -> tuple[Repository, ...]:
+    """Return the repositories of one watch. Raises EdgeError where they cannot be read."""
+    if name.startswith("org:"):
+        return await reader.organisation_repositories(name.removeprefix("org:"))
+    repo = await reader.repository(name)
+    if repo is None:
+        raise EdgeError(
+            f"{name}: not there, or the daily token may not read it",
+            transient=False,
+            kind="not_found",
+        )
+    return (repo,)

@@ -1,0 +1,1 @@
+"""Real processes, networks and faults in one scratch folder: for demo, drill, benches and tests."""

@@ -1,0 +1,1 @@
+"""What people do on the simulated forge, as its rules allow."""

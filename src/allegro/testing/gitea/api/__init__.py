@@ -1,0 +1,1 @@
+"""The routes of the simulated forge, and the shapes of its answers."""
