@@ -18,7 +18,7 @@ SEED ?= 1
 JOBS ?= 4
 
 .DEFAULT_GOAL := quick
-.PHONY: quick test trials demo bench lock fix docs clean
+.PHONY: quick test trials demo bench house lock fix docs clean
 
 # --- environments -------------------------------------------------------------
 $(VENV)/.run: requirements/run.txt pyproject.toml
@@ -68,6 +68,9 @@ trials: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
+
+house: $(VENV)/.test
+	$(BIN)/python -m tests.house
 
 docs: $(VENV)/.test
 	$(BIN)/python -m tests.docs.render
