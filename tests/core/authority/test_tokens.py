@@ -96,6 +96,7 @@ def test_no_two_purposes_share_a_type() -> None:
 def test_keys_are_named_by_fingerprint_and_number() -> None:
     assert fingerprint(b"") == "e3b0c44298fc1c149afbf4c8996fb924"
     assert sovereign_kid(7) == "sovereign:7"
+    assert (b64url(b"\0\0\x17"), b64url(b"\0")) == ("AAAX", "AA")
 
 
 def test_a_token_says_its_type_and_key_before_it_is_verified() -> None:

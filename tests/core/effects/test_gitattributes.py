@@ -107,7 +107,8 @@ def under_lfs(path: str, **files: str) -> bool:
     ("[a-c]", "a", True), ("[-a]", "-", True), ("[a-]", "-", True), ("[xa-c]", "b", True), ("[a-cx]", "x", True),
     ("[]a]", "]", True), ("[a", "[a", True), ("[a", "a", False), ("x[ab]y[cd]", "xbyd", True),
     ("\\*", "*", True), ("\\*", "x", False), ("a\\", "a", False), ("\\a\\b", "ab", True),
-    ("a.b", "a", False), ("a", "a.b", False), ("Ab", "ab", False),
+    ("a/**/", "a/b", False), ("**/", "a", False), ("/", "a", False), ("X/a", "X/a", True), ("X/a", "a", False),
+    ("dir/**", "dir/x", True), ("a.b", "a", False), ("a", "a.b", False), ("Ab", "ab", False),
 ])  # fmt: skip
 def test_a_pattern_matches_as_gitignore_says(pattern: str, path: str, matches: bool) -> None:
     assert under_lfs(path, top=f"{pattern} filter=lfs\n") is matches
@@ -166,3 +167,8 @@ def test_a_file_of_attributes_is_read_up_to_its_bounds() -> None:
 
 def test_bytes_that_are_no_utf_8_hide_no_other_line() -> None:
     assert rewritten_by("a", {".gitattributes": b"\xff text\na filter=lfs\n"})
+
+
+def test_a_comment_is_no_pattern() -> None:
+    assert not under_lfs("#a", top="#a filter=lfs\n")
+    assert under_lfs("#a", top='"#a" filter=lfs\n')

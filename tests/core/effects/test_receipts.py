@@ -65,6 +65,7 @@ def test_an_action_without_words_has_no_name_of_them(action: Action) -> None:
 ])  # fmt: skip
 def test_an_effect_s_address_is_made_at_home_from_its_ids(action: Action, page: str) -> None:
     assert address_of(action, 8, "https://forge.example.org/else/where/1") == PAGE + page
+    assert address_of(action, 8, "https://forge.example.org/x:1") == PAGE + page
     assert address_of(action, 8, "http://forge.example.org/x") == f"http{PAGE[5:]}{page}"
 
 

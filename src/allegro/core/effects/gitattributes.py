@@ -38,7 +38,7 @@ def rewritten_by(path: str, attributes: Mapping[str, bytes]) -> str:
         lines = _lines(attributes.get(name, b""))
         if lines is None:
             return f"{name} is too large to be read"
-        below = path.removeprefix(folder + "/") if folder else path
+        below = path.removeprefix(f"{folder}/")
         for pattern, words in reversed(lines):
             if _matches(pattern, below):
                 _settle(known, words, macros)
@@ -89,7 +89,7 @@ def _split(line: str) -> tuple[str, list[str]]:
         return "", []
     if line.startswith('"'):
         try:
-            pattern, *words = shlex.split(line, posix=True)
+            pattern, *words = shlex.split(line)
         except ValueError:
             return "", []
         return pattern, words
@@ -98,9 +98,10 @@ def _split(line: str) -> tuple[str, list[str]]:
 
 
 def _matches(pattern: str, path: str) -> bool:
-    """Match like git: a pattern without `/` by the last part, else from the file's own folder."""
-    if pattern.endswith("/"):
-        return False
+    """Match like git: a pattern without `/` by the last part, else from the file's own folder.
+
+    A `/` at its end asks for an empty last part, which no path has: folders match nothing here.
+    """
     parts = path.split("/")
     if "/" not in pattern:
         return _part_matches(pattern, parts[-1])
