@@ -40,8 +40,6 @@ from tests.core.builders import (
 MARKER = "ab" * 16
 LINE = f"<!-- allegro:{MARKER} -->"
 BODY = f"done\n\n{LINE}"
-# git hash-object of "print(1)\n"
-BLOB = "b917a726c3d0afe9be40f5ddd8b64d8d7a563d8e"
 
 
 def blob_id(raw: bytes) -> str:

@@ -108,7 +108,8 @@ def under_lfs(path: str, **files: str) -> bool:
     ("[]a]", "]", True), ("[a", "[a", True), ("[a", "a", False), ("x[ab]y[cd]", "xbyd", True),
     ("\\*", "*", True), ("\\*", "x", False), ("a\\", "a", False), ("\\a\\b", "ab", True),
     ("a/**/", "a/b", False), ("**/", "a", False), ("/", "a", False), ("X/a", "X/a", True), ("X/a", "a", False),
-    ("dir/**", "dir/x", True), ("a.b", "a", False), ("a", "a.b", False), ("Ab", "ab", False),
+    ("dir/**", "dir/x", True), ("a*", "a", True), ("\\ab", "ab", True), ("[a]", "a", True), ("[a]", "xa]", False),
+    ("[xya-c]", "-", False), ("a.b", "a", False), ("a", "a.b", False), ("Ab", "ab", False),
 ])  # fmt: skip
 def test_a_pattern_matches_as_gitignore_says(pattern: str, path: str, matches: bool) -> None:
     assert under_lfs(path, top=f"{pattern} filter=lfs\n") is matches

@@ -14,8 +14,10 @@ from allegro.core.effects.receipts import (
     address_of,
     branch_at,
     branch_receipts,
+    commit_name,
     content_of,
     label_receipts,
+    ordered_commit_name,
     words_name,
 )
 from tests.core.builders import (
@@ -23,6 +25,7 @@ from tests.core.builders import (
     change,
     close,
     comment_action,
+    file_change,
     mirror_action,
     pull_action,
     run_session,
@@ -116,3 +119,18 @@ def test_a_branch_is_covered_at_its_base_and_with_its_one_commit(
 def test_a_branch_at_a_commit_has_a_name_of_bounded_length() -> None:
     named: Any = branch_at("b" * 301, "c" * 65)
     assert named == "b" * 300 + "@" + "c" * 64
+
+
+def test_a_commit_is_named_by_its_parents_and_by_each_path_with_what_stands_there() -> None:
+    name = commit_name(SECRET, ["p1", "p2"], {"b": ("100644", "x"), "a": None})
+    assert name == by_hand('[["p1","p2"],[["a"],["b","100644","x"]]]')
+
+
+def test_the_commit_of_a_change_is_named_by_what_differs_from_its_base() -> None:
+    blob = "b917a726c93f902e43291d9009d6488385133b67"  # git hash-object of "print(1)\n"
+    files = (
+        file_change(), file_change(path="same", operation="update", before=blob),
+        file_change(path="old", operation="delete", before="d" * 40, content=None),
+    )  # fmt: skip
+    held = f'[["{BASE}"],[["old"],["src/app.py","100644","{blob}"]]]'
+    assert ordered_commit_name(SECRET, change(files=files)) == by_hand(held)

@@ -249,6 +249,8 @@ def test_what_comes_after_done_is_not_passed_on() -> None:
 def test_the_blank_line_after_done_is_passed_on_as_it_came() -> None:
     raw = b"data: [DONE]\r\n\r\n"
     assert read(WORD, raw)[0] == WORD + raw
+    assert read(WORD + raw + b" x")[0] == WORD + raw
+    assert read(WORD + raw + b"X")[0] == WORD + raw
     assert read(WORD + raw + b"x")[0] == WORD + raw
 
 

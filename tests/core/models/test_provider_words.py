@@ -469,7 +469,9 @@ def test_a_date_to_wait_until_is_measured_by_the_answers_own_clock(name: str) ->
     assert retry_after_s(Trouble.OVERLOAD, headers, ours_s - 3_600.0) == 300.0
 
 
-@pytest.mark.parametrize("date", ["", "soon", "Thu, 01 Jan 1900 00:00:00 GMT", "9" * 500])
+@pytest.mark.parametrize("date", [
+    "", "soon", "Thu, 01 Jan 1900 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "9" * 500,
+])  # fmt: skip
 def test_a_date_that_is_no_clock_leaves_ours_and_no_wait_is_endless(date: str) -> None:
     headers = {"Retry-After": "Sat, 28 Nov 2026 12:00:38 GMT", "Date": date}
     assert retry_after_s(Trouble.OVERLOAD, headers, 1_795_867_200.0) == 38.0

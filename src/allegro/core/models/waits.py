@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from allegro.core.base.untrusted import MAX_NUMBER, Unreadable, read_json, real_of
+from allegro.core.base.untrusted import Unreadable, read_json, real_of
 from allegro.core.models.ladder import Trouble
 
 WAIT_HEADERS = ("retry-after-ms", "retry-after")
@@ -66,8 +66,8 @@ def retry_after_s(
 
 def _their_now_s(headers: Mapping[str, str], now_s: float) -> float:
     told = next((value for key, value in headers.items() if key.lower() == "date"), "")
-    age_s = _date_s(told[:100], 0.0) if told else None
-    return age_s if age_s is not None and 0 < age_s < MAX_NUMBER else now_s
+    age_s = _date_s(told[:100], 0.0)
+    return age_s if age_s is not None and age_s > 0 else now_s
 
 
 def _in_headers(headers: Mapping[str, str], now_s: float, names: tuple[str, ...]) -> float | None:
