@@ -248,9 +248,10 @@ async def test_strangers_at_the_lanes_door_change_nothing(theatre: Theatre) -> N
     async with aiohttp.ClientSession() as session:
         for opening in (b"", b"garbage", os.urandom(5000), b"\x80", bytes(25_000_000)):
             async with session.ws_connect(url, max_msg_size=0) as socket:
-                await socket.send_bytes(opening)
-                answer = await asyncio.wait_for(socket.receive(), patient(12))
-                assert answer.type is not aiohttp.WSMsgType.BINARY
+                with contextlib.suppress(ConnectionError):  # cut off before all of it was sent
+                    await socket.send_bytes(opening)
+                    answer = await asyncio.wait_for(socket.receive(), patient(12))
+                    assert answer.type is not aiohttp.WSMsgType.BINARY
         refused = [await _log_in(session, url, theatre, stranger=True)]
         refused.append(await _log_in(session, url, theatre, stranger=False, replay=True))
         assert refused == ["bad_signature", "wrong_challenge"]

@@ -173,10 +173,13 @@ class Stepped:
 
 
 def _inside(coroutine: str) -> bool:
-    """Say whether the task that runs now is of this coroutine function."""
-    task = asyncio.current_task()
-    running = task.get_coro() if task else None
-    return getattr(running, "__qualname__", "") == coroutine
+    """Say whether the task that runs now is within this coroutine function."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_qualname == coroutine:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _die() -> None:
