@@ -134,6 +134,7 @@ class _Lane:
         )  # fmt: skip
         self._duties = Duties(clock, dice, self._duty_failed)
         self._telling = Soon("telling")
+        self._bugs_s: list[float] = []
         self._runners: list[web.AppRunner] = []
         self._listener: LinkListener | None = None
         self._lock: IO[str] | None = None
@@ -272,10 +273,23 @@ class _Lane:
 
     def _duty_failed(self, name: str, sentence: str) -> None:
         """Tell home that a duty failed, once for each row of failures."""
+        self._note_bug()
         failing = self._failing().get(name)
         if failing is not None and failing.times == 1 and hasattr(self, "recorder"):
             tell = self.recorder.tell("duty.failing", data={"duty": name}, words=sentence)
             self._telling.begin(name, tell)
+
+    def _note_bug(self) -> None:
+        """Stop acting after three bugs in a minute, as after three crashes (by the steady clock)."""
+        boot_s = self._clock.boot_s()
+        self._bugs_s = remembered(self._bugs_s, boot_s)
+        if not is_safe_mode_due(self._bugs_s, boot_s) or not hasattr(self, "state"):
+            return
+        if not self.state.safe_mode:
+            self.state.safe_mode = True
+            _log.error("lane.safe_mode", why="three bugs in a minute")
+            self._telling.begin("safe mode", self.recorder.tell("lane.safe_mode"))
+            self._duties.begin("safe mode", self._end_safe_mode)
 
     def _daily_token(self) -> str:
         try:

@@ -142,7 +142,7 @@ class Status:
                 Fact(
                     "safe mode",
                     "bad",
-                    "restarted after three crashes in a minute; acts are off",
+                    "three bugs or crashes in a minute; acts are off",
                     "lane state",
                     mend="read the log, then start with --leave-safe-mode",
                 )
