@@ -30,7 +30,7 @@ from allegro.lane.agent.build import DaySpend, read_day
 from allegro.lane.agent.running import OpenSession
 from allegro.lane.files import LaneFiles
 from allegro.lane.fleet.council_server import plan_of
-from allegro.lane.health.doctor import own_facts
+from allegro.lane.health.own_files import own_facts
 from allegro.lane.state_files import (
     load_epochs,
     load_freezes,

@@ -9,8 +9,6 @@ from pathlib import Path
 from allegro.adapters.gitea.http import MAX_ANSWER_BYTES, GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.adapters.gitea.writer import GiteaWriter
-from allegro.core.settings import LaneIdentity, LaneSettings
-from allegro.lane.health.status import Status
 from allegro.lane.tokens.auditor import Auditor
 from allegro.lane.tokens.daily import DailyToken
 from allegro.testing.gitea import GiteaSimulator
@@ -35,7 +33,6 @@ class Site:
         self.reader: GiteaReader
         self.lane: Lane
         self.auditor: Auditor
-        self.status: Status
 
     def users(self) -> set[str]:
         """Return in whose names the forge was asked since the last call."""
@@ -74,10 +71,8 @@ async def site(
     real = made.reader, GiteaWriter(made.http, made.reader, clock.now_s)
     made.lane = lane = Lane(FakeForge(clock), clock, journal, settings, real)
     await lane.start()
-    made.status = Status(lane.state, LaneSettings(LaneIdentity("a", "state"), settings), clock)
     made.auditor = Auditor(
-        made.reader, lane.recorder, lane.state, made.status, settings, clock, SeededDice(2),
-        made.daily,
+        made.reader, lane.recorder, lane.state, settings, clock, SeededDice(2), made.daily,
     )  # fmt: skip
     try:
         yield made

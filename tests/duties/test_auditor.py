@@ -10,12 +10,12 @@ import pytest
 
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.core.base.errors import EdgeError
-from allegro.core.ports import Identity
+from allegro.core.forge.token_audit import Identity
+from allegro.core.health.facts import Fact
 from allegro.core.settings import LaneIdentity, LaneSettings
-from allegro.lane.health.doctor import checkup
-from allegro.lane.health.status import Fact
-from allegro.lane.tokens.audit import audit_repository
+from allegro.lane.repository_audit import audit_repository
 from allegro.lane.tokens.auditor import Auditor, TokenRefused
+from allegro.lane.tokens.checkup import checkup
 from allegro.testing.virtual import SeededDice
 
 from .forge_site import DAILY, Site, site
@@ -74,7 +74,7 @@ async def test_one_repository_that_does_not_answer_holds_up_no_start(tmp_path: P
         here.world.open_issue("home/shed", "rosa", "also new")
         await here.live(60)
         assert {i.title for i in await here.lane.snapshots()} == {"new", "also new"}
-        against = {audit.repository: audit.against or "" for audit in here.status.audits}
+        against = {audit.repository: audit.against or "" for audit in here.auditor.audits}
         assert "not audited yet" in against["home/shed"]
         shed = here.world.find_repo("home", "shed")
         assert shed is not None
@@ -82,14 +82,14 @@ async def test_one_repository_that_does_not_answer_holds_up_no_start(tmp_path: P
 
         rule.count = 0
         await here.auditor.audit()
-        against = {audit.repository: audit.against or "" for audit in here.status.audits}
+        against = {audit.repository: audit.against or "" for audit in here.auditor.audits}
         assert "not audited yet" not in against["home/shed"]
 
 
 async def test_a_watch_that_is_not_there_holds_up_no_audit(tmp_path: Path) -> None:
     async with site(tmp_path, watch=("home/nowhere", "org:nobody", "home/garden")) as here:
         await here.auditor.audit()
-        assert [audit.repository for audit in here.status.audits] == ["home/garden"]
+        assert [audit.repository for audit in here.auditor.audits] == ["home/garden"]
 
 
 async def facts_of(here: Site) -> dict[str, Fact]:
@@ -156,14 +156,14 @@ class _Broken(GiteaReader):
 async def test_a_bug_met_in_an_audit_ends_no_lane_and_the_next_audit_counts(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         broken = Auditor(
-            _Broken(here.http), here.lane.recorder, here.lane.state, here.status,
+            _Broken(here.http), here.lane.recorder, here.lane.state,
             here.lane.settings, here.lane.clock, SeededDice(2), here.daily,
         )  # fmt: skip
         with pytest.raises(EdgeError, match="LookupError: a bug met") as found:
             await broken.audit()
         assert (found.value.transient, found.value.kind) == (True, "bug")
         await here.auditor.audit()
-        assert here.status.audits
+        assert here.auditor.audits
 
 
 class _Refused(GiteaReader):
@@ -185,7 +185,7 @@ async def test_an_audit_that_fails_is_tried_again_within_seconds_not_at_the_next
         await here.auditor.audit()
         clock, done = here.lane.clock, asyncio.Event()
         auditor = Auditor(
-            _Refused(here.http), here.lane.recorder, here.lane.state, here.status,
+            _Refused(here.http), here.lane.recorder, here.lane.state,
             here.lane.settings, clock, SeededDice(2), here.daily,
         )  # fmt: skip
         auditor.audited = done.set

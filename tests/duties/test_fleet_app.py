@@ -17,7 +17,6 @@ from allegro.core.protocol.pages import Page
 from allegro.core.settings import ForgeSettings, LaneIdentity, LaneSettings
 from allegro.lane.files import LaneFiles
 from allegro.lane.fleet.build import FleetApp
-from allegro.lane.health.status import Status
 from allegro.lane.ports import Ports
 from allegro.lane.uplink.service import Desk
 from allegro.testing.virtual import FakeForge, PlainSealer, SeededDice, VirtualClock
@@ -82,7 +81,7 @@ def app_of(lane: OneLane, folder: Path, council: Buggy) -> FleetApp:
     )  # fmt: skip
     return FleetApp(
         settings, LaneFiles(folder), ports, recorder, lane.state, desk,
-        Status(lane.state, settings, clock),
+        lambda: False,
     )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ async def test_all_repositories_an_organisation_shows_us_are_tended(tmp_path: Pa
         await here.live(120)
         words = [event.sealed for event in await here.lane.told("forge.snapshot.comment")]
         assert any(b"as it is" in sealed for sealed in words)
-        assert len(here.status.audits) == 61
+        assert len(here.auditor.audits) == 61
 
 
 async def test_a_repository_made_again_is_taken_up_by_the_running_lane(tmp_path: Path) -> None:

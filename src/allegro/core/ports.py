@@ -25,6 +25,7 @@ from allegro.core.forge.issues import (
     TreeEntry,
 )
 from allegro.core.forge.marks import Mark, Window
+from allegro.core.forge.token_audit import Identity
 from allegro.core.protocol.pages import Page
 from allegro.core.settings import Rung
 
@@ -104,15 +105,6 @@ class Commit(msgspec.Struct, frozen=True):
     id: str
     parents: tuple[str, ...]
     tree: str
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """Whose token this is. `scopes` is None where the forge does not tell."""
-
-    id: int
-    login: str
-    is_admin: bool
-    scopes: tuple[str, ...] | None
 
 
 class Server(msgspec.Struct, frozen=True):

@@ -188,7 +188,7 @@ class _Lane:
             ports.journal, ports.sealer, ports.clock, ports.dice, lane=settings.lane.name,
             secret=self._paired.secret,
         )  # fmt: skip
-        self.status = Status(self.state, settings, clock)
+        self.status = Status(self.state, settings)
         self.desk = Desk(
             self.state, self.recorder, None, None, ports.clock, ports.dice,
             sign=self._key.sign, verify=verify,
@@ -200,8 +200,15 @@ class _Lane:
             ),
         )  # fmt: skip
         self.fleet = FleetApp(
-            settings, self._files, ports, self.recorder, self.state, self.desk, self.status
+            settings,
+            self._files,
+            ports,
+            self.recorder,
+            self.state,
+            self.desk,
+            self._is_linked,
         )
+        self.status.more_facts.append(self.fleet.facts)
         self.fleet.on_taken = self._taken
         self.fleet.failed = self._duty_failed
         self.status.failing = self._failing
@@ -360,8 +367,7 @@ class _Lane:
     async def _forge_duty(self) -> ForgeDuty:
         settings, ports = self._settings.forge, self.ports
         self._auditor = Auditor(
-            ports.reader, self.recorder, self.state, self.status, settings, ports.clock,
-            ports.dice, self._token,
+            ports.reader, self.recorder, self.state, settings, ports.clock, ports.dice, self._token,
         )  # fmt: skip
         await self._auditor.audit()
         bots = self._auditor.bots
@@ -387,9 +393,12 @@ class _Lane:
         )  # fmt: skip
         duty.found_new = self._found_new
         self.status.reader = ports.reader
-        self.status.more_facts.append(duty.facts)
+        self.status.more_facts += [self._auditor.facts, duty.facts]
         self.fleet.drains["forge"] = duty.drain
         return duty
+
+    def _is_linked(self) -> bool:
+        return self.status.is_linked()
 
     def _cycles(self) -> int:
         return self._duty.cycles if self._duty else 0

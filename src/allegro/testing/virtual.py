@@ -25,11 +25,11 @@ from allegro.core.forge.issues import (
     TreeEntry,
 )
 from allegro.core.forge.marks import Window
+from allegro.core.forge.token_audit import Identity
 from allegro.core.ports import (
     CommentPage,
     Commit,
     Dress,
-    Identity,
     IssuePage,
     PushPage,
     Server,

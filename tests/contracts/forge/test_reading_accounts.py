@@ -9,7 +9,7 @@ import pytest
 from allegro.core.base.errors import EdgeError
 from allegro.core.forge.issues import Repository
 from allegro.core.forge.marks import Window
-from allegro.lane.tokens.audit import judge_identity
+from allegro.core.forge.token_audit import judge_identity
 
 from .forge_backends import Site
 from .lane import Lane

@@ -26,10 +26,10 @@ from allegro.core.forge.issues import (
     TreeEntry,
 )
 from allegro.core.forge.marks import Window
+from allegro.core.forge.token_audit import Identity
 from allegro.core.ports import (
     CommentPage,
     Commit,
-    Identity,
     IssuePage,
     PushPage,
     Server,

@@ -126,8 +126,8 @@ def _freezes(status: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
 
 
 def _lane_doctor(config: Path, attack: bool) -> dict[str, Any]:
-    from allegro.lane.health.build import attack as attacked  # noqa: PLC0415 (the house's doctor
-    from allegro.lane.health.build import check  # noqa: PLC0415  loads no lane)
+    from allegro.lane.doctor import attack as attacked  # noqa: PLC0415 (the house's doctor
+    from allegro.lane.doctor import check  # noqa: PLC0415  loads no lane)
 
     settings = load_lane(config)
     found = attacked(settings) if attack else run_async(check(settings))

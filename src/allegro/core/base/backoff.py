@@ -19,6 +19,9 @@ class Backoff(msgspec.Struct, frozen=True):
         return step_s * (0.5 + 0.5 * dice())
 
 
+LONGEST_WAIT_S = 3600.0
+"""The longest that a forge may ask us to wait: more is not believed."""
+
 LINK = Backoff(first_s=0.1, cap_s=0.9)
 FORGE = Backoff(first_s=1.0, cap_s=60.0)
 TOKEN = Backoff(first_s=0.5, cap_s=5.0)

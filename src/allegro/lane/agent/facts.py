@@ -7,8 +7,8 @@ from typing import Any
 
 from allegro.core.agent.tools import REFUSED, TRIED, is_tried
 from allegro.core.effects.render import one_line
+from allegro.core.health.facts import Fact
 from allegro.core.settings import LaneSettings
-from allegro.lane.health.status import Fact
 
 
 def running_facts(settings: LaneSettings, status: Mapping[str, Any]) -> list[Fact]:

@@ -26,10 +26,11 @@ from allegro.core.effects.outcomes import REPEATABLE, Said, said_by
 from allegro.core.effects.preview import would_write
 from allegro.core.effects.render import effect_words, one_line
 from allegro.core.forge.issues import Repository, issue_subject, repository_subject
+from allegro.core.forge.token_audit import judge_identity
 from allegro.core.ports import Clock, Dress, ForgeReader, ForgeWriter
 from allegro.lane.effects.effect_reader import Look, Looking
 from allegro.lane.recorder import Recorder
-from allegro.lane.tokens.audit import audit_repository, judge_identity
+from allegro.lane.repository_audit import audit_repository
 
 _log = structlog.get_logger()
 MAX_STEPS = 8

@@ -19,13 +19,13 @@ from allegro.adapters.council import LocalCouncil, Registers
 from allegro.core.authority.lease import Me
 from allegro.core.authority.roster import banned_of, members_of
 from allegro.core.base.errors import EdgeError
+from allegro.core.health.facts import Fact
 from allegro.core.ports import Council
 from allegro.core.settings import LaneSettings
 from allegro.lane.files import LaneFiles
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
 from allegro.lane.fleet.peers import Siblings
 from allegro.lane.fleet.roles import Pace, Roles
-from allegro.lane.health.status import Fact, Status
 from allegro.lane.ports import Ports
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
@@ -53,7 +53,7 @@ class FleetApp:
 
     def __init__(
         self, settings: LaneSettings, files: LaneFiles, ports: Ports, recorder: Recorder,
-        state: LaneState, desk: Desk, status: Status,
+        state: LaneState, desk: Desk, is_linked: Callable[[], bool],
     ) -> None:  # fmt: skip
         self._settings = settings
         self._files = files
@@ -63,7 +63,7 @@ class FleetApp:
         self._reader = ports.reader
         self._councils = ports.councils
         self._desk = desk
-        self._status = status
+        self._is_linked = is_linked
         self._me = Me(settings.lane.name, ports.dice.token(8).hex())
         self._epochs = Epochs(
             load_epochs(files.epochs), lambda epochs: save_epochs(files.epochs, epochs)
@@ -79,7 +79,6 @@ class FleetApp:
         self._set_up()
         desk.own_facts |= self.answers()
         desk.roles = self._held
-        status.more_facts.append(self.facts)
         state.on_trust(self.trust_changed)
 
     def _set_up(self) -> None:
@@ -114,9 +113,6 @@ class FleetApp:
 
     def _held(self) -> dict[str, int]:
         return self.roles.held()
-
-    def _is_linked(self) -> bool:
-        return self._status.is_linked()
 
     def _council(self) -> Council:
         if not self._members:

@@ -10,7 +10,7 @@ from itertools import groupby
 
 import structlog
 
-from allegro.core.base.backoff import FORGE
+from allegro.core.base.backoff import FORGE, LONGEST_WAIT_S
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.events import Event
 from allegro.core.forge.issues import Issue
@@ -24,6 +24,7 @@ from allegro.core.forge.marks import (
     next_mark,
     window,
 )
+from allegro.core.health.facts import Fact
 from allegro.core.ports import Clock, Dice, ForgeReader, Unread
 from allegro.core.settings import ForgeSettings
 from allegro.lane.forge.collect import Collected, ReadPage, collect
@@ -36,7 +37,6 @@ from allegro.lane.forge.reconcile import Reconcile
 from allegro.lane.forge.snapshots import Taking
 from allegro.lane.forge.triage import Triage
 from allegro.lane.forge.watches import (
-    LONGEST_WAIT_S,
     MarksHome,
     Pace,
     RoleKeeper,
@@ -44,7 +44,6 @@ from allegro.lane.forge.watches import (
     Watch,
     newest_home,
 )
-from allegro.lane.health.status import Fact
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
 from allegro.runtime.consumer import as_edge_error

@@ -6,14 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from allegro.core.base.backoff import FORGE, REPOSITORY, Backoff
+from allegro.core.base.backoff import FORGE, LONGEST_WAIT_S, REPOSITORY, Backoff
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.sequence import Position
 from allegro.core.forge.issues import Repository
 from allegro.core.forge.marks import Mark
 
 TELL_AFTER = 3
-LONGEST_WAIT_S = 3600.0
 
 
 class Pace:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 from aiohttp import web
 
-from allegro.lane.health.status import Fact
+from allegro.core.health.facts import Fact
 
 _log = structlog.get_logger()
 MAX_BODY = 4 * 1024 * 1024

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from allegro.core.base.errors import EdgeError
+from allegro.core.health.facts import Fact
 from allegro.core.ports import Clock
 from allegro.core.settings import BeatSettings
-from allegro.lane.health.status import Fact
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
 

@@ -11,56 +11,19 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from allegro import __version__
 from allegro.core.base.errors import EdgeError
-from allegro.core.ports import Clock, ForgeReader, Identity
+from allegro.core.health.facts import Fact
+from allegro.core.ports import ForgeReader
 from allegro.core.settings import LaneSettings
 from allegro.lane.state import LaneState
-from allegro.lane.tokens.audit import Audit, judge_scopes, missing_scopes
 from allegro.runtime.duties import Failing
-
-
-class Fact(msgspec.Struct, frozen=True):
-    """One line of `doctor`. `verdict` is ok, warn or bad; `mend` says what to do."""
-
-    what: str
-    verdict: str
-    told: str
-    source: str
-    age_s: float = 0.0
-    mend: str = ""
-
-
-def scope_fact(identity: Identity, watch: tuple[str, ...], age_s: float = 0.0) -> Fact:
-    """Return what a token's scopes lack, or have too much of, as far as the forge tells."""
-    needed = "write:issue, read:repository, read:user (read:organization for an org: watch)"
-    if identity.scopes is None:
-        return Fact(
-            "token scopes", "warn", "this forge does not tell a token's scopes", "GET /token",
-            age_s, f"make sure it has {needed} and no more",
-        )  # fmt: skip
-    missing, excess = missing_scopes(identity, watch), judge_scopes(identity)
-    if missing:
-        return Fact(
-            "token scopes", "bad", f"missing: {', '.join(missing)}", "GET /token", age_s,
-            f"make a token with {needed}, and put it into forge.token_file",
-        )  # fmt: skip
-    if excess:
-        return Fact(
-            "token scopes", "warn", f"more than needed: {', '.join(excess)}", "GET /token", age_s,
-            f"make a token with {needed}",
-        )  # fmt: skip
-    return Fact("token scopes", "ok", ", ".join(identity.scopes), "GET /token", age_s)
 
 
 class Status:
     """Collects facts from state, journal and audits; asks nothing twice."""
 
-    def __init__(self, state: LaneState, settings: LaneSettings, clock: Clock) -> None:
+    def __init__(self, state: LaneState, settings: LaneSettings) -> None:
         self._state = state
         self._settings = settings
-        self._clock = clock
-        self.identity: Identity | None = None
-        self.audits: tuple[Audit, ...] = ()
-        self.audited_s = 0.0
         self.reader: ForgeReader | None = None
         self.journal_bytes: Callable[[], int] = lambda: 0
         self.journal_lag: Callable[[], int] = lambda: 0
@@ -115,7 +78,6 @@ class Status:
         return [msgspec.to_builtins(fact) for fact in await self.facts()]
 
     async def facts(self) -> list[Fact]:
-        now_s = self._clock.now_s()
         facts = [
             Fact("version", "ok", f"allegro {__version__}", "program"),
             self._clock_fact(),
@@ -123,8 +85,6 @@ class Status:
             self._freeze_fact(),
             *([await self._forge_fact()] if self._settings.forge.url else []),
             *self._label_facts(),
-            *self._identity_facts(now_s),
-            *self._protection_facts(now_s),
         ]
         if self.sessions is not None:
             facts += self.session_facts(self._settings, await self.sessions())
@@ -238,41 +198,6 @@ class Status:
         except EdgeError as error:
             return Fact("forge", "bad", str(error), "GET /version", mend="check forge.url")
         return Fact("forge", "ok", f"{server.flavour} {server.version}", "GET /version")
-
-    def _identity_facts(self, now_s: float) -> list[Fact]:
-        if self.identity is None:
-            return []
-        identity, age_s = self.identity, now_s - self.audited_s
-        told = f"daily token of {identity.login} (id {identity.id})"
-        scopes = scope_fact(identity, self._settings.forge.watch, age_s)
-        thief = Fact(
-            "a thief of the daily token",
-            "warn",
-            "could open, edit and label issues and comment as our bot",
-            "scopes",
-            age_s,
-            "allegro revoke lane NAME, then delete the token at the forge",
-        )
-        return [Fact("identity", "ok", told, "GET /user", age_s), scopes, thief]
-
-    def _protection_facts(self, now_s: float) -> list[Fact]:
-        age_s = now_s - self.audited_s
-        facts = []
-        for audit in self.audits:
-            what = f"protection of {audit.repository}"
-            if audit.against is None:
-                facts.append(
-                    Fact(
-                        what,
-                        "ok",
-                        f"{audit.default_branch} is closed to our token",
-                        "branch",
-                        age_s,
-                    )
-                )
-            else:
-                facts.append(Fact(what, "warn", "comment-only", "branch", age_s, audit.against))
-        return facts
 
     def routes(self) -> web.Application:
         """Return the loopback pages: `/healthz` bare, `/metrics` for Prometheus."""

@@ -7,17 +7,18 @@ from collections.abc import Callable
 
 import structlog
 
-from allegro.core.base.backoff import REPOSITORY, TOKEN
+from allegro.core.base.backoff import LONGEST_WAIT_S, REPOSITORY, TOKEN
 from allegro.core.base.errors import EdgeError, Refusal, ToldError
 from allegro.core.forge.issues import Repository
-from allegro.core.ports import Clock, Dice, ForgeReader, Identity
+from allegro.core.forge.token_audit import Audit, Identity, judge_identity, judge_login
+from allegro.core.health.facts import Fact
+from allegro.core.ports import Clock, Dice, ForgeReader
 from allegro.core.settings import ForgeSettings
-from allegro.lane.forge.watches import LONGEST_WAIT_S
-from allegro.lane.health.status import Status
 from allegro.lane.recorder import Recorder
+from allegro.lane.repository_audit import audit_repository
 from allegro.lane.state import LaneState
-from allegro.lane.tokens.audit import Audit, audit_repository, judge_identity, judge_login
 from allegro.lane.tokens.daily import DailyToken
+from allegro.lane.tokens.facts import identity_facts, protection_facts
 from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()
@@ -30,7 +31,8 @@ class TokenRefused(ToldError):
 
 
 class Auditor:
-    """`bots` are the ids of the fleet's own users, known after the first audit.
+    """`bots` are the ids of the fleet's own users, `audits` the newest verdicts: both are empty before
+    the first audit.
 
     `audited` is called after each audit but the first.
     Each repository is audited for itself: one that does not answer stays comment-only until it
@@ -42,7 +44,6 @@ class Auditor:
         reader: ForgeReader,
         recorder: Recorder,
         state: LaneState,
-        status: Status,
         settings: ForgeSettings,
         clock: Clock,
         dice: Dice,
@@ -51,13 +52,15 @@ class Auditor:
         self._reader = reader
         self._recorder = recorder
         self._state = state
-        self._status = status
         self._settings = settings
         self._clock = clock
         self._dice = dice
         self._token = token
         self._left_out = 0
         self._incomplete = 0
+        self._identity: Identity | None = None
+        self._audited_s = 0.0
+        self.audits: tuple[Audit, ...] = ()
         self.bots: frozenset[int] = frozenset()
         self.audited: Callable[[], None] = lambda: None
 
@@ -99,14 +102,24 @@ class Auditor:
         self._left_out = 0
         audits = await self._repositories(identity)
         self._incomplete = self._incomplete + 1 if self._left_out else 0
-        self._status.identity = identity
-        self._status.audits, self._status.audited_s = tuple(audits), self._clock.now_s()
+        self._identity = identity
+        self.audits, self._audited_s = tuple(audits), self._clock.now_s()
         data = {
             "repositories": len(audits),
             "comment_only": sum(audit.against is not None for audit in audits),
             "bots": sorted(self.bots),
         }
         await self._recorder.tell("audit.done", data=data)
+
+    def facts(self) -> list[Fact]:
+        """Return what the newest audit found, for `doctor`; nothing before the first."""
+        if self._identity is None:
+            return []
+        age_s = self._clock.now_s() - self._audited_s
+        return [
+            *identity_facts(self._identity, self._settings.watch, age_s),
+            *protection_facts(self.audits, age_s),
+        ]
 
     def _check(self, refusal: Refusal | None) -> None:
         if refusal is not None:

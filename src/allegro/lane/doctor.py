@@ -1,4 +1,4 @@
-"""Wires doctor on the lane's own machine: files, forge, sandbox, Hermes, the attack list."""
+"""`allegro doctor` on the lane's own machine: files, forge, sandbox, Hermes, the attack list."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from allegro.adapters.sandbox.attacks import Targets, existing, run_attacks
 from allegro.adapters.sandbox.boundary import find_sandbox
 from allegro.config import read_secret
 from allegro.core.base.errors import ConfigError, EdgeError
+from allegro.core.health.facts import Fact
 from allegro.core.settings import LaneSettings, Rung
 from allegro.lane.agent.facts import agent_words, existing_facts, swap_fact
 from allegro.lane.files import LaneFiles
-from allegro.lane.health.doctor import checkup, own_facts
-from allegro.lane.health.status import Fact
+from allegro.lane.health.own_files import own_facts
+from allegro.lane.tokens.checkup import checkup
 
 
 async def check(settings: LaneSettings) -> list[Fact]:

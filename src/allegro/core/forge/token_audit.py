@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
-from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.errors import Refusal
 from allegro.core.forge.issues import Branch, Repository
-from allegro.core.ports import ForgeReader, Identity
 
 NEEDED_SCOPES = ("write:issue", "read:repository", "read:user")
 ORGANISATION_SCOPE = "read:organization"
 DAILY_SCOPES = frozenset(
     {*NEEDED_SCOPES, ORGANISATION_SCOPE, "read:issue", "read:notification", "read:misc"}
 )
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Whose token this is. `scopes` is None where the forge does not tell."""
+
+    id: int
+    login: str
+    is_admin: bool
+    scopes: tuple[str, ...] | None
 
 
 class Audit(msgspec.Struct, frozen=True):
@@ -102,29 +110,3 @@ def _covers(held: tuple[str, ...], scope: str) -> bool:
     """Say whether held scopes cover one: write covers read, `all` covers everything."""
     level, _, category = scope.partition(":")
     return bool({scope, "all", f"write:{category}"} & set(held)) and level in {"read", "write"}
-
-
-async def audit_repository(
-    reader: ForgeReader,
-    repo: Repository,
-    identity: Identity,
-    accepted: tuple[str, ...],
-    token: str | None = None,
-) -> Audit:
-    """Ask the forge what this token may do to a repository's default branch."""
-    branch: Branch | None = None
-    words = ""
-    try:
-        branch = await reader.branch(repo, repo.default_branch, token)
-    except EdgeError as error:
-        if error.transient:
-            raise
-        words = str(error)
-    return Audit(
-        identity=identity,
-        repository=repo.name,
-        default_branch=repo.default_branch,
-        can_push=None if branch is None else branch.can_push,
-        can_merge=None if branch is None else branch.can_merge,
-        against=judge_branch(repo, branch, accepted, words),
-    )

@@ -1,26 +1,19 @@
-"""`allegro doctor` on the lane's own machine: asks nothing of a running lane."""
+"""What `allegro doctor` on the lane's own machine asks the forge: token, clock, watches, protection."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from allegro.core.base.errors import ConfigError, EdgeError, Refusal
 from allegro.core.forge.issues import Repository
 from allegro.core.forge.marks import Window
-from allegro.core.ports import Clock, ForgeReader, Identity, IssuePage
+from allegro.core.forge.token_audit import Identity, judge_login
+from allegro.core.health.facts import Fact
+from allegro.core.ports import Clock, ForgeReader, IssuePage
 from allegro.core.settings import LaneSettings
-from allegro.lane.files import LaneFiles
-from allegro.lane.health.status import Fact, scope_fact
-from allegro.lane.state_files import load_pairing
-from allegro.lane.tokens.audit import audit_repository, judge_login
+from allegro.lane.repository_audit import audit_repository
 from allegro.lane.tokens.auditor import bot_ids, watched
+from allegro.lane.tokens.facts import scope_fact
 
 CLOCK_LIMIT_S = 30.0
-
-
-def own_facts(files: LaneFiles) -> list[Fact]:
-    """Return the facts of a lane's own files."""
-    return [_file_fact(files.key, "lane key"), _paired_fact(files)]
 
 
 async def checkup(settings: LaneSettings, reader: ForgeReader, clock: Clock) -> list[Fact]:
@@ -30,24 +23,6 @@ async def checkup(settings: LaneSettings, reader: ForgeReader, clock: Clock) -> 
     except (EdgeError, ConfigError) as error:
         told = "check forge.url and the token"
         return [Fact("forge", "bad", str(error), "request", mend=told)]
-
-
-def _file_fact(path: Path, what: str) -> Fact:
-    try:
-        mode = path.stat().st_mode & 0o777
-    except OSError as error:
-        return Fact(what, "bad", str(error), path.name, mend="allegro init lane")
-    if mode & 0o077:
-        return Fact(what, "bad", f"mode {mode:o}", path.name, mend=f"chmod 600 {path}")
-    return Fact(what, "ok", "readable by its owner only", path.name)
-
-
-def _paired_fact(files: LaneFiles) -> Fact:
-    try:
-        load_pairing(files.trust, files.paired)
-    except ConfigError as error:
-        return Fact("pairing", "bad", str(error), files.trust.name)
-    return Fact("pairing", "ok", "paired", files.trust.name)
 
 
 async def _forge_facts(settings: LaneSettings, reader: ForgeReader, clock: Clock) -> list[Fact]:
