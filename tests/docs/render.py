@@ -16,7 +16,9 @@ import msgspec
 from allegro import config
 from allegro.adapters.gitea import differences
 from allegro.adapters.sqlite import archive
-from allegro.cli.main import cli
+from allegro.cli.exit_codes import MEANING
+from allegro.cli.help import Command, Group
+from allegro.cli.main import GROUPS, cli
 from allegro.core.authority import gate, policy
 from allegro.core.authority import tokens as approvals
 from allegro.core.authority.actions import forge as actions
@@ -115,17 +117,43 @@ def rungs() -> str:
 
 
 def commands() -> str:
-    """Return the table of all commands with their options, from the command line itself."""
-    lines = ["| command | options | does |", "|---|---|---|"]
-    for name, command in walk(cli, "allegro"):
-        shown = [
-            param.opts[-1] if isinstance(param, click.Option) else param.make_metavar(_context())
-            for param in command.params
-            if "--help" not in param.opts
+    """Return a table of commands for each thing a person wants to do, from the command line itself."""
+    context = click.Context(cli)
+    parts = []
+    for title, names in GROUPS.items():
+        lines = [f"### {title}", "", "| command | options | does |", "|---|---|---|"]
+        for name in names:
+            command = cli.get_command(context, name)
+            assert command is not None
+            lines += [
+                _command_row(path, one) for path, one in _walk_from(f"allegro {name}", command)
+            ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _command_row(name: str, command: click.Command) -> str:
+    shown = [
+        param.opts[-1] if isinstance(param, click.Option) else param.make_metavar(_context())
+        for param in command.params
+        if "--help" not in param.opts
+    ]
+    about = " ".join((command.help or "").split("\n\n")[0].split())
+    options = " ".join(f"`{one}`" for one in shown).replace("|", r"\|") or "–"
+    return f"| `{name}` | {options} | {about} |"
+
+
+def exit_codes() -> str:
+    """Return the table of exit codes, with what single commands mean by them."""
+    lines = ["| code | means | of single commands |", "|---|---|---|"]
+    commands = [
+        (name, one) for name, one in walk(cli, "allegro") if isinstance(one, Command | Group)
+    ]
+    for code, meaning in MEANING.items():
+        own = [
+            f"`{name}`: {one.ending.own[code]}" for name, one in commands if code in one.ending.own
         ]
-        about = " ".join((command.help or "").split("\n\n")[0].split())
-        options = " ".join(f"`{one}`" for one in shown).replace("|", r"\|") or "–"
-        lines.append(f"| `{name}` | {options} | {about} |")
+        lines.append(f"| {int(code)} | {meaning} | {'; '.join(own) or '–'} |")
     return "\n".join(lines) + "\n"
 
 
@@ -139,10 +167,14 @@ def walk(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        if not isinstance(command, click.Group) or command.invoke_without_command:
-            yield f"{path} {name}", command
-        if isinstance(command, click.Group):
-            yield from walk(command, f"{path} {name}")
+        yield from _walk_from(f"{path} {name}", command)
+
+
+def _walk_from(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group) or command.invoke_without_command:
+        yield path, command
+    if isinstance(command, click.Group):
+        yield from walk(command, path)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -156,6 +188,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "frames of the house": lambda: frames(messages.FromHouse),
     "frames of the lane": lambda: frames(messages.FromLane),
     "commands": commands,
+    "exit codes": exit_codes,
     "limits": limits,
 }
 

@@ -137,7 +137,7 @@ def test_a_drill_tells_detection_take_over_and_first_act() -> None:
     for part in ("a -> b", "next poll after 1.5 s", "detected in 0.0", "taken in 0.01", "0.40 s"):
         assert part in line
     assert "nobody polled for" not in line
-    assert verdict.startswith("good")
+    assert verdict.startswith("passed")
 
 
 @pytest.mark.parametrize("before", [[], [GOOD]])
@@ -146,5 +146,5 @@ def test_a_drill_that_failed_says_so_in_its_json(before: list[dict[str, Any]]) -
     assert not told["ok"]
     assert told["max_s"] == 30.0
     assert told["trials"][-1]["faults"] == ["nobody took over"]
-    assert drill_lines(told)[-1].startswith("NOT GOOD")
+    assert drill_lines(told)[-1].startswith("FAILED")
     assert "FAULT nobody took over" in "".join(drill_lines(told))

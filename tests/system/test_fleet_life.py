@@ -81,8 +81,8 @@ async def test_a_lane_that_restarts_quickly_is_offered_nothing_before_it_was_wel
 async def test_a_lane_told_to_rest_hands_over_at_once_while_it_runs(fleet: Life) -> None:
     holder = await fleet.settled()
     pid, began_s = fleet.lanes[holder].daemon.pid, time.time()
-    told = await fleet.command("fleet", "rest", "--minutes", "0.1", holder)
-    assert told.startswith(f"{holder} rests from forge")
+    told = await fleet.command("fleet", "drain", "--minutes", "0.1", holder)
+    assert told.startswith(f"{holder} is drained of forge")
     taken = await fleet.another_took(holder, began_s)
     assert taken["at_s"] - began_s < AT_ONCE_S
     assert fleet.lanes[holder].daemon.pid == pid

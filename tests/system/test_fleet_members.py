@@ -160,7 +160,7 @@ async def test_nobody_rests_who_is_not_in_the_council(fleet: Life) -> None:
         with pytest.raises(BadRequest):
             await manager.health_check_vps(f"{holder}?x=1")
     for minutes in ("0", "-3", "99999"):
-        told = await fleet.command("fleet", "rest", holder, "--minutes", minutes, code=1)
+        told = await fleet.command("fleet", "drain", holder, "--minutes", minutes, code=1)
         assert "rests" not in told
     assert await fleet.holder() == holder
 

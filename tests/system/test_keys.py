@@ -191,7 +191,7 @@ async def test_the_recovery_key_stops_the_fleet_and_names_a_new_sovereign_key(
         await stage.start_house()
         await stage.until(stage.status, "the house starts", stage.house)
         stop = ("keys", "recovery-stop", "--config", str(stage.house_config))
-        assert "0 lanes told" in await stage.command(*stop, stdin=recovery + "\n")
+        assert "the stop reached 0 lanes" in await stage.command(*stop, stdin=recovery + "\n")
         assert (await stage.status())["frozen"]
 
         (stage.folder / "house" / "sovereign.key").unlink()

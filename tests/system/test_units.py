@@ -240,7 +240,7 @@ async def test_a_machine_that_shuts_down_hands_over(fleet: Machines) -> None:
 @needs_networks
 async def test_a_planned_reboot_goes_as_the_runbook_says(fleet: Machines) -> None:
     holder = await fleet.whole()
-    await fleet.command("fleet", "rest", holder, "--minutes", "20")
+    await fleet.command("fleet", "drain", holder, "--minutes", "20")
     await _another_polls(fleet, holder)
     await fleet.boxes[holder].shut_down()
     await fleet.work("during a reboot")

@@ -8,38 +8,60 @@ import sys
 import click
 
 from allegro import __version__
+from allegro.cli.exit_codes import Exit
+from allegro.cli.help import Group
 from allegro.core.base.errors import EdgeError, ToldError
 
-COMMANDS = {
-    "lane": "run:lane",
-    "house": "house:house",
-    "init": "setup:init",
-    "pair": "setup:pair",
-    "keys": "keys:keys",
-    "revoke": "keys:revoke",
-    "requests": "work:requests",
-    "show": "work:show",
-    "approve": "work:approve",
-    "reject": "work:reject",
-    "withdraw": "work:withdraw",
-    "explain": "work:explain",
-    "run": "sessions:run",
-    "sessions": "sessions:sessions",
-    "session": "sessions:session",
-    "hermes": "hermes:hermes",
-    "fleet": "fleet:fleet",
-    "council": "run:council",
-    "stop": "watch:stop",
-    "thaw": "watch:thaw",
-    "status": "status:status",
-    "events": "watch:events",
-    "doctor": "watch:doctor",
-    "drill": "drill:drill",
-    "demo": "demo:demo",
+GROUPS = {
+    "Set up": {
+        "init": "setup:init",
+        "pair": "setup:pair",
+        "hermes": "hermes:hermes",
+    },
+    "Run the programs": {
+        "house": "house:house",
+        "lane": "run:lane",
+        "council": "run:council",
+    },
+    "Decide": {
+        "requests": "work:requests",
+        "show": "work:show",
+        "approve": "work:approve",
+        "reject": "work:reject",
+        "withdraw": "work:withdraw",
+        "explain": "work:explain",
+    },
+    "Run agents": {
+        "run": "sessions:run",
+        "sessions": "sessions:sessions",
+        "session": "sessions:session",
+    },
+    "Watch": {
+        "status": "status:status",
+        "events": "watch:events",
+        "doctor": "watch:doctor",
+    },
+    "Stop everything, and start again": {
+        "stop": "watch:stop",
+        "thaw": "watch:thaw",
+    },
+    "Several lanes as a fleet": {
+        "fleet": "fleet:fleet",
+    },
+    "Keys and tokens": {
+        "keys": "keys:keys",
+        "revoke": "keys:revoke",
+    },
+    "Try out and practise": {
+        "demo": "demo:demo",
+        "drill": "drill:drill",
+    },
 }
+"""What a person wants to do: the commands for it, and the module and name of each."""
+COMMANDS = {name: place for group in GROUPS.values() for name, place in group.items()}
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Imports a command's module when it is used: a running lane loads nothing of the house."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -56,15 +78,35 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under what a person wants to do, one column for all groups."""
+        wide = max(map(len, COMMANDS))
+        for title, names in GROUPS.items():
+            rows = []
+            for name in names:
+                command = self.get_command(ctx, name)
+                assert command is not None
+                short = command.get_short_help_str(formatter.width - 6 - wide)
+                rows.append((name.ljust(wide), short))
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(
+    cls=LazyGroup,
+    example="allegro status",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="allegro")
 def cli() -> None:
-    """Timmy decides, allegro executes."""
+    """Timmy decides, allegro executes.
+
+    Every command takes --help.
+    """
 
 
 def main() -> None:
-    """Run a command. Exit codes: 0 done, 1 refused, 2 usage, 3 not reachable, 4 frozen, 130."""
+    """Run a command and end with its exit code: `allegro.cli.exit_codes` lists them."""
     sys.exit(_main())
 
 
@@ -72,15 +114,15 @@ def _main() -> int:
     try:
         result = cli.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        return 130
+        return Exit.INTERRUPTED
     except click.ClickException as error:
         error.show()
-        return 2
+        return Exit.USAGE
     except ToldError as error:
         return _say(str(error), error.exit_code)
     except EdgeError as error:
-        return _say(str(error), 1)
-    return result if isinstance(result, int) else 0
+        return _say(str(error), Exit.REFUSED)
+    return result if isinstance(result, int) else Exit.DONE
 
 
 def _say(message: str, code: int) -> int:

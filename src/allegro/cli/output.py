@@ -15,12 +15,9 @@ import structlog
 from rich.console import Console
 
 from allegro.adapters.clock import SystemClock
+from allegro.cli.exit_codes import Exit
 from allegro.core.base.errors import ToldError
 
-EXIT_REFUSED = 1
-EXIT_USAGE = 2
-EXIT_UNREACHABLE = 3
-EXIT_FROZEN = 4
 WIDE = 400
 
 T = TypeVar("T")
@@ -30,20 +27,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Failure(ToldError):
     """A command that ends with a sentence and an exit code."""
 
-    def __init__(self, message: str, code: int = EXIT_REFUSED) -> None:
+    def __init__(self, message: str, code: int = Exit.REFUSED) -> None:
         super().__init__(message)
         self.exit_code = code
 
 
 def json_option(command: F) -> F:
-    return click.option("--json", "as_json", is_flag=True, help="One JSON object.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
 
 
 def socket_option(command: F) -> F:
     return click.option(
-        "--socket", type=click.Path(path_type=Path), default=None,
+        "--socket",
+        type=click.Path(path_type=Path),
+        default=None,
         help="The house's Unix socket (default: the standard place, or ALLEGRO_SOCKET).",
-    )(command)  # fmt: skip
+    )(command)
 
 
 def console() -> Console:

@@ -1,4 +1,4 @@
-"""Asking for a passphrase, and waking the house after its keys changed."""
+"""Asks for a passphrase, and makes a running house reload its keys after they changed."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def passphrase() -> bytes:
             raise ConfigError(
                 (f"ALLEGRO_PASSPHRASE_FILE: {named}: cannot be read: {error}",)
             ) from error
-    told: str = click.prompt("passphrase of the sovereign key", hide_input=True, err=True)
-    return told.encode()
+    entered: str = click.prompt("passphrase of the sovereign key", hide_input=True, err=True)
+    return entered.encode()
 
 
-def poke(socket: Path) -> bool:
-    """Let a running house take over changed keys; say so when none runs."""
+def reload(socket: Path) -> bool:
+    """Make a running house read its changed keys; print a line when none is running."""
 
-    async def reload() -> None:
+    async def post() -> None:
         async with HouseClient(socket) as house:
             await house.post("reload")
 
     try:
-        run_async(reload())
+        run_async(post())
     except HouseUnreachable:
-        click.echo("the house is not running; it takes this over when it starts", err=True)
+        click.echo("the house is not running; it will read the change when it starts", err=True)
         return False
     return True

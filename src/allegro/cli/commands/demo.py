@@ -7,21 +7,23 @@ from pathlib import Path
 
 import click
 
+from allegro.cli.exit_codes import Exit
+from allegro.cli.help import Command
 from allegro.cli.output import Failure, json_option, print_json, run_async
 from allegro.config import read_secret
 
 _PATH = click.Path(path_type=Path)
 
 
-@click.command()
-@click.option("--ask", is_flag=True, help="You press the key that approves.")
-@click.option("--keep", type=_PATH, default=None, help="Keep everything in this folder.")
-@click.option("--forge", default=None, help="Play on this real Gitea or Forgejo.")
+@click.command(cls=Command, example="allegro demo", exits={Exit.REFUSED: "a step failed"})
+@click.option("--ask", is_flag=True, help="Ask before the approval is signed.")
+@click.option("--keep", type=_PATH, default=None, help="Keep all files in this folder.")
+@click.option("--forge", default=None, help="Run on this real Gitea or Forgejo.")
 @click.option("--owner-token-file", type=_PATH, default=None, help="A person's token: all scopes.")
 @click.option("--daily-token-file", type=_PATH, default=None, help="The lane's daily token.")
 @click.option("--change-token-file", type=_PATH, default=None, help="The house's change token.")
 @click.option("--hermes", type=_PATH, default=None, help="Environment of a real Hermes Agent.")
-@click.option("--remove", is_flag=True, help="Remove what the run kept in --keep made.")
+@click.option("--remove", is_flag=True, help="Delete what the run in --keep made on the forge.")
 @json_option
 def demo(
     ask: bool,
@@ -34,7 +36,11 @@ def demo(
     remove: bool,
     as_json: bool,
 ) -> int:
-    """Play the whole thing: an issue, a decision, a pull request, an outage, a thief."""
+    """Show the whole product in about ten seconds.
+
+    An issue, a decision, a pull request, an outage, a thief: with real processes, on a simulated
+    forge on this machine.
+    """
     from allegro.demo import script  # noqa: PLC0415 (the simulator is for the demo alone)
 
     if remove:
@@ -61,16 +67,16 @@ def demo(
         real=real,
         hermes=hermes,
     )
-    told = run_async(script.Play(options).run())
+    outcome = run_async(script.Play(options).run())
     if as_json:
-        print_json(told)
+        print_json(outcome)
     elif keep is not None:
         click.echo(
-            f"kept in {keep}; forge, lane and the wire between have ended, so this house links to"
-            f" nobody any more. To look around in what it archived: allegro house --config {keep}/house.toml &"
+            f"kept in {keep}. The forge and the lane have ended, so this house reaches no lane."
+            f" To read what it archived: allegro house --config {keep}/house.toml &"
             f" allegro events --socket {keep}/house/house.sock"
         )
-    if not told["ok"]:
+    if not outcome["ok"]:
         raise Failure("")
     return 0
 

@@ -1,4 +1,4 @@
-"""Fail over on purpose: in a scratch fleet on this machine, or once, planned, in the real one."""
+"""Fail over on purpose: in a scratch fleet on this machine, or planned, in the running one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from allegro.cli.exit_codes import Exit
+from allegro.cli.help import ASKS_HOUSE, Group
 from allegro.cli.output import Failure, json_option, print_json, run_async, socket_option
 from allegro.client.house_client import HouseClient
 from allegro.core.base.errors import EdgeError, ToldError
@@ -23,26 +25,42 @@ REST_S = 10.0
 _COUNTED = (("duplicates", "doubled"), ("lost", "lost"))
 
 
-@click.group()
+@click.group(cls=Group, example="allegro drill failover", exits=ASKS_HOUSE)
 def drill() -> None:
     """Practise what must work when it is needed."""
 
 
-@drill.command()
-@click.option("--kill", "fault", flag_value="kill-all", help="kill -9 a lane and its server.")
-@click.option("--freeze", "fault", flag_value="freeze-all", help="SIGSTOP both, then SIGCONT.")
-@click.option("--cut", "fault", flag_value="silent", help="Cut its network (needs root).")
-@click.option("--planned", "fault", flag_value="planned", default=True,
-              help="Hand over in order, on the running fleet (default).")  # fmt: skip
-@click.option("--scratch", is_flag=True, help="Planned, but in a scratch fleet.")
-@click.option("--times", default=1, type=click.IntRange(1, 100), help="How often.")
+@drill.command(
+    example="allegro drill failover --kill --times 3",
+    exits={
+        **ASKS_HOUSE,
+        Exit.REFUSED: "a role did not change hands in time, or something was lost",
+    },
+)
+@click.option(
+    "--kill",
+    "fault",
+    flag_value="kill-all",
+    help="kill -9 the polling lane and its council server.",
+)
+@click.option("--freeze", "fault", flag_value="freeze-all", help="SIGSTOP both, later SIGCONT.")
+@click.option("--cut", "fault", flag_value="silent", help="Cut the network of both (needs root).")
+@click.option(
+    "--planned",
+    "fault",
+    flag_value="planned",
+    default=True,
+    help="Hand the role over, on the running fleet (default).",
+)
+@click.option("--scratch", is_flag=True, help="Planned, in a scratch fleet.")
+@click.option("--times", default=1, type=click.IntRange(1, 100), help="Number of trials.")
 @socket_option
 @json_option
 def failover(fault: str, scratch: bool, times: int, socket: Path | None, as_json: bool) -> int:
-    """Let the lane that polls fail, and see how long it takes until another does.
+    """Make the polling lane fail, and measure how long it takes until another lane polls.
 
-    Planned: on the running fleet, which loses nothing by it. All others: in a scratch fleet of
-    three lanes with real council servers and a simulated forge on this machine.
+    --planned runs on the running fleet, which loses nothing by it. The others run in a scratch
+    fleet on this machine: three lanes with real council servers, and a simulated forge.
     """
     is_live = fault == "planned" and not scratch
     if is_live:
@@ -66,7 +84,7 @@ def drill_lines(told: dict[str, Any]) -> list[str]:
 
 
 def trial_line(one: dict[str, Any]) -> str:
-    """Return one trial in words, a line for each fault; what was not measured is not told."""
+    """Return one trial in words, a line for each fault; what was not measured is left out."""
     one = lined(one)
     what = f"{one['fault']}: {one['victim'] or 'nobody'} -> {one['holder'] or 'nobody'}"
     parts = [
@@ -84,7 +102,7 @@ def trial_line(one: dict[str, Any]) -> str:
 
 def verdict_line(told: dict[str, Any]) -> str:
     """Return the verdict over all trials."""
-    verdict = "good" if told["ok"] else "NOT GOOD"
+    verdict = "passed" if told["ok"] else "FAILED"
     counted = [
         f"{told[key]} {word}" if told[key] is not None else f"{word}: not measured"
         for key, word in _COUNTED

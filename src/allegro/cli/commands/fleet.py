@@ -1,4 +1,4 @@
-"""The fleet: which lanes form the council, who holds what, and giving a role away."""
+"""The fleet: which lanes form the council, which lane holds a role, and handing roles over."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
+from allegro.cli.exit_codes import Exit
+from allegro.cli.help import ASKS_HOUSE, Group
 from allegro.cli.output import Failure, json_option, now_s, print_json, run_async, socket_option
-from allegro.cli.secrets import passphrase, poke
+from allegro.cli.secrets import passphrase, reload
 from allegro.client.errors import HouseUnreachable
 from allegro.client.house_client import get, named, post
 from allegro.config import load_house
@@ -28,22 +30,26 @@ _CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), required=True, help="house.toml"
 )
 _ORDER = click.option(
-    "--order", multiple=True, metavar="ROLE=LANE,LANE",
-    help="Who is preferred for forge or hermes; default: the first lane, the second.",
-)  # fmt: skip
+    "--order",
+    multiple=True,
+    metavar="ROLE=LANE,LANE",
+    help="Order of preference for forge or hermes (default: the first lane, the second lane).",
+)
 
 
-@click.group()
+@click.group(cls=Group, example="allegro fleet status", exits=ASKS_HOUSE, renamed={"rest": "drain"})
 def fleet() -> None:
-    """Several lanes as one: a council that decides who polls and who runs sessions."""
+    """Make lanes one fleet; show and move their roles."""
 
 
-@fleet.command()
+@fleet.command(
+    example="allegro fleet join --config house.toml first second third", exits=ASKS_HOUSE
+)
 @_CONFIG
 @_ORDER
 @click.argument("lanes", nargs=-1, required=True)
 def join(config: Path, order: tuple[str, ...], lanes: tuple[str, ...]) -> None:
-    """Take paired LANES into the council: three at least, the first time all at once.
+    """Take paired LANES into the council: at least three, the first time all at once.
 
     Each lane must be linked and have council.listen in its lane.toml. What is signed is shown
     first: the lane's key, where its server is reached, its certificate.
@@ -66,20 +72,22 @@ def join(config: Path, order: tuple[str, ...], lanes: tuple[str, ...]) -> None:
         state = "stays" if before.get(member.name) == member else "joins"
         key, address = one_line(member.lane), one_line(member.address)
         click.echo(f"{one_line(member.name)} {state}: key {key}, council at {address}")
-        domain = one_line(member.domain) or "not said"
+        domain = one_line(member.domain) or "none given"
         click.echo(f"  certificate {_pin(member.certificate)}, domain {domain}")
     _sign(files, socket, members, _orders(members, order, known))
 
 
-@fleet.command()
+@fleet.command(example="allegro fleet leave --config house.toml fourth", exits=ASKS_HOUSE)
 @_CONFIG
 @_ORDER
-@click.option("--all", "everybody", is_flag=True, help="End the fleet: each lane is alone again.")
+@click.option(
+    "--all", "everybody", is_flag=True, help="End the fleet: each lane works alone again."
+)
 @click.argument("lanes", nargs=-1)
 def leave(config: Path, order: tuple[str, ...], everybody: bool, lanes: tuple[str, ...]) -> None:
-    """Take LANES out of the council; they go on as lanes that are alone.
+    """Take LANES out of the council; they then work alone.
 
-    Three must be left: let a replacement join first, or end the fleet with --all.
+    At least three must remain: let a replacement join first, or end the fleet with --all.
     """
     settings = load_house(config)
     files, socket = files_of(settings), socket_of(settings)
@@ -92,18 +100,23 @@ def leave(config: Path, order: tuple[str, ...], everybody: bool, lanes: tuple[st
     members = () if everybody else tuple(m for m in _trusted(known) if m.name not in lanes)
     if members and len(members) < MIN_MEMBERS:
         raise Failure(
-            f"{len(members)} lanes cannot go on when one dies: let another join first,\n"
+            f"{len(members)} lanes cannot go on when one fails: let another join first,\n"
             "or end the fleet: allegro fleet leave --config house.toml --all"
         )
-    click.echo(f"the council: {', '.join(m.name for m in members) or 'none, each lane is alone'}")
+    click.echo(
+        f"the council: {', '.join(m.name for m in members) or 'none, each lane works alone'}"
+    )
     _sign(files, socket, members, _orders(members, order, known))
 
 
-@fleet.command()
+@fleet.command(
+    example="allegro fleet status",
+    exits={**ASKS_HOUSE, Exit.REFUSED: "no quorum, no linked lane, or a role that nobody holds"},
+)
 @socket_option
 @json_option
 def status(socket: Path | None, as_json: bool) -> int:
-    """Who holds what, since when, and whether the council decides. Exit code 1 if not all is held."""
+    """Show which lane holds which role, since when, and whether the council has a quorum."""
     told = run_async(get(socket, "fleet"))
     if as_json:
         print_json(told)
@@ -115,34 +128,37 @@ def status(socket: Path | None, as_json: bool) -> int:
     return 0 if is_well and served <= set(told["roles"]) else 1
 
 
-@fleet.command()
+@fleet.command(example="allegro fleet drain first --minutes 20", exits=ASKS_HOUSE)
 @socket_option
-@click.option("--role", type=click.Choice(["forge", "hermes"]), default=None)
 @click.option(
-    "--to", default="", help="The lane to hand over to; default: the first that is ready."
+    "--role",
+    type=click.Choice(["forge", "hermes"]),
+    default=None,
+    help="Hand over this role only (default: all its roles).",
 )
-@click.option("--minutes", default=60.0, help="How long it stays without the role.")
+@click.option("--to", default="", help="Hand over to this lane (default: the first ready one).")
+@click.option("--minutes", default=60.0, help="How long LANE gets no role.")
 @click.argument("lane")
-def rest(socket: Path | None, role: str | None, to: str, minutes: float, lane: str) -> None:
-    """Let LANE rest from its roles: before a reboot, or when it misbehaves."""
+def drain(socket: Path | None, role: str | None, to: str, minutes: float, lane: str) -> None:
+    """Hand the roles of LANE to another lane: before a reboot, or when it misbehaves."""
     told = run_async(
         post(socket, "fleet/rest",
              {"lane": lane, "role": role or "", "to": to, "seconds": minutes * 60})
     )  # fmt: skip
     roles = ", ".join(one_line(name) for name in told["roles"])
-    click.echo(f"{one_line(lane)} rests from {roles} for {minutes:g} minutes")
+    click.echo(f"{one_line(lane)} is drained of {roles} for {minutes:g} minutes")
     for name, answer in told["told"].items():
         if answer != "told":
             click.echo(f"  {one_line(name)}: {one_line(answer)}")
 
 
-@fleet.command()
+@fleet.command(example="allegro fleet resume first", exits=ASKS_HOUSE)
 @socket_option
 @click.argument("lane")
 def resume(socket: Path | None, lane: str) -> None:
-    """Let orders go to LANE again, after an event of it could not be handled."""
+    """Send orders to LANE again, after one of its events could not be handled."""
     run_async(post(socket, f"lanes/{named(lane)}/resume", {}))
-    click.echo(f"{one_line(lane)} gets orders again")
+    click.echo(f"orders go to {one_line(lane)} again")
 
 
 def fleet_lines(response: dict[str, Any], now_s: float) -> list[str]:
@@ -155,7 +171,7 @@ def fleet_lines(response: dict[str, Any], now_s: float) -> list[str]:
         }[told["quorum"]]  # fmt: skip
         lines = [f"council {told['roster']} of {', '.join(told['members'])}: {quorum}"]
     else:
-        lines = ["no council: each lane is alone"]
+        lines = ["no council: each lane works alone"]
     if told["local_only_since_s"] is not None:
         lines.append(
             f"LOCAL ONLY for {span(now_s - told['local_only_since_s'])}: no lane can be reached"
@@ -260,7 +276,7 @@ def _sign(
     signed = sign_roster(files, load_sovereign_key(files, passphrase), members, roles, above)
     assert signed.roster is not None
     click.echo(f"council {signed.roster.number} is signed")
-    poke(socket)
+    reload(socket)
 
 
 def _highest_kept(socket: Path) -> int:

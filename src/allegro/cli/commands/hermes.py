@@ -6,22 +6,24 @@ from pathlib import Path
 
 import click
 
+from allegro.cli.help import Group
 from allegro.cli.output import json_option, print_json
 from allegro.config import load_lane
 
 CONFIG = click.Path(path_type=Path, dir_okay=False)
+_EXAMPLE = "allegro hermes install --config /etc/allegro/lane.toml"
 
 
-@click.group()
+@click.group(cls=Group, example=_EXAMPLE)
 def hermes() -> None:
-    """Hermes Agent on this lane."""
+    """Install Hermes Agent on this lane."""
 
 
-@hermes.command()
+@hermes.command(example=_EXAMPLE)
 @click.option("--config", type=CONFIG, required=True, help="lane.toml")
 @json_option
 def install(config: Path, as_json: bool) -> None:
-    """Find Hermes in its own virtual environment, or put it there."""
+    """Install Hermes into its own virtual environment, if it is not there."""
     from allegro.adapters.hermes.install import (  # noqa: PLC0415 (only here)
         folder_of,
         python_of,
@@ -38,4 +40,4 @@ def install(config: Path, as_json: bool) -> None:
     if as_json:
         print_json({"schema": "allegro.hermes/1", "version": version, "installed": made})
     else:
-        click.echo(f"hermes-agent {version} {'installed' if made else 'is there'}")
+        click.echo(f"hermes-agent {version} {'was installed' if made else 'is installed already'}")

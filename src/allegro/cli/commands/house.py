@@ -6,27 +6,33 @@ from pathlib import Path
 
 import click
 
+from allegro.cli.help import ONE_ON_A_FOLDER, Group
 from allegro.cli.output import log_json, now_s, run_async
-from allegro.cli.secrets import passphrase, poke
+from allegro.cli.secrets import passphrase, reload
 from allegro.config import load_house
 from allegro.house.files import files_of, socket_of
 
 CONFIG = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    example="allegro house --config ~/.config/allegro/house.toml",
+    exits=ONE_ON_A_FOLDER,
+)
 @click.option("--config", type=CONFIG, required=True, help="house.toml")
-@click.option("--check", is_flag=True, help="Check the configuration and end.")
+@click.option("--check", is_flag=True, help="Check the configuration only.")
 @click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning"]))
 @click.pass_context
 def house(ctx: click.Context, config: Path, check: bool, log_level: str) -> int:
-    """Run the house, or change its seat."""
+    """Run the house daemon, or make this machine the acting house."""
     settings = load_house(config)
     ctx.obj = settings
     if ctx.invoked_subcommand is not None:
         return 0
     if check:
-        click.echo(f"{config.name}: good")
+        click.echo(f"{config.name}: configuration is valid")
         return 0
     from allegro.house.app import run  # noqa: PLC0415 (--check needs none of it)
 
@@ -34,10 +40,10 @@ def house(ctx: click.Context, config: Path, check: bool, log_level: str) -> int:
     return run_async(run(settings))
 
 
-@house.command("take-seat")
+@house.command("take-seat", example="allegro house --config ~/.config/allegro/house.toml take-seat")
 @click.pass_context
 def take_seat_command(ctx: click.Context) -> None:
-    """Make this machine the acting house; every other one stops being it."""
+    """Make this machine the acting house; lanes then refuse every other one."""
     from allegro.sovereign.ceremony import take_seat  # noqa: PLC0415 (the daemon loads no such code)
     from allegro.sovereign.keystore import load_sovereign_key  # noqa: PLC0415
 
@@ -45,5 +51,5 @@ def take_seat_command(ctx: click.Context) -> None:
     files = files_of(settings)
     fleet = take_seat(files, load_sovereign_key(files, passphrase), now_s())
     click.echo(f"seat {fleet.seat} is taken by this house")
-    click.echo("open approvals are void and wait as requests again")
-    poke(socket_of(settings))
+    click.echo("open approvals are void; their requests wait for a new approval")
+    reload(socket_of(settings))

@@ -1,4 +1,4 @@
-"""The life of keys: rotate, revoke, and what each could have done since when."""
+"""Rotates and revokes keys, and prints what each could have done since when."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import click
 
 from allegro.adapters.clock import SystemDice
 from allegro.adapters.crypto.signatures import SigningKey
+from allegro.cli.help import ASKS_HOUSE, Group
 from allegro.cli.output import Failure, now_s, run_async
-from allegro.cli.secrets import passphrase, poke
+from allegro.cli.secrets import passphrase, reload
 from allegro.client.errors import HouseUnreachable
 from allegro.client.house_client import HouseClient
 from allegro.config import load_house
@@ -24,35 +25,39 @@ _CONFIG = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group, example="allegro keys rotate house --config house.toml", exits=ASKS_HOUSE)
 def keys() -> None:
     """Rotate keys, or use the recovery key."""
 
 
-@keys.command("rotate")
+@keys.command("rotate", example="allegro keys rotate sovereign --config house.toml")
 @_CONFIG
 @click.argument("which", type=click.Choice(["sovereign", "house"]))
-@click.option("--recovery", is_flag=True, help="Sign with the recovery key: the old one is lost.")
+@click.option(
+    "--recovery", is_flag=True, help="Sign with the recovery key, where the old key is lost."
+)
 @click.option("--passphrase/--no-passphrase", "ask", default=True, help="Encrypt the new key.")
 def rotate(config: Path, which: str, recovery: bool, ask: bool) -> None:
-    """Replace the sovereign key or the house key; lanes take the new one at once."""
+    """Replace the sovereign key or the house key; linked lanes take the new one at once."""
     settings = load_house(config)
     files, at_s = files_of(settings), now_s()
     before = load_fleet(files)
     if which == "house":
         fleet = rotate_house(files, load_sovereign_key(files, passphrase), at_s)
         click.echo(f"house key {fleet.house_number}; the old one is revoked")
-        _told(before, "orders and log-in, nothing without an approval")
+        _print_old_power(before, "orders and log-in, nothing without an approval")
     else:
         old = _recovery_key() if recovery else load_sovereign_key(files, passphrase)
         secret = passphrase() if ask else None
         fleet = rotate_sovereign(files, old, at_s, secret, by_recovery=recovery)
         click.echo(f"sovereign key {fleet.sovereign_number}; lanes refuse lower numbers")
-        _told(before, "approve anything the policy allows to be approved")
-    poke(socket_of(settings))
+        _print_old_power(before, "approve anything the policy allows to be approved")
+    reload(socket_of(settings))
 
 
-@keys.command("recovery-stop")
+@keys.command(
+    "recovery-stop", example="allegro keys recovery-stop --config house.toml", exits=ASKS_HOUSE
+)
 @_CONFIG
 def recovery_stop(config: Path) -> None:
     """Stop the fleet with the recovery key."""
@@ -62,39 +67,39 @@ def recovery_stop(config: Path) -> None:
     freeze = f"recovery{SystemDice().token(8).hex()}"
     token = ceremony.recovery_stop(fleet, key, freeze, now_s())
 
-    async def bring() -> int:
+    async def send() -> int:
         async with HouseClient(socket_of(settings)) as house:
             await house.post("stop", {"reason": "recovery stop", "by": "recovery key"})
             return int((await house.post("bring", {"token": token}))["told"])
 
     try:
-        click.echo(f"{run_async(bring())} lanes told")
+        click.echo(f"the stop reached {run_async(send())} lanes")
     except HouseUnreachable as error:
         raise Failure(
-            f"{error}\nno lane was told: end them on their own machines, systemctl stop allegro-lane",
+            f"{error}\nno lane was reached. Stop each on its own machine: systemctl stop allegro-lane",
             3,
         ) from error
 
 
-@click.group()
+@click.group(cls=Group, example="allegro revoke lane first --config house.toml")
 def revoke() -> None:
     """Take a lane, the house key or a token out of the fleet."""
 
 
-@revoke.command("house")
+@revoke.command("house", example="allegro revoke house --config house.toml")
 @_CONFIG
 def revoke_house(config: Path) -> None:
-    """Revoke the house key; this house goes on with a new one."""
+    """Revoke the house key and make a new one for this house."""
     settings = load_house(config)
     files = files_of(settings)
     before = load_fleet(files)
     fleet = rotate_house(files, load_sovereign_key(files, passphrase), now_s())
     click.echo(f"house key {before.house_number} is revoked; house key {fleet.house_number} acts")
-    _told(before, "orders and log-in, nothing without an approval")
-    poke(socket_of(settings))
+    _print_old_power(before, "orders and log-in, nothing without an approval")
+    reload(socket_of(settings))
 
 
-@revoke.command("token")
+@revoke.command("token", example="allegro revoke token --config house.toml")
 @_CONFIG
 def revoke_token(config: Path) -> None:
     """Stop using the change token. The daily token lives on a lane: revoke the lane."""
@@ -104,13 +109,13 @@ def revoke_token(config: Path) -> None:
     path = Path(settings.forge.change_token_file).expanduser()
     since = rfc3339(path.stat().st_mtime) if path.exists() else "unknown"
     path.unlink(missing_ok=True)
-    click.echo(f"{path.name} is gone; no order carries a change token from now on")
+    click.echo(f"{path.name} is deleted; orders carry no change token any more")
     click.echo(f"who had it since {since} could: push branches and open pull requests,")
     click.echo("never to a protected branch; lanes held it in memory during an order")
-    click.echo("now delete it at the forge, then put a new one in the same file (mode 0600)")
+    click.echo("next: delete it at the forge, then write a new one into the same file (mode 0600)")
 
 
-@revoke.command("lane")
+@revoke.command("lane", example="allegro revoke lane first --config house.toml")
 @_CONFIG
 @click.argument("name")
 def revoke_lane_command(config: Path, name: str) -> None:
@@ -123,19 +128,19 @@ def revoke_lane_command(config: Path, name: str) -> None:
     click.echo("  - written as the daily token's user: issues, comments, labels")
     click.echo("  - used the change token of orders it was given")
     click.echo("  - read everything it carried while it ran; nothing that was stored before")
-    click.echo("now delete its daily token and the change token at the forge")
-    poke(socket_of(settings))
+    click.echo("next: delete its daily token and the change token at the forge")
+    reload(socket_of(settings))
 
 
 def _recovery_key() -> SigningKey:
-    told: str = click.prompt("recovery key", hide_input=True, err=True)
+    entered: str = click.prompt("recovery key", hide_input=True, err=True)
     try:
-        return SigningKey.from_bytes(bytes.fromhex(told.replace(" ", "")))
+        return SigningKey.from_bytes(bytes.fromhex(entered.replace(" ", "")))
     except ValueError as error:
         raise Failure("that is not a recovery key: 64 hex digits", 2) from error
 
 
-def _told(before: Fleet, power: str) -> None:
+def _print_old_power(before: Fleet, power: str) -> None:
     click.echo(f"who had the old key since {rfc3339(before.began_s)} could: {power}")
 
 

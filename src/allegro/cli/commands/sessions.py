@@ -1,4 +1,4 @@
-"""Sessions of the agent on a lane: run one, list them, look at one."""
+"""Sessions of the agent on a lane: run one, list them, show one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from allegro.cli.exit_codes import Exit
+from allegro.cli.help import ASKS_HOUSE, Command
 from allegro.cli.output import (
     Failure,
     console,
@@ -28,24 +30,34 @@ MAX_DELTA = 1_000_000
 BAR = "  │ "
 
 
-@click.command()
-@click.argument("prompt")
-@click.option("--model", default=None, help="One of the lane's models; default: as configured.")
-@click.option("--issue", default="", help="owner/name#12: quoted into the prompt, progress there.")
-@click.option("--tool", "tools", multiple=True, help="Only these of the lane's tools.")
-@click.option("--no-tools", is_flag=True, help="No tool at all.")
-@click.option("--network", is_flag=True, help="Network beside an issue's text too.")
-@click.option(
-    "--limit-s", type=click.IntRange(1, 86_400), default=3600, help="Seconds it may last."
+@click.command(
+    cls=Command,
+    example='allegro run "Why does it creak?" --issue timmy/house#1',
+    exits={**ASKS_HOUSE, Exit.REFUSED: "the session did not end as completed"},
 )
-@click.option("--follow/--quiet", default=True, help="Show each step as it happens.")
+@click.argument("prompt")
+@click.option("--model", default=None, help="One of the lane's models (default: as configured).")
+@click.option(
+    "--issue", default="", help="owner/name#12: quote it into the prompt, and show progress there."
+)
+@click.option(
+    "--tool", "tools", multiple=True, help="Allow only this one of the lane's tools; repeat."
+)
+@click.option("--no-tools", is_flag=True, help="Allow no tool.")
+@click.option(
+    "--network", is_flag=True, help="Allow network although an issue's text is in the prompt."
+)
+@click.option(
+    "--limit-s", type=click.IntRange(1, 86_400), default=3600, help="Longest duration, in seconds."
+)
+@click.option("--follow/--quiet", default=True, help="Print each step as it happens.")
 @socket_option
 @json_option
 def run(
     prompt: str, model: str | None, issue: str, tools: tuple[str, ...], no_tools: bool,
     network: bool, limit_s: int, follow: bool, socket: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Run a session on a lane and wait for its end."""
+    """Run a session of the agent on a lane, and wait for its end."""
     wanted = () if no_tools else tools or None
     asked = {
         "model": model, "issue": issue, "tools": wanted, "network": network, "limit_s": limit_s,
@@ -124,7 +136,10 @@ def step_line(event: TelemetryEvent, *, in_text: bool = False) -> tuple[str, boo
         case "model.result" if facts.get("result") != "ok":
             return f"\n· {facts.get('provider')}: {facts.get('result')}", True
         case "telemetry.gap":
-            return "\n· not all it said came home; the answer comes with its end", True
+            return (
+                "\n· some of its output was lost on the way; the whole answer comes at the end",
+                True,
+            )
         case "session.end":
             return "\n", False
         case _:
@@ -146,8 +161,8 @@ def _plain(result: HermesResult) -> dict[str, Any]:
     return {name: getattr(result, name) for name in result.__struct_fields__}
 
 
-@click.command()
-@click.option("--limit", type=click.IntRange(1, 500), default=20)
+@click.command(cls=Command, example="allegro sessions --limit 5", exits=ASKS_HOUSE)
+@click.option("--limit", type=click.IntRange(1, 500), default=20, help="How many.")
 @socket_option
 @json_option
 def sessions(limit: int, socket: Path | None, as_json: bool) -> None:
@@ -157,7 +172,7 @@ def sessions(limit: int, socket: Path | None, as_json: bool) -> None:
         print_json(told)
         return
     if not told["sessions"]:
-        click.echo("no session yet")
+        click.echo("no sessions")
         return
     table = Table(box=None, pad_edge=False)
     for name in ("id", "state", "lane", "model", "age", "tokens", "tools", "why"):
@@ -173,7 +188,7 @@ def sessions(limit: int, socket: Path | None, as_json: bool) -> None:
     console().print(table)
 
 
-@click.command()
+@click.command(cls=Command, example="allegro session 6d393f9d --stop", exits=ASKS_HOUSE)
 @click.argument("id_", metavar="ID")
 @click.option("--stop", is_flag=True, help="Stop it at once.")
 @socket_option
@@ -185,7 +200,7 @@ def session(id_: str, stop: bool, socket: Path | None, as_json: bool) -> None:
         if as_json:
             print_json(told)
         elif not told["stopped"]:
-            raise Failure("its lane does not run it any more")
+            raise Failure("no lane runs this session any more")
         else:
             click.echo(f"{one_line(told['id'])}: stopped")
         return

@@ -1,4 +1,4 @@
-"""First steps: configurations and keys, and pairing a lane with its house."""
+"""First steps: write configurations, make keys, and pair a lane with its house."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import click
 from allegro.adapters.crypto.signatures import SigningKey, load_signing_key, verify
 from allegro.adapters.crypto.tls import make_certificate, pin_of
 from allegro.adapters.files import write_state
+from allegro.cli.help import Command, Group
 from allegro.cli.output import Failure, json_option, now_s, print_json
-from allegro.cli.secrets import passphrase, poke
+from allegro.cli.secrets import passphrase, reload
 from allegro.client.house_client import default_state_dir
 from allegro.config import commented, load_house, load_lane
 from allegro.core.authority.gate import LaneTrust
@@ -33,12 +34,12 @@ from allegro.core.settings import HouseSettings, LaneSettings
 _PATH = click.Path(path_type=Path)
 
 
-@click.group()
+@click.group(cls=Group, example="allegro init house --config ~/.config/allegro/house.toml")
 def init() -> None:
-    """Write a commented configuration and make keys."""
+    """Write a commented configuration, and make keys."""
 
 
-@init.command("house")
+@init.command("house", example="allegro init house --config house.toml --home timmy/house#1")
 @click.option("--config", type=_PATH, required=True, help="house.toml to write")
 @click.option("--name", default="house", help="Name of the house.")
 @click.option("--state-dir", type=_PATH, default=None, help="Folder for keys and archive.")
@@ -52,7 +53,7 @@ def init() -> None:
 def init_house(
     config: Path, name: str, state_dir: Path | None, change_token_file: str, ask: bool, home: str
 ) -> None:
-    """Make a house: sovereign, house, sealing and recovery key, and house.toml."""
+    """Make a house: house.toml, and its sovereign, house, sealing and recovery keys."""
     from allegro.adapters.sqlite.ledger import make_ledger  # noqa: PLC0415
     from allegro.house.files import HouseFiles  # noqa: PLC0415
     from allegro.sovereign.keystore import make_house  # noqa: PLC0415
@@ -76,27 +77,42 @@ def init_house(
     click.echo("It can stop the fleet and name a new sovereign key, and nothing else.")
 
 
-@init.command("lane")
+@init.command(
+    "lane",
+    example="allegro init lane --config lane.toml --name first --forge https://git.example.org"
+    " --token-file daily.token --watch timmy/house --bot allegro",
+)
 @click.option("--config", type=_PATH, required=True, help="lane.toml to write")
 @click.option("--name", required=True, help="Name of the lane: a-z 0-9 -")
-@click.option("--state-dir", type=_PATH, default=Path("/var/lib/allegro"), help="Its state folder.")
-@click.option("--forge", default="", help="Address of Gitea or Forgejo; none: sessions only.")
+@click.option(
+    "--state-dir", type=_PATH, default=Path("/var/lib/allegro"), help="Folder for its state."
+)
+@click.option(
+    "--forge", default="", help="Address of Gitea or Forgejo (default: none, sessions only)."
+)
 @click.option("--token-file", default="", help="File with the daily token.")
 @click.option("--watch", multiple=True, help='"owner/name" or "org:name"; repeat.')
 @click.option("--bot", multiple=True, help="Login of a fleet user; repeat.")
 @click.option("--sessions", type=click.IntRange(0, 2), default=0, help="Agent sessions at once.")
 @click.option("--model", default="", help="Name of the first model for sessions.")
 @click.option("--model-url", default="", help="Its provider: an OpenAI-compatible base address.")
-@click.option("--model-key-file", default="", help="File with the provider's key; none: local.")
+@click.option(
+    "--model-key-file",
+    default="",
+    help="File with the provider's key (default: none, a local model).",
+)
 @click.option("--local", is_flag=True, help="This lane runs beside the house.")
-@click.option("--listen", default="0.0.0.0:7420", help="Where the house dials in.")
-@click.option("--public-url", default="", help="How the house reaches it, wss://host:port.")
-@click.option("--tls", default="self-signed", type=click.Choice(["self-signed", "files", "none"]))
+@click.option("--listen", default="0.0.0.0:7420", help="Address on which the house connects.")
+@click.option(
+    "--public-url", default="", help="Address by which the house reaches it: wss://host:port."
+)
+@click.option("--tls", default="self-signed", type=click.Choice(["self-signed", "files", "none"]),
+              help="Where its TLS certificate comes from.")  # fmt: skip
 def init_lane(
     config: Path, name: str, state_dir: Path, listen: str, public_url: str, tls: str,
     **told: Any,
 ) -> None:  # fmt: skip
-    """Make a lane: its key, its certificate, and lane.toml."""
+    """Make a lane: lane.toml, its key and its certificate."""
     from allegro.lane.files import LaneFiles  # noqa: PLC0415
 
     _absent(config)
@@ -105,7 +121,7 @@ def init_lane(
     files = LaneFiles(state_dir.absolute())
     files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if files.key.exists():
-        raise ConfigError((f"{files.folder} holds a lane already; nothing was changed",))
+        raise ConfigError((f"{files.folder} holds a lane already. Nothing was changed",))
     values = {
         "lane.name": name, "lane.state_dir": str(files.folder), "link.listen": listen,
         "link.tls": tls, **_forge_values(told), **_session_values(told),
@@ -124,7 +140,7 @@ def init_faults(told: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what is missing for a lane that does something, as sentences."""
     faults = []
     if not told["forge"] and not told["sessions"]:
-        faults.append("a lane needs --forge, or --sessions, or both")
+        faults.append("give --forge, or --sessions, or both")
     if told["forge"] and not (told["token_file"] and told["watch"] and told["bot"]):
         faults.append("--forge needs --token-file, --watch and --bot")
     if told["sessions"] and not (told["model"] and told["model_url"]):
@@ -151,17 +167,18 @@ def _session_values(told: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "hermes.gateways": told["sessions"], "models.rungs": [rung]}
 
 
-@click.command()
+@click.command(cls=Command, example="allegro pair --config /etc/allegro/lane.toml")
 @click.option(
     "--config", type=_PATH, required=True, help="lane.toml on the lane, house.toml at home"
 )
 @click.argument("line", required=False)
 @json_option
 def pair(config: Path, line: str | None, as_json: bool) -> None:
-    """Join a house and a lane: one pasted line each way.
+    """Pair a lane with its house: one pasted line each way.
 
-    On the lane without LINE: prints the lane's line. At home with the lane's line: prints the
-    house's. On the lane with the house's line: done. Both screens show the same six words.
+    1. On the lane, without LINE: prints the lane's line. 2. At home, with the lane's line: prints
+    the house's line. 3. On the lane, with the house's line: ends the pairing. Steps 2 and 3 print
+    six words each; they must be the same.
     """
     if "[lane]" in _text(config):
         told = _lane_answer(config, line) if line else _lane_offer(config)
@@ -193,7 +210,7 @@ def _offer(settings: LaneSettings) -> LaneOffer:
 
     files, link = LaneFiles(Path(settings.lane.state_dir).expanduser()), settings.link
     if not link.listen:
-        raise ConfigError(("lane.toml  link.listen  is off; the house could not dial in",))
+        raise ConfigError(("lane.toml  link.listen  is off, so no house could connect",))
     key = load_signing_key(files.key)
     plain = link.tls == "none" or link.listen.startswith("unix:")
     pin = ""
@@ -211,7 +228,9 @@ def _public_url(settings: LaneSettings, plain: bool) -> str:
         return "ws+unix://" + link.listen.removeprefix("unix:")
     if link.listen.startswith(("0.0.0.0:", "[::]:")):
         raise ConfigError(
-            ("lane.toml  link.public_url  is needed: say how the house reaches this lane",)
+            (
+                "lane.toml  link.public_url  is missing: set the address by which the house reaches this lane",
+            )
         )
     return ("ws://" if plain else "wss://") + link.listen
 
@@ -222,14 +241,16 @@ def _house_answer(config: Path, line: str | None) -> dict[str, str]:
     from allegro.sovereign.keystore import load_sovereign_key  # noqa: PLC0415
 
     if not line:
-        raise Failure("give the lane's line: on the lane, run `allegro pair --config lane.toml`", 2)
+        raise Failure(
+            "the lane's line is missing. On the lane, run `allegro pair --config lane.toml`", 2
+        )
     offer = read_offer(line)
     if isinstance(offer, Refusal):
         raise Failure(str(offer))
     settings = load_house(config)
     files = files_of(settings)
     answer = sign_pairing(files, load_sovereign_key(files, passphrase), offer, now_s())
-    poke(socket_of(settings))
+    reload(socket_of(settings))
     return {
         "line": answer,
         "words": six_words(offer, answer),
@@ -245,7 +266,7 @@ def _lane_answer(config: Path, line: str) -> dict[str, str]:
     files, offer = LaneFiles(Path(settings.lane.state_dir).expanduser()), _offer(settings)
     if files.trust.exists():
         raise Failure(
-            f"this lane is paired already; to pair it anew, remove {files.trust.name} and "
+            f"this lane is paired already. To pair it again, remove {files.trust.name} and "
             f"{files.paired.name} in {files.folder}"
         )
     accepted = accept_answer(line, offer, now_s=now_s(), verify=verify)
@@ -259,7 +280,7 @@ def _lane_answer(config: Path, line: str) -> dict[str, str]:
 
 def _absent(config: Path) -> None:
     if config.exists():
-        raise ConfigError((f"{config} is there already; nothing was changed",))
+        raise ConfigError((f"{config} exists already. Nothing was changed",))
 
 
 def _write_config(config: Path, text: str) -> None:
@@ -270,10 +291,10 @@ def _write_config(config: Path, text: str) -> None:
 def _new_passphrase() -> bytes:
     if os.environ.get("ALLEGRO_PASSPHRASE_FILE"):
         return passphrase()
-    told: str = click.prompt(
+    entered: str = click.prompt(
         "passphrase for the sovereign key", hide_input=True, confirmation_prompt=True, err=True
     )
-    return told.encode()
+    return entered.encode()
 
 
 def _grouped(text: str) -> str:

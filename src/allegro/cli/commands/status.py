@@ -1,4 +1,4 @@
-"""The fleet at a glance: what is frozen, which lanes are linked, what waits, what went wrong."""
+"""Status: what is frozen, which lanes are linked, what waits, what went wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import click
 import msgspec
 
-from allegro.cli.output import EXIT_FROZEN, json_option, now_s, print_json, run_async, socket_option
+from allegro.cli.exit_codes import Exit
+from allegro.cli.help import ASKS_HOUSE, Command
+from allegro.cli.output import json_option, now_s, print_json, run_async, socket_option
 from allegro.client.house_client import get
 from allegro.core.base.timestamps import span
 from allegro.core.base.untrusted import Unreadable, read_value
@@ -43,11 +45,15 @@ class _Detail(msgspec.Struct, frozen=True):
     shadow: bool = False
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    example="allegro status",
+    exits={**ASKS_HOUSE, Exit.REFUSED: "a lane is not linked", Exit.FROZEN: "a freeze is in force"},
+)
 @socket_option
 @json_option
 def status(socket: Path | None, as_json: bool) -> int:
-    """The fleet at a glance. Exit code 4 while frozen, 1 when a lane is not linked."""
+    """Show freezes, lanes, waiting requests and the last alerts."""
     response = run_async(get(socket, "status"))
     if as_json:
         print_json(response)
@@ -55,7 +61,7 @@ def status(socket: Path | None, as_json: bool) -> int:
         for line in status_lines(response, now_s()):
             click.echo(line)
     if response["frozen"]:
-        return EXIT_FROZEN
+        return Exit.FROZEN
     return 0 if all(lane["linked"] for lane in response["lanes"]) and response["lanes"] else 1
 
 
@@ -76,7 +82,7 @@ def status_lines(response: dict[str, Any], now_s: float) -> list[str]:
     for lane in shown["lanes"]:
         lines += _lane_lines(lane, known, now_s)
     if not shown["lanes"]:
-        lines.append("no lane is paired: run `allegro pair` on both sides")
+        lines.append("no lane is paired: run `allegro pair` on the lane and here")
     return lines + _work_lines(shown, now_s)
 
 
@@ -132,8 +138,8 @@ def _work_lines(shown: dict[str, Any], now_s: float) -> list[str]:
     if shown["blocked"]:
         lines.append(f"orders wait: {shown['blocked']}")
     lines += [
-        f"lane {one['lane']} GETS NO ORDERS: {one['reason']}; "
-        f"allegro fleet resume {one['lane']} lifts that"
+        f"lane {one['lane']} GETS NO ORDERS: {one['reason']}. "
+        f"To send orders again: allegro fleet resume {one['lane']}"
         for one in shown["suspended"]
     ]
     archive = shown["archive"]

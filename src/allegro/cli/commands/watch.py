@@ -1,4 +1,4 @@
-"""Looking after it: events, doctor, stop and thaw."""
+"""Events, doctor, stop and thaw."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from allegro.cli.exit_codes import Exit
+from allegro.cli.help import ASKS_HOUSE, Command
 from allegro.cli.output import (
     Failure,
     console,
@@ -30,19 +32,19 @@ _SHOWN_FACTS = {"number", "kind", "step", "reason", "took_s", "issues"}
 _MARK = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "red")}
 
 
-@click.command()
-@click.option("--follow", is_flag=True, help="Go on as they arrive.")
-@click.option("--after", type=int, default=None, help="Behind this row.")
-@click.option("--last", type=int, default=50, help="The newest so many rows.")
-@click.option("--type", "prefix", default="", help="Only types that begin like this.")
-@click.option("--gaps", is_flag=True, help="The named gaps instead.")
+@click.command(cls=Command, example="allegro events --type forge. --last 20", exits=ASKS_HOUSE)
+@click.option("--follow", is_flag=True, help="Keep following: print new events as they arrive.")
+@click.option("--after", type=int, default=None, help="Start after this row.")
+@click.option("--last", type=int, default=50, help="Print the newest rows, this many.")
+@click.option("--type", "prefix", default="", help="Only event types with this prefix.")
+@click.option("--gaps", is_flag=True, help="Show gaps only.")
 @socket_option
 @json_option
 def events(
     follow: bool, after: int | None, last: int, prefix: str, gaps: bool, socket: Path | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """What came home, oldest first, words opened."""
+    """List archived events, decrypted, oldest first."""
     if gaps:
         told = run_async(get(socket, "gaps"))
         for gap in lined(told["gaps"]) if not as_json else []:
@@ -80,16 +82,25 @@ def event_line(event: dict[str, Any]) -> str:
     return f"{event['row']:>6} {time[11:23]} {lane} {type_:<24} {clear} {content!r}"
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    example="allegro doctor --config /etc/allegro/lane.toml",
+    exits={**ASKS_HOUSE, Exit.REFUSED: "a check failed"},
+)
 @click.option(
-    "--config", type=click.Path(path_type=Path), default=None,
+    "--config",
+    type=click.Path(path_type=Path),
+    default=None,
     help="On a lane: lane.toml. Checks this machine; no running lane is needed.",
-)  # fmt: skip
-@click.option("--attack", is_flag=True, help="On a lane: try to break out of its sandbox.")
+)
+@click.option("--attack", is_flag=True, help="On a lane: try to break out of its own sandbox.")
 @socket_option
 @json_option
 def doctor(config: Path | None, attack: bool, socket: Path | None, as_json: bool) -> int:
-    """Every fact that matters, where it comes from, how old it is, how to mend it."""
+    """Check everything, and show how to fix what is wrong.
+
+    Each result comes with its source and its age.
+    """
     if attack and config is None:
         raise Failure("--attack runs on a lane: add --config lane.toml", 2)
     told = _lane_doctor(config, attack) if config else run_async(get(socket, "doctor"))
@@ -111,9 +122,9 @@ def doctor(config: Path | None, attack: bool, socket: Path | None, as_json: bool
 
 
 def _freezes(status: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
-    """Return the ids of the house's freezes, and those that only a lane names, with that lane.
+    """Return the ids of the house's freezes, and those that only a lane reports, with that lane.
 
-    What a lane names is its word: an id that is none is left out, and none is signed unasked.
+    A lane may report anything: what is not a valid id is left out, and none is signed unasked.
     """
     held = [freeze["id"] for freeze in status["freezes"]]
     extra: dict[str, str] = {}
@@ -136,29 +147,31 @@ def _lane_doctor(config: Path, attack: bool) -> dict[str, Any]:
     return {"schema": "allegro.doctor/1", "ok": good, "facts": facts}
 
 
-@click.command()
-@click.option("--reason", default="stopped by hand", help="Why.")
+@click.command(cls=Command, example='allegro stop --reason "looks odd"', exits=ASKS_HOUSE)
+@click.option("--reason", default="stopped by hand", help="Shown with the freeze.")
 @socket_option
 @json_option
 def stop(reason: str, socket: Path | None, as_json: bool) -> None:
-    """Freeze every effect, everywhere, now. Needs no key."""
+    """Freeze every write, on every lane, now. Needs no key."""
     told = run_async(post(socket, "stop", {"reason": reason, "by": "command line"}))
     if as_json:
         print_json(told)
     else:
-        click.echo(f"frozen: {one_line(told['freeze'])}, {told['lanes_told']} lanes told at once")
+        click.echo(
+            f"frozen: {one_line(told['freeze'])}, {told['lanes_told']} lanes were informed at once"
+        )
 
 
-@click.command()
+@click.command(cls=Command, example="allegro thaw --all --config house.toml", exits=ASKS_HOUSE)
 @click.argument("ids", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Every freeze that the house holds.")
+@click.option("--all", "every", is_flag=True, help="Lift every freeze that the house holds.")
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="house.toml")
 @json_option
 def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None:
     """Lift freezes by id, signed with the sovereign key.
 
-    --all lifts the freezes that the house holds. One that only a lane names is lifted by its whole
-    id alone, so that a lane cannot put ids of its own under your signature.
+    --all lifts the freezes that the house holds. A freeze that only a lane reports is lifted only by
+    its whole id, so that a lane cannot get ids of its own choice signed.
     """
     from allegro.house.files import files_of, load_fleet, socket_of  # noqa: PLC0415
     from allegro.sovereign import ceremony  # noqa: PLC0415
@@ -171,11 +184,13 @@ def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None
     wanted += [id_ for id_ in extra if id_ in ids]
     for id_, lane in extra.items():
         if id_ not in wanted:
-            click.echo(f"not lifted, only lane {lane} names it: {one_line(id_)}", err=True)
+            click.echo(f"not lifted, only lane {lane} reports it: {one_line(id_)}", err=True)
     if not wanted:
         if not held:
-            raise Failure("the house holds no freeze: there is nothing to thaw")
-        raise click.UsageError(f"name a freeze, or say --all; the house holds: {', '.join(held)}")
+            raise Failure("nothing is frozen")
+        raise click.UsageError(
+            f"give the id of a freeze, or --all. The house holds: {', '.join(held)}"
+        )
     fleet = load_fleet(files)
     key = load_sovereign_key(files, passphrase)
     response: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""What waits for Timmy, and his answers."""
+"""Requests that wait for a decision, and the decisions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from allegro.cli.help import ASKS_HOUSE, Command
 from allegro.cli.output import (
     Failure,
     console,
@@ -31,12 +32,12 @@ from allegro.core.effects.render import lined, one_line
 from allegro.sovereign.show import checked_action, draw
 
 
-@click.command()
-@click.option("--all", "show_all", is_flag=True, help="Settled ones too.")
+@click.command(cls=Command, example="allegro requests", exits=ASKS_HOUSE)
+@click.option("--all", "show_all", is_flag=True, help="Settled requests too.")
 @socket_option
 @json_option
 def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
-    """List what waits, newest last."""
+    """List open requests, newest last."""
     told = run_async(get(socket, "requests"))
     open_states = {"proposed", "approved", "ordered", "sent", "unknown"}
     rows = [one for one in told["requests"] if show_all or one["state"] in open_states]
@@ -44,7 +45,7 @@ def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
         print_json({**told, "requests": rows})
         return
     if not rows:
-        click.echo("nothing waits")
+        click.echo("no open requests")
         return
     table = Table(box=None, pad_edge=False)
     for name in ("id", "state", "owner", "urgency", "age", "what"):
@@ -58,12 +59,15 @@ def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
     console().print(table)
 
 
-@click.command()
+@click.command(cls=Command, example="allegro show 17f8c783", exits=ASKS_HOUSE)
 @click.argument("id_", metavar="ID")
 @socket_option
 @json_option
 def show(id_: str, socket: Path | None, as_json: bool) -> None:
-    """Show what would be signed, computed from the signed bytes."""
+    """Show exactly what an approval would sign.
+
+    It is computed from the very bytes that would be signed.
+    """
     told = run_async(get(socket, f"requests/{named(id_)}"))
     if as_json:
         _, action = checked_action(told)
@@ -74,26 +78,34 @@ def show(id_: str, socket: Path | None, as_json: bool) -> None:
         run_async(post(socket, f"requests/{named(told['id'])}/shown"))
 
 
-@click.command()
+@click.command(
+    cls=Command, example="allegro approve 5a71e461e2290a94 --config house.toml", exits=ASKS_HOUSE
+)
 @click.argument("digest")
 @click.option("--config", type=click.Path(path_type=Path), default=None, help="house.toml")
 @click.option(
-    "--valid-s", type=click.IntRange(10, 2_592_000), default=None, help="Seconds it lives."
+    "--valid-s",
+    type=click.IntRange(10, 2_592_000),
+    default=None,
+    help="Seconds until the approval expires.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask again.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @socket_option
 @json_option
 def approve(
     digest: str, config: Path | None, valid_s: int | None, yes: bool, socket: Path | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Approve exactly what `show` shows, named by its digest (or a prefix of 8 at least)."""
+    """Approve exactly what `show` shows, by its digest.
+
+    The first 8 digits of the digest are enough. Shows the content again and asks before it signs.
+    """
     from allegro.house.files import HouseFiles, files_of, load_fleet  # noqa: PLC0415
     from allegro.sovereign import ceremony  # noqa: PLC0415
     from allegro.sovereign.keystore import load_sovereign_key  # noqa: PLC0415
 
     if len(digest) < 8:
-        raise Failure("give at least 8 digits of the digest", 2)
+        raise Failure("DIGEST is too short: give at least 8 digits", 2)
     settings = load_house(config) if config else None
     files = files_of(settings) if settings else HouseFiles(default_state_dir())
     house = socket or _socket_beside(config)
@@ -121,13 +133,15 @@ def approve(
     _say(answer, as_json, f"approved until {rfc3339(at_s + lives_s)}")
 
 
-@click.command()
+@click.command(
+    cls=Command, example='allegro reject 17f8c783 --reason "not this week"', exits=ASKS_HOUSE
+)
 @click.argument("id_", metavar="ID")
-@click.option("--reason", required=True, help="Why not.")
+@click.option("--reason", required=True, help="Kept with the request.")
 @socket_option
 @json_option
 def reject(id_: str, reason: str, socket: Path | None, as_json: bool) -> None:
-    """Say no."""
+    """Reject a request."""
     _say(
         run_async(post(socket, f"requests/{named(id_)}/reject", {"reason": reason})),
         as_json,
@@ -135,21 +149,24 @@ def reject(id_: str, reason: str, socket: Path | None, as_json: bool) -> None:
     )
 
 
-@click.command()
+@click.command(cls=Command, example="allegro withdraw 17f8c783", exits=ASKS_HOUSE)
 @click.argument("id_", metavar="ID")
 @socket_option
 @json_option
 def withdraw(id_: str, socket: Path | None, as_json: bool) -> None:
-    """Take back a request, or an approval whose order is not out yet."""
+    """Withdraw a request, or an approval before its order is sent."""
     _say(run_async(post(socket, f"requests/{named(id_)}/withdraw", {})), as_json, "withdrawn")
 
 
-@click.command()
+@click.command(cls=Command, example="allegro explain 17f8c783", exits=ASKS_HOUSE)
 @click.argument("id_", metavar="ID")
 @socket_option
 @json_option
 def explain(id_: str, socket: Path | None, as_json: bool) -> None:
-    """Tell one decision line by line: asked, shown, signed, ordered, looked, done."""
+    """Show the history of a request.
+
+    Who asked, what was shown, which key signed, which lane had the order, what was written.
+    """
     told = run_async(get(socket, f"requests/{named(id_)}"))
     if as_json:
         print_json({**told, "schema": "allegro.explain/1", "policy": needs_of(told["kind"]).value})
