@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from allegro.adapters.hermes.completeness import MAX_OUTPUT, Heard
-from allegro.adapters.hermes.stream_lines import LAST_WORDS_S, LOOK_S, told_lines
+from allegro.adapters.hermes.stream_lines import LAST_WORDS_S, LOOK_S, data_lines
 from allegro.core.agent.sessions import AgentEvent, End, Ended, TextDelta, ToolBegan, ToolEnded
 from allegro.core.base.errors import EdgeError
 
@@ -26,7 +26,7 @@ class Stream:
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        async for _, line in told_lines(self.content.readline, self._look):
+        async for _, line in data_lines(self.content.readline, self._look):
             self.lines.append(line)
 
     async def _look(self) -> bool:

@@ -131,7 +131,7 @@ async def test_routing_is_taken_over_and_what_happened_is_on_record(fleet: Life)
     async with RedundancyManager(fleet.socket) as manager:
         told = await manager.take_over_routing(holder)
         assert (told.failed_host, told.roles) == (holder, ("forge",))
-        assert set(told.told) == set(fleet.others())
+        assert set(told.informed) == set(fleet.others())
         assert (await fleet.another_took(holder, began_s))["before"] == holder
 
         mesh = await manager.maintain_syncthing_mesh()

@@ -19,5 +19,5 @@ async def ping(url: str) -> None:
             if not 200 <= response.status < 300:
                 raise EdgeError(f"the watcher answers {response.status}", transient=True)
     except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
-        told = str(error) or type(error).__name__
-        raise EdgeError(f"the watcher cannot be reached: {told}", transient=True) from error
+        detail = str(error) or type(error).__name__
+        raise EdgeError(f"the watcher cannot be reached: {detail}", transient=True) from error

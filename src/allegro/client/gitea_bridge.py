@@ -71,8 +71,8 @@ class GiteaBridge(Bridge):
         requests are left out. Answers from the house alone, so it works without any link.
         """
         since_s = since.timestamp() if isinstance(since, datetime.datetime) else since or 0.0
-        told = await self._house.get("issues", repository=repo, since_s=since_s)
-        issues = [_issue(issue) for issue in told["issues"]]
+        response = await self._house.get("issues", repository=repo, since_s=since_s)
+        issues = [_issue(issue) for issue in response["issues"]]
         return [issue for issue in issues if not issue.is_pull_request]
 
     async def get_issue_details(self, repo: str, issue: int) -> Issue:
@@ -80,10 +80,10 @@ class GiteaBridge(Bridge):
 
         Raises NotNow when no lane or forge answers, BadRequest when there is no such issue.
         """
-        told = await self._house.post(
+        response = await self._house.post(
             "ask", {"method": "issue_details", "params": {"repository": repo, "number": issue}}
         )
-        return _issue(told)
+        return _issue(response)
 
     async def create_pr(
         self, repo: str, branch: str, title: str, body: str, *, base: str = ""
@@ -121,10 +121,10 @@ class GiteaBridge(Bridge):
 
     async def comment_on_issue(self, repo: str, issue: int, body: str) -> int:
         """Comment on an issue and return the comment's id. Needs no approval: the house orders it."""
-        told = await self._settled(
+        request = await self._settled(
             {"kind": "comment", "repository": repo, "issue": issue, "body": body}
         )
-        return int(told["artifact"])
+        return int(request["artifact"])
 
     async def update_status(self, repo: str, issue: int, status: str) -> None:
         """Give an issue exactly this `status/…` label. Needs no approval."""
@@ -143,33 +143,35 @@ class GiteaBridge(Bridge):
         urgency, question, recommendation, context, expires_in_s.
         """
         body = {"asked_by": asked_by(), "key": uuid.uuid4().hex, **action}
-        told = await self._riding_over(lambda: self._house.post("requests", body))
-        return Asked(told["id"], told["digest"], told["state"])
+        response = await self._riding_over(lambda: self._house.post("requests", body))
+        return Asked(response["id"], response["digest"], response["state"])
 
     async def outcome(self, request_id: str, *, wait_s: float | None = None) -> dict[str, Any]:
         """Wait until a request is settled and return it; raise what it ended in otherwise."""
         left_s = self._wait_s if wait_s is None else wait_s
         while True:
             slice_s = min(WAIT_S, left_s)
-            told: dict[str, Any] = await self._riding_over(
+            request: dict[str, Any] = await self._riding_over(
                 lambda: self._house.get(f"requests/{named(request_id)}/wait", timeout_s=slice_s)  # noqa: B023
             )
-            if told["state"] == "done":
-                return told
-            if told["state"] in _ENDS:
-                raise _ENDS[told["state"]](_why(told), told["id"])
+            if request["state"] == "done":
+                return request
+            if request["state"] in _ENDS:
+                raise _ENDS[request["state"]](_why(request), request["id"])
             left_s -= slice_s
             if left_s <= 0:
-                raise await self._unsettled(told)
+                raise await self._unsettled(request)
 
     async def _settled(self, action: dict[str, Any]) -> dict[str, Any]:
         asked = await self.request(action)
         return await self.outcome(asked.id)
 
-    async def _unsettled(self, told: dict[str, Any]) -> StillOpen | Frozen:
+    async def _unsettled(self, request: dict[str, Any]) -> StillOpen | Frozen:
         status = await self._house.get("status")
         kind = Frozen if status["frozen"] else StillOpen
-        return kind(f"request {told['id']} is still {told['state']}; it stands", told["id"])
+        return kind(
+            f"request {request['id']} is still {request['state']}; it stands", request["id"]
+        )
 
 
 def encoded(files: Mapping[str, str | bytes | None]) -> dict[str, str | None]:
@@ -182,21 +184,25 @@ def encoded(files: Mapping[str, str | bytes | None]) -> dict[str, str | None]:
     }
 
 
-def _issue(told: object) -> Issue:
-    issue = read_value(told, Issue)
+def _issue(value: object) -> Issue:
+    issue = read_value(value, Issue)
     if isinstance(issue, Unreadable):
         raise BadRequest(f"the lane's answer is no issue: {issue}")
     return issue
 
 
-def _why(told: dict[str, Any]) -> str:
-    why = told["detail"] or told["state"]
-    if told.get("superseded_by"):
-        why += f"; asked again as {told['superseded_by']}"
-    return f"request {told['id']}: {why}"
+def _why(request: dict[str, Any]) -> str:
+    why = request["detail"] or request["state"]
+    if request.get("superseded_by"):
+        why += f"; asked again as {request['superseded_by']}"
+    return f"request {request['id']}: {why}"
 
 
-def _pr(told: dict[str, Any], branch: str) -> PR:
+def _pr(request: dict[str, Any], branch: str) -> PR:
     return PR(
-        told["artifact"], told["url"], told.get("branch") or branch, told["commit"], told["id"]
+        request["artifact"],
+        request["url"],
+        request.get("branch") or branch,
+        request["commit"],
+        request["id"],
     )

@@ -127,7 +127,7 @@ class HermesBridge(Bridge):
         issue: str = "", network: bool = False, limit_s: int = 3600, key: str = "",
     ) -> str:  # fmt: skip
         """Ask for a session without waiting; return its id. Asked twice with a `key`, it is one."""
-        told = await self._house.post(
+        response = await self._house.post(
             "sessions",
             {
                 "prompt": prompt, "model": model or "", "instructions": instructions,
@@ -136,27 +136,27 @@ class HermesBridge(Bridge):
                 "network": network, "limit_s": limit_s, "asked_by": asked_by(), "key": key,
             },
         )  # fmt: skip
-        return str(told["id"])
+        return str(response["id"])
 
     async def result(self, session_id: str, *, wait_s: float | None = None) -> HermesResult:
         """Wait until a session ended; raise what it came to when it never began."""
         left_s = self._wait_s if wait_s is None else wait_s
         while True:
             slice_s = min(WAIT_S, left_s)
-            told = await self._riding_over(
+            response = await self._riding_over(
                 lambda: self._house.get(f"sessions/{named(session_id)}/wait", timeout_s=slice_s)  # noqa: B023
             )
-            if told.get("end"):
-                return _result(told)
-            _raise_unbegun(told)
+            if response.get("end"):
+                return _result(response)
+            _raise_unbegun(response)
             left_s -= slice_s
             if left_s <= 0:
                 raise StillOpen(f"session {session_id} still runs", session_id)
 
     async def stop_session(self, session_id: str) -> bool:
         """Stop a session at once. Needs no approval."""
-        told = await self._house.post(f"sessions/{named(session_id)}/stop")
-        return bool(told["stopped"])
+        response = await self._house.post(f"sessions/{named(session_id)}/stop")
+        return bool(response["stopped"])
 
     async def stream_telemetry(
         self, session_id: str = "", *, after: int | None = None
@@ -173,67 +173,67 @@ class HermesBridge(Bridge):
             params["after"] = after
         elif not session_id:
             params["last"] = 0
-        async for told in self._house.events(**params):
-            if str(told["type"]).startswith(_PREFIXES):
-                yield _telemetry(told)
+        async for event in self._house.events(**params):
+            if str(event["type"]).startswith(_PREFIXES):
+                yield _telemetry(event)
 
     async def get_session_summary(self, session_id: str) -> SessionSummary:
         """Return the counters of a session. Raises BadRequest when there is none of this id."""
-        told = await self._house.get(f"sessions/{named(session_id)}")
-        if "lane" not in told or told.get("request"):
+        response = await self._house.get(f"sessions/{named(session_id)}")
+        if "lane" not in response or response.get("request"):
             raise BadRequest(
-                f"session {session_id} has not begun: {told.get('why') or told['state']}"
+                f"session {session_id} has not begun: {response.get('why') or response['state']}"
             )
-        return _summary(told)
+        return _summary(response)
 
     async def provide_model_access(
         self, model: str, *, lives_s: int = 900, max_tokens: int = 200_000
     ) -> ModelEndpoint:
         """Lend one model of a lane, through the house's socket, for a short time."""
-        told = await self._house.post(
+        response = await self._house.post(
             "loans",
             {"model": model, "lives_s": lives_s, "max_tokens": max_tokens,
              "asked_by": asked_by()},
         )  # fmt: skip
         return ModelEndpoint(
-            base_url=f"http://house/v1/models/{told['lane']}/v1", socket=str(self._house.socket),
-            api_key=told["token"], model=told["model"], expires_s=told["expires_s"],
-            lane=told["lane"], loan_id=told["id"],
+            base_url=f"http://house/v1/models/{response['lane']}/v1", socket=str(self._house.socket),
+            api_key=response["token"], model=response["model"], expires_s=response["expires_s"],
+            lane=response["lane"], loan_id=response["id"],
         )  # fmt: skip
 
     async def revoke_model_access(self, endpoint: ModelEndpoint) -> bool:
         """Take a lent model back at once; False when it had ended. Needs no approval."""
-        told = await self._house.post(f"loans/{named(endpoint.loan_id)}/revoke")
-        return bool(told["revoked"])
+        response = await self._house.post(f"loans/{named(endpoint.loan_id)}/revoke")
+        return bool(response["revoked"])
 
 
-def _raise_unbegun(told: dict[str, Any]) -> None:
+def _raise_unbegun(session: dict[str, Any]) -> None:
     """Raise what a session that never began came to; return while it still may."""
-    why, state = str(told.get("why") or told["state"]), told["state"]
-    if told.get("request"):
+    why, state = str(session.get("why") or session["state"]), session["state"]
+    if session.get("request"):
         kinds = {"failed": EffectFailed, "withdrawn": Withdrawn, "expired": Expired}
         if state in kinds:
-            raise kinds[state](f"session {told['id']}: {why}", told["id"])
+            raise kinds[state](f"session {session['id']}: {why}", session["id"])
 
 
-def _result(told: dict[str, Any]) -> HermesResult:
+def _result(session: dict[str, Any]) -> HermesResult:
     return HermesResult(
-        told["id"], told["end"], told.get("output", ""), told["why"], told["model"],
-        told["tokens"], told.get("cost_usd"), told.get("duration_s"), told["tools"],
-        told["denied"], told["local"],
+        session["id"], session["end"], session.get("output", ""), session["why"], session["model"],
+        session["tokens"], session.get("cost_usd"), session.get("duration_s"), session["tools"],
+        session["denied"], session["local"],
     )  # fmt: skip
 
 
-def _summary(told: dict[str, Any]) -> SessionSummary:
+def _summary(session: dict[str, Any]) -> SessionSummary:
     names = SessionSummary.__struct_fields__
-    known = {name: told[name] for name in names if name in told}
+    known = {name: session[name] for name in names if name in session}
     return SessionSummary(
-        **{**known, "session_id": told["id"], "state": told["end"] or told["state"]}
+        **{**known, "session_id": session["id"], "state": session["end"] or session["state"]}
     )
 
 
-def _telemetry(told: dict[str, Any]) -> TelemetryEvent:
+def _telemetry(event: dict[str, Any]) -> TelemetryEvent:
     return TelemetryEvent(
-        told["row"], str(told["data"].get("session", "")), told["type"], told["time"],
-        told["lane"], told["archived_s"], told["data"], told["words"],
+        event["row"], str(event["data"].get("session", "")), event["type"], event["time"],
+        event["lane"], event["archived_s"], event["data"], event["words"],
     )  # fmt: skip

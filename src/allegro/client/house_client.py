@@ -23,8 +23,8 @@ WAIT_S = 50.0
 
 def default_socket() -> Path:
     """Return where a house listens when nothing else is configured."""
-    told = os.environ.get("ALLEGRO_SOCKET")
-    return Path(told) if told else default_state_dir() / "house.sock"
+    configured = os.environ.get("ALLEGRO_SOCKET")
+    return Path(configured) if configured else default_state_dir() / "house.sock"
 
 
 def default_state_dir() -> Path:
@@ -146,8 +146,8 @@ class HouseClient:
 
 def _raise_for(status: int, answer: object, path: str) -> NoReturn:
     """Raise what an answer that is none comes to."""
-    told = answer.get("error") if isinstance(answer, dict) else None
-    sentence = one_line(text_of(told), 2_000) or f"the house answered {status} to {path}"
+    detail = answer.get("error") if isinstance(answer, dict) else None
+    sentence = one_line(text_of(detail), 2_000) or f"the house answered {status} to {path}"
     raise (NotNow if status == 503 else BadRequest)(sentence)
 
 

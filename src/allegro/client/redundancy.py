@@ -40,11 +40,11 @@ class HealthStatus(msgspec.Struct, frozen=True):
 
 
 class TakenOver(msgspec.Struct, frozen=True):
-    """Which roles were given away, and which lanes were told so."""
+    """Which roles were given away, and which lanes were informed of it."""
 
     failed_host: str
     roles: tuple[str, ...]
-    told: tuple[str, ...]
+    informed: tuple[str, ...]
 
 
 class MeshStatus(msgspec.Struct, frozen=True):
@@ -67,15 +67,15 @@ class RedundancyManager(Bridge):
 
     async def health_check_vps(self, host: str) -> HealthStatus:
         """Return how the lane named `host` is, from two vantage points where there are two."""
-        told = await self._riding_over(lambda: self._house.get(f"fleet/health/{named(host)}"))
-        house = _own(told["house"])
-        siblings = {name: _sibling(one) for name, one in told["siblings"].items()}
+        response = await self._riding_over(lambda: self._house.get(f"fleet/health/{named(host)}"))
+        house = _own(response["house"])
+        siblings = {name: _sibling(one) for name, one in response["siblings"].items()}
         troubles = tuple(
             f"{fact.get('what')}: {fact.get('told')}"
-            for fact in told["house"].get("facts", ())
+            for fact in response["house"].get("facts", ())
             if fact.get("verdict") != "ok"
         )
-        is_bad = any(fact.get("verdict") == "bad" for fact in told["house"].get("facts", ()))
+        is_bad = any(fact.get("verdict") == "bad" for fact in response["house"].get("facts", ()))
         verdict = _verdict(house, siblings, is_bad=is_bad)
         return HealthStatus(host, verdict, house, siblings, troubles)
 
@@ -85,11 +85,11 @@ class RedundancyManager(Bridge):
         A lane that still answers hands over at once, in order; one that does not loses its roles
         when its lease ends. No lane is made to act before that.
         """
-        told = await self._riding_over(
+        response = await self._riding_over(
             lambda: self._house.post("fleet/rest", {"lane": failed_host, "to": to})
         )
-        heard = tuple(name for name, answer in told["told"].items() if answer == "told")
-        return TakenOver(failed_host, tuple(told["roles"]), heard)
+        heard = tuple(name for name, answer in response["told"].items() if answer == "told")
+        return TakenOver(failed_host, tuple(response["roles"]), heard)
 
     async def maintain_syncthing_mesh(self) -> MeshStatus:
         """Return how the mesh is: not configured, until channels come."""
@@ -98,11 +98,11 @@ class RedundancyManager(Bridge):
     async def report_failover_event(self, event: FailoverEvent) -> str:
         """Put a failover on record at the house; return the event's id.
 
-        The fleet's own take-overs are told by their new holder, once; they need no report.
+        The fleet's own take-overs are reported by their new holder, once; they need no report.
         """
         body = msgspec.to_builtins(event)
-        told = await self._riding_over(lambda: self._house.post("fleet/happened", body))
-        return str(told["id"])
+        response = await self._riding_over(lambda: self._house.post("fleet/happened", body))
+        return str(response["id"])
 
     async def fleet(self) -> dict[str, Any]:
         """Return who holds what, as `allegro fleet status --json` shows it."""
@@ -112,10 +112,10 @@ class RedundancyManager(Bridge):
 _FACTS = {"forge": ("forge",), "provider": ("model provider", "gateway"), "clock": ("clock",)}
 
 
-def _own(told: dict[str, Any]) -> Seen:
-    if not told["daemon"]:
-        return Seen(host=told["host"], daemon=False)
-    facts = {str(fact.get("what")): fact.get("verdict") for fact in told["facts"]}
+def _own(report: dict[str, Any]) -> Seen:
+    if not report["daemon"]:
+        return Seen(host=report["host"], daemon=False)
+    facts = {str(fact.get("what")): fact.get("verdict") for fact in report["facts"]}
 
     def good(part: str) -> bool | None:
         found = [v for name, v in facts.items() if name.startswith(_FACTS[part])]
@@ -124,11 +124,11 @@ def _own(told: dict[str, Any]) -> Seen:
     return Seen(True, True, good("forge"), good("provider"), good("clock"))
 
 
-def _sibling(told: dict[str, Any]) -> Seen:
+def _sibling(report: dict[str, Any]) -> Seen:
     """What a lane is ready for, it can do; why it is not ready for more, another lane cannot tell."""
-    ready = told["ready"] if told["heard"] else ()
+    ready = report["ready"] if report["heard"] else ()
     return Seen(
-        host=told["host"], council=told["heard"],
+        host=report["host"], council=report["heard"],
         forge=True if ROLES[0] in ready else None,
         provider=True if ROLES[1] in ready else None,
     )  # fmt: skip

@@ -49,19 +49,19 @@ class Screen:
     def title(self, text: str) -> None:
         self.console.print(Text(text, style="bold"))
 
-    def step(self, name: str, at_s: float, took_s: float, told: str) -> None:
+    def step(self, name: str, at_s: float, took_s: float, detail: str) -> None:
         self._break()
         line = Text()
         line.append(f"{at_s:6.2f} s  ", style="dim")
         line.append("✓ ", style="green")
         line.append(_STEPS.get(name, name))
-        if told:
-            line.append(f"  {told}", style="cyan")
+        if detail:
+            line.append(f"  {detail}", style="cyan")
         line.append(f"  ({took_s * 1000:.0f} ms)", style="dim")
         self.console.print(line)
 
-    def request(self, told: dict[str, Any]) -> None:
-        draw(told, self.console)
+    def request(self, request: dict[str, Any]) -> None:
+        draw(request, self.console)
 
     def live(self, event: TelemetryEvent) -> None:
         """Show an agent's text and tools as they come home."""
@@ -100,24 +100,24 @@ class Screen:
             )
             self.console.print(line)
 
-    def sums(self, told: dict[str, Any]) -> None:
-        events, pull = told["events"], told["pull_request"]
-        verdict = "all as it should be" if told["ok"] else "NOT as it should be"
-        refused = sum(one["ok"] for one in told["refused"])
+    def sums(self, report: dict[str, Any]) -> None:
+        events, pull = report["events"], report["pull_request"]
+        verdict = "all as it should be" if report["ok"] else "NOT as it should be"
+        refused = sum(one["ok"] for one in report["refused"])
         self.console.print(
             Text(
                 f"\n{verdict}: {events['archived']} of {events['sent']} events home, "
                 f"{events['lost']} lost, {events['duplicated']} doubled, "
                 f"lag p50 {events['lag_ms']['p50']} ms, p99 {events['lag_ms']['p99']} ms · "
                 f"pull request {pull['after_approval_s']} s after the approval · "
-                f"{told['outage']['backlog']} events drained in {told['outage']['sync_s']} s · "
-                f"{refused} of {len(told['refused'])} bad things refused"
-                + _session_words(told["session"]),
-                style="bold green" if told["ok"] else "bold red",
+                f"{report['outage']['backlog']} events drained in {report['outage']['sync_s']} s · "
+                f"{refused} of {len(report['refused'])} bad things refused"
+                + _session_words(report["session"]),
+                style="bold green" if report["ok"] else "bold red",
             )
         )
 
 
-def _session_words(told: dict[str, Any]) -> str:
-    lag = told["lag_ms"]
-    return f" · agent session {told['state']}, {told['denied']} tool call denied, lag p99 {lag['p99']} ms"
+def _session_words(session: dict[str, Any]) -> str:
+    lag = session["lag_ms"]
+    return f" · agent session {session['state']}, {session['denied']} tool call denied, lag p99 {lag['p99']} ms"

@@ -60,7 +60,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Play:
-    """One run. `told` is the JSON; every figure on the screen comes from it."""
+    """One run. `run` returns the JSON; every figure on the screen comes from it."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -128,21 +128,21 @@ class Play:
         self._screen.sums(done)
         return done
 
-    def _step(self, name: str, told: str = "", *, ok: bool = True) -> float:
+    def _step(self, name: str, detail: str = "", *, ok: bool = True) -> float:
         now_s = time.monotonic()
         took_s, self._last_s = now_s - self._last_s, now_s
         at_s = round(now_s - self._began_s, 3)
         self.steps.append({"name": name, "at_s": at_s, "took_s": round(took_s, 3), "ok": ok})
-        self._screen.step(name, at_s, took_s, told)
+        self._screen.step(name, at_s, took_s, detail)
         return took_s
 
     async def _forge(self) -> tuple[Forge, People]:
         real = self._options.real
         if real is None:
-            told = await self._stage.start_simulator(_world())
-            tokens = told["tokens"]
+            simulator = await self._stage.start_simulator(_world())
+            tokens = simulator["tokens"]
             real = RealForge(
-                told["url"], tokens["timmy"]["owner"], tokens["allegro"]["daily"],
+                simulator["url"], tokens["timmy"]["owner"], tokens["allegro"]["daily"],
                 tokens["allegro-change"]["change"],
             )  # fmt: skip
         people = People(real.url, real.owner_token)
@@ -182,16 +182,20 @@ class Play:
         self._step("issue", f"#{number}")
 
         async def is_home() -> bool:
-            told = await self._stage.client.get("issues", repository=forge.repository, since_s=0)
-            return any(issue["number"] == number for issue in told["issues"])
+            response = await self._stage.client.get(
+                "issues", repository=forge.repository, since_s=0
+            )
+            return any(issue["number"] == number for issue in response["issues"])
 
         await self._stage.until(is_home, "the issue comes home")
         self._step("home")
 
         async def is_seen() -> bool:
-            told = await self._stage.client.get("issues", repository=forge.repository, since_s=0)
+            response = await self._stage.client.get(
+                "issues", repository=forge.repository, since_s=0
+            )
             return any(
-                i["number"] == number and "triage/seen" in i["labels"] for i in told["issues"]
+                i["number"] == number and "triage/seen" in i["labels"] for i in response["issues"]
             )
 
         await self._stage.until(is_seen, "the issue is marked as seen")
@@ -302,7 +306,7 @@ class Play:
         finally:
             os.kill(self._stage.house.pid, signal.SIGCONT)
         pulls = await people.pulls(forge.repository)
-        told = [
+        refused = [
             {"case": t.case, "expected": t.expected, "reason": t.reason,
              "ok": t.ok and len(pulls) == 1}
             for t in tried
@@ -310,8 +314,8 @@ class Play:
         self._step(
             "thief", f"{sum(one.ok for one in tried)} refused", ok=all(one.ok for one in tried)
         )
-        self._screen.refused(told)
-        return told
+        self._screen.refused(refused)
+        return refused
 
     async def _sums(self) -> dict[str, Any]:
         """Compare what was written with what is home. Lag: lane's stamp to the house's reader."""
@@ -353,8 +357,8 @@ class Play:
 
     async def _server_version(self, forge: Forge) -> str:
         facts = (await self._stage.client.get("doctor"))["facts"]
-        told = [fact["told"] for fact in facts if fact["what"].endswith(": forge")]
-        return str(told[0]) if told else forge.url
+        versions = [fact["told"] for fact in facts if fact["what"].endswith(": forge")]
+        return str(versions[0]) if versions else forge.url
 
 
 def remember(folder: Path, url: str, repository: str) -> None:

@@ -90,7 +90,7 @@ class Scene:
                 watching.cancel()
         lag_ms = self._lag(await self._sent())
         good = result.state == "completed" and result.denied == (1 if tools else 0)
-        step("session", _told(result, lag_ms), ok=good)
+        step("session", _summary(result, lag_ms), ok=good)
         return {
             "agent": f"hermes-agent {sessions['version']} ({self._kind})", "state": result.state,
             "lag_ms": lag_ms, "denied": result.denied, "tools": tools,
@@ -103,16 +103,18 @@ class Scene:
     async def _ready(self) -> dict[str, Any]:
         async def ready() -> dict[str, Any] | None:
             lanes = (await self._stage.status())["lanes"]
-            told = (lanes[0]["detail"] or {}).get("sessions") or {}
-            return told if told.get("ready") else None
+            agent = (lanes[0]["detail"] or {}).get("sessions") or {}
+            return agent if agent.get("ready") else None
 
         found = await self._stage.until(ready, "an agent is ready", self._stage.lane, READY_S)
         return dict(found)
 
     async def _say_no(self, step: Callable[..., float]) -> None:
         async def asked() -> dict[str, Any] | None:
-            told = (await self._stage.client.get("requests"))["requests"]
-            waiting = [r for r in told if r["kind"] == "answer_once" and r["state"] == "proposed"]
+            requests = (await self._stage.client.get("requests"))["requests"]
+            waiting = [
+                r for r in requests if r["kind"] == "answer_once" and r["state"] == "proposed"
+            ]
             return waiting[0] if waiting else None
 
         request = await self._stage.until(asked, "the agent asks", None, QUESTION_S)
@@ -168,6 +170,6 @@ def lags_ms(events: list[TelemetryEvent], sent: list[tuple[str, float]]) -> dict
     }  # fmt: skip
 
 
-def _told(result: HermesResult, lag_ms: dict[str, float]) -> str:
+def _summary(result: HermesResult, lag_ms: dict[str, float]) -> str:
     took = "" if result.duration_s is None else f" in {result.duration_s:.1f} s"
     return f"{result.state}{took}, lag p50 {lag_ms['p50']} ms, p99 {lag_ms['p99']} ms"

@@ -87,13 +87,13 @@ def calls_of(
 
 
 def _effect(method: str, path: str, body: object) -> tuple[str, str]:
-    told = body if isinstance(body, dict) else {}
+    fields = body if isinstance(body, dict) else {}
     if method == "POST" and path.endswith("/pulls"):
-        return "pull", str(told.get("title", ""))
+        return "pull", str(fields.get("title", ""))
     if method == "POST" and path.endswith("/comments"):
-        return "comment", str(told.get("body", "")).split("\n\n" + MARKER)[0].strip()
+        return "comment", str(fields.get("body", "")).split("\n\n" + MARKER)[0].strip()
     if method == "POST" and path.endswith(("/branches", "/contents")):
-        return "branch", str(told.get("new_branch") or told.get("new_branch_name") or "")
+        return "branch", str(fields.get("new_branch") or fields.get("new_branch_name") or "")
     if path.endswith("/labels") or "/labels/" in path:
         return "label", path
     return "other", f"{method} {path}"

@@ -108,7 +108,7 @@ class Trial:
         states = await self._settled()
         evidence = await self._evidence(states, began_s, seen)
         polls = await self._polls(seen)
-        took = [told for one, told in await self._taken(began_s) if one.lane != victim]
+        took = [take_over for one, take_over in await self._taken(began_s) if one.lane != victim]
         timed = took[0] if took and fault.moves else {}
         polled_s = _as_holder(polls, await self._taken(struck_s - BEFORE_S), victim, polled_s)
         found = faults(evidence)
@@ -184,9 +184,9 @@ class Trial:
                 if poll.at_s > struck_s and poll.lane not in {victim, BOT}:
                     return poll.at_s
             if self._look_alike:  # ask the fleet
-                told = [one for one, _ in await self._taken(struck_s) if one.lane != victim]
-                if told:
-                    return told[0].at_s
+                taken = [one for one, _ in await self._taken(struck_s) if one.lane != victim]
+                if taken:
+                    return taken[0].at_s
             await asyncio.sleep(0.1)
         raise ToldError(f"{fault.name}: nobody took over from {victim} within {2 * TARGET_S:g} s")
 
@@ -199,8 +199,8 @@ class Trial:
 
         async def final() -> bool:
             for _, _, request in self._wanted:
-                told = await self._fleet.client.get(f"requests/{request}")
-                states[request] = str(told["state"])
+                response = await self._fleet.client.get(f"requests/{request}")
+                states[request] = str(response["state"])
             return all(state in FINAL for state in states.values())
 
         try:
@@ -256,14 +256,14 @@ class Trial:
         """Return who took the forge role since then, and how long each part of it took."""
         found = []
         async for event in self._fleet.client.events(prefix="role.taken"):
-            told = event["data"]
-            at_s = datetime.fromisoformat(event["time"]).timestamp() - told["act_s"]
-            if told["role"] == "forge" and at_s >= since_s:
+            facts = event["data"]
+            at_s = datetime.fromisoformat(event["time"]).timestamp() - facts["act_s"]
+            if facts["role"] == "forge" and at_s >= since_s:
                 lane = str(event["lane"])
                 found.append(
                     (
-                        Taken(at_s, lane, int(told["epoch"])),
-                        {key: float(told[key]) for key in _PARTS},
+                        Taken(at_s, lane, int(facts["epoch"])),
+                        {key: float(facts[key]) for key in _PARTS},
                     )
                 )
         return found

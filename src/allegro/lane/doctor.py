@@ -129,7 +129,7 @@ def attack(settings: LaneSettings) -> Iterator[Fact]:
         return
     for held in run_attacks(_targets(settings), settings.hermes):
         verdict = "ok" if held.holds else "bad"
-        yield Fact(held.name, verdict, held.told, "tried now",
+        yield Fact(held.name, verdict, held.detail, "tried now",
                    mend="" if held.holds else "switch every tool off and report this")  # fmt: skip
 
 

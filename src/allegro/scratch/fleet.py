@@ -89,8 +89,8 @@ class ScratchFleet(Stage):
         """Start everything, pair the lanes, sign the roster; return when all three are ready."""
         await self.network.start()
         self.forge_host, self.home = self.network.address("forge"), self.network.address("home")
-        told = await self.start_simulator(world(), enter=self.network.enter("forge"))
-        tokens = told["tokens"]
+        simulator = await self.start_simulator(world(), enter=self.network.enter("forge"))
+        tokens = simulator["tokens"]
         self.owner_token = tokens[OWNER]["owner"]
         daily = secret_file(self.folder / "daily.token", tokens[BOT]["daily"])
         change = secret_file(self.folder / "change.token", tokens[CODE_BOT]["change"])
@@ -100,7 +100,7 @@ class ScratchFleet(Stage):
         )  # fmt: skip
         override(self.house_config, house or {})
         for one in self.lanes.values():
-            await self._prepare(one, str(told["url"]), daily, lane or {})
+            await self._prepare(one, str(simulator["url"]), daily, lane or {})
             await self.start(one.name)
         await self.start_house()
         await self.until(self._all_linked, "the house reaches all lanes", self.house)
@@ -177,16 +177,16 @@ class ScratchFleet(Stage):
 
     async def holder(self, role: str = "forge") -> str:
         """Return who holds a role as the house sees it; empty for nobody."""
-        told = await self.fleet()
-        return str(told["roles"][role]["lane"]) if role in told["roles"] else ""
+        fleet = await self.fleet()
+        return str(fleet["roles"][role]["lane"]) if role in fleet["roles"] else ""
 
     async def is_whole(self) -> bool:
         """Whether all lanes are linked, in agreement, ready, and one of them polls."""
-        told = await self.fleet()
-        lanes = told["lanes"]
+        fleet = await self.fleet()
+        lanes = fleet["lanes"]
         return bool(
-            "forge" in told["roles"]
-            and told["roles"]["forge"]["claims"] == 1
+            "forge" in fleet["roles"]
+            and fleet["roles"]["forge"]["claims"] == 1
             and all(one["linked"] and one["quorum"] and "forge" in one["ready"] for one in lanes)
             and all(len(one["hears"]) == len(LANES) - 1 for one in lanes)
         )
@@ -204,8 +204,8 @@ class ScratchFleet(Stage):
             await self.until(settled, "the fleet is whole again", within_s=within_s)
             return polls
         except ToldError as error:
-            told = await self.fleet()
-            seen = {key: told[key] for key in ("roles", "lanes", "take_overs")}
+            fleet = await self.fleet()
+            seen = {key: fleet[key] for key in ("roles", "lanes", "take_overs")}
             raise ToldError(f"{error} {json.dumps(seen)}") from error
 
     async def leads(self, name: str) -> bool:
@@ -213,13 +213,13 @@ class ScratchFleet(Stage):
         running = read_running(self.lanes[name].server)
         if running is None:
             return False
-        told = await _run(
+        answer = await _run(
             *self.network.enter(name), sys.executable, "-c", _READ,
             f"{running.monitor}/jsz?accounts=true&streams=true",
         )  # fmt: skip
         return any(
             stream.get("cluster", {}).get("leader") == name
-            for account in json.loads(told).get("account_details", ())
+            for account in json.loads(answer).get("account_details", ())
             for stream in account.get("stream_detail", ())
         )
 
@@ -257,7 +257,7 @@ def pairs(nodes: Iterable[str], others: Sequence[str]) -> list[tuple[str, str]]:
 
 async def _run(*words: str) -> bytes:
     child = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
-    told, _ = await child.communicate()
+    output, _ = await child.communicate()
     if child.returncode:
         raise ToldError(f"{words[0]} failed")
-    return told
+    return output

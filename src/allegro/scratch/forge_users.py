@@ -27,8 +27,8 @@ class People:
             method, self._base + path, json=body, headers=headers
         ) as response:
             if response.status >= 300:
-                told = (await response.text())[:300]
-                raise ToldError(f"the forge refused {method} {path}: {response.status} {told}")
+                answer = (await response.text())[:300]
+                raise ToldError(f"the forge refused {method} {path}: {response.status} {answer}")
             return await response.json() if response.status != 204 else None
 
     async def login_of(self, token: str | None = None) -> str:

@@ -144,8 +144,10 @@ class Stage:
                     return dict(json.loads(line))
             return None
 
-        told: dict[str, Any] = await self.until(ready, "the simulated forge starts", self.simulator)
-        return told
+        started: dict[str, Any] = await self.until(
+            ready, "the simulated forge starts", self.simulator
+        )
+        return started
 
     async def prepare(
         self,
@@ -242,8 +244,8 @@ class Stage:
         """Return every request the simulated forge got, with what it answered."""
         url = f"http://{self.forge_host}:{self._simulator_port}/_sim/log"
         async with aiohttp.ClientSession() as session, session.get(url) as response:
-            told = await response.json()
-        return list(told["calls"] if isinstance(told, dict) else told)
+            answer = await response.json()
+        return list(answer["calls"] if isinstance(answer, dict) else answer)
 
     async def _control(self, what: str, body: Any) -> Any:
         url = f"http://{self.forge_host}:{self._simulator_port}/_sim/{what}"

@@ -132,10 +132,10 @@ class Hub:
                 _write(device, packet)
 
     def _command(self) -> bool:
-        told = os.read(0, 65_536)
-        if not told:
+        received = os.read(0, 65_536)
+        if not received:
             return False
-        self._line += told
+        self._line += received
         while b"\n" in self._line:
             line, _, self._line = self._line.partition(b"\n")
             state = json.loads(line)

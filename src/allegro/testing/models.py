@@ -68,8 +68,8 @@ class ModelStub:
             [
                 web.post("/v1/chat/completions", self._complete),
                 web.get("/v1/models", self._models),
-                web.get("/_sim/requests", self._told),
-                web.get("/_sim/sent", self._told_sent),
+                web.get("/_sim/requests", self._list_requests),
+                web.get("/_sim/sent", self._list_sent),
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
@@ -90,10 +90,10 @@ class ModelStub:
         rows = [{"id": model, "object": "model"} for model in self.models]
         return web.json_response({"object": "list", "data": rows})
 
-    async def _told(self, _: web.Request) -> web.Response:
+    async def _list_requests(self, _: web.Request) -> web.Response:
         return web.json_response(self.requests)
 
-    async def _told_sent(self, _: web.Request) -> web.Response:
+    async def _list_sent(self, _: web.Request) -> web.Response:
         return web.json_response(self.sent)
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
@@ -107,8 +107,8 @@ class ModelStub:
         if "status" in step:
             self._refused[place] += 1
             if self._refused[place] <= int(step.get("times", 1 << 30)):
-                told = str(step.get("body", f"status {step['status']}"))
-                return _error(int(step["status"]), told, dict(step.get("headers", {})))
+                message = str(step.get("body", f"status {step['status']}"))
+                return _error(int(step["status"]), message, dict(step.get("headers", {})))
             step = dict(step.get("then", {"say": "ok"}))
         if "hang" in step:
             await asyncio.sleep(float(step["hang"]))
@@ -131,8 +131,13 @@ class ModelStub:
             if "tool" in step:
                 message |= {"content": None, "tool_calls": [_call(step)]}
             choice = {"index": 0, "message": message, "finish_reason": finish}
-            told = {**common, "object": "chat.completion", "choices": [choice], "usage": usage}
-            return web.json_response(told)
+            completion = {
+                **common,
+                "object": "chat.completion",
+                "choices": [choice],
+                "usage": usage,
+            }
+            return web.json_response(completion)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
 
@@ -224,8 +229,8 @@ def _call(step: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _error(status: int, told: str, headers: dict[str, str]) -> web.Response:
-    body = {"error": {"message": told, "type": "stub", "code": None}}
+def _error(status: int, message: str, headers: dict[str, str]) -> web.Response:
+    body = {"error": {"message": message, "type": "stub", "code": None}}
     return web.json_response(body, status=status, headers=headers)
 
 

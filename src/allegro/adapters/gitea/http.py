@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 
-from allegro.adapters.gitea import headers as told
+from allegro.adapters.gitea import headers as response_headers
 from allegro.adapters.gitea.redaction import BLOT, blotted
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Unreadable, read_json, text_of
@@ -175,14 +175,14 @@ class GiteaHttp:
 
     def _settle(self, response: aiohttp.ClientResponse, content: bytes, what: str) -> Answer:
         status, headers = response.status, response.headers
-        date_s = told.date_s(headers.get("Date"))
+        date_s = response_headers.date_s(headers.get("Date"))
         if 200 <= status < 300:
             total, more = (
-                told.total(headers.get("X-Total-Count")),
-                told.has_next(headers.get("Link")),
+                response_headers.total(headers.get("X-Total-Count")),
+                response_headers.has_next(headers.get("Link")),
             )
             return Answer(status, self._without_secrets(content), date_s, total, more)
-        wait_s = told.retry_after_s(headers)
+        wait_s = response_headers.retry_after_s(headers)
         if wait_s and status in _WHOLE_FORGE_WAITS:
             until_s = self._now_s() + min(wait_s, LONGEST_WAIT_S)
             self._not_before_s = max(self._not_before_s, until_s)

@@ -61,23 +61,23 @@ class GiteaReader:
     async def _learn_server(self, token: str | None) -> Server:
         if self._server is None:
             answer = await self._http.call("GET", "/version", token=token)
-            told = decode(answer, wire.WireVersion, "/version")
+            server = decode(answer, wire.WireVersion, "/version")
             answer = await self._http.call("GET", "/settings/api", token=token)
             settings = decode(answer, wire.WireSettings, "/settings/api")
             size = min(PAGE, number_of(settings.max_response_items) or PAGE)
-            version = self._http.clean(told.version)
+            version = self._http.clean(server.version)
             self._server = Server(flavour_of(version), version, size)
         return self._server
 
     async def stores_lfs(self) -> bool:
         """Say whether the forge may keep files by LFS: it does, unless it says that it does not."""
         try:
-            told = await self._http.get("/settings/repository", wire.WireSettings)
+            settings = await self._http.get("/settings/repository", wire.WireSettings)
         except EdgeError as error:
             if error.transient:
                 raise
             return True
-        return told.lfs_disabled is not True
+        return settings.lfs_disabled is not True
 
     async def date_s(self) -> int:
         return (await self._http.call("GET", "/version")).date_s
@@ -504,16 +504,16 @@ class GiteaReader:
 
     def _owner(self, one: wire.WireIssue, repo: Repository | None) -> Repository | None:
         """Return whose issue this is; None where the forge does not tell."""
-        told = one.repository
+        repository = one.repository
         if repo is not None:
-            if told is not None:
-                _belongs(told.id, repo)
+            if repository is not None:
+                _belongs(repository.id, repo)
             return self._current(repo)
-        if told is None:
+        if repository is None:
             return None
-        if "/" in told.full_name:
-            self._names[told.id] = told.full_name
-        return Repository(told.id, told.full_name)
+        if "/" in repository.full_name:
+            self._names[repository.id] = repository.full_name
+        return Repository(repository.id, repository.full_name)
 
     async def _scopes(self, token: str | None) -> tuple[str, ...] | None:
         if not tells_own_token((await self._learn_server(token)).version):
@@ -524,8 +524,8 @@ class GiteaReader:
             if error.kind in {"not_found", "forbidden", "not_allowed"}:
                 return None
             raise
-        told = decode(answer, wire.WireToken, "/token").scopes
-        return names_of(told) if isinstance(told, list) else None
+        scopes = decode(answer, wire.WireToken, "/token").scopes
+        return names_of(scopes) if isinstance(scopes, list) else None
 
 
 def _of(unread: Unread, repo: Repository | None, number: int = 0) -> Unread:
@@ -537,9 +537,9 @@ def _of(unread: Unread, repo: Repository | None, number: int = 0) -> Unread:
     )
 
 
-def _belongs(told_id: int, repo: Repository) -> None:
+def _belongs(answered_id: int, repo: Repository) -> None:
     """Raise EdgeError where an answer is of another repository, which took the name of this one."""
-    if told_id != repo.id:
+    if answered_id != repo.id:
         raise EdgeError(
             f"{repo.name} is the name of another repository now", transient=True, kind="redirected"
         )

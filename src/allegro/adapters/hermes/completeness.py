@@ -40,8 +40,8 @@ class Heard:
             return False
         whole, own = _squeezed(end.output), _squeezed(_NOTE.split(end.output)[0])
         message = "".join(self._pieces)
-        told = self._before + message
-        return not (told.endswith((whole, own)) or _is_within(own, message))
+        reported = self._before + message
+        return not (reported.endswith((whole, own)) or _is_within(own, message))
 
 
 def _squeezed(text: str) -> str:

@@ -66,11 +66,11 @@ def _whole_character(escape: re.Match[bytes]) -> bytes:
     return b"\\ufffd" if escape[1] else escape[0]
 
 
-def end_of_status(told: Frame) -> Ended | None:
+def end_of_status(run: Frame) -> Ended | None:
     """Return the end that a run's status tells, None while it goes on."""
-    status = told.get("status")
+    status = run.get("status")
     end = _ENDS.get(status) if isinstance(status, str) else None
-    return None if end is None else _ended(end, told)
+    return None if end is None else _ended(end, run)
 
 
 def event_of(frame: Frame) -> AgentEvent | None:
@@ -154,24 +154,24 @@ READERS: Mapping[str, Callable[[Frame], AgentEvent | None]] = {
 """Every event that is read. `reasoning.*` repeats the answer, `replay.truncated` is a hole."""
 
 
-def _ended(end: End, told: Frame) -> Ended:
+def _ended(end: End, frame: Frame) -> Ended:
     """Read an end. Newer versions tell `turn_exit_reason` where there is no error."""
-    usage = told.get("usage")
+    usage = frame.get("usage")
     numbers = usage if isinstance(usage, dict) else {}
     claimed = {
         text_of(name, 40): value
         for name, value in list(numbers.items())[:10]
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_NUMBER
     }
-    error = told.get("error")
+    error = frame.get("error")
     error = text_of(error.get("message") if isinstance(error, dict) else error, MAX_WHY)
     if end is not End.COMPLETED and not error:
-        error = text_of(told.get("turn_exit_reason"), MAX_WHY)
+        error = text_of(frame.get("turn_exit_reason"), MAX_WHY)
     if end is End.FAILED and not error:
         error = "the agent gave no reason"
-    runtime = told.get("runtime")
+    runtime = frame.get("runtime")
     served = text_of(runtime.get("model"), MAX_TOOL) if isinstance(runtime, dict) else ""
-    return Ended(end, text_of(told.get("output"), MAX_OUTPUT), error, claimed, served)
+    return Ended(end, text_of(frame.get("output"), MAX_OUTPUT), error, claimed, served)
 
 
 def stamp_of(value: object) -> float:

@@ -95,11 +95,11 @@ class HermesGateway:
             dead = self.process.returncode is not None
             if dead or asyncio.get_running_loop().time() > until_s:
                 await asyncio.sleep(LAST_WORDS_S)
-                told = self._stderr.decode("utf-8", "replace").strip()[-600:]
+                output = self._stderr.decode("utf-8", "replace").strip()[-600:]
                 why = (
                     f"ended with {self.process.returncode}" if dead else f"not up in {within_s:g} s"
                 )
-                raise EdgeError(f"Hermes did not start ({why}): {told}", transient=True)
+                raise EdgeError(f"Hermes did not start ({why}): {output}", transient=True)
             await asyncio.sleep(0.05)
         await self.wire.learn()
 
@@ -159,8 +159,8 @@ class HermesGateway:
         async for event, at_s in self.wire.stamped(run):
             self.telemetry.read()
             if isinstance(event, Asked):
-                told = all(self._arrived[key] >= count for key, count in self._streamed.items())
-                event = self._calls.whole(event, is_complete=told)  # noqa: PLW2901 (the same)
+                is_whole = all(self._arrived[key] >= count for key, count in self._streamed.items())
+                event = self._calls.whole(event, is_complete=is_whole)  # noqa: PLW2901 (the same)
             self._release(at_s)
             if self.telemetry.hello.is_set() and isinstance(event, ToolBegan | ToolEnded):
                 self._await_datagram(event)
@@ -175,11 +175,11 @@ class HermesGateway:
         asyncio.get_running_loop().call_later(2 * HOLD_S, fill_in)
 
     def _fill_in(
-        self, event: ToolBegan | ToolEnded, number: int, told: Counter[tuple[str, str]]
+        self, event: ToolBegan | ToolEnded, number: int, counted: Counter[tuple[str, str]]
     ) -> None:
         """Tell a tool call from the stream if its datagram was lost: perhaps one behind it came."""
         key = type(event).__name__, event.tool
-        if told is not self._datagrams or self._arrived[key] >= self._streamed[key]:
+        if counted is not self._datagrams or self._arrived[key] >= self._streamed[key]:
             return
         preview = squeezed(event.words.get("preview")) if isinstance(event, ToolBegan) else ""
         if preview:
@@ -188,9 +188,9 @@ class HermesGateway:
             if found is not None:
                 self._begun.remove(found)
                 return
-        elif told[key] >= number:
+        elif counted[key] >= number:
             return
-        told[key] += 1
+        counted[key] += 1
         self._queue.put_nowait(event)
 
     def _hold(self, event: AgentEvent, at_s: float) -> None:
@@ -258,12 +258,12 @@ class HermesGateway:
                     os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def squeezed(told: object) -> str:
+def squeezed(text: object) -> str:
     """Return the words of a call's arguments, or of what the stream shows of them, without spaces.
 
     Hermes shows the beginning of one argument, with dots or a count of what it left out behind.
     """
-    words = "".join(str(one) for one in told.values()) if isinstance(told, dict) else told
+    words = "".join(str(one) for one in text.values()) if isinstance(text, dict) else text
     return "".join(words.split()).rstrip(".…") if isinstance(words, str) else ""
 
 

@@ -42,13 +42,13 @@ def config(template: Template) -> bytes:
                "api_key": template.token}
         for name in template.models
     }  # fmt: skip
-    told = {
+    values = {
         "model": model,
         "platform_toolsets": {"api_server": list(template.tools)},
         "platforms": {"api_server": {"enabled": True, "extra": {"model_routes": routes}}},
         **_fixed(template.question_timeout_s),
     }  # fmt: skip
-    return json.dumps(told, indent=1).encode()
+    return json.dumps(values, indent=1).encode()
 
 
 def _fixed(question_timeout_s: int) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class HermesHost:
         try:
             api.bind(str(folder / "api.sock"))
             api.listen(32)
-            told, argv, files = self._plan(spec, folder, user_id, api.fileno(), key)
+            plan, argv, files = self._plan(spec, folder, user_id, api.fileno(), key)
             try:
                 gateway.process = await asyncio.create_subprocess_exec(
                     *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
@@ -114,7 +114,7 @@ class HermesHost:
         finally:
             api.close()
         assert gateway.process.stdin is not None
-        gateway.process.stdin.write(json.dumps(told).encode() + b"\n")
+        gateway.process.stdin.write(json.dumps(plan).encode() + b"\n")
         gateway.open(key)
         await gateway.ready(self._settings.start_s)
 
@@ -141,13 +141,13 @@ class HermesHost:
             doors.append((ports[2], f"{DOORS}/connect" if held else str(connect)))
             proxy = f"http://127.0.0.1:{ports[2]}"
             environment |= {"HTTPS_PROXY": proxy, "https_proxy": proxy}
-        told: dict[str, object] = {
+        plan: dict[str, object] = {
             "argv": ["hermes", "gateway", "run"], "api_fd": api_fd, "api_port": ports[0],
             "doors": doors, "environment": environment, "limits": self._limits(),
         }  # fmt: skip
         if held:
-            return told, *self._sandboxed(template, folder, user_id, connect)
-        return told, self._bare(template, folder, environment), []
+            return plan, *self._sandboxed(template, folder, user_id, connect)
+        return plan, self._bare(template, folder, environment), []
 
     def _sandboxed(
         self, template: Template, folder: Path, user_id: int, connect: Path | None

@@ -70,8 +70,8 @@ def version_of(python: Path) -> str:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    told = done.stdout.strip() if done.returncode == 0 else ""
-    return one_line(told)[:MAX_VERSION]
+    output = done.stdout.strip() if done.returncode == 0 else ""
+    return one_line(output)[:MAX_VERSION]
 
 
 def install(folder: Path) -> str:

@@ -46,13 +46,13 @@ def register(ctx: Any) -> None:
 def teller(door: socket.socket, hook: str, fields: tuple[str, ...]) -> Any:
     """Return the function that Hermes calls at this hook."""
 
-    def tell(**told: Any) -> None:
-        session, task = told.get("session_id"), told.get("task_id")
+    def tell(**facts: Any) -> None:
+        session, task = facts.get("session_id"), facts.get("task_id")
         if task is not None and session is not None and str(task) != str(session):
             return  # an agent within the agent, such as a background review
-        fact = {name: short(told.get(name)) for name in fields}
+        fact = {name: short(facts.get(name)) for name in fields}
         if "result" in fields:
-            fact["exit_code"] = exit_code(told.get("result"))
+            fact["exit_code"] = exit_code(facts.get("result"))
         send(door, {"hook": hook, "session": str(session or ""), "at_s": time.time(), **fact})  # noqa: TID251 (in Hermes)
 
     return tell
@@ -61,10 +61,10 @@ def teller(door: socket.socket, hook: str, fields: tuple[str, ...]) -> Any:
 def exit_code(result: Any) -> int | None:
     """Return the exit code in a result (Hermes tells a command that failed as ok), None without."""
     try:
-        told = json.loads(result)
+        answer = json.loads(result)
     except (TypeError, ValueError, RecursionError):
         return None
-    code = told.get("exit_code") if isinstance(told, dict) else None
+    code = answer.get("exit_code") if isinstance(answer, dict) else None
     return code if isinstance(code, int) else None
 
 

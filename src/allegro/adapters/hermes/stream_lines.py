@@ -17,7 +17,7 @@ LOOK_S = 5.0
 LAST_WORDS_S = 1.0  # Hermes tells its stream of an end before it tells who asks
 
 
-async def told_lines(
+async def data_lines(
     readline: Callable[[], Awaitable[bytes]], is_over: Callable[[], Awaitable[bool]]
 ) -> AsyncIterator[tuple[int | None, bytes]]:
     """Yield what stands behind `data:`, with the number of its `id:` line, to the end of the stream.

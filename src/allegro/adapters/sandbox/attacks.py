@@ -31,7 +31,7 @@ class Held(msgspec.Struct, frozen=True):
 
     name: str
     holds: bool
-    told: str
+    detail: str
 
 
 class Targets(msgspec.Struct, frozen=True):
@@ -98,10 +98,10 @@ def _try(attack: Attack, argv: list[str]) -> Held:
         return Held(attack.name, True, f"did not come through in {ATTACK_S:g} s")
     except OSError as error:
         return Held(attack.name, False, f"could not be tried: {error}")
-    told = (done.stderr.strip().splitlines() or ["refused"])[-1][:160]
+    detail = (done.stderr.strip().splitlines() or ["refused"])[-1][:160]
     if done.returncode == 0:
         return Held(attack.name, False, "SUCCEEDED")
-    return Held(attack.name, True, told)
+    return Held(attack.name, True, detail)
 
 
 def existing(paths: Iterable[str]) -> tuple[str, ...]:

@@ -64,8 +64,8 @@ def find_sandbox(wanted: str) -> Sandbox:
     except (OSError, subprocess.TimeoutExpired) as error:
         return Sandbox("none", f"bubblewrap cannot be run: {error}")
     if done.returncode:
-        told = done.stderr.decode("utf-8", "replace").strip()[-300:]
-        return Sandbox("none", f"bubblewrap makes no sandbox here: {told}")
+        detail = done.stderr.decode("utf-8", "replace").strip()[-300:]
+        return Sandbox("none", f"bubblewrap makes no sandbox here: {detail}")
     return Sandbox("bubblewrap", own_user=as_root)
 
 

@@ -30,15 +30,15 @@ END_S = 5
 
 
 def main() -> int:
-    told = json.loads(sys.stdin.readline())
+    plan = json.loads(sys.stdin.readline())
     prctl(PR_SET_DUMPABLE, 0)
     child = os.fork()
     if child == 0:
-        os.close(told["api_fd"])
-        become_agent(told)
+        os.close(plan["api_fd"])
+        become_agent(plan)
     signal.signal(signal.SIGTERM, lambda *_: end(child))
     signal.signal(signal.SIGALRM, lambda *_: kill(child))
-    return asyncio.run(serve(told, child))
+    return asyncio.run(serve(plan, child))
 
 
 def prctl(option: int, value: int) -> None:
@@ -47,32 +47,32 @@ def prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def become_agent(told: dict[str, Any]) -> None:
+def become_agent(plan: dict[str, Any]) -> None:
     """Turn this process into the agent; what tools could read of it is closed first."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     prctl(PR_SET_DUMPABLE, 0)
-    for name, value in told["limits"]:
+    for name, value in plan["limits"]:
         limit = getattr(resource, name)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(limit, (value, value))
     descriptor = os.open(os.devnull, os.O_RDONLY)
     os.dup2(descriptor, 0)
-    os.environ.update(told["environment"])
-    sys.argv = told["argv"]
+    os.environ.update(plan["environment"])
+    sys.argv = plan["argv"]
     from hermes_cli.main import main as agent  # type: ignore[import-not-found]  # noqa: PLC0415
 
     sys.exit(agent())
 
 
-async def serve(told: dict[str, Any], child: int) -> int:
+async def serve(plan: dict[str, Any], child: int) -> int:
     """Carry bytes until the agent ends or the lane closes our standard input."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()
-    api = socket.socket(fileno=told["api_fd"])
+    api = socket.socket(fileno=plan["api_fd"])
     api.setblocking(False)
-    port = told["api_port"]
+    port = plan["api_port"]
     servers = [await asyncio.start_unix_server(lambda r, w: relay(r, w, dial_port(port)), sock=api)]
-    for door, path in told["doors"]:
+    for door, path in plan["doors"]:
         servers.append(await asyncio.start_server(door_to(path), "127.0.0.1", door))
     waiting = loop.run_in_executor(None, os.waitpid, child, 0)
     waiting.add_done_callback(lambda done: ended.set_result(done.result()[1]))

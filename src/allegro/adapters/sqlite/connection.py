@@ -50,13 +50,13 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
 
 def unopened(path: Path, error: Exception) -> EdgeError:
     """Return why a database cannot be opened, and what to do about a damaged one."""
-    told = f"cannot open {path.name}: {error}"
+    message = f"cannot open {path.name}: {error}"
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-        told += (
+        message += (
             f". The file is damaged: put a copy back, or move {path.name}, its -wal and its -shm"
             " away and start again. What is lost by that is told after the start"
         )
-    return EdgeError(told, transient=False)
+    return EdgeError(message, transient=False)
 
 
 class Worker:
@@ -144,8 +144,8 @@ class Worker:
             _log.error("database.not_committed", error=repr(error), trace=_trace(error))
             with contextlib.suppress(sqlite3.Error):
                 self._connection.rollback()
-            told = EdgeError(f"database: {error!r}", transient=True, kind="database")
-            return [(future, None, told) for _, future in jobs]
+            failure = EdgeError(f"database: {error!r}", transient=True, kind="database")
+            return [(future, None, failure) for _, future in jobs]
         try:
             if self._between is not None:
                 self._between(self._connection)

@@ -64,23 +64,23 @@ def failover(fault: str, scratch: bool, times: int, socket: Path | None, as_json
     """
     is_live = fault == "planned" and not scratch
     if is_live:
-        told = run_async(_planned(socket, times))
+        report = run_async(_planned(socket, times))
     else:
         from allegro.drill.ending import end_once  # noqa: PLC0415 (only when a drill runs)
 
         end_once()  # the fleet ends before we do
-        told = run_async(_scratch(fault, times, quiet=as_json))
+        report = run_async(_scratch(fault, times, quiet=as_json))
     if as_json:
-        print_json(told)
+        print_json(report)
     else:
-        for line in drill_lines(told) if is_live else [verdict_line(told)]:
+        for line in drill_lines(report) if is_live else [verdict_line(report)]:
             click.echo(line)
-    return 0 if told["ok"] else 1
+    return 0 if report["ok"] else 1
 
 
-def drill_lines(told: dict[str, Any]) -> list[str]:
+def drill_lines(report: dict[str, Any]) -> list[str]:
     """Return what a drill showed, and the verdict."""
-    return [*(trial_line(one) for one in told["trials"]), verdict_line(told)]
+    return [*(trial_line(one) for one in report["trials"]), verdict_line(report)]
 
 
 def trial_line(one: dict[str, Any]) -> str:
@@ -97,19 +97,19 @@ def trial_line(one: dict[str, Any]) -> str:
         if one.get(key) is not None
     ]  # fmt: skip
     parts += [f"{one[key]} {word}" for key, word in _COUNTED if one[key] is not None]
-    return f"{what}: {', '.join(parts)}" + "".join(f"\n  FAULT {told}" for told in one["faults"])
+    return f"{what}: {', '.join(parts)}" + "".join(f"\n  FAULT {fault}" for fault in one["faults"])
 
 
-def verdict_line(told: dict[str, Any]) -> str:
+def verdict_line(report: dict[str, Any]) -> str:
     """Return the verdict over all trials."""
-    verdict = "passed" if told["ok"] else "FAILED"
+    verdict = "passed" if report["ok"] else "FAILED"
     counted = [
-        f"{told[key]} {word}" if told[key] is not None else f"{word}: not measured"
+        f"{report[key]} {word}" if report[key] is not None else f"{word}: not measured"
         for key, word in _COUNTED
     ]
     return (
-        f"{verdict}: at most {told['max_s']:.1f} s (allowed {TARGET_S:g}), median "
-        f"{told['median_s']:.1f} s, {', '.join(counted)}"
+        f"{verdict}: at most {report['max_s']:.1f} s (allowed {TARGET_S:g}), median "
+        f"{report['median_s']:.1f} s, {', '.join(counted)}"
     )
 
 
@@ -165,18 +165,18 @@ async def _scratch(fault: str, times: int, *, quiet: bool) -> dict[str, Any]:
             house={"orders.ttl_s": 6, "orders.settle_s": 2},
         )
         trial = Trial(fleet, SystemDice(), by_address(fleet) if apart else by_user)
-        told: list[dict[str, Any]] = []
+        trials: list[dict[str, Any]] = []
         for _ in range(times):
             began_s = time.monotonic()
             try:
-                told.append(msgspec.to_builtins(await trial.play(FAULTS[fault])))
+                trials.append(msgspec.to_builtins(await trial.play(FAULTS[fault])))
             except (ToldError, EdgeError) as error:
                 spent_s = round(time.monotonic() - began_s, 2)
-                told.append(_failed(fault, "", spent_s, str(error)))
+                trials.append(_failed(fault, "", spent_s, str(error)))
                 break  # a fleet that did not come round proves nothing more
             if not quiet:
-                click.echo(trial_line(told[-1]))
-        return summary(told, fault)
+                click.echo(trial_line(trials[-1]))
+        return summary(trials, fault)
     finally:
         await fleet.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -198,17 +198,17 @@ def _missing() -> str:
 async def _planned(socket: Path | None, times: int) -> dict[str, Any]:
     """Hand the forge role of the running fleet over, and measure until the new holder has acted."""
     async with HouseClient(socket) as house:
-        told = [await _one_planned(house)]
+        trials = [await _one_planned(house)]
         for _ in range(times - 1):
             await asyncio.sleep(REST_S)  # until the lane that rested may be asked again
-            told.append(await _one_planned(house))
-        return summary(told, "planned")
+            trials.append(await _one_planned(house))
+        return summary(trials, "planned")
 
 
 async def _one_planned(house: HouseClient) -> dict[str, Any]:
-    told = await house.get("fleet")
-    held = told["roles"].get("forge")
-    if not told["members"]:
+    response = await house.get("fleet")
+    held = response["roles"].get("forge")
+    if not response["members"]:
         raise Failure("there is no fleet to hand over in: see `allegro fleet status`")
     if held is None:
         raise Failure("nobody holds the forge role, so nobody can hand it over: see fleet status")

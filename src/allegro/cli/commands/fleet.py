@@ -117,15 +117,15 @@ def leave(config: Path, order: tuple[str, ...], everybody: bool, lanes: tuple[st
 @json_option
 def status(socket: Path | None, as_json: bool) -> int:
     """Show which lane holds which role, since when, and whether the council has a quorum."""
-    told = run_async(get(socket, "fleet"))
+    response = run_async(get(socket, "fleet"))
     if as_json:
-        print_json(told)
+        print_json(response)
     else:
-        for line in fleet_lines(told, now_s()):
+        for line in fleet_lines(response, now_s()):
             click.echo(line)
-    served = {role for lane in told["lanes"] for role in lane["serves"]}
-    is_well = told["local_only_since_s"] is None and told["quorum"] is not False
-    return 0 if is_well and served <= set(told["roles"]) else 1
+    served = {role for lane in response["lanes"] for role in lane["serves"]}
+    is_well = response["local_only_since_s"] is None and response["quorum"] is not False
+    return 0 if is_well and served <= set(response["roles"]) else 1
 
 
 @fleet.command(example="allegro fleet drain first --minutes 20", exits=ASKS_HOUSE)
@@ -141,13 +141,13 @@ def status(socket: Path | None, as_json: bool) -> int:
 @click.argument("lane")
 def drain(socket: Path | None, role: str | None, to: str, minutes: float, lane: str) -> None:
     """Hand the roles of LANE to another lane: before a reboot, or when it misbehaves."""
-    told = run_async(
+    response = run_async(
         post(socket, "fleet/rest",
              {"lane": lane, "role": role or "", "to": to, "seconds": minutes * 60})
     )  # fmt: skip
-    roles = ", ".join(one_line(name) for name in told["roles"])
+    roles = ", ".join(one_line(name) for name in response["roles"])
     click.echo(f"{one_line(lane)} is drained of {roles} for {minutes:g} minutes")
-    for name, answer in told["told"].items():
+    for name, answer in response["told"].items():
         if answer != "told":
             click.echo(f"  {one_line(name)}: {one_line(answer)}")
 
@@ -163,47 +163,49 @@ def resume(socket: Path | None, lane: str) -> None:
 
 def fleet_lines(response: dict[str, Any], now_s: float) -> list[str]:
     """Return the lines of `fleet status`; every foreign word in them stays within its line."""
-    told = lined(response)
-    if told["members"]:
+    shown = lined(response)
+    if shown["members"]:
         quorum = {
             True: "agrees", False: "HAS NO QUORUM: no role changes hands",
             None: "too few lanes say whether it agrees",
-        }[told["quorum"]]  # fmt: skip
-        lines = [f"council {told['roster']} of {', '.join(told['members'])}: {quorum}"]
+        }[shown["quorum"]]  # fmt: skip
+        lines = [f"council {shown['roster']} of {', '.join(shown['members'])}: {quorum}"]
     else:
         lines = ["no council: each lane works alone"]
-    if told["local_only_since_s"] is not None:
+    if shown["local_only_since_s"] is not None:
         lines.append(
-            f"LOCAL ONLY for {span(now_s - told['local_only_since_s'])}: no lane can be reached"
+            f"LOCAL ONLY for {span(now_s - shown['local_only_since_s'])}: no lane can be reached"
         )
-    for role, holder in told["roles"].items():
+    for role, holder in shown["roles"].items():
         claims = "" if holder["claims"] == 1 else f"; CLAIMED by {holder['claims']} lanes"
-        order = ", ".join(told["orders"].get(role, ()))
+        order = ", ".join(shown["orders"].get(role, ()))
         since = "" if holder["for_s"] is None else f" for {span(holder['for_s'])}"
         preferred = f", preferred {order}" if order else ""
         lines.append(f"{role}: {holder['lane']}{since}, epoch {holder['epoch']}{preferred}{claims}")
-    served = {role for lane in told["lanes"] for role in lane["serves"]}
+    served = {role for lane in shown["lanes"] for role in lane["serves"]}
     lines += [
         f"{role}: NOBODY holds it"
-        + (f"; the council names {name}" if (name := told["registers"].get(role)) else "")
-        for role in sorted(served - set(told["roles"]))
+        + (f"; the council names {name}" if (name := shown["registers"].get(role)) else "")
+        for role in sorted(served - set(shown["roles"]))
     ]
-    lines += [_lane_line(lane, now_s) for lane in told["lanes"]]
+    lines += [_lane_line(lane, now_s) for lane in shown["lanes"]]
     lines += [
-        f"lane {lane['name']} KEEPS council {lane['roster'] or 'none'}, signed is {told['roster']}"
-        for lane in told["lanes"]
-        if lane["answers"] and lane["name"] in told["members"] and lane["roster"] != told["roster"]
+        f"lane {lane['name']} KEEPS council {lane['roster'] or 'none'}, signed is {shown['roster']}"
+        for lane in shown["lanes"]
+        if lane["answers"]
+        and lane["name"] in shown["members"]
+        and lane["roster"] != shown["roster"]
     ]
     lines += [
         f"lane {lane['name']} is FROZEN by what the house does not hold: {', '.join(unknown)}"
-        for lane in told["lanes"]
+        for lane in shown["lanes"]
         if (unknown := lane.get("freezes_unknown_here"))
     ]
     lines += [
         f"SHARED failure domain {domain}: one outage there takes more than one lane"
-        for domain in told["shared_domains"]
+        for domain in shown["shared_domains"]
     ]
-    for took in told["take_overs"]:
+    for took in shown["take_overs"]:
         lines.append(
             f"{took['at']} {took['role']}: {took['before'] or 'nobody'} -> {took['lane']} "
             f"({took['why']}): silent {took['silent_s']:.1f} s, taken in {took['take_s']:.2f} s, "
@@ -229,12 +231,12 @@ def _offered(socket: Path, known: Fleet, name: str) -> Member:
     lane = next((one for one in known.lanes if one.name == name and not one.revoked), None)
     if lane is None:
         raise Failure(f"no paired lane is named {name!r}")
-    told = run_async(get(socket, f"fleet/offer/{named(name)}"))
-    if not isinstance(told, dict):
+    offer = run_async(get(socket, f"fleet/offer/{named(name)}"))
+    if not isinstance(offer, dict):
         raise Failure(f"{name} offers nothing that can be read")
     member = Member(
-        lane=fingerprint(lane.key), name=name, address=str(told.get("address", "")),
-        certificate=str(told.get("certificate", "")), domain=str(told.get("domain", ""))[:64],
+        lane=fingerprint(lane.key), name=name, address=str(offer.get("address", "")),
+        certificate=str(offer.get("certificate", "")), domain=str(offer.get("domain", ""))[:64],
     )  # fmt: skip
     if isinstance(refusal := check_member(member), Refusal):
         raise Failure(f"{name}: {one_line(refusal.detail)}")
@@ -249,16 +251,16 @@ def _trusted(known: Fleet) -> tuple[Member, ...]:
 
 
 def _orders(
-    members: tuple[Member, ...], told: tuple[str, ...], known: Fleet
+    members: tuple[Member, ...], wanted: tuple[str, ...], known: Fleet
 ) -> dict[str, tuple[str, ...]]:
-    """Return who is preferred for each role: as told, else as before, new lanes last."""
+    """Return who is preferred for each role: as wanted, else as before, new lanes last."""
     orders = orders_of([member.name for member in members]) if members else {}
     before = known.roster.roles if known.roster else {}
     for role, names in orders.items():
         kept = [name for name in before.get(role, ()) if name in names]
         if kept:
             orders[role] = (*kept, *(name for name in names if name not in kept))
-    for one in told:
+    for one in wanted:
         role, _, preferred = one.partition("=")
         if role not in orders:
             raise Failure(f"--order {one}: known roles are forge and hermes", 2)
@@ -282,10 +284,10 @@ def _sign(
 def _highest_kept(socket: Path) -> int:
     """Return the highest council number that a linked lane says it keeps."""
     try:
-        told = run_async(get(socket, "fleet"))
+        response = run_async(get(socket, "fleet"))
     except HouseUnreachable:
         return 0
-    return max((number_of(lane["roster"]) for lane in told["lanes"]), default=0)
+    return max((number_of(lane["roster"]) for lane in response["lanes"]), default=0)
 
 
 def _pin(certificate: str) -> str:

@@ -127,10 +127,10 @@ def step_line(event: TelemetryEvent, *, in_text: bool = False) -> tuple[str, boo
         case "session.tool_ended" if not facts.get("ok"):
             return f"· {facts.get('tool')} failed or was refused", True
         case "session.question":
-            told = f"\n? it wants to: {words.get('command')}  ({words.get('description')})"
+            question = f"\n? it wants to: {words.get('command')}  ({words.get('description')})"
             if words.get("refused"):
-                return f"{told}\n  denied: {words['refused']}", True
-            return told + "\n  allegro requests; allegro approve DIGEST; or reject", True
+                return f"{question}\n  denied: {words['refused']}", True
+            return question + "\n  allegro requests; allegro approve DIGEST; or reject", True
         case "session.answered":
             return f"  answered: {facts.get('choice')}", True
         case "model.result" if facts.get("result") != "ok":
@@ -167,18 +167,18 @@ def _plain(result: HermesResult) -> dict[str, Any]:
 @json_option
 def sessions(limit: int, socket: Path | None, as_json: bool) -> None:
     """List sessions, newest last."""
-    told = run_async(get(socket, f"sessions?limit={limit}"))
+    response = run_async(get(socket, f"sessions?limit={limit}"))
     if as_json:
-        print_json(told)
+        print_json(response)
         return
-    if not told["sessions"]:
+    if not response["sessions"]:
         click.echo("no sessions")
         return
     table = Table(box=None, pad_edge=False)
     for name in ("id", "state", "lane", "model", "age", "tokens", "tools", "why"):
         table.add_column(name)
     at_s = now_s()
-    for one in lined(told["sessions"]):
+    for one in lined(response["sessions"]):
         cells = (
             one["id"][:10], one.get("end") or one["state"], one.get("lane", ""),
             one.get("model", ""), span(at_s - one["began_s"]), one.get("tokens", ""),
@@ -196,21 +196,21 @@ def sessions(limit: int, socket: Path | None, as_json: bool) -> None:
 def session(id_: str, stop: bool, socket: Path | None, as_json: bool) -> None:
     """Show one session; with --stop, stop it."""
     if stop:
-        told = run_async(post(socket, f"sessions/{named(id_)}/stop"))
+        response = run_async(post(socket, f"sessions/{named(id_)}/stop"))
         if as_json:
-            print_json(told)
-        elif not told["stopped"]:
+            print_json(response)
+        elif not response["stopped"]:
             raise Failure("no lane runs this session any more")
         else:
-            click.echo(f"{one_line(told['id'])}: stopped")
+            click.echo(f"{one_line(response['id'])}: stopped")
         return
-    told = run_async(get(socket, f"sessions/{named(id_)}"))
+    response = run_async(get(socket, f"sessions/{named(id_)}"))
     if as_json:
-        print_json(told)
+        print_json(response)
         return
     for name in ("id", "state", "end", "why", "lane", "local", "agent", "model", "provider",
                  "tokens", "cost_usd", "calls", "tools", "questions", "denied", "duration_s"):  # fmt: skip
-        if told.get(name) not in {None, ""}:
-            click.echo(f"{name:<11} {one_line(told[name], 2_000)}")
-    if told.get("output"):
-        click.echo("\n" + framed(str(told["output"])))
+        if response.get(name) not in {None, ""}:
+            click.echo(f"{name:<11} {one_line(response[name], 2_000)}")
+    if response.get("output"):
+        click.echo("\n" + framed(str(response["output"])))

@@ -110,13 +110,13 @@ def init_house(
               help="Where its TLS certificate comes from.")  # fmt: skip
 def init_lane(
     config: Path, name: str, state_dir: Path, listen: str, public_url: str, tls: str,
-    **told: Any,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Make a lane: lane.toml, its key and its certificate."""
     from allegro.lane.files import LaneFiles  # noqa: PLC0415
 
     _absent(config)
-    if faults := init_faults(told):
+    if faults := init_faults(options):
         raise ConfigError(faults)
     files = LaneFiles(state_dir.absolute())
     files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def init_lane(
         raise ConfigError((f"{files.folder} holds a lane already. Nothing was changed",))
     values = {
         "lane.name": name, "lane.state_dir": str(files.folder), "link.listen": listen,
-        "link.tls": tls, **_forge_values(told), **_session_values(told),
+        "link.tls": tls, **_forge_values(options), **_session_values(options),
     }  # fmt: skip
     if public_url:
         values["link.public_url"] = public_url
@@ -136,35 +136,35 @@ def init_lane(
     click.echo(f"next: allegro pair --config {config}")
 
 
-def init_faults(told: Mapping[str, Any]) -> tuple[str, ...]:
+def init_faults(options: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what is missing for a lane that does something, as sentences."""
     faults = []
-    if not told["forge"] and not told["sessions"]:
+    if not options["forge"] and not options["sessions"]:
         faults.append("give --forge, or --sessions, or both")
-    if told["forge"] and not (told["token_file"] and told["watch"] and told["bot"]):
+    if options["forge"] and not (options["token_file"] and options["watch"] and options["bot"]):
         faults.append("--forge needs --token-file, --watch and --bot")
-    if told["sessions"] and not (told["model"] and told["model_url"]):
+    if options["sessions"] and not (options["model"] and options["model_url"]):
         faults.append("--sessions needs --model and --model-url")
     return tuple(faults)
 
 
-def _forge_values(told: Mapping[str, Any]) -> dict[str, Any]:
-    if not told["forge"]:
+def _forge_values(options: Mapping[str, Any]) -> dict[str, Any]:
+    if not options["forge"]:
         return {}
     return {
-        "forge.url": told["forge"], "forge.token_file": told["token_file"],
-        "forge.watch": told["watch"], "forge.bots": told["bot"],
+        "forge.url": options["forge"], "forge.token_file": options["token_file"],
+        "forge.watch": options["watch"], "forge.bots": options["bot"],
     }  # fmt: skip
 
 
-def _session_values(told: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {"lane.local": True} if told["local"] else {}
-    if not told["sessions"]:
+def _session_values(options: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {"lane.local": True} if options["local"] else {}
+    if not options["sessions"]:
         return values
-    key = told["model_key_file"]
-    rung = {"model": told["model"], "provider": "first" if key else "local",
-            "base_url": told["model_url"], **({"key_file": key} if key else {"local": True})}  # fmt: skip
-    return {**values, "hermes.gateways": told["sessions"], "models.rungs": [rung]}
+    key = options["model_key_file"]
+    rung = {"model": options["model"], "provider": "first" if key else "local",
+            "base_url": options["model_url"], **({"key_file": key} if key else {"local": True})}  # fmt: skip
+    return {**values, "hermes.gateways": options["sessions"], "models.rungs": [rung]}
 
 
 @click.command(cls=Command, example="allegro pair --config /etc/allegro/lane.toml")
@@ -181,13 +181,13 @@ def pair(config: Path, line: str | None, as_json: bool) -> None:
     six words each; they must be the same.
     """
     if "[lane]" in _text(config):
-        told = _lane_answer(config, line) if line else _lane_offer(config)
+        answer = _lane_answer(config, line) if line else _lane_offer(config)
     else:
-        told = _house_answer(config, line)
+        answer = _house_answer(config, line)
     if as_json:
-        print_json(told)
+        print_json(answer)
         return
-    for key, value in told.items():
+    for key, value in answer.items():
         click.echo(f"{key}: {value}" if key != "line" else f"\n{value}\n")
 
 

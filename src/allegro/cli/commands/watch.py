@@ -46,13 +46,13 @@ def events(
 ) -> None:  # fmt: skip
     """List archived events, decrypted, oldest first."""
     if gaps:
-        told = run_async(get(socket, "gaps"))
-        for gap in lined(told["gaps"]) if not as_json else []:
+        response = run_async(get(socket, "gaps"))
+        for gap in lined(response["gaps"]) if not as_json else []:
             click.echo(
                 f"{gap['lane']} {gap['journal']} {gap['first']}–{gap['last']}: {gap['count']} {gap['reason']}"
             )
         if as_json:
-            print_json(told)
+            print_json(response)
         return
     where: dict[str, str | int] = {"last": last} if after is None else {"after": after}
     run_async(_print_events(socket, {**where, "prefix": prefix, "follow": int(follow)}, as_json))
@@ -103,12 +103,12 @@ def doctor(config: Path | None, attack: bool, socket: Path | None, as_json: bool
     """
     if attack and config is None:
         raise Failure("--attack runs on a lane: add --config lane.toml", 2)
-    told = _lane_doctor(config, attack) if config else run_async(get(socket, "doctor"))
+    report = _lane_doctor(config, attack) if config else run_async(get(socket, "doctor"))
     if as_json:
-        print_json(told)
-        return 0 if told["ok"] else 1
+        print_json(report)
+        return 0 if report["ok"] else 1
     table = Table(box=None, pad_edge=False, show_header=False)
-    for fact in lined(told["facts"]):
+    for fact in lined(report["facts"]):
         word, style = _MARK.get(fact["verdict"], ("?   ", ""))
         source = f"{fact['source']}, {span(fact['age_s'])} old" if fact["age_s"] else fact["source"]
         table.add_row(
@@ -118,7 +118,7 @@ def doctor(config: Path | None, attack: bool, socket: Path | None, as_json: bool
         if fact["mend"] and fact["verdict"] != "ok":
             table.add_row("", "", Text("→ " + fact["mend"], style="italic"), "")
     console().print(table)
-    return 0 if told["ok"] else 1
+    return 0 if report["ok"] else 1
 
 
 def _freezes(status: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
@@ -153,12 +153,12 @@ def _lane_doctor(config: Path, attack: bool) -> dict[str, Any]:
 @json_option
 def stop(reason: str, socket: Path | None, as_json: bool) -> None:
     """Freeze every write, on every lane, now. Needs no key."""
-    told = run_async(post(socket, "stop", {"reason": reason, "by": "command line"}))
+    response = run_async(post(socket, "stop", {"reason": reason, "by": "command line"}))
     if as_json:
-        print_json(told)
+        print_json(response)
     else:
         click.echo(
-            f"frozen: {one_line(told['freeze'])}, {told['lanes_told']} lanes were informed at once"
+            f"frozen: {one_line(response['freeze'])}, {response['lanes_told']} lanes were informed at once"
         )
 
 

@@ -38,11 +38,11 @@ from allegro.sovereign.show import checked_action, draw
 @json_option
 def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
     """List open requests, newest last."""
-    told = run_async(get(socket, "requests"))
+    response = run_async(get(socket, "requests"))
     open_states = {"proposed", "approved", "ordered", "sent", "unknown"}
-    rows = [one for one in told["requests"] if show_all or one["state"] in open_states]
+    rows = [one for one in response["requests"] if show_all or one["state"] in open_states]
     if as_json:
-        print_json({**told, "requests": rows})
+        print_json({**response, "requests": rows})
         return
     if not rows:
         click.echo("no open requests")
@@ -68,14 +68,14 @@ def show(id_: str, socket: Path | None, as_json: bool) -> None:
 
     It is computed from the very bytes that would be signed.
     """
-    told = run_async(get(socket, f"requests/{named(id_)}"))
+    request = run_async(get(socket, f"requests/{named(id_)}"))
     if as_json:
-        _, action = checked_action(told)
-        print_json({**told, "checked": {"kind": kind_of(action), "digest": told["digest"]}})
+        _, action = checked_action(request)
+        print_json({**request, "checked": {"kind": kind_of(action), "digest": request["digest"]}})
         return
-    draw(told, console())
+    draw(request, console())
     with contextlib.suppress(BadRequest):  # a follower shows, and notes nothing
-        run_async(post(socket, f"requests/{named(told['id'])}/shown"))
+        run_async(post(socket, f"requests/{named(request['id'])}/shown"))
 
 
 @click.command(
@@ -109,13 +109,13 @@ def approve(
     settings = load_house(config) if config else None
     files = files_of(settings) if settings else HouseFiles(default_state_dir())
     house = socket or _socket_beside(config)
-    told = run_async(get(house, f"requests/{named(digest)}"))
-    raw, action = checked_action(told)
+    request = run_async(get(house, f"requests/{named(digest)}"))
+    raw, action = checked_action(request)
     if needs_of(kind_of(action)) is not Needs.APPROVAL:
         raise Failure(f"{kind_of(action)} needs no approval")
     if not as_json:
-        draw(told, console())
-        run_async(post(house, f"requests/{named(told['id'])}/shown"))
+        draw(request, console())
+        run_async(post(house, f"requests/{named(request['id'])}/shown"))
     if not yes and not click.confirm("Approve exactly this?", err=True):
         raise Failure("not approved")
     fleet = load_fleet(files)
@@ -126,7 +126,7 @@ def approve(
     answer = run_async(
         post(
             socket or _socket_beside(config),
-            f"requests/{named(told['id'])}/approve",
+            f"requests/{named(request['id'])}/approve",
             {"token": token},
         )
     )
@@ -167,46 +167,51 @@ def explain(id_: str, socket: Path | None, as_json: bool) -> None:
 
     Who asked, what was shown, which key signed, which lane had the order, what was written.
     """
-    told = run_async(get(socket, f"requests/{named(id_)}"))
+    request = run_async(get(socket, f"requests/{named(id_)}"))
     if as_json:
-        print_json({**told, "schema": "allegro.explain/1", "policy": needs_of(told["kind"]).value})
+        print_json(
+            {**request, "schema": "allegro.explain/1", "policy": needs_of(request["kind"]).value}
+        )
         return
-    for line in explanation(told):
+    for line in explanation(request):
         click.echo(line)
 
 
 def explanation(response: dict[str, Any]) -> list[str]:
     """Return the lines of `explain`; every foreign word in them stays within its line."""
-    told = lined(response)
-    document = told["document"]
+    shown = lined(response)
+    document = shown["document"]
     lines = [
-        f"{told['kind']} {told['id']}: {told['state']}",
-        f"  policy    {told['kind']} needs {needs_of(told['kind']).value}",
-        f"  asked     {rfc3339(told['created_s'])}  {document['question']} (by {told['asked_by'] or 'a program'})",
-        f"  digest    {told['digest']}",
+        f"{shown['kind']} {shown['id']}: {shown['state']}",
+        f"  policy    {shown['kind']} needs {needs_of(shown['kind']).value}",
+        f"  asked     {rfc3339(shown['created_s'])}  {document['question']} (by {shown['asked_by'] or 'a program'})",
+        f"  digest    {shown['digest']}",
     ]
-    if told["approval"]:
+    if shown["approval"]:
         signer = one_line(token_kid(response["approval"]), 64)
         lines.append(f"  signed    by {signer}, for exactly this digest")
     lines += [
-        f"  {line['what']:<9} {rfc3339(line['at_s'])}  {line['detail']}" for line in told["history"]
+        f"  {line['what']:<9} {rfc3339(line['at_s'])}  {line['detail']}"
+        for line in shown["history"]
     ]
-    if told["state"] == "done":
-        lines.append(f"  receipt   {told['artifact']} {told['url']} {told['commit'][:12]}".rstrip())
-    if told["superseded_by"]:
-        lines.append(f"  renewed   as {told['superseded_by']}")
-    report = told["report"]
+    if shown["state"] == "done":
+        lines.append(
+            f"  receipt   {shown['artifact']} {shown['url']} {shown['commit'][:12]}".rstrip()
+        )
+    if shown["superseded_by"]:
+        lines.append(f"  renewed   as {shown['superseded_by']}")
+    report = shown["report"]
     lines.append(
         f"  report    {report['status']}; next: {'; '.join(report['next_steps']) or 'nothing'}"
     )
     return lines
 
 
-def _say(answer: dict[str, Any], as_json: bool, told: str) -> None:
+def _say(answer: dict[str, Any], as_json: bool, outcome: str) -> None:
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"{one_line(answer['id'])}: {told} ({one_line(answer['state'])})")
+        click.echo(f"{one_line(answer['id'])}: {outcome} ({one_line(answer['state'])})")
 
 
 def _socket_beside(config: Path | None) -> Path | None:

@@ -53,7 +53,7 @@ ACTS = (
 )
 
 
-def told(value: Any) -> Any:
+def answer_of(value: Any) -> Any:
     """Return what an act answers: ids and names instead of rows."""
     match value:
         case Issue():
@@ -122,7 +122,7 @@ class Control:
         if asked.get("act") not in ACTS:
             raise ValueError(f"no act {asked.get('act')}")
         with world.late(float(asked.get("late_s", 0.0))):
-            return told(getattr(world, asked["act"])(**asked.get("args", {})))
+            return answer_of(getattr(world, asked["act"])(**asked.get("args", {})))
 
     async def seed(self, request: web.Request) -> web.Response:
         return web.json_response({"tokens": plant(self.simulator.world, await request.json())})

@@ -184,7 +184,7 @@ class HookSender:
         self.deliveries: list[Delivery] = []
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        world.listeners.append(self.told)
+        world.listeners.append(self.take)
 
     def start(self) -> None:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
@@ -200,7 +200,7 @@ class HookSender:
             await self._session.close()
             self._session = None
 
-    def told(self, event: Event) -> None:
+    def take(self, event: Event) -> None:
         """Queue the event for every hook that wants it; the payload is made now."""
         if self._session is None:
             return

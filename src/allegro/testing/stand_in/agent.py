@@ -68,10 +68,10 @@ class Run:
     after_tool: bool = False
     dropped: bool = False  # a reader went: only questions are still told
 
-    def emit(self, name: str, **told: Any) -> None:
+    def emit(self, name: str, **fields: Any) -> None:
         if self.dropped and name != "approval.request":
             return
-        stamped = {"event": name, "run_id": self.id, "timestamp": time.time(), **told}  # noqa: TID251
+        stamped = {"event": name, "run_id": self.id, "timestamp": time.time(), **fields}  # noqa: TID251
         self.events.append(stamped if name else None)
         self.news.set()
         self.news = asyncio.Event()
@@ -116,13 +116,13 @@ class Agent:
     def register_hook(self, name: str, hook: Callable[..., Any]) -> None:
         self.hooks[name].append(hook)
 
-    def call_hooks(self, name: str, run: Run, **told: Any) -> None:
+    def call_hooks(self, name: str, run: Run, **fields: Any) -> None:
         for hook in self.hooks[name]:
             with contextlib.suppress(Exception):
-                hook(session_id=run.session, task_id=run.session, **told)
+                hook(session_id=run.session, task_id=run.session, **fields)
 
-    def set_status(self, run: Run, status: str, **told: Any) -> None:
-        run.status |= {"status": status, "updated_at": time.time(), **told}  # noqa: TID251
+    def set_status(self, run: Run, status: str, **fields: Any) -> None:
+        run.status |= {"status": status, "updated_at": time.time(), **fields}  # noqa: TID251
         if self.is_new:
             (self.home / "stand-in.json").write_text(json.dumps([self.begun, self.statuses]))
 
@@ -181,8 +181,8 @@ class Agent:
         for attempt in range(1, TRIES + 1):
             said: Json = {"role": "assistant", "content": ""}
             try:
-                async for told in completion(route["base_url"], route["api_key"], body):
-                    self.hear(run, said, told)
+                async for chunk in completion(route["base_url"], route["api_key"], body):
+                    self.hear(run, said, chunk)
                 if "finish_reason" not in said:
                     raise RefusedError(0, "Connection error.")
             except RefusedError as error:
@@ -197,21 +197,21 @@ class Agent:
                     body["messages"] = [*messages, cut, {"role": "user", "content": GO_ON}]
                 await asyncio.sleep(TRY_AGAIN_S)
                 continue
-            told = {name: said.pop(name, None) for name in ("usage", "model", "finish_reason")}
-            for name, value in (told["usage"] or {}).items():
+            facts = {name: said.pop(name, None) for name in ("usage", "model", "finish_reason")}
+            for name, value in (facts["usage"] or {}).items():
                 run.usage[name] += value
-            self.call_hooks("post_api_request", run, **told, provider="custom")
+            self.call_hooks("post_api_request", run, **facts, provider="custom")
             said["content"] = kept + said["content"]
             return said
         raise AssertionError
 
-    def hear(self, run: Run, said: Json, told: Json) -> None:
+    def hear(self, run: Run, said: Json, chunk: Json) -> None:
         """Take one piece of the model's stream."""
-        said["model"] = told.get("model")
-        if usage := told.get("usage"):
+        said["model"] = chunk.get("model")
+        if usage := chunk.get("usage"):
             names = (("input", "prompt"), ("output", "completion"), ("total", "total"))
             said["usage"] = {f"{n}_tokens": usage.get(f"{its}_tokens", 0) for n, its in names}
-        for choice in told.get("choices") or []:
+        for choice in chunk.get("choices") or []:
             delta = choice.get("delta") or {}
             if text := delta.get("content"):
                 run.emit("message.delta", delta="\n\n" * run.after_tool + text)
@@ -275,8 +275,8 @@ class Agent:
             self.set_status(run, "running")
         if choice in {"session", "always"}:
             self.allowed.add(name)
-        told = f"BLOCKED: Command {why}. The user has NOT consented to this action."
-        return told if choice == "deny" else ""
+        message = f"BLOCKED: Command {why}. The user has NOT consented to this action."
+        return message if choice == "deny" else ""
 
 
 async def shell(command: str) -> Json:

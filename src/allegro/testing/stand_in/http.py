@@ -49,10 +49,10 @@ async def completion(base: str, key: str, body: Json) -> AsyncIterator[Json]:
         status = int((await reader.readline()).split()[1])
         chunked = "chunked" in (await read_headers(reader)).get("transfer-encoding", "")
         if status != 200:
-            told = b"".join([line async for line in lines(reader, chunked=chunked)])
+            refusal = b"".join([line async for line in lines(reader, chunked=chunked)])
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                told = json.loads(told)["error"]["message"].encode()
-            raise RefusedError(status, f"HTTP {status}: {told[:300].decode('utf-8', 'replace')}")
+                refusal = json.loads(refusal)["error"]["message"].encode()
+            raise RefusedError(status, f"HTTP {status}: {refusal[:300].decode('utf-8', 'replace')}")
         async for line in lines(reader, chunked=chunked):
             if line.startswith(b"data:") and line[5:].strip() != b"[DONE]":
                 yield json.loads(line[5:])

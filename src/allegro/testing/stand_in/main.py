@@ -25,15 +25,15 @@ class Gateway(Agent):
         with contextlib.suppress(OSError, ValueError, EOFError):
             while (request := await read_request(reader)) is not None:
                 try:
-                    status, told = await self.answer(request)
+                    status, answer = await self.answer(request)
                 except RefusedError as refused:
-                    status, told = refused.status, refused.body
-                if isinstance(told, Run):
-                    await self.stream(told, request, reader, writer)
+                    status, answer = refused.status, refused.body
+                if isinstance(answer, Run):
+                    await self.stream(answer, request, reader, writer)
                     break
-                body = json.dumps(told).encode()
+                body = json.dumps(answer).encode()
                 extra = {"Retry-After": "1"} if status == 429 else {}
-                extra |= {"Idempotency-Replayed": "true"} if told.get("replayed") else {}
+                extra |= {"Idempotency-Replayed": "true"} if answer.get("replayed") else {}
                 extra |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
                 writer.write(head(status, extra) + body)
                 await writer.drain()
@@ -52,10 +52,10 @@ class Gateway(Agent):
                 return 200, await self.of_run(request, run, what[0] if what else "")
             case ["api", "sessions", *name]:
                 return 200, self.of_session(request, name[0] if name else "")
-        told = self.discovery().get(request.path) if request.method == "GET" else None
-        if told is None:
+        answer = self.discovery().get(request.path) if request.method == "GET" else None
+        if answer is None:
             raise RefusedError(404, "Not Found")
-        return 200, told
+        return 200, answer
 
     def discovery(self) -> dict[str, Json]:
         """Return what Hermes tells about itself."""
@@ -83,8 +83,8 @@ class Gateway(Agent):
         if key in self.begun:
             known, name = self.begun[key]
             if known != body:
-                told = "Idempotency-Key was already used with a different request payload"
-                raise RefusedError(409, told, "idempotency_key_conflict")
+                message = "Idempotency-Key was already used with a different request payload"
+                raise RefusedError(409, message, "idempotency_key_conflict")
             return {"run_id": name, "status": self.statuses[name]["status"], "replayed": True}
         most = int(self.option("gateway.api_server.max_concurrent_runs", 10))
         if most and len(self.active) >= most:
@@ -135,10 +135,10 @@ class Gateway(Agent):
         if run.question is None or not waits or which not in {None, run.question_id}:
             raise RefusedError(409, "Run has no pending approval", "approval_not_pending")
         run.question.set_result(choice)
-        told = {"choice": choice, "resolved": 1} | ({"request_id": which} if which else {})
+        response = {"choice": choice, "resolved": 1} | ({"request_id": which} if which else {})
         self.set_status(run, "running", last_event="approval.responded")
-        run.emit("approval.responded", **told)
-        return {"object": "hermes.run.approval_response", "run_id": name, **told}
+        run.emit("approval.responded", **response)
+        return {"object": "hermes.run.approval_response", "run_id": name, **response}
 
     def of_session(self, request: Request, name: str) -> Json:
         if not name:
@@ -181,9 +181,9 @@ class Gateway(Agent):
                 if event is None:
                     writer.write(chunk(": stream closed\n\n") + b"0\r\n\r\n")
                     break
-                told = event | {"seq": number} if self.is_new else event
+                frame = event | {"seq": number} if self.is_new else event
                 name = f"id: {number}\n" if self.is_new else ""
-                writer.write(chunk(f"{name}data: {json.dumps(told)}\n\n"))
+                writer.write(chunk(f"{name}data: {json.dumps(frame)}\n\n"))
                 await writer.drain()
                 await asyncio.sleep(0)  # the next event is for who waits longest
         finally:
