@@ -31,9 +31,13 @@ class LocalCouncil:
     """
 
     def __init__(
-        self, registers: Registers, lane: str, *, alone: bool,
+        self,
+        registers: Registers,
+        lane: str,
+        *,
+        alone: bool,
         highest: Callable[[str], int] = lambda role: 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._registers = registers
         self._lane = lane
         self._alone = alone

@@ -40,10 +40,12 @@ async def call_local(
     session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(socket)))
     try:
         response = await session.request(
-            method, f"http://local{path}", data=body or None,
+            method,
+            f"http://local{path}",
+            data=body or None,
             headers={"Authorization": authorization, "Content-Type": "application/json"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-        )  # fmt: skip
+        )
     except BaseException as error:
         await session.close()
         if isinstance(error, aiohttp.ClientError | OSError | ValueError):

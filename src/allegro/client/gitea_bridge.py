@@ -92,10 +92,19 @@ class GiteaBridge(Bridge):
 
         `base` defaults to the repository's default branch.
         """
-        return _pr(await self._settled(
-            {"kind": "create_pr", "repository": repo, "branch": branch, "title": title,
-             "body": body, "base": base}
-        ), branch)  # fmt: skip
+        return _pr(
+            await self._settled(
+                {
+                    "kind": "create_pr",
+                    "repository": repo,
+                    "branch": branch,
+                    "title": title,
+                    "body": body,
+                    "base": base,
+                }
+            ),
+            branch,
+        )
 
     async def propose_change(
         self,
@@ -113,11 +122,21 @@ class GiteaBridge(Bridge):
         `files` maps paths to whole contents (text is UTF-8), None deletes. The real branch name
         is `<branch>-<hex>`.
         """
-        return _pr(await self._settled(
-            {"kind": "propose_change", "repository": repo, "base": base, "branch": branch,
-             "title": title, "body": body, "files": encoded(files),
-             "allow_ci_paths": allow_ci_paths}
-        ), branch)  # fmt: skip
+        return _pr(
+            await self._settled(
+                {
+                    "kind": "propose_change",
+                    "repository": repo,
+                    "base": base,
+                    "branch": branch,
+                    "title": title,
+                    "body": body,
+                    "files": encoded(files),
+                    "allow_ci_paths": allow_ci_paths,
+                }
+            ),
+            branch,
+        )
 
     async def comment_on_issue(self, repo: str, issue: int, body: str) -> int:
         """Comment on an issue and return the comment's id. Needs no approval: the house orders it."""

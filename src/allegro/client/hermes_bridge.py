@@ -104,10 +104,17 @@ class HermesBridge(Bridge):
     """
 
     async def run_session(
-        self, prompt: str, model: str | None = None, *, instructions: str = "",
-        history: Sequence[tuple[str, str]] = (), tools: Sequence[str] | None = None,
-        issue: str = "", network: bool = False, limit_s: int = 3600,
-    ) -> HermesResult:  # fmt: skip
+        self,
+        prompt: str,
+        model: str | None = None,
+        *,
+        instructions: str = "",
+        history: Sequence[tuple[str, str]] = (),
+        tools: Sequence[str] | None = None,
+        issue: str = "",
+        network: bool = False,
+        limit_s: int = 3600,
+    ) -> HermesResult:
         """Run one session to its end and return how it ended.
 
         `model` None is the configured default; an unknown one raises EffectFailed. `history` are
@@ -116,26 +123,46 @@ class HermesBridge(Bridge):
         shows the session's progress there. Cancelling the await leaves the session running.
         """
         session = await self.begin_session(
-            prompt, model, instructions=instructions, history=history, tools=tools, issue=issue,
-            network=network, limit_s=limit_s,
-        )  # fmt: skip
+            prompt,
+            model,
+            instructions=instructions,
+            history=history,
+            tools=tools,
+            issue=issue,
+            network=network,
+            limit_s=limit_s,
+        )
         return await self.result(session)
 
     async def begin_session(
-        self, prompt: str, model: str | None = None, *, instructions: str = "",
-        history: Sequence[tuple[str, str]] = (), tools: Sequence[str] | None = None,
-        issue: str = "", network: bool = False, limit_s: int = 3600, key: str = "",
-    ) -> str:  # fmt: skip
+        self,
+        prompt: str,
+        model: str | None = None,
+        *,
+        instructions: str = "",
+        history: Sequence[tuple[str, str]] = (),
+        tools: Sequence[str] | None = None,
+        issue: str = "",
+        network: bool = False,
+        limit_s: int = 3600,
+        key: str = "",
+    ) -> str:
         """Ask for a session without waiting; return its id. Asked twice with a `key`, it is one."""
         response = await self._house.post(
             "sessions",
             {
-                "prompt": prompt, "model": model or "", "instructions": instructions,
+                "prompt": prompt,
+                "model": model or "",
+                "instructions": instructions,
                 "history": [{"role": role, "text": text} for role, text in history],
-                "tools": None if tools is None else list(tools), "issue": issue,
-                "network": network, "limit_s": limit_s, "asked_by": asked_by(), "key": key,
+                "tools": None if tools is None else list(tools),
+                "issue": issue,
+                "network": network,
+                "limit_s": limit_s,
+                "asked_by": asked_by(),
+                "key": key,
             },
-        )  # fmt: skip
+        )
         return str(response["id"])
 
     async def result(self, session_id: str, *, wait_s: float | None = None) -> HermesResult:
@@ -192,14 +219,17 @@ class HermesBridge(Bridge):
         """Lend one model of a lane, through the house's socket, for a short time."""
         response = await self._house.post(
             "loans",
-            {"model": model, "lives_s": lives_s, "max_tokens": max_tokens,
-             "asked_by": asked_by()},
-        )  # fmt: skip
+            {"model": model, "lives_s": lives_s, "max_tokens": max_tokens, "asked_by": asked_by()},
+        )
         return ModelEndpoint(
-            base_url=f"http://house/v1/models/{response['lane']}/v1", socket=str(self._house.socket),
-            api_key=response["token"], model=response["model"], expires_s=response["expires_s"],
-            lane=response["lane"], loan_id=response["id"],
-        )  # fmt: skip
+            base_url=f"http://house/v1/models/{response['lane']}/v1",
+            socket=str(self._house.socket),
+            api_key=response["token"],
+            model=response["model"],
+            expires_s=response["expires_s"],
+            lane=response["lane"],
+            loan_id=response["id"],
+        )
 
     async def revoke_model_access(self, endpoint: ModelEndpoint) -> bool:
         """Take a lent model back at once; False when it had ended. Needs no approval."""
@@ -218,10 +248,18 @@ def _raise_unbegun(session: dict[str, Any]) -> None:
 
 def _result(session: dict[str, Any]) -> HermesResult:
     return HermesResult(
-        session["id"], session["end"], session.get("output", ""), session["why"], session["model"],
-        session["tokens"], session.get("cost_usd"), session.get("duration_s"), session["tools"],
-        session["denied"], session["local"],
-    )  # fmt: skip
+        session["id"],
+        session["end"],
+        session.get("output", ""),
+        session["why"],
+        session["model"],
+        session["tokens"],
+        session.get("cost_usd"),
+        session.get("duration_s"),
+        session["tools"],
+        session["denied"],
+        session["local"],
+    )
 
 
 def _summary(session: dict[str, Any]) -> SessionSummary:
@@ -234,6 +272,12 @@ def _summary(session: dict[str, Any]) -> SessionSummary:
 
 def _telemetry(event: dict[str, Any]) -> TelemetryEvent:
     return TelemetryEvent(
-        event["row"], str(event["data"].get("session", "")), event["type"], event["time"],
-        event["lane"], event["archived_s"], event["data"], event["words"],
-    )  # fmt: skip
+        event["row"],
+        str(event["data"].get("session", "")),
+        event["type"],
+        event["time"],
+        event["lane"],
+        event["archived_s"],
+        event["data"],
+        event["words"],
+    )

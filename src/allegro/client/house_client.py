@@ -62,9 +62,11 @@ class HouseClient:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -118,9 +120,12 @@ class HouseClient:
             ) from error
         try:
             async with self._open().request(
-                method, URL(f"http://house/v1/{path}", encoded=True), params=params, data=data,
+                method,
+                URL(f"http://house/v1/{path}", encoded=True),
+                params=params,
+                data=data,
                 timeout=aiohttp.ClientTimeout(total=WAIT_S + 15),
-            ) as response:  # fmt: skip
+            ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._unreachable(error) from error

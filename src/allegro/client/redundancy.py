@@ -128,10 +128,11 @@ def _sibling(report: dict[str, Any]) -> Seen:
     """What a lane is ready for, it can do; why it is not ready for more, another lane cannot tell."""
     ready = report["ready"] if report["heard"] else ()
     return Seen(
-        host=report["host"], council=report["heard"],
+        host=report["host"],
+        council=report["heard"],
         forge=True if ROLES[0] in ready else None,
         provider=True if ROLES[1] in ready else None,
-    )  # fmt: skip
+    )
 
 
 def _verdict(house: Seen, siblings: dict[str, Seen], *, is_bad: bool) -> str:

@@ -67,9 +67,13 @@ class Thief:
     """Holds the house key and the fleet file, and talks to the lane in the house's place."""
 
     def __init__(
-        self, fleet: Fleet, house_key: SigningKey, lane: KnownLane, now_s: float,
+        self,
+        fleet: Fleet,
+        house_key: SigningKey,
+        lane: KnownLane,
+        now_s: float,
         cursors: tuple[Position, ...],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._cursors = cursors
         self._fleet = fleet
         self._key = house_key
@@ -91,23 +95,41 @@ class Thief:
             return await self._tries(socket, action, sovereign)
 
     async def _tries(
-        self, socket: aiohttp.ClientWebSocketResponse, action: ProposeChange,
+        self,
+        socket: aiohttp.ClientWebSocketResponse,
+        action: ProposeChange,
         sovereign: SigningKey,
-    ) -> list[Tried]:  # fmt: skip
+    ) -> list[Tried]:
         other = msgspec.structs.replace(action, id=secrets.token_hex(10), title="Something else")
         approved = self._approval(other, sovereign)
         return [
-            Tried("forged approval", "bad_signature",
-                  await self._order(socket, other, self._approval(other, SigningKey.make()))),
-            Tried("expired approval", "approval_expired",
-                  await self._order(socket, other, self._approval(other, sovereign, lives_s=-60))),
-            Tried("replayed order", "unknown_challenge", await self._replay(socket, other, approved)),
-            Tried("changed after approval", "changed_content",
-                  await self._order(socket, msgspec.structs.replace(other, body="and a back door"), approved)),
+            Tried(
+                "forged approval",
+                "bad_signature",
+                await self._order(socket, other, self._approval(other, SigningKey.make())),
+            ),
+            Tried(
+                "expired approval",
+                "approval_expired",
+                await self._order(socket, other, self._approval(other, sovereign, lives_s=-60)),
+            ),
+            Tried(
+                "replayed order", "unknown_challenge", await self._replay(socket, other, approved)
+            ),
+            Tried(
+                "changed after approval",
+                "changed_content",
+                await self._order(
+                    socket, msgspec.structs.replace(other, body="and a back door"), approved
+                ),
+            ),
             Tried("close without approval", "no_approval", await self._close(socket, action)),
-            Tried("push to the default branch", "bad_branch",
-                  await self._order(socket, other, approved, branch=action.base)),
-        ]  # fmt: skip
+            Tried(
+                "push to the default branch",
+                "bad_branch",
+                await self._order(socket, other, approved, branch=action.base),
+            ),
+        ]
 
     async def _order(
         self,
@@ -134,14 +156,24 @@ class Thief:
         self._number += 1
         challenge = challenge or await self._challenge(socket)
         order = Order(
-            aud=self._fleet.id, lane=fingerprint(self._lane.key), challenge=challenge,
-            number=self._number, digest=action_digest(raw), seat=self._fleet.seat, ttl_s=20,
-        )  # fmt: skip
+            aud=self._fleet.id,
+            lane=fingerprint(self._lane.key),
+            challenge=challenge,
+            number=self._number,
+            digest=action_digest(raw),
+            seat=self._fleet.seat,
+            ttl_s=20,
+        )
         token = issue_token(order, f"house:{self._fleet.house_number}", self._key.sign)
         given = GiveOrder(
-            id=self._number, order=token, action=raw, approval=approval, branch=branch,
-            marker="0" * 32, change_token="x",  # noqa: S106
-        )  # fmt: skip
+            id=self._number,
+            order=token,
+            action=raw,
+            approval=approval,
+            branch=branch,
+            marker="0" * 32,
+            change_token="x",  # noqa: S106
+        )
         answer = await self._say(socket, given, OrderAnswer)
         assert isinstance(answer, OrderAnswer)
         return answer.reason
@@ -157,11 +189,17 @@ class Thief:
     async def _close(self, socket: aiohttp.ClientWebSocketResponse, like: ProposeChange) -> str:
         raw = canonical(
             {
-                "kind": "close_issue", "id": secrets.token_hex(10), "forge": like.forge,
-                "repository": msgspec.to_builtins(like.repository), "issue": 1, "title": "x",
-                "body_sha256": "0" * 64, "newest_comment": None, "newest_comment_sha256": None,
+                "kind": "close_issue",
+                "id": secrets.token_hex(10),
+                "forge": like.forge,
+                "repository": msgspec.to_builtins(like.repository),
+                "issue": 1,
+                "title": "x",
+                "body_sha256": "0" * 64,
+                "newest_comment": None,
+                "newest_comment_sha256": None,
             }
-        )  # fmt: skip
+        )
         return await self._order_bytes(socket, raw, None)
 
     async def _challenge(self, socket: aiohttp.ClientWebSocketResponse) -> str:
@@ -171,9 +209,12 @@ class Thief:
 
     def _approval(self, action: Action, key: SigningKey, *, lives_s: int = 3600) -> str:
         claims = Approval(
-            aud=self._fleet.id, digest=action_digest(action_bytes(action)),
-            exp=int(self._now_s) + lives_s, iat=int(self._now_s) - 3600, seat=self._fleet.seat,
-        )  # fmt: skip
+            aud=self._fleet.id,
+            digest=action_digest(action_bytes(action)),
+            exp=int(self._now_s) + lives_s,
+            iat=int(self._now_s) - 3600,
+            seat=self._fleet.seat,
+        )
         return issue_token(claims, sovereign_kid(self._fleet.sovereign_number), key.sign)
 
     async def _log_in(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -182,13 +223,19 @@ class Thief:
         assert isinstance(greeting, Greet)
         fleet = self._fleet
         counter = check_greeting(
-            greeting, challenge=hello.challenge, fleet=fleet.id, lane_key=self._lane.key,
+            greeting,
+            challenge=hello.challenge,
+            fleet=fleet.id,
+            lane_key=self._lane.key,
             verify=verify,
-        )  # fmt: skip
+        )
         claims = Login(
-            aud=fleet.id, lane=fingerprint(self._lane.key), challenge=str(counter),
-            seat=fleet.seat, key_number=fleet.sovereign_number,
-        )  # fmt: skip
+            aud=fleet.id,
+            lane=fingerprint(self._lane.key),
+            challenge=str(counter),
+            seat=fleet.seat,
+            key_number=fleet.sovereign_number,
+        )
         token = issue_token(claims, f"house:{fleet.house_number}", self._key.sign)
         certificates = (fleet.certificate, fleet.seat_token)
         login = LogIn(token, certificates, (), (), self._cursors, (), self._now_s)

@@ -108,23 +108,28 @@ class Play:
             events = await self._sums()
         done = {
             "schema": "allegro.demo/1",
-            "ok": events["lost"] == 0 and events["duplicated"] == 0
-            and all(one["ok"] for one in [*refused, *self.steps]) and pull.number > 0,
+            "ok": events["lost"] == 0
+            and events["duplicated"] == 0
+            and all(one["ok"] for one in [*refused, *self.steps])
+            and pull.number > 0,
             "versions": {"allegro": __version__, "forge": server},
             "forge": "real" if self._options.real else "simulated",
             "repository": forge.repository,
             "steps": self.steps,
             "triage_s": triage_s,
             "pull_request": {
-                "number": pull.number, "url": pull.url, "branch": pull.branch,
-                "commit": pull.commit, "after_approval_s": after_s,
+                "number": pull.number,
+                "url": pull.url,
+                "branch": pull.branch,
+                "commit": pull.commit,
+                "after_approval_s": after_s,
             },
             "receipt": {"request": request["id"], "digest": request["digest"]},
             "session": session,
             "events": events,
             "outage": outage,
             "refused": refused,
-        }  # fmt: skip
+        }
         self._screen.sums(done)
         return done
 
@@ -142,13 +147,13 @@ class Play:
             simulator = await self._stage.start_simulator(_world())
             tokens = simulator["tokens"]
             real = RealForge(
-                simulator["url"], tokens["timmy"]["owner"], tokens["allegro"]["daily"],
+                simulator["url"],
+                tokens["timmy"]["owner"],
+                tokens["allegro"]["daily"],
                 tokens["allegro-change"]["change"],
-            )  # fmt: skip
+            )
         people = People(real.url, real.owner_token)
-        bots = (
-            await people.login_of(real.daily_token), await people.login_of(real.change_token)
-        )  # fmt: skip
+        bots = (await people.login_of(real.daily_token), await people.login_of(real.change_token))
         repository = await people.make_repository(f"allegro-demo-{secrets.token_hex(3)}", bots)
         remember(self.folder, real.url, repository)
         forge = Forge(real.url, repository, bots, real.daily_token, real.change_token)
@@ -207,15 +212,18 @@ class Play:
     ) -> tuple[PR, dict[str, Any], float]:
         asked = await bridge.request(
             {
-                "kind": "propose_change", "repository": forge.repository, "base": "main",
-                "branch": "oil-the-door", "title": "Oil the front door",
+                "kind": "propose_change",
+                "repository": forge.repository,
+                "base": "main",
+                "branch": "oil-the-door",
+                "title": "Oil the front door",
                 "body": f"Oil, twice a year. For #{number}.",
                 "files": encoded({"README.md": _README, "doors/front.md": "Oiled: 2026-11-21\n"}),
                 "context": f"{forge.repository}#{number}",
                 "question": "Oil the front door?",
                 "recommendation": "approve: it only adds a note",
             }
-        )  # fmt: skip
+        )
         request = await self._stage.client.get(f"requests/{asked.id}")
         self._step("request", asked.digest[:16])
         self._screen.request(request)
@@ -270,10 +278,17 @@ class Play:
         texts = [(numbers[n % ISSUES_FOR_BACKLOG], f"note {n}: still fine") for n in range(count)]
         if self._options.real is None:
             acts = [
-                {"act": "comment",
-                 "args": {"repo": forge.repository, "number": number, "user": "timmy", "body": body}}
+                {
+                    "act": "comment",
+                    "args": {
+                        "repo": forge.repository,
+                        "number": number,
+                        "user": "timmy",
+                        "body": body,
+                    },
+                }
                 for number, body in texts
-            ]  # fmt: skip
+            ]
             await self._stage.simulate_many(acts)
             return
         for number, body in texts:
@@ -298,19 +313,26 @@ class Play:
         os.kill(self._stage.house.pid, signal.SIGSTOP)
         try:
             thief = Thief(
-                fleet, load_signing_key(files.house), fleet.lanes[0], _CLOCK.now_s(),
+                fleet,
+                load_signing_key(files.house),
+                fleet.lanes[0],
+                _CLOCK.now_s(),
                 _cursors(files.archive),
-            )  # fmt: skip
+            )
             sovereign = load_signing_key(files.sovereign, lambda: b"correct horse battery staple")
             tried = await thief.try_all(done, sovereign)
         finally:
             os.kill(self._stage.house.pid, signal.SIGCONT)
         pulls = await people.pulls(forge.repository)
         refused = [
-            {"case": t.case, "expected": t.expected, "reason": t.reason,
-             "ok": t.ok and len(pulls) == 1}
+            {
+                "case": t.case,
+                "expected": t.expected,
+                "reason": t.reason,
+                "ok": t.ok and len(pulls) == 1,
+            }
             for t in tried
-        ]  # fmt: skip
+        ]
         self._step(
             "thief", f"{sum(one.ok for one in tried)} refused", ok=all(one.ok for one in tried)
         )

@@ -31,12 +31,23 @@ _ADVICE = (
 _END = {"say": _ADVICE, "by_word": True, "gap_ms": 20}
 _TAG = "Why does the front door creak?"
 _PLAY = play(
-    {"say": "Let me look at the hinge first.", "by_word": True, "gap_ms": 20, "tool": "terminal",
-     "arguments": {"command": "echo the hinge is dry"}},
-    {"say": "It is dry. I would rather clear everything and begin anew.", "by_word": True,
-     "gap_ms": 20, "tool": "terminal", "arguments": {"command": DANGER}},
-    _END, tag=_TAG,
-)  # fmt: skip
+    {
+        "say": "Let me look at the hinge first.",
+        "by_word": True,
+        "gap_ms": 20,
+        "tool": "terminal",
+        "arguments": {"command": "echo the hinge is dry"},
+    },
+    {
+        "say": "It is dry. I would rather clear everything and begin anew.",
+        "by_word": True,
+        "gap_ms": 20,
+        "tool": "terminal",
+        "arguments": {"command": DANGER},
+    },
+    _END,
+    tag=_TAG,
+)
 _PLAY_WITHOUT = play(_END, tag=_TAG)
 
 
@@ -57,12 +68,19 @@ class Scene:
         folder = self._hermes or self._stage.folder / "stand-in"
         if self._hermes is None:
             make_stand_in(folder)
-        rung = {"model": MODEL, "provider": "stub", "upstream": "stub", "local": True,
-                "base_url": f"http://127.0.0.1:{self._port}/v1"}  # fmt: skip
+        rung = {
+            "model": MODEL,
+            "provider": "stub",
+            "upstream": "stub",
+            "local": True,
+            "base_url": f"http://127.0.0.1:{self._port}/v1",
+        }
         return {
-            "hermes.gateways": 1, "hermes.folder": str(folder.absolute()),
-            "hermes.tools": ["terminal"] if self._has_sandbox else [], "models.rungs": [rung],
-        }  # fmt: skip
+            "hermes.gateways": 1,
+            "hermes.folder": str(folder.absolute()),
+            "hermes.tools": ["terminal"] if self._has_sandbox else [],
+            "models.rungs": [rung],
+        }
 
     async def start(self) -> None:
         await self._models.start(
@@ -92,9 +110,12 @@ class Scene:
         good = result.state == "completed" and result.denied == (1 if tools else 0)
         step("session", _summary(result, lag_ms), ok=good)
         return {
-            "agent": f"hermes-agent {sessions['version']} ({self._kind})", "state": result.state,
-            "lag_ms": lag_ms, "denied": result.denied, "tools": tools,
-        }  # fmt: skip
+            "agent": f"hermes-agent {sessions['version']} ({self._kind})",
+            "state": result.state,
+            "lag_ms": lag_ms,
+            "denied": result.denied,
+            "tools": tools,
+        }
 
     @property
     def _kind(self) -> str:
@@ -166,8 +187,9 @@ def lags_ms(events: list[TelemetryEvent], sent: list[tuple[str, float]]) -> dict
         return {"p50": 0.0, "p99": 0.0, "max": 0.0}
     return {
         "p50": round(lags[len(lags) // 2], 1),
-        "p99": round(lags[min(len(lags) - 1, int(len(lags) * 0.99))], 1), "max": round(lags[-1], 1),
-    }  # fmt: skip
+        "p99": round(lags[min(len(lags) - 1, int(len(lags) * 0.99))], 1),
+        "max": round(lags[-1], 1),
+    }
 
 
 def _summary(result: HermesResult, lag_ms: dict[str, float]) -> str:

@@ -113,16 +113,21 @@ class Trial:
         polled_s = _as_holder(polls, await self._taken(struck_s - BEFORE_S), victim, polled_s)
         found = faults(evidence)
         return Outcome(
-            fault=fault.name, delay_ms=fleet.delay_ms, victim=victim,
+            fault=fault.name,
+            delay_ms=fleet.delay_ms,
+            victim=victim,
             holder=await fleet.holder(),
             take_over_s=round(polled_s - struck_s, 2) if fault.moves else 0.0,
             silence_s=round(longest_silence(polls, struck_s, max(polled_s, struck_s + 1)), 2),
-            detected_s=timed.get("silent_s", 0.0), taken_s=timed.get("take_s", 0.0),
+            detected_s=timed.get("silent_s", 0.0),
+            taken_s=timed.get("take_s", 0.0),
             act_s=timed.get("act_s", 0.0),
-            duplicates=duplicates(evidence), lost=len(evidence.opened - evidence.archived),
+            duplicates=duplicates(evidence),
+            lost=len(evidence.opened - evidence.archived),
             late=None if self._look_alike else len(late_writes(evidence)),
-            faults=tuple(found), led=led,
-        )  # fmt: skip
+            faults=tuple(found),
+            led=led,
+        )
 
     @contextlib.asynccontextmanager
     async def _people(self) -> AsyncIterator[None]:
@@ -157,10 +162,16 @@ class Trial:
         content = base64.b64encode(f"{self._count}\n".encode()).decode()
         asked = await self._fleet.client.post(
             "requests",
-            {"kind": "propose_change", "repository": REPOSITORY, "base": "main",
-             "branch": f"work/{self._count}", "title": title, "body": "as asked",
-             "files": {f"{self._count}.txt": content}},
-        )  # fmt: skip
+            {
+                "kind": "propose_change",
+                "repository": REPOSITORY,
+                "base": "main",
+                "branch": f"work/{self._count}",
+                "title": title,
+                "body": "as asked",
+                "files": {f"{self._count}.txt": content},
+            },
+        )
         await self._fleet.client.post(
             f"requests/{asked['id']}/approve", {"token": self._approval(str(asked["digest"]))}
         )
@@ -230,10 +241,12 @@ class Trial:
             writes=calls_of((await self._fleet.forge_log())[seen:], self._who)[1],
             taken=tuple(one for one, _ in await self._taken(0.0)),
             wanted=tuple(Wanted(what, name, states[id_]) for what, name, id_ in self._wanted),
-            opened=opened, archived=await self._archived(), labelled=labels,
+            opened=opened,
+            archived=await self._archived(),
+            labelled=labels,
             vanished=await self._vanished(began_s),
             intents=tuple((order, lane) for order, lane in intents if order),
-        )  # fmt: skip
+        )
 
     async def _archived(self) -> frozenset[int]:
         return frozenset(

@@ -31,17 +31,21 @@ def world() -> dict[str, Any]:
     return {
         "users": [{"login": login} for login in (OWNER, BOT, CODE_BOT)],
         "repos": [
-            {"owner": OWNER, "name": "garden", "files": {"README.md": "a garden\n"},
-             "collaborators": {BOT: "write", CODE_BOT: "write"},
-             "protections": [{"branch": "main", "merge_users": [OWNER]}],
-             "issues": [{"user": OWNER, "title": "first", "body": "the first issue"}]}
+            {
+                "owner": OWNER,
+                "name": "garden",
+                "files": {"README.md": "a garden\n"},
+                "collaborators": {BOT: "write", CODE_BOT: "write"},
+                "protections": [{"branch": "main", "merge_users": [OWNER]}],
+                "issues": [{"user": OWNER, "title": "first", "body": "the first issue"}],
+            }
         ],
         "tokens": [
             {"user": OWNER, "name": "owner", "scopes": ["all"]},
             {"user": BOT, "name": "daily", "scopes": daily},
             {"user": CODE_BOT, "name": "change", "scopes": change},
         ],
-    }  # fmt: skip
+    }
 
 
 class ScratchLane:
@@ -123,9 +127,14 @@ class ScratchFleet(Stage):
         )  # fmt: skip
         override(
             lane.config,
-            {"forge.poll_s": 1.0, "forge.sweep_s": 5.0, "lane.failure_domain": lane.name,
-             "council.listen": f"{address}:{council}", **values},
-        )  # fmt: skip
+            {
+                "forge.poll_s": 1.0,
+                "forge.sweep_s": 5.0,
+                "lane.failure_domain": lane.name,
+                "council.listen": f"{address}:{council}",
+                **values,
+            },
+        )
         line = json.loads(await self.command("pair", "--config", str(lane.config), "--json"))
         answer = json.loads(
             await self.command("pair", "--config", str(self.house_config), line["line"], "--json")
@@ -214,9 +223,12 @@ class ScratchFleet(Stage):
         if running is None:
             return False
         answer = await _run(
-            *self.network.enter(name), sys.executable, "-c", _READ,
+            *self.network.enter(name),
+            sys.executable,
+            "-c",
+            _READ,
             f"{running.monitor}/jsz?accounts=true&streams=true",
-        )  # fmt: skip
+        )
         return any(
             stream.get("cluster", {}).get("leader") == name
             for account in json.loads(answer).get("account_details", ())

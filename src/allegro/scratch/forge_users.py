@@ -46,10 +46,13 @@ class People:
             "POST",
             f"/repos/{full}/branch_protections",
             {
-                "rule_name": "main", "branch_name": "main", "enable_push": False,
-                "enable_merge_whitelist": True, "merge_whitelist_usernames": [self.login],
+                "rule_name": "main",
+                "branch_name": "main",
+                "enable_push": False,
+                "enable_merge_whitelist": True,
+                "merge_whitelist_usernames": [self.login],
             },
-        )  # fmt: skip
+        )
         return full
 
     async def remove_repository(self, full: str) -> None:

@@ -94,18 +94,26 @@ class Namespaces:
             raise ToldError(trouble)
         nodes = [f"{node}={address}" for node, address in self._addresses.items()]
         self._hub = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "allegro.scratch.router", *nodes,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            sys.executable,
+            "-m",
+            "allegro.scratch.router",
+            *nodes,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # it ends with its input, after the fleet
-        )  # fmt: skip
+        )
         self._pids = (await self._answer())["pids"]
         self._was = os.open("/proc/self/ns/net", os.O_RDONLY)
         set_network(f"/proc/{self._pids['home']}/ns/net")
 
     async def shape(
-        self, delay_ms: float, cuts: Iterable[tuple[str, str]], *,
-        rates: Mapping[str, float] | None = None, loss: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        delay_ms: float,
+        cuts: Iterable[tuple[str, str]],
+        *,
+        rates: Mapping[str, float] | None = None,
+        loss: float = 0.0,
+    ) -> None:
         """Set delay (one way) and cuts (from, to) of the whole network at once.
 
         `rates` are bytes a second that a node may send; `loss` is the share of packets lost.
@@ -113,9 +121,11 @@ class Namespaces:
         assert self._hub is not None
         assert self._hub.stdin is not None
         state = {
-            "delay_ms": delay_ms, "cuts": [list(cut) for cut in cuts], "rates": dict(rates or {}),
+            "delay_ms": delay_ms,
+            "cuts": [list(cut) for cut in cuts],
+            "rates": dict(rates or {}),
             "loss": loss,
-        }  # fmt: skip
+        }
         self._hub.stdin.write(json.dumps(state).encode() + b"\n")
         await self._answer()
 

@@ -65,10 +65,14 @@ class Process:
     ) -> None:
         with self.log.open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
-                *arguments, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
-                env={**os.environ, **(environment or {})}, start_new_session=True,
+                *arguments,
+                stdout=log,
+                stderr=log,
+                stdin=asyncio.subprocess.DEVNULL,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,
                 preexec_fn=end_with_parent if _LIBC else None,
-            )  # fmt: skip
+            )
 
     async def end(self, how: signal.Signals = signal.SIGTERM, within_s: float = 10.0) -> int:
         """Signal the process and wait; kill it when it does not end. Return its exit code."""
@@ -216,11 +220,15 @@ class Stage:
         Raises ToldError when it ends with another exit code than `code`.
         """
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "allegro", *arguments, stdout=asyncio.subprocess.PIPE,
+            sys.executable,
+            "-m",
+            "allegro",
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             env={**os.environ, **self.environment, "ALLEGRO_SOCKET": str(self.socket)},
-        )  # fmt: skip
+        )
         out, error = await child.communicate(None if stdin is None else stdin.encode())
         if child.returncode != code:
             raise ToldError(

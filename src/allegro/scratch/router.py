@@ -81,9 +81,10 @@ def _be_node(address: str, parent: socket.socket) -> None:
     device = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH", DEVICE.encode(), IFF_TUN | IFF_NO_PI))
     for line in (
-        "link set lo up", f"addr add {address}/24 dev {DEVICE}",
+        "link set lo up",
+        f"addr add {address}/24 dev {DEVICE}",
         f"link set {DEVICE} mtu {MTU} txqueuelen 2000 up",
-    ):  # fmt: skip
+    ):
         subprocess.run(["ip", *line.split()], check=True)
     socket.send_fds(parent, [b"."], [device])
     os.close(device)

@@ -44,10 +44,13 @@ from allegro.testing.gateways import STEALS, Trouble
 
 STEPS = ("branch", "commit", "pull", "comment", "edit", "label", "close")
 POINTS = (
-    *(f"{when}:{what}" for what in ("order", "look", "intent", "receipt", "ack", *STEPS)
-      for when in ("before", "after")),
+    *(
+        f"{when}:{what}"
+        for what in ("order", "look", "intent", "receipt", "ack", *STEPS)
+        for when in ("before", "after")
+    ),
     *(f"sent:{step}" for step in STEPS),
-)  # fmt: skip
+)
 LOOKS = frozenset({"pulls_between", "comments", "issue"})
 CHUNK = 500
 
@@ -257,8 +260,12 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--bug", choices=POINTS, help="raise a bug at this point")
     parser.add_argument("--nth", type=int, default=1, help="the how manieth passage")
     parser.add_argument("--on-wire-ms", type=float, default=20.0, help="for sent: points")
-    parser.add_argument("--lose-answer", type=float, metavar="MS",
-                        help="lose what Hermes answers to a begin, so long after it")  # fmt: skip
+    parser.add_argument(
+        "--lose-answer",
+        type=float,
+        metavar="MS",
+        help="lose what Hermes answers to a begin, so long after it",
+    )
     parser.add_argument("--steal", choices=STEALS, default="", help="let another read the stream")
     parser.add_argument("--steal-events", type=int, default=1, help="how many events it takes")
     parser.add_argument("--flood", type=int, default=0, help="events to append on SIGUSR1")

@@ -224,9 +224,10 @@ def _pieces(step: dict[str, Any]) -> list[str]:
 def _call(step: dict[str, Any]) -> dict[str, Any]:
     arguments = json.dumps(step.get("arguments", {}))
     return {
-        "id": f"call_{time.monotonic_ns():x}", "type": "function",
+        "id": f"call_{time.monotonic_ns():x}",
+        "type": "function",
         "function": {"name": step["tool"], "arguments": arguments},
-    }  # fmt: skip
+    }
 
 
 def _error(status: int, message: str, headers: dict[str, str]) -> web.Response:

@@ -160,10 +160,20 @@ class FakeForge:
         )  # a deleted one's is not reused
         at_s = self.forge_s()
         issue = Issue(
-            repository=self.repositories[repo.id], id=self._id(), number=number, title=title,
-            body="", state="open", author_id=by, author=LOGINS[by], labels=(), assignees=(),
-            comment_count=0, created_s=at_s, updated_s=at_s,
-        )  # fmt: skip
+            repository=self.repositories[repo.id],
+            id=self._id(),
+            number=number,
+            title=title,
+            body="",
+            state="open",
+            author_id=by,
+            author=LOGINS[by],
+            labels=(),
+            assignees=(),
+            comment_count=0,
+            created_s=at_s,
+            updated_s=at_s,
+        )
         self._comments[repo.id, number] = {}
         self._timelines[repo.id, number] = []
         (self._late if late else self.issues)[repo.id, number] = issue
@@ -194,10 +204,16 @@ class FakeForge:
         number = 1 + sum(map(ord, name))
         self._timelines[key].append(
             TimelineEntry(
-                self._id(), "label", by, LOGINS[by], self.forge_s(), "1", label=name,
+                self._id(),
+                "label",
+                by,
+                LOGINS[by],
+                self.forge_s(),
+                "1",
+                label=name,
                 label_id=number,
             )
-        )  # fmt: skip
+        )
         names = (*self.issues[key].labels, name)
         return self.edit(issue, labels=tuple(sorted(dict.fromkeys(names))))
 

@@ -25,11 +25,21 @@ SECRETS_KEPT = 8
 LONGEST_WAIT_S = 3600.0
 _SURE = 16
 _KINDS = {
-    301: "redirected", 302: "redirected", 307: "redirected", 308: "redirected",
-    401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "not_allowed",
-    409: "conflict", 412: "precondition", 413: "too_large", 422: "validation",
-    423: "archived", 429: "rate_limited",
-}  # fmt: skip
+    301: "redirected",
+    302: "redirected",
+    307: "redirected",
+    308: "redirected",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "not_allowed",
+    409: "conflict",
+    412: "precondition",
+    413: "too_large",
+    422: "validation",
+    423: "archived",
+    429: "rate_limited",
+}
 _WHOLE_FORGE_WAITS = {403, 429, 503}
 
 _LINGER_NOT = struct.pack("ii", 1, 0)
@@ -75,9 +85,14 @@ class GiteaHttp:
     """
 
     def __init__(
-        self, url: str, token: Callable[[], str], *, timeout_s: float,
-        boot_s: Callable[[], float] | None = None, max_answer_bytes: int = MAX_ANSWER_BYTES,
-    ) -> None:  # fmt: skip
+        self,
+        url: str,
+        token: Callable[[], str],
+        *,
+        timeout_s: float,
+        boot_s: Callable[[], float] | None = None,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
         self._base = url.rstrip("/") + "/api/v1"
         self._token = token
         self._timeout_s = timeout_s
@@ -153,8 +168,10 @@ class GiteaHttp:
         if not (secret.isascii() and secret.isprintable()):
             raise EdgeError(
                 f"{what}: the token holds what no token holds: spaces, line ends or odd signs",
-                transient=True, sent=False, kind="secret",
-            )  # fmt: skip
+                transient=True,
+                sent=False,
+                kind="secret",
+            )
         if secret not in self._secrets:
             self._secrets.append(secret)
         return {"Authorization": f"token {secret}", "Accept": "application/json"}
@@ -167,8 +184,11 @@ class GiteaHttp:
         if left_s > 0:
             raise EdgeError(
                 f"{what}: not sent: the forge asked us to wait {left_s:.0f} s more",
-                transient=True, sent=False, kind="waiting", retry_after_s=left_s,
-            )  # fmt: skip
+                transient=True,
+                sent=False,
+                kind="waiting",
+                retry_after_s=left_s,
+            )
 
     def _failed(self, message: str, *, sent: bool = True) -> EdgeError:
         return EdgeError(self.clean(message), transient=True, sent=sent, kind="connection")

@@ -177,8 +177,9 @@ class GiteaReader:
             odd |= set(more.unread)
         raise EdgeError(
             f"{repo.name}#{number}: more than {MAX_PAGES} pages of comments",
-            transient=False, kind="too_much",
-        )  # fmt: skip
+            transient=False,
+            kind="too_much",
+        )
 
     async def comments(self, repo: Repository, number: int) -> tuple[Comment, ...] | None:
         """Return all comments of one issue. Raises EdgeError when one cannot be read."""
@@ -215,8 +216,9 @@ class GiteaReader:
                 odd |= set(unread)
             raise EdgeError(
                 f"{repo.name}#{number}: its history has more than {MAX_PAGES} pages",
-                transient=False, kind="too_much",
-            )  # fmt: skip
+                transient=False,
+                kind="too_much",
+            )
 
         return await self._repo(repo, read)
 

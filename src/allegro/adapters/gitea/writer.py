@@ -30,9 +30,14 @@ from allegro.core.forge.issues import STATUS_SCOPE, Repository, is_status
 from allegro.core.ports import Dress
 
 _COLOURS = {
-    "pending": "#d4c5f9", "ready": "#0e8a16", "in-progress": "#1d76db", "blocked": "#b60205",
-    "review": "#fbca04", "done": "#006b75", "failed": "#e11d21",
-}  # fmt: skip
+    "pending": "#d4c5f9",
+    "ready": "#0e8a16",
+    "in-progress": "#1d76db",
+    "blocked": "#b60205",
+    "review": "#fbca04",
+    "done": "#006b75",
+    "failed": "#e11d21",
+}
 _SEEN_COLOUR = "#c5def5"
 
 LATELY_S = 2.0
@@ -240,9 +245,13 @@ async def _before_write(read: Awaitable[T]) -> T:
         if not error.transient:
             raise
         raise EdgeError(
-            str(error), transient=True, status=error.status, sent=False, kind=error.kind,
+            str(error),
+            transient=True,
+            status=error.status,
+            sent=False,
+            kind=error.kind,
             retry_after_s=error.retry_after_s,
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _loop_s() -> float:

@@ -64,8 +64,11 @@ class ExistingGateway:
         if run.model and run.model not in self._models:
             raise EdgeError(
                 f"that Hermes has no route for the model {run.model}; known: "
-                f"{', '.join(self._models)}", transient=False, sent=False, kind="unknown_model",
-            )  # fmt: skip
+                f"{', '.join(self._models)}",
+                transient=False,
+                sent=False,
+                kind="unknown_model",
+            )
         body = {"input": run.prompt, "session_id": run.session, "model": run.model}
         if run.instructions:
             body["instructions"] = run.instructions

@@ -94,10 +94,11 @@ def _interim(frame: Frame) -> AgentEvent | None:
 def _asked(frame: Frame) -> AgentEvent:
     keys = frame.get("pattern_keys")
     return Asked(
-        text_of(frame.get("command"), MAX_OUTPUT), text_of(frame.get("description"), MAX_OUTPUT),
+        text_of(frame.get("command"), MAX_OUTPUT),
+        text_of(frame.get("description"), MAX_OUTPUT),
         tuple(text_of(one, MAX_TOOL) for one in keys[:20]) if isinstance(keys, list) else (),
         request_id=text_of(frame.get("request_id"), MAX_TOOL),
-    )  # fmt: skip
+    )
 
 
 def _answered(frame: Frame) -> AgentEvent:
@@ -115,9 +116,12 @@ def _tool_ended(frame: Frame) -> AgentEvent:
     ms = None if seconds is None else real_of(seconds * 1000.0)
     preview = text_of(frame.get("preview"), MAX_WHY)
     return ToolEnded(
-        text_of(frame.get("tool"), MAX_TOOL), "", frame.get("error") is False, ms,
+        text_of(frame.get("tool"), MAX_TOOL),
+        "",
+        frame.get("error") is False,
+        ms,
         {"preview": preview} if preview else {},
-    )  # fmt: skip
+    )
 
 
 def _child_began(frame: Frame) -> AgentEvent:

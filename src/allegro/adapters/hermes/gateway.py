@@ -72,8 +72,9 @@ class HermesGateway:
         """Begin to speak to the process that was started."""
         self.wire = HermesWire("http://hermes", key, socket=str(self._folder / "api.sock"))
         self._tasks = [
-            asyncio.create_task(self._read_stderr()), asyncio.create_task(self._watch_memory()),
-        ]  # fmt: skip
+            asyncio.create_task(self._read_stderr()),
+            asyncio.create_task(self._watch_memory()),
+        ]
         for task in self._tasks:
             task.add_done_callback(self._unwatched)
 
@@ -110,12 +111,17 @@ class HermesGateway:
             self._queue.get_nowait()
         self._streamed, self._datagrams = Counter(), Counter()  # of this run alone
         self._arrived, self._begun, self._calls = Counter(), [], OpenCalls()
-        body = {
-            "input": run.prompt, "session_id": run.session, "model": run.model,
-            **({"instructions": run.instructions} if run.instructions else {}),
-            **({"conversation_history": [{"role": turn.role, "content": turn.text}
-                                         for turn in run.history]} if run.history else {}),
-        }  # fmt: skip
+        body: dict[str, object] = {
+            "input": run.prompt,
+            "session_id": run.session,
+            "model": run.model,
+        }
+        if run.instructions:
+            body["instructions"] = run.instructions
+        if run.history:
+            body["conversation_history"] = [
+                {"role": turn.role, "content": turn.text} for turn in run.history
+            ]
         return await self.wire.begin(body, run.session)
 
     async def events(self, run: str) -> AsyncIterator[AgentEvent]:

@@ -34,20 +34,23 @@ def config(template: Template) -> bytes:
     base_url = f"http://127.0.0.1:{template.model_port}/v1"
     first = template.models[0] if template.models else "none"
     model = {
-        "default": first, "provider": "custom", "base_url": base_url, "api_key": template.token,
-        "context_length": template.context_tokens, "max_tokens": template.max_tokens,
-    }  # fmt: skip
+        "default": first,
+        "provider": "custom",
+        "base_url": base_url,
+        "api_key": template.token,
+        "context_length": template.context_tokens,
+        "max_tokens": template.max_tokens,
+    }
     routes = {
-        name: {"model": name, "provider": "custom", "base_url": base_url,
-               "api_key": template.token}
+        name: {"model": name, "provider": "custom", "base_url": base_url, "api_key": template.token}
         for name in template.models
-    }  # fmt: skip
+    }
     values = {
         "model": model,
         "platform_toolsets": {"api_server": list(template.tools)},
         "platforms": {"api_server": {"enabled": True, "extra": {"model_routes": routes}}},
         **_fixed(template.question_timeout_s),
-    }  # fmt: skip
+    }
     return json.dumps(values, indent=1).encode()
 
 
@@ -59,13 +62,17 @@ def _fixed(question_timeout_s: int) -> dict[str, Any]:
     return {
         "fallback_providers": [],
         "approvals": {
-            "mode": "manual", "timeout": question_timeout_s, "cron_mode": "deny",
-            "single_query_mode": "deny", "unattended_mode": "deny",
+            "mode": "manual",
+            "timeout": question_timeout_s,
+            "cron_mode": "deny",
+            "single_query_mode": "deny",
+            "unattended_mode": "deny",
         },
         "memory": {"memory_enabled": False, "user_profile_enabled": False, "nudge_interval": 0},
         "skills": {"creation_nudge_interval": 0},
         "auxiliary": {
-            "title_generation": {"enabled": False}, "background_review": {"enabled": False},
+            "title_generation": {"enabled": False},
+            "background_review": {"enabled": False},
         },
         "agent": {"max_turns": 100, "restart_drain_timeout": 0, "auto_recovery_cycles": 0},
         "tools": {"tool_search": {"enabled": "off"}, "connectors": {"enabled": False}},
@@ -79,7 +86,7 @@ def _fixed(question_timeout_s: int) -> dict[str, Any]:
         "curator": {"enabled": False},
         "logging": {"level": "WARNING"},
         "sessions": {"auto_prune": True, "retention_days": 1},
-    }  # fmt: skip
+    }
 
 
 def home_files(template: Template) -> tuple[Handed, ...]:

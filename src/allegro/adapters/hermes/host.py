@@ -54,9 +54,16 @@ class HermesHost:
     """Starts gateways of one installed Hermes. `new_key` makes 32 random bytes in hex."""
 
     def __init__(
-        self, settings: HermesSettings, python: Path, runtime: Path, doors: Doors,
-        sandbox: Sandbox, new_key: Callable[[], str], *, max_tokens: int,
-    ) -> None:  # fmt: skip
+        self,
+        settings: HermesSettings,
+        python: Path,
+        runtime: Path,
+        doors: Doors,
+        sandbox: Sandbox,
+        new_key: Callable[[], str],
+        *,
+        max_tokens: int,
+    ) -> None:
         self._settings = settings
         self._python = python
         self._runtime = runtime
@@ -102,10 +109,14 @@ class HermesHost:
             plan, argv, files = self._plan(spec, folder, user_id, api.fileno(), key)
             try:
                 gateway.process = await asyncio.create_subprocess_exec(
-                    *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
-                    stderr=asyncio.subprocess.PIPE, pass_fds=(api.fileno(), *files),
-                    env={"PATH": os.environ.get("PATH", os.defpath)}, start_new_session=True,
-                )  # fmt: skip
+                    *argv,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.PIPE,
+                    pass_fds=(api.fileno(), *files),
+                    env={"PATH": os.environ.get("PATH", os.defpath)},
+                    start_new_session=True,
+                )
             except OSError as error:
                 raise EdgeError(f"Hermes cannot be started: {error}", transient=True) from error
             finally:
@@ -124,27 +135,36 @@ class HermesHost:
         """Return what `inside.py` is told, the command, and the descriptors it needs."""
         ports = (API_PORT, MODEL_PORT, CONNECT_PORT) if self._sandbox.holds else _free_ports()
         template = Template(
-            token=spec.token, tools=spec.tools, models=spec.models,
+            token=spec.token,
+            tools=spec.tools,
+            models=spec.models,
             question_timeout_s=self._settings.question_timeout_s,
-            context_tokens=self._settings.context_tokens, max_tokens=self._max_tokens,
+            context_tokens=self._settings.context_tokens,
+            max_tokens=self._max_tokens,
             model_port=ports[1],
-        )  # fmt: skip
+        )
         connect = self._doors.connect if spec.network else None
         held = self._sandbox.holds
         environment = {
-            "API_SERVER_ENABLED": "true", "API_SERVER_KEY": key, "API_SERVER_HOST": "127.0.0.1",
+            "API_SERVER_ENABLED": "true",
+            "API_SERVER_KEY": key,
+            "API_SERVER_HOST": "127.0.0.1",
             "API_SERVER_PORT": str(ports[0]),
             "ALLEGRO_TELEMETRY": f"{DOORS}/telemetry" if held else str(folder / "telemetry"),
-        }  # fmt: skip
+        }
         doors = [(ports[1], f"{DOORS}/models" if held else str(folder / "models"))]
         if connect is not None:
             doors.append((ports[2], f"{DOORS}/connect" if held else str(connect)))
             proxy = f"http://127.0.0.1:{ports[2]}"
             environment |= {"HTTPS_PROXY": proxy, "https_proxy": proxy}
         plan: dict[str, object] = {
-            "argv": ["hermes", "gateway", "run"], "api_fd": api_fd, "api_port": ports[0],
-            "doors": doors, "environment": environment, "limits": self._limits(),
-        }  # fmt: skip
+            "argv": ["hermes", "gateway", "run"],
+            "api_fd": api_fd,
+            "api_port": ports[0],
+            "doors": doors,
+            "environment": environment,
+            "limits": self._limits(),
+        }
         if held:
             return plan, *self._sandboxed(template, folder, user_id, connect)
         return plan, self._bare(template, folder, environment), []
@@ -165,9 +185,15 @@ class HermesHost:
         refused = program()
         filter_fd = _memory_file(refused) if refused else None
         argv = command(
-            ["bwrap"], files, shown, str(self._python), ["-I", INSIDE],
-            disk_bytes=self._settings.disk_mb * 1_000_000, user_id=user_id, filter_fd=filter_fd,
-        )  # fmt: skip
+            ["bwrap"],
+            files,
+            shown,
+            str(self._python),
+            ["-I", INSIDE],
+            disk_bytes=self._settings.disk_mb * 1_000_000,
+            user_id=user_id,
+            filter_fd=filter_fd,
+        )
         held = [descriptor for descriptor, _ in files]
         return argv, held if filter_fd is None else [*held, filter_fd]
 

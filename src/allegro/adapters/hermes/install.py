@@ -65,9 +65,13 @@ def version_of(python: Path) -> str:
     """
     try:
         done = subprocess.run(
-            [str(python), "-I", "-c", _LOOK], capture_output=True, text=True, timeout=LOOK_S,
-            check=False, errors="replace",
-        )  # fmt: skip
+            [str(python), "-I", "-c", _LOOK],
+            capture_output=True,
+            text=True,
+            timeout=LOOK_S,
+            check=False,
+            errors="replace",
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     output = done.stdout.strip() if done.returncode == 0 else ""
@@ -85,9 +89,20 @@ def install(folder: Path) -> str:
     python = folder / "bin" / "python"
     try:
         done = subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE],
-            capture_output=True, text=True, timeout=PIP_S, check=False,
-        )  # fmt: skip
+            [
+                str(python),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                PACKAGE,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=PIP_S,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         raise ToldError(f"pip did not end within {PIP_S:g} s") from error
     if done.returncode:

@@ -19,11 +19,16 @@ MAX_TEXT = 24_000
 HOOKS = {
     "pre_tool_call": ("tool_name", "tool_call_id", "args"),
     "post_tool_call": (
-        "tool_name", "tool_call_id", "duration_ms", "status", "error_message", "result",
+        "tool_name",
+        "tool_call_id",
+        "duration_ms",
+        "status",
+        "error_message",
+        "result",
     ),
     "post_api_request": ("model", "response_model", "provider", "finish_reason", "usage"),
     "api_request_error": ("status_code", "retry_count", "retryable", "reason"),
-}  # fmt: skip
+}
 
 
 def register(ctx: Any) -> None:

@@ -94,9 +94,11 @@ def within_size(asked: Asked) -> Asked:
 def refused(asked: Asked, why: str) -> Asked:
     """Return a question that no approval may meet, cut to what can be shown."""
     return msgspec.structs.replace(
-        asked, command=asked.command[:MAX_COMMAND], description=asked.description[:MAX_COMMAND],
+        asked,
+        command=asked.command[:MAX_COMMAND],
+        description=asked.description[:MAX_COMMAND],
         refused=why,
-    )  # fmt: skip
+    )
 
 
 def _text_of_call(tool: str, args: Any) -> str | None:

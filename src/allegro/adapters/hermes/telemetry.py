@@ -117,9 +117,12 @@ def _tool_ended(fact: dict[str, Any]) -> AgentEvent:
     words = {"result": tamed(fact.get("result")), "error": tamed(fact.get("error_message"))}
     ok = fact.get("status") == "ok" and not fact.get("exit_code")
     return ToolEnded(
-        _name(fact.get("tool_name")), _name(fact.get("tool_call_id")), ok,
-        real_of(fact.get("duration_ms")), words,
-    )  # fmt: skip
+        _name(fact.get("tool_name")),
+        _name(fact.get("tool_call_id")),
+        ok,
+        real_of(fact.get("duration_ms")),
+        words,
+    )
 
 
 def _usage(fact: dict[str, Any]) -> AgentEvent:
@@ -129,8 +132,10 @@ def _usage(fact: dict[str, Any]) -> AgentEvent:
 
 
 READERS = {
-    "pre_tool_call": _tool_began, "post_tool_call": _tool_ended, "post_api_request": _usage,
-}  # fmt: skip
+    "pre_tool_call": _tool_began,
+    "post_tool_call": _tool_ended,
+    "post_api_request": _usage,
+}
 """Every hook whose datagram is read; `hello` names the sender, the rest the stream tells better."""
 
 

@@ -207,9 +207,10 @@ class HermesWire:
             ) as response:
                 if response.status != 200:
                     raise EdgeError(
-                        f"the stream answered {response.status}", transient=True,
+                        f"the stream answered {response.status}",
+                        transient=True,
                         status=response.status,
-                    )  # fmt: skip
+                    )
                 look = partial(self._is_over, run)
                 async for number, line in data_lines(response.content.readline, look):
                     frame = read_object(line.strip())
@@ -222,14 +223,22 @@ class HermesWire:
             raise EdgeError(f"the stream broke: {error!r}", transient=True) from error
 
     async def _call(
-        self, method: str, path: str, body: Any = None, *, within_s: float = ANSWER_S,
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        within_s: float = ANSWER_S,
         headers: dict[str, str] | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         try:
             async with self._session.request(
-                method, self._base + path, json=body, headers=headers,
+                method,
+                self._base + path,
+                json=body,
+                headers=headers,
                 timeout=aiohttp.ClientTimeout(total=within_s),
-            ) as response:  # fmt: skip
+            ) as response:
                 raw = await read_whole(response, 4 * MAX_OUTPUT)
         except aiohttp.ClientConnectorError as error:
             raise EdgeError(
@@ -243,9 +252,12 @@ class HermesWire:
             detail = raw.decode("utf-8", "replace")[:300]
             refused = response.status in {400, 401, 403, 404, 413, 422, 429, 503}
             raise EdgeError(
-                f"Hermes answered {response.status}: {detail}", transient=response.status >= 429,
-                status=response.status, sent=not refused, kind="refused" if refused else "broken",
-            )  # fmt: skip
+                f"Hermes answered {response.status}: {detail}",
+                transient=response.status >= 429,
+                status=response.status,
+                sent=not refused,
+                kind="refused" if refused else "broken",
+            )
         found = read_object(raw or b"{}")
         if isinstance(found, Unreadable):
             raise EdgeError(

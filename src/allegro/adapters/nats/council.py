@@ -215,9 +215,13 @@ class NatsCouncil:
         return await self._said(await self._connected(), subject, payload, type_, headers)
 
     async def _said(
-        self, client: Client, subject: str, payload: bytes, type_: type[T],
+        self,
+        client: Client,
+        subject: str,
+        payload: bytes,
+        type_: type[T],
         headers: dict[str, str] | None = None,
-    ) -> T:  # fmt: skip
+    ) -> T:
         """Ask once; return the answer by its type. Raises EdgeError for one of another form."""
         reply = await client.request(subject, payload, timeout=self._timeout_s, headers=headers)
         answer = read_json(reply.data, type_)

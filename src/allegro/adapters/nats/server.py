@@ -190,9 +190,14 @@ class Server:
         files.running.unlink(missing_ok=True)
         with files.log.open("wb") as log:
             self._child = child = await asyncio.create_subprocess_exec(
-                self._binary, "-c", str(files.config), stdout=log, stderr=log,
-                stdin=asyncio.subprocess.DEVNULL, preexec_fn=_end_with_parent,
-            )  # fmt: skip
+                self._binary,
+                "-c",
+                str(files.config),
+                stdout=log,
+                stderr=log,
+                stdin=asyncio.subprocess.DEVNULL,
+                preexec_fn=_end_with_parent,
+            )
         ports = await self._ports(child, within_s)
         self._monitor = ports.monitoring[0]
         running = Running(child.pid, ports.nats[0], self._monitor, number)

@@ -21,16 +21,27 @@ _TLS_S = 3
 _INFO = f"$JS.API.STREAM.INFO.{STREAM}"
 _STEP_DOWN = f"$JS.API.STREAM.LEADER.STEPDOWN.{STREAM}"
 _SHARED = (
-    "$JS.API.INFO", _INFO, f"$JS.API.STREAM.CREATE.{STREAM}",
+    "$JS.API.INFO",
+    _INFO,
+    f"$JS.API.STREAM.CREATE.{STREAM}",
     f"$JS.API.STREAM.MSG.GET.{STREAM}",
-)  # fmt: skip
+)
 
 
 def render(
-    files: ServerFiles, me: Member, others: Sequence[Member], *,
-    fleet: str, number: int, listen: str, public: str, disk_mb: int,
-    keeper: str = "", revoked: int = 0, roles: Sequence[str] = ROLES,
-) -> str:  # fmt: skip
+    files: ServerFiles,
+    me: Member,
+    others: Sequence[Member],
+    *,
+    fleet: str,
+    number: int,
+    listen: str,
+    public: str,
+    disk_mb: int,
+    keeper: str = "",
+    revoked: int = 0,
+    roles: Sequence[str] = ROLES,
+) -> str:
     """Return nats.conf. Every value was checked where it came in (roster, lane.toml).
 
     `keeper` is the public nkey of the program that keeps the server: it may look who leads the

@@ -59,9 +59,13 @@ class HttpProviders:
         )
         try:
             return await self._session.request(
-                method, rung.base_url.rstrip("/") + path, data=body, headers=headers,
-                timeout=timeout, allow_redirects=False,
-            )  # fmt: skip
+                method,
+                rung.base_url.rstrip("/") + path,
+                data=body,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+            )
         except (aiohttp.ClientError, OSError, TimeoutError, UnicodeError) as error:
             raise _edge(error) from error
 
@@ -100,6 +104,8 @@ def _edge(error: Exception) -> EdgeError:
     if isinstance(error, aiohttp.ClientConnectorError):
         detail = f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
     return EdgeError(
-        detail, transient=True, kind="stalled" if stalled else "unreachable",
+        detail,
+        transient=True,
+        kind="stalled" if stalled else "unreachable",
         sent=not never_left,
-    )  # fmt: skip
+    )

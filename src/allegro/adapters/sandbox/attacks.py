@@ -81,11 +81,21 @@ def run_attacks(
     """Run each attack in a sandbox of its own, and tell one after the other what came of it."""
     for attack in attacks(targets, settings):
         argv = command(
-            ["bwrap"], (), shown, "/usr/bin/prlimit",
-            [f"--nproc={settings.processes}", f"--fsize={settings.disk_mb * 1_000_000}",
-             "--core=0", "/bin/sh", "-c", attack.script],
-            disk_bytes=settings.disk_mb * 1_000_000, user_id=settings.user_id,
-        )  # fmt: skip
+            ["bwrap"],
+            (),
+            shown,
+            "/usr/bin/prlimit",
+            [
+                f"--nproc={settings.processes}",
+                f"--fsize={settings.disk_mb * 1_000_000}",
+                "--core=0",
+                "/bin/sh",
+                "-c",
+                attack.script,
+            ],
+            disk_bytes=settings.disk_mb * 1_000_000,
+            user_id=settings.user_id,
+        )
         yield _try(attack, argv)
 
 

@@ -25,8 +25,13 @@ PLUGINS_BYTES = 1 << 20
 _SYSTEM = ("/usr", "/etc/ssl", "/etc/ca-certificates", "/etc/localtime", "/etc/alternatives")
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _USERS = "agent:x:{id}:{id}::/home/agent:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
-_UNSHARE = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts",
-            "--unshare-cgroup-try")  # fmt: skip
+_UNSHARE = (
+    "--unshare-ipc",
+    "--unshare-pid",
+    "--unshare-net",
+    "--unshare-uts",
+    "--unshare-cgroup-try",
+)
 
 
 class Handed(msgspec.Struct, frozen=True):
@@ -101,14 +106,29 @@ def command(
     argv += ["--remount-ro", PLUGINS, "--remount-ro", "/"]
     if filter_fd is not None:
         argv += ["--seccomp", str(filter_fd)]
-    for name, value in (("HOME", HOME), ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-                        ("LANG", "C.UTF-8"), ("HERMES_HOME", HERMES_HOME)):  # fmt: skip
+    for name, value in (
+        ("HOME", HOME),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ("LANG", "C.UTF-8"),
+        ("HERMES_HOME", HERMES_HOME),
+    ):
         argv += ["--setenv", name, value]
     argv += ["--chdir", HOME, "--cap-drop", "ALL"]
     if as_root:
-        argv += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "setpriv",
-                 "--reuid", str(user_id), "--regid", str(user_id), "--clear-groups",
-                 "--inh-caps=-all", "--no-new-privs"]  # fmt: skip
+        argv += [
+            "--cap-add",
+            "CAP_SETUID",
+            "--cap-add",
+            "CAP_SETGID",
+            "setpriv",
+            "--reuid",
+            str(user_id),
+            "--regid",
+            str(user_id),
+            "--clear-groups",
+            "--inh-caps=-all",
+            "--no-new-privs",
+        ]
     return [*argv, run, *arguments]
 
 

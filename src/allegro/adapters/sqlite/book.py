@@ -102,21 +102,29 @@ class SqliteBook:
         )
         return [
             SetAside(
-                duty=str(duty), item=str(item), lane=str(lane), reason=str(reason),
+                duty=str(duty),
+                item=str(item),
+                lane=str(lane),
+                reason=str(reason),
                 at_s=real_of(at_s) or 0.0,
             )
             for duty, item, lane, reason, at_s in rows
-        ]  # fmt: skip
+        ]
 
     async def alerts(self) -> list[Alert]:
         rows = await self._worker.run(lambda c: c.execute("SELECT * FROM alert").fetchall())
         return [
             Alert(
-                str(urgency), str(lane), str(sentence), real_of(first) or 0.0,
-                real_of(last) or 0.0, number_of(count),
+                str(urgency),
+                str(lane),
+                str(sentence),
+                real_of(first) or 0.0,
+                real_of(last) or 0.0,
+                number_of(count),
             )
-            for urgency, lane, sentence, first, last, count in rows if urgency in URGENCIES
-        ]  # fmt: skip
+            for urgency, lane, sentence, first, last, count in rows
+            if urgency in URGENCIES
+        ]
 
     async def keep_alerts(self, alerts: Sequence[Alert], gone: Sequence[Key]) -> None:
         """Write alerts and drop others in one commit."""

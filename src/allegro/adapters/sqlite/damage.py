@@ -38,9 +38,11 @@ def readable(raw: object, type_: type[T]) -> T | None:
 def damaged_cells(connection: sqlite3.Connection, now_s: float) -> list[SetAside]:
     """Move cells that cannot be read out of the way and return them, each with its reason."""
     found = [
-        *_rows(connection, "request", Request), *_rows(connection, "session", SessionRecord),
-        *_meta(connection), *_writes(connection),
-    ]  # fmt: skip
+        *_rows(connection, "request", Request),
+        *_rows(connection, "session", SessionRecord),
+        *_meta(connection),
+        *_writes(connection),
+    ]
     return [
         SetAside(duty=DUTY, item=item[:200], lane="", reason=reason, at_s=now_s)
         for item, reason in found

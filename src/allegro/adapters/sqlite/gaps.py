@@ -31,8 +31,9 @@ def name_gaps(
     """
     missing = [
         (first_seq + index, entry.shed, entry.reason)
-        for index, entry in enumerate(entries) if isinstance(entry, ShedEntry)
-    ]  # fmt: skip
+        for index, entry in enumerate(entries)
+        if isinstance(entry, ShedEntry)
+    ]
     missing += [(first_seq + index, NOT_TAKEN, reason) for index, reason in rejected]
     runs: list[list[Any]] = []
     for seq, shed, reason in sorted(missing):
@@ -57,7 +58,7 @@ def name_gaps(
 
 def _count_gaps(
     connection: sqlite3.Connection, lane: str, journal: str, runs: list[list[Any]], at_s: float
-) -> int:  # fmt: skip
+) -> int:
     """Count what a lane with too many gaps is missing, in one row."""
     first, last = runs[0][0], runs[-1][1]
     count = sum(run[1] - run[0] + 1 for run in runs)

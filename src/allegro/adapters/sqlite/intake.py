@@ -133,8 +133,9 @@ def store(
         held = _settle(connection, lane, rows, same, came)
         came.rejected += [
             (places[index], "clash: one id was told with too many contents")
-            for index in range(len(rows)) if index not in held
-        ]  # fmt: skip
+            for index in range(len(rows))
+            if index not in held
+        ]
         came.size = sum(len(rows[index][5]) for index, row in held.items() if row > last)
     else:
         came.size = sum(len(row[5]) for row in rows)
@@ -157,10 +158,13 @@ def _filing(body: bytes) -> _Filing:
     except UNREADABLE:
         return _Filing()
     return _Filing(
-        updated_s=number_of(data.get("updated_s")), repository=number_of(data.get("repository")),
-        watch=text_of(data.get("watch"), 300), forge_s=number_of(data.get("forge_s")),
-        wall_s=real_of(data.get("wall_s")) or 0.0, backdated=data.get("backdated") is True,
-    )  # fmt: skip
+        updated_s=number_of(data.get("updated_s")),
+        repository=number_of(data.get("repository")),
+        watch=text_of(data.get("watch"), 300),
+        forge_s=number_of(data.get("forge_s")),
+        wall_s=real_of(data.get("wall_s")) or 0.0,
+        backdated=data.get("backdated") is True,
+    )
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
@@ -208,9 +212,13 @@ def _settle(
 
 
 def _file(
-    connection: sqlite3.Connection, lane: str, envelope: Envelope, filing: _Filing, at_s: float,
+    connection: sqlite3.Connection,
+    lane: str,
+    envelope: Envelope,
+    filing: _Filing,
+    at_s: float,
     row: int | None,
-) -> None:  # fmt: skip
+) -> None:
     """Note the newest version of an object, or a poll's mark. Nothing is newer than now."""
     latest_s = int(at_s) + FORGE_SLACK_S
     if envelope.type == "forge.mark":
@@ -242,4 +250,4 @@ def _file(
             " WHERE ? OR excluded.updated_s >= object.updated_s"
             " OR (SELECT lane FROM event WHERE event.row = object.row) = ?",
             (envelope.subject, updated_s, filing.repository, row or envelope.id, anyway, lane),
-        )  # fmt: skip
+        )

@@ -55,7 +55,7 @@ class SqliteLedger(SqliteBook):
 
     def __init__(
         self, worker: Worker, requests: dict[str, Request], damaged: tuple[SetAside, ...] = ()
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(worker)
         self.requests = requests
         self.damaged = damaged
@@ -238,9 +238,15 @@ def make_ledger(path: Path) -> None:
 
 
 def _write(
-    event: str, kind: str, target: str, artifact: int, content: str, seen_s: float, lane: str,
+    event: str,
+    kind: str,
+    target: str,
+    artifact: int,
+    content: str,
+    seen_s: float,
+    lane: str,
     fresh: int,
-) -> BotWrite:  # fmt: skip
+) -> BotWrite:
     return BotWrite(event, kind, target, artifact, content, seen_s, lane, bool(fresh))
 
 

@@ -30,8 +30,9 @@ def open_versioned(
             raise EdgeError(
                 f"{path.name} was written by a newer allegro: it has schema {number}, and"
                 f" this one reads up to {len(steps)}: start the newer version",
-                transient=False, kind="newer_schema",
-            )  # fmt: skip
+                transient=False,
+                kind="newer_schema",
+            )
         (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
         if tables == 0:
             number = len(steps)

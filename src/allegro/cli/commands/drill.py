@@ -90,12 +90,14 @@ def trial_line(one: dict[str, Any]) -> str:
     parts = [
         f"{name} {one[key]:.{digits}f} s"
         for name, key, digits in (
-            ("next poll after", "take_over_s", 1), ("detected in", "detected_s", 1),
-            ("taken in", "taken_s", 2), ("first act", "act_s", 2),
+            ("next poll after", "take_over_s", 1),
+            ("detected in", "detected_s", 1),
+            ("taken in", "taken_s", 2),
+            ("first act", "act_s", 2),
             ("nobody polled for", "silence_s", 1),
         )
         if one.get(key) is not None
-    ]  # fmt: skip
+    ]
     parts += [f"{one[key]} {word}" for key, word in _COUNTED if one[key] is not None]
     return f"{what}: {', '.join(parts)}" + "".join(f"\n  FAULT {fault}" for fault in one["faults"])
 
@@ -122,9 +124,14 @@ def summary(trials: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     sums = {key: _sum([one[key] for one in trials]) for key in ("duplicates", "lost")}
     sound = not any(one["faults"] for one in trials) and not any(sums.values())
     return {
-        "schema": "allegro.drill/1", "kind": kind, "ok": sound and max(times) < TARGET_S,
-        "max_s": max(times), "median_s": statistics.median(times), **sums, "trials": trials,
-    }  # fmt: skip
+        "schema": "allegro.drill/1",
+        "kind": kind,
+        "ok": sound and max(times) < TARGET_S,
+        "max_s": max(times),
+        "median_s": statistics.median(times),
+        **sums,
+        "trials": trials,
+    }
 
 
 def _sum(counts: list[int | None]) -> int | None:
@@ -135,10 +142,16 @@ def _sum(counts: list[int | None]) -> int | None:
 def _failed(fault: str, victim: str, after_s: float, why: str) -> dict[str, Any]:
     """Return a trial that came to no end, as one that did."""
     return {
-        "fault": fault, "victim": victim, "holder": "", "take_over_s": after_s,
-        "detected_s": None, "silence_s": after_s, "duplicates": None, "lost": None,
+        "fault": fault,
+        "victim": victim,
+        "holder": "",
+        "take_over_s": after_s,
+        "detected_s": None,
+        "silence_s": after_s,
+        "duplicates": None,
+        "lost": None,
         "faults": [why],
-    }  # fmt: skip
+    }
 
 
 async def _scratch(fault: str, times: int, *, quiet: bool) -> dict[str, Any]:
@@ -218,18 +231,26 @@ async def _one_planned(house: HouseClient) -> dict[str, Any]:
     await house.post("fleet/rest", {"lane": victim, "role": "forge", "seconds": REST_S})
     while time.monotonic() < began_s + PLANNED_S:
         taken = [
-            one for one in (await house.get("fleet"))["take_overs"]
+            one
+            for one in (await house.get("fleet"))["take_overs"]
             if one["role"] == "forge" and one["epoch"] > epoch
-        ]  # fmt: skip
+        ]
         if taken:
             now_lost, now_doubled = await _seen(house)
             spent_s = round(time.monotonic() - began_s, 2)
             return {
-                "fault": "planned", "victim": victim, "holder": taken[-1]["lane"],
-                "take_over_s": spent_s, "detected_s": taken[-1]["silent_s"],
-                "taken_s": taken[-1]["take_s"], "act_s": taken[-1]["act_s"], "silence_s": None,
-                "duplicates": now_doubled - doubled, "lost": now_lost - lost, "faults": [],
-            }  # fmt: skip
+                "fault": "planned",
+                "victim": victim,
+                "holder": taken[-1]["lane"],
+                "take_over_s": spent_s,
+                "detected_s": taken[-1]["silent_s"],
+                "taken_s": taken[-1]["take_s"],
+                "act_s": taken[-1]["act_s"],
+                "silence_s": None,
+                "duplicates": now_doubled - doubled,
+                "lost": now_lost - lost,
+                "faults": [],
+            }
         await asyncio.sleep(0.1)
     why = f"nobody took over from {victim} within {PLANNED_S:g} s"
     return _failed("planned", victim, PLANNED_S, why)

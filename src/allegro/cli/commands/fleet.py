@@ -142,9 +142,12 @@ def status(socket: Path | None, as_json: bool) -> int:
 def drain(socket: Path | None, role: str | None, to: str, minutes: float, lane: str) -> None:
     """Hand the roles of LANE to another lane: before a reboot, or when it misbehaves."""
     response = run_async(
-        post(socket, "fleet/rest",
-             {"lane": lane, "role": role or "", "to": to, "seconds": minutes * 60})
-    )  # fmt: skip
+        post(
+            socket,
+            "fleet/rest",
+            {"lane": lane, "role": role or "", "to": to, "seconds": minutes * 60},
+        )
+    )
     roles = ", ".join(one_line(name) for name in response["roles"])
     click.echo(f"{one_line(lane)} is drained of {roles} for {minutes:g} minutes")
     for name, answer in response["told"].items():
@@ -166,9 +169,10 @@ def fleet_lines(response: dict[str, Any], now_s: float) -> list[str]:
     shown = lined(response)
     if shown["members"]:
         quorum = {
-            True: "agrees", False: "HAS NO QUORUM: no role changes hands",
+            True: "agrees",
+            False: "HAS NO QUORUM: no role changes hands",
             None: "too few lanes say whether it agrees",
-        }[shown["quorum"]]  # fmt: skip
+        }[shown["quorum"]]
         lines = [f"council {shown['roster']} of {', '.join(shown['members'])}: {quorum}"]
     else:
         lines = ["no council: each lane works alone"]
@@ -235,9 +239,12 @@ def _offered(socket: Path, known: Fleet, name: str) -> Member:
     if not isinstance(offer, dict):
         raise Failure(f"{name} offers nothing that can be read")
     member = Member(
-        lane=fingerprint(lane.key), name=name, address=str(offer.get("address", "")),
-        certificate=str(offer.get("certificate", "")), domain=str(offer.get("domain", ""))[:64],
-    )  # fmt: skip
+        lane=fingerprint(lane.key),
+        name=name,
+        address=str(offer.get("address", "")),
+        certificate=str(offer.get("certificate", "")),
+        domain=str(offer.get("domain", ""))[:64],
+    )
     if isinstance(refusal := check_member(member), Refusal):
         raise Failure(f"{name}: {one_line(refusal.detail)}")
     return member
@@ -269,9 +276,11 @@ def _orders(
 
 
 def _sign(
-    files: HouseFiles, socket: Path, members: tuple[Member, ...],
+    files: HouseFiles,
+    socket: Path,
+    members: tuple[Member, ...],
     roles: dict[str, tuple[str, ...]],
-) -> None:  # fmt: skip
+) -> None:
     for role, names in roles.items():
         click.echo(f"{role}: {', then '.join(names)}")
     above = _highest_kept(socket)

@@ -54,14 +54,26 @@ BAR = "  │ "
 @socket_option
 @json_option
 def run(
-    prompt: str, model: str | None, issue: str, tools: tuple[str, ...], no_tools: bool,
-    network: bool, limit_s: int, follow: bool, socket: Path | None, as_json: bool,
-) -> int:  # fmt: skip
+    prompt: str,
+    model: str | None,
+    issue: str,
+    tools: tuple[str, ...],
+    no_tools: bool,
+    network: bool,
+    limit_s: int,
+    follow: bool,
+    socket: Path | None,
+    as_json: bool,
+) -> int:
     """Run a session of the agent on a lane, and wait for its end."""
     wanted = () if no_tools else tools or None
     asked = {
-        "model": model, "issue": issue, "tools": wanted, "network": network, "limit_s": limit_s,
-    }  # fmt: skip
+        "model": model,
+        "issue": issue,
+        "tools": wanted,
+        "network": network,
+        "limit_s": limit_s,
+    }
     return run_async(_run(prompt, asked, follow and not as_json, socket, as_json))
 
 
@@ -180,10 +192,15 @@ def sessions(limit: int, socket: Path | None, as_json: bool) -> None:
     at_s = now_s()
     for one in lined(response["sessions"]):
         cells = (
-            one["id"][:10], one.get("end") or one["state"], one.get("lane", ""),
-            one.get("model", ""), span(at_s - one["began_s"]), one.get("tokens", ""),
-            one.get("tools", ""), str(one.get("why", ""))[:60],
-        )  # fmt: skip
+            one["id"][:10],
+            one.get("end") or one["state"],
+            one.get("lane", ""),
+            one.get("model", ""),
+            span(at_s - one["began_s"]),
+            one.get("tokens", ""),
+            one.get("tools", ""),
+            str(one.get("why", ""))[:60],
+        )
         table.add_row(*(Text(str(cell)) for cell in cells))
     console().print(table)
 
@@ -208,8 +225,24 @@ def session(id_: str, stop: bool, socket: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(response)
         return
-    for name in ("id", "state", "end", "why", "lane", "local", "agent", "model", "provider",
-                 "tokens", "cost_usd", "calls", "tools", "questions", "denied", "duration_s"):  # fmt: skip
+    for name in (
+        "id",
+        "state",
+        "end",
+        "why",
+        "lane",
+        "local",
+        "agent",
+        "model",
+        "provider",
+        "tokens",
+        "cost_usd",
+        "calls",
+        "tools",
+        "questions",
+        "denied",
+        "duration_s",
+    ):
         if response.get(name) not in {None, ""}:
             click.echo(f"{name:<11} {one_line(response[name], 2_000)}")
     if response.get("output"):

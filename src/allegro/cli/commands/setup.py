@@ -106,12 +106,21 @@ def init_house(
 @click.option(
     "--public-url", default="", help="Address by which the house reaches it: wss://host:port."
 )
-@click.option("--tls", default="self-signed", type=click.Choice(["self-signed", "files", "none"]),
-              help="Where its TLS certificate comes from.")  # fmt: skip
+@click.option(
+    "--tls",
+    default="self-signed",
+    type=click.Choice(["self-signed", "files", "none"]),
+    help="Where its TLS certificate comes from.",
+)
 def init_lane(
-    config: Path, name: str, state_dir: Path, listen: str, public_url: str, tls: str,
+    config: Path,
+    name: str,
+    state_dir: Path,
+    listen: str,
+    public_url: str,
+    tls: str,
     **options: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Make a lane: lane.toml, its key and its certificate."""
     from allegro.lane.files import LaneFiles  # noqa: PLC0415
 
@@ -123,9 +132,13 @@ def init_lane(
     if files.key.exists():
         raise ConfigError((f"{files.folder} holds a lane already. Nothing was changed",))
     values = {
-        "lane.name": name, "lane.state_dir": str(files.folder), "link.listen": listen,
-        "link.tls": tls, **_forge_values(options), **_session_values(options),
-    }  # fmt: skip
+        "lane.name": name,
+        "lane.state_dir": str(files.folder),
+        "link.listen": listen,
+        "link.tls": tls,
+        **_forge_values(options),
+        **_session_values(options),
+    }
     if public_url:
         values["link.public_url"] = public_url
     SigningKey.make().save(files.key)
@@ -152,9 +165,11 @@ def _forge_values(options: Mapping[str, Any]) -> dict[str, Any]:
     if not options["forge"]:
         return {}
     return {
-        "forge.url": options["forge"], "forge.token_file": options["token_file"],
-        "forge.watch": options["watch"], "forge.bots": options["bot"],
-    }  # fmt: skip
+        "forge.url": options["forge"],
+        "forge.token_file": options["token_file"],
+        "forge.watch": options["watch"],
+        "forge.bots": options["bot"],
+    }
 
 
 def _session_values(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,8 +177,12 @@ def _session_values(options: Mapping[str, Any]) -> dict[str, Any]:
     if not options["sessions"]:
         return values
     key = options["model_key_file"]
-    rung = {"model": options["model"], "provider": "first" if key else "local",
-            "base_url": options["model_url"], **({"key_file": key} if key else {"local": True})}  # fmt: skip
+    rung = {
+        "model": options["model"],
+        "provider": "first" if key else "local",
+        "base_url": options["model_url"],
+        **({"key_file": key} if key else {"local": True}),
+    }
     return {**values, "hermes.gateways": options["sessions"], "models.rungs": [rung]}
 
 

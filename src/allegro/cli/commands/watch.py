@@ -41,9 +41,14 @@ _MARK = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "r
 @socket_option
 @json_option
 def events(
-    follow: bool, after: int | None, last: int, prefix: str, gaps: bool, socket: Path | None,
+    follow: bool,
+    after: int | None,
+    last: int,
+    prefix: str,
+    gaps: bool,
+    socket: Path | None,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """List archived events, decrypted, oldest first."""
     if gaps:
         response = run_async(get(socket, "gaps"))
@@ -112,9 +117,11 @@ def doctor(config: Path | None, attack: bool, socket: Path | None, as_json: bool
         word, style = _MARK.get(fact["verdict"], ("?   ", ""))
         source = f"{fact['source']}, {span(fact['age_s'])} old" if fact["age_s"] else fact["source"]
         table.add_row(
-            Text(word, style=style), Text(fact["what"]), Text(fact["told"]),
+            Text(word, style=style),
+            Text(fact["what"]),
+            Text(fact["told"]),
             Text(f"({source})", style="dim"),
-        )  # fmt: skip
+        )
         if fact["mend"] and fact["verdict"] != "ok":
             table.add_row("", "", Text("→ " + fact["mend"], style="italic"), "")
     console().print(table)

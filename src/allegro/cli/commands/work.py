@@ -53,9 +53,13 @@ def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
     at_s = now_s()
     for one in lined(rows):
         table.add_row(
-            Text(one["id"][:10]), Text(one["state"]), Text(one["owner"] or "–"), Text(one["urgency"]),
-            span(at_s - one["created_s"]), Text(one["question"][:100]),
-        )  # fmt: skip
+            Text(one["id"][:10]),
+            Text(one["state"]),
+            Text(one["owner"] or "–"),
+            Text(one["urgency"]),
+            span(at_s - one["created_s"]),
+            Text(one["question"][:100]),
+        )
     console().print(table)
 
 
@@ -93,9 +97,13 @@ def show(id_: str, socket: Path | None, as_json: bool) -> None:
 @socket_option
 @json_option
 def approve(
-    digest: str, config: Path | None, valid_s: int | None, yes: bool, socket: Path | None,
+    digest: str,
+    config: Path | None,
+    valid_s: int | None,
+    yes: bool,
+    socket: Path | None,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Approve exactly what `show` shows, by its digest.
 
     The first 8 digits of the digest are enough. Shows the content again and asks before it signs.

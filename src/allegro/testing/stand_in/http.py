@@ -41,8 +41,13 @@ class Request:
 async def completion(base: str, key: str, body: Json) -> AsyncIterator[Json]:
     """Yield the chunks of a streamed chat completion. Raises RefusedError."""
     address, raw, writer = urlsplit(base), json.dumps(body).encode(), None
-    fields = {"Host": address.netloc, "Authorization": f"Bearer {key}", "Connection": "close",
-              "Content-Type": "application/json", "Content-Length": str(len(raw))}  # fmt: skip
+    fields = {
+        "Host": address.netloc,
+        "Authorization": f"Bearer {key}",
+        "Connection": "close",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(raw)),
+    }
     try:
         reader, writer = await asyncio.open_connection(address.hostname, address.port or 80)
         writer.write(head(f"POST {address.path}/chat/completions HTTP/1.1", fields) + raw)

@@ -63,8 +63,10 @@ class Gateway(Agent):
         real = {"hermes-agent": "hermes-agent"} | {n: r["model"] for n, r in routes.items()}
         models = [{"id": n, "object": "model", "root": root} for n, root in real.items()]
         on = self.option("platform_toolsets.api_server", [])
-        toolsets = [{"name": name, "enabled": name in on, "configured": True, "tools": tools}
-                    for name, tools in TOOLSETS.items()]  # fmt: skip
+        toolsets = [
+            {"name": name, "enabled": name in on, "configured": True, "tools": tools}
+            for name, tools in TOOLSETS.items()
+        ]
         once = {"supported": True, "durable": True, "retention_seconds": 86_400}
         newer = {"runs_idempotency": once, "run_steer": True} if self.is_new else {}
         agent = {"platform": "hermes-agent", "auth": {"type": "bearer", "required": True}}
@@ -94,9 +96,12 @@ class Gateway(Agent):
         name, now = f"run_{uuid.uuid4().hex}", time.time()  # noqa: TID251
         session = str(body.get("session_id") or name)
         self.statuses[name] = {
-            "object": "hermes.run", "run_id": name, "created_at": now, "session_id": session,
+            "object": "hermes.run",
+            "run_id": name,
+            "created_at": now,
+            "session_id": session,
             "model": body.get("model", "hermes-agent"),
-        }  # fmt: skip
+        }
         run = self.active[name] = self.streams[name] = Run(name, session, self.statuses[name])
         if key:
             self.begun[key] = [body, name]
