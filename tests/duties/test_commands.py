@@ -38,32 +38,32 @@ def ending(command: click.Command) -> Ending:
     return command.ending
 
 
-def parsed(words: list[str]) -> tuple[tuple[str, ...], click.Command]:
-    """Parse a whole command line with click's own parser, and return the command it names."""
+def parsed(words: list[str]) -> list[click.Command]:
+    """Parse a whole command line with click's own parser; return the commands on its way."""
     assert words[0] == "allegro"
-    command: click.Command = cli
-    path: tuple[str, ...] = ()
+    on_the_way: list[click.Command] = [cli]
     rest = words[1:]
-    while isinstance(command, click.Group):
-        context = click.Context(command)
-        names = command.list_commands(context)
+    while isinstance(group := on_the_way[-1], click.Group):
+        context = click.Context(group)
+        names = group.list_commands(context)
         at = next((n for n, word in enumerate(rest) if word in names), None)
         if at is None:
             break
-        command.make_context(command.name, rest[: at + 1])
-        found = command.get_command(context, rest[at])
-        assert found is not None
-        command, path, rest = found, (*path, rest[at]), rest[at + 1 :]
-    command.make_context(command.name, rest)
-    return path, command
+        group.make_context(group.name, rest[: at + 1])
+        command = group.get_command(context, rest[at])
+        assert command is not None
+        on_the_way.append(command)
+        rest = rest[at + 1 :]
+    on_the_way[-1].make_context(on_the_way[-1].name, rest)
+    return on_the_way
 
 
 @each
 def test_an_example_of_a_command_parses_and_is_of_that_command(
     path: tuple[str, ...], command: click.Command
 ) -> None:
-    named, _ = parsed(shlex.split(ending(command).example))
-    assert named[: len(path)] == path
+    del path  # `keys revoke` and `revoke` are one
+    assert command in parsed(shlex.split(ending(command).example))
 
 
 def test_an_example_that_does_not_parse_is_noticed() -> None:

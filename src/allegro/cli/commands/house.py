@@ -21,16 +21,17 @@ CONFIG = click.Path(path_type=Path, dir_okay=False)
     example="allegro house --config ~/.config/allegro/house.toml",
     exits=ONE_ON_A_FOLDER,
 )
-@click.option("--config", type=CONFIG, required=True, help="house.toml")
+@click.option("--config", type=CONFIG, default=None, help="house.toml  [required]")
 @click.option("--check", is_flag=True, help="Check the configuration only.")
 @click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning"]))
 @click.pass_context
-def house(ctx: click.Context, config: Path, check: bool, log_level: str) -> int:
+def house(ctx: click.Context, config: Path | None, check: bool, log_level: str) -> int:
     """Run the house daemon, or make this machine the acting house."""
-    settings = load_house(config)
-    ctx.obj = settings
     if ctx.invoked_subcommand is not None:
+        ctx.obj = config  # loaded by the command, so that its help needs none
         return 0
+    config = _required(config)
+    settings = load_house(config)
     if check:
         click.echo(f"{config.name}: configuration is valid")
         return 0
@@ -47,9 +48,15 @@ def take_seat_command(ctx: click.Context) -> None:
     from allegro.sovereign.ceremony import take_seat  # noqa: PLC0415 (the daemon loads no such code)
     from allegro.sovereign.keystore import load_sovereign_key  # noqa: PLC0415
 
-    settings = ctx.obj
+    settings = load_house(_required(ctx.obj))
     files = files_of(settings)
     fleet = take_seat(files, load_sovereign_key(files, passphrase), now_s())
     click.echo(f"seat {fleet.seat} is taken by this house")
     click.echo("open approvals are void; their requests wait for a new approval")
     reload(socket_of(settings))
+
+
+def _required(config: Path | None) -> Path:
+    if config is None:
+        raise click.UsageError("Missing option '--config'.")
+    return config
