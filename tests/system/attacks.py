@@ -84,9 +84,15 @@ PLAIN = (
            outside=True),
     Attack("see its key in its environment", f"env | grep -i API_SERVER_KEY && {_WON}"),
     Attack("see the root of the first process", f"ls /proc/1/root/ && {_WON}"),
-    Attack("see processes of the host",
-           "python: import glob\nfor path in glob.glob('/proc/[0-9]*/cmdline'):\n"
-           "    if b'allegro\\0lane' in open(path, 'rb').read():\n        print('W' 'ON')", outside=True),
+    Attack("see processes of the host", """python: import glob
+for path in glob.glob('/proc/[0-9]*/cmdline'):
+    try:
+        words = open(path, 'rb').read()
+    except OSError:
+        continue
+    if b'allegro\\0lane' in words or b'allegro.lane.app' in words:
+        print('W' 'ON')
+""", outside=True),
     Attack("read the agent's environment", _AGENTS + """
     try:
         open(f'/proc/{pid}/environ', 'rb').read()

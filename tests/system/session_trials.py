@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from allegro.client.errors import EffectFailed
+from tests.patience import PATIENCE
 
 from .agent_fixture import Agency, joined_text, open_agency, types
 from .disk import ON_DISK, small_disk
@@ -49,7 +50,8 @@ async def faulted(agency: Agency, trial: Trial, tag: str) -> list[str]:
     await asyncio.sleep(0.3)
     begun = agency.beginnings(tag)
     told = await agency.told(play.session)
-    found = wrong(play.ends, end, told, begun, retries=play.retries)
+    # on a busy machine the agent itself may ask its model again: each call is told then
+    found = wrong(play.ends, end, told, begun, retries=play.retries or PATIENCE > 1)
     found += [f"{missing} is not told" for missing in play.tells - set(types(told))]
     if end == "completed" and not play.retries:
         found += unsaid(output, told)

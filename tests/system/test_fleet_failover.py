@@ -79,7 +79,7 @@ async def runner() -> AsyncIterator[Runner]:
     await opened.close()
 
 
-@pytest.mark.timeout(260)
+@pytest.mark.timeout(420)
 @pytest.mark.parametrize(
     ("fault", "delay_ms"), [*((name, 0.0) for name in NEAR), *((name, 150.0) for name in FAR)]
 )

@@ -31,7 +31,7 @@ from tests.patience import patient
 from .fleet_life import APPROVAL_S, LEASE_S, RETURN_S, Life, open_life
 
 pytestmark = [
-    pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120),
+    pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(420),
 ]  # fmt: skip
 AT_ONCE_S = 3.5
 REBOOT_S = FRESH_PAGES * PAGE_S + 1

@@ -33,7 +33,7 @@ from .fleet_secrets import loose_files, secrets_of, shown_in
 from .fleet_thief import Thief
 
 pytestmark = [
-    pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120),
+    pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(420),
 ]  # fmt: skip
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 110.0

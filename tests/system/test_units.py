@@ -26,7 +26,7 @@ _TROUBLE = systemd_vm.trouble()
 _APART = Namespaces.trouble()
 pytestmark = [
     pytest.mark.slow, pytest.mark.skipif(bool(_TROUBLE), reason=_TROUBLE or "none"),
-    pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120),
+    pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(420),
 ]  # fmt: skip
 LANE, HOME = "allegro", "home"
 TAKEN_S = 30.0
