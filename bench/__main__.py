@@ -62,7 +62,7 @@ async def _run(size: Size, only: list[str], folder: Path) -> dict[str, Any]:
         found[name] = await SECTIONS[name](at, size)
         shutil.rmtree(at)
     found["took_s"] = time.monotonic() - began_s
-    found["targets"] = [target.told() for target in targets(found)]
+    found["targets"] = [target.row() for target in targets(found)]
     return found
 
 

@@ -88,6 +88,6 @@ async def _obey(make: Callable[[], object]) -> None:
     while line := await lines.readline():
         command, arguments = json.loads(line)
         method: Command = getattr(servant, command)
-        told = await method(**arguments)
-        sys.stdout.write(json.dumps(told) + "\n")
+        answer = await method(**arguments)
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

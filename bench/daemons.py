@@ -72,10 +72,10 @@ async def stage(folder: Path, watch: str) -> AsyncIterator[Stage]:
     """Set up forge, lane and house, paired and not yet started."""
     stage = Stage(folder)
     try:
-        told = await stage.start_simulator(world())
-        tokens = told["tokens"]
+        simulator = await stage.start_simulator(world())
+        tokens = simulator["tokens"]
         forge = Forge(
-            told["url"], watch, ("allegro", "allegro-change"), tokens["allegro"]["daily"],
+            simulator["url"], watch, ("allegro", "allegro-change"), tokens["allegro"]["daily"],
             tokens["allegro-change"]["change"],
         )  # fmt: skip
         settings = {"forge.poll_s": POLL_S, "forge.sweep_s": 60.0}

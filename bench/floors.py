@@ -60,9 +60,9 @@ class EchoServer:
 
 async def echo(server: Child, folder: Path, rate: float, seconds: float) -> Lag:
     """Return the round trip of 500 bytes at a rate, from this process to `server` and back."""
-    told = await server.ask("open", folder=str(folder))
-    pin = aiohttp.Fingerprint(bytes.fromhex(told["pin"]))
-    url = f"wss://127.0.0.1:{told['port']}/"
+    answer = await server.ask("open", folder=str(folder))
+    pin = aiohttp.Fingerprint(bytes.fromhex(answer["pin"]))
+    url = f"wss://127.0.0.1:{answer['port']}/"
     births: list[int] = []
     lags: list[int] = []
     async with (

@@ -71,12 +71,12 @@ class NatsLane:
             self._wake.clear()
             waiting, self._waiting = self._waiting, []
             for body, birth_ns in waiting:
-                told = await self._stream.publish_async(SUBJECT, body)
+                acknowledged = await self._stream.publish_async(SUBJECT, body)
 
-                def done(told: Any, birth_ns: int = birth_ns) -> None:
-                    births.append((told.result().seq, birth_ns))
+                def done(acknowledged: Any, birth_ns: int = birth_ns) -> None:
+                    births.append((acknowledged.result().seq, birth_ns))
 
-                told.add_done_callback(done)
+                acknowledged.add_done_callback(done)
 
     async def _send_batches(self, births: list[tuple[int, int]]) -> None:
         while True:
@@ -98,7 +98,7 @@ class NatsLane:
             await self._client.publish(
                 SUBJECT, body, headers={"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(n)}
             )
-        told = await self._stream.publish(
+        acknowledged = await self._stream.publish(
             SUBJECT,
             bodies[-1],
             headers={
@@ -106,7 +106,7 @@ class NatsLane:
                 "Nats-Batch-Commit": "1",
             },
         )  # fmt: skip
-        return int(told.seq)
+        return int(acknowledged.seq)
 
 
 if __name__ == "__main__":

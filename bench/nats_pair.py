@@ -28,19 +28,19 @@ class NatsPair:
 
     async def lag(self, rate: float, seconds: float) -> Lag:
         born = await self._lane.ask("pace", rate=rate, seconds=seconds, batches=self._batches)
-        told = await self._house.ask("reach", seq=born["head"])
-        return lag_ms(lags(born["births"], told["takes"]))
+        answer = await self._house.ask("reach", seq=born["head"])
+        return lag_ms(lags(born["births"], answer["takes"]))
 
     async def ingest(self, count: int) -> tuple[float, int]:
         """Return events a second into the stream, and its new end."""
-        told = await self._lane.ask("fill", count=count)
-        return count / float(told["took_s"]), int(told["head"])
+        answer = await self._lane.ask("fill", count=count)
+        return count / float(answer["took_s"]), int(answer["head"])
 
     async def catch_up(self, head: int) -> float:
         began_ns = await self.link()
-        told = await self._house.ask("reach", seq=head)
+        answer = await self._house.ask("reach", seq=head)
         await self.unlink()
-        return (int(told["at_ns"]) - began_ns) / 1e9
+        return (int(answer["at_ns"]) - began_ns) / 1e9
 
 
 @contextlib.asynccontextmanager

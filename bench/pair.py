@@ -28,25 +28,25 @@ class Pair:
     async def lag(self, rate: float, seconds: float) -> Lag:
         """Return the lag from an event's birth, sealing included, to its commit at the house."""
         born = await self.lane.ask("pace", rate=rate, seconds=seconds)
-        told = await self.house.ask("reach", seq=born["head"])
-        return lag_ms(lags(born["births"], told["takes"]))
+        answer = await self.house.ask("reach", seq=born["head"])
+        return lag_ms(lags(born["births"], answer["takes"]))
 
     async def ingest(self, count: int, batch: int) -> float:
         """Return how many events a second the journal takes in batches."""
-        told = await self.lane.ask("fill", count=count, batch=batch)
-        return count / float(told["took_s"])
+        answer = await self.lane.ask("fill", count=count, batch=batch)
+        return count / float(answer["took_s"])
 
     async def singles(self, count: int, at_once: int = 256) -> float:
         """Return how many events a second the journal takes one by one from many tasks."""
-        told = await self.lane.ask("singles", count=count, at_once=at_once)
-        return count / float(told["took_s"])
+        answer = await self.lane.ask("singles", count=count, at_once=at_once)
+        return count / float(answer["took_s"])
 
     async def catch_up(self, head: int) -> float:
         """Dial, and return the seconds until everything up to `head` is archived."""
         began_ns = await self.link()
-        told = await self.house.ask("reach", seq=head)
+        answer = await self.house.ask("reach", seq=head)
         await self.unlink()
-        return (int(told["at_ns"]) - began_ns) / 1e9
+        return (int(answer["at_ns"]) - began_ns) / 1e9
 
     async def head(self) -> int:
         return int((await self.lane.ask("head"))["head"])
@@ -63,6 +63,6 @@ async def pair(folder: Path) -> AsyncIterator[Pair]:
     """Start both processes with empty stores in one folder."""
     folder.mkdir(parents=True)
     async with Child("bench.lane") as lane, Child("bench.house") as house:
-        told = await house.ask("open", folder=str(folder))
-        listening = await lane.ask("open", folder=str(folder), sealing=told["sealing"])
+        answer = await house.ask("open", folder=str(folder))
+        listening = await lane.ask("open", folder=str(folder), sealing=answer["sealing"])
         yield Pair(lane, house, int(listening["port"]), str(listening["pin"]))

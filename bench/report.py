@@ -24,7 +24,7 @@ class Target(msgspec.Struct, frozen=True):
     def met(self) -> bool:
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
-    def told(self) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         return {**msgspec.structs.asdict(self), "met": self.met}
 
 
@@ -48,35 +48,35 @@ def targets(found: Found) -> list[Target]:
     return out
 
 
-def _session_targets(told: Found) -> list[Target]:
+def _session_targets(figures: Found) -> list[Target]:
     out = [
-        Target(f"agent {what} to archive, p99, alone", 25, "ms", told["alone"][what]["p99"])
+        Target(f"agent {what} to archive, p99, alone", 25, "ms", figures["alone"][what]["p99"])
         for what in ("text", "tools")
     ]
     out.append(
         Target("agent text to archive, p99, another starts", 60, "ms",
-               told["starting"]["text"]["p99"])
+               figures["starting"]["text"]["p99"])
     )  # fmt: skip
-    out.append(Target("model proxy, median added", 2, "ms", told["proxy_ms"]["overhead"]))
-    if "hundred" in told:
-        done = told["hundred"]["completed"]
+    out.append(Target("model proxy, median added", 2, "ms", figures["proxy_ms"]["overhead"]))
+    if "hundred" in figures:
+        done = figures["hundred"]["completed"]
         out.append(Target("sessions whole of 100", 100, "", done, at_least=True))
-        grown = told["hundred"]["rss_mb_after"] - told["hundred"]["rss_mb_before"]
+        grown = figures["hundred"]["rss_mb_after"] - figures["hundred"]["rss_mb_before"]
         out.append(Target("lane memory grown by 100 sessions", 10, "MB", grown))
     return out
 
 
-def _program_targets(told: Found) -> list[Target]:
+def _program_targets(figures: Found) -> list[Target]:
     out: list[Target] = []
-    idle = told["idle"]
+    idle = figures["idle"]
     for role in ("lane", "house"):
         woken = idle["loop_wake_ups_per_s"][role]
         out += [
-            Target(f"{role} ready", 1, "s", told["ready_s"][role]),
+            Target(f"{role} ready", 1, "s", figures["ready_s"][role]),
             Target(f"{role} idle memory", 80, "MB", idle["rss_mb"][role]),
             Target(f"{role} idle wake-ups of the event loop", 1, "/s", woken),
         ]
-    for watch, requests in told["requests_per_cycle"].items():
+    for watch, requests in figures["requests_per_cycle"].items():
         out.append(Target(f"forge requests an idle cycle, {watch}", 2, "", requests))
     return out
 
@@ -139,8 +139,8 @@ def _programs(found: Found, table: Table) -> None:
     if "programs" not in found:
         return
     table.add_section()
-    told = found["programs"]
-    idle, after = told["idle"], told["after"]
+    figures = found["programs"]
+    idle, after = figures["idle"], figures["after"]
     for role in ("lane", "house"):
         table.add_row(
             f"{role}: memory after {after['events']:,}", f"{after['rss_mb'][role]:.0f} MB",
@@ -166,23 +166,25 @@ def _figure(value: float, unit: str) -> str:
 
 
 def _sessions(found: Found, table: Table) -> None:
-    told = found.get("sessions")
-    if told is None:
+    figures = found.get("sessions")
+    if figures is None:
         return
     table.add_section()
-    bare = told["bare"]["text"]
+    bare = figures["bare"]["text"]
     for name, what in (("alone", "text"), ("alone", "tools"), ("two", "text"), ("two", "tools"),
                        ("starting", "text")):  # fmt: skip
-        lag = told[name][what]
+        lag = figures[name][what]
         beside = ""
         if what == "text" and bare["p50"]:
             beside = f"bare SSE client p50 {bare['p50']:.2f}, x{lag['p50'] / bare['p50']:.1f}"
         shown = f"{lag['p50']:.1f} / {lag['p95']:.1f} / {lag['p99']:.1f} ms"
         table.add_row(
-            f"session {name}, {what}: p50/p95/p99 ({told['agent']})", shown, beside, "", ""
+            f"session {name}, {what}: p50/p95/p99 ({figures['agent']})", shown, beside, "", ""
         )
-    proxy = told["proxy_ms"]
+    proxy = figures["proxy_ms"]
     beside = f"straight {proxy['straight']:.2f} ms"
     table.add_row("model call through the proxy", f"{proxy['proxy']:.2f} ms", beside, "", "")
-    if "hundred" in told:
-        table.add_row("100 sessions, two at a time", f"{told['hundred']['took_s']} s", "", "", "")
+    if "hundred" in figures:
+        table.add_row(
+            "100 sessions, two at a time", f"{figures['hundred']['took_s']} s", "", "", ""
+        )

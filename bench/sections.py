@@ -51,8 +51,8 @@ async def lag(folder: Path, size: Size) -> dict[str, Any]:
             fsyncs.append({**one, "per_s": per_s})
             for rate in RATES:
                 at = found.setdefault(str(rate), {})
-                told = await floors.echo(echo, folder, rate, size.paced_s)
-                at.setdefault("websocket echo", []).append(told)
+                figures = await floors.echo(echo, folder, rate, size.paced_s)
+                at.setdefault("websocket echo", []).append(figures)
                 at.setdefault("allegro", []).append(await ours.lag(rate, size.paced_s))
                 for name, engine in engines.items():
                     at.setdefault(name, []).append(await engine.lag(rate, size.paced_s))
@@ -110,7 +110,7 @@ async def programs(folder: Path, size: Size) -> dict[str, Any]:
         await stage.house.end()
         await stage.lane.end()
         after = await daemons.backlog(stage, size.large)
-    told = {
+    figures = {
         "ready_s": ready,
         "idle": idle,
         "after": {**after, "events": size.large},
@@ -120,8 +120,8 @@ async def programs(folder: Path, size: Size) -> dict[str, Any]:
         async with daemons.stage(folder / "repo", f"{daemons.ORGANISATION}/r00") as stage:
             await daemons.start_up(stage, 1)
             alone = await daemons.idle(stage, size.idle_s)
-            told["requests_per_cycle"]["repository"] = alone["requests"]
-    return told
+            figures["requests_per_cycle"]["repository"] = alone["requests"]
+    return figures
 
 
 async def sessions(folder: Path, size: Size) -> dict[str, Any]:

@@ -103,8 +103,8 @@ def test_make_targets_that_pages_name_exist() -> None:
 
 def test_the_launchd_sample_is_a_property_list() -> None:
     with (render.ROOT / "examples" / "org.example.allegro.house.plist").open("rb") as file:
-        told = plistlib.load(file)
-    assert told["ProgramArguments"][1] == "house"
+        sample = plistlib.load(file)
+    assert sample["ProgramArguments"][1] == "house"
 
 
 @pytest.mark.parametrize("unit", ["lane", "lane-sessions", "council", "house"])
@@ -112,11 +112,11 @@ def test_the_units_are_as_closed_as_the_runbook_says(unit: str) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("no systemd-analyze here")
-    told = subprocess.run(
+    verdict = subprocess.run(
         [analyze, "security", "--offline=true", f"examples/{unit}.service"],
         cwd=render.ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", told.stdout)
+    score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", verdict.stdout)
     if score is None:
         pytest.skip("this systemd-analyze cannot judge offline")
     runbook = (render.ROOT / "docs" / "runbook.md").read_text("utf-8")

@@ -50,22 +50,26 @@ class Walk:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> list[str]:
+def screens(tmp_path: Path) -> list[str]:
     typed = [line for one in pages.examples("console") for line in pages.typed(one.text)]
     walk = Walk(tmp_path)
     return [walk.follow(match["words"]) for line in typed if (match := SETUP.search(line))]
 
 
-def test_following_the_readme_ends_with_the_same_six_words_on_both_screens(told: list[str]) -> None:
+def test_following_the_readme_ends_with_the_same_six_words_on_both_screens(
+    screens: list[str],
+) -> None:
     words = [
-        found[1] for output in told if (found := re.search(r"^words: (.+)$", output, re.MULTILINE))
+        found[1]
+        for output in screens
+        if (found := re.search(r"^words: (.+)$", output, re.MULTILINE))
     ]
     assert len(words) == 2
     assert words[0] == words[1]
     assert len(words[0].split()) == 6
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("screens")
 def test_following_the_readme_writes_configurations_that_load(tmp_path: Path) -> None:
     lane = config.load_lane(tmp_path / "etc1" / "lane.toml")
     agent = config.load_lane(tmp_path / "etc2" / "lane.toml")

@@ -39,14 +39,14 @@ class HouseStub:
 
 @pytest.fixture
 async def stub(tmp_path: Path) -> AsyncIterator[tuple[HouseStub, HouseClient]]:
-    told = HouseStub()
+    house = HouseStub()
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", told.answer)
+    app.router.add_route("*", "/{path:.*}", house.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.UnixSite(runner, str(tmp_path / "house.sock")).start()
     async with HouseClient(tmp_path / "house.sock") as client:
-        yield told, client
+        yield house, client
     await runner.cleanup()
 
 
@@ -73,12 +73,12 @@ async def test_events_that_break_off_are_not_taken_for_all_there_are(
 async def test_an_id_is_one_part_of_a_path_whatever_stands_in_it(
     stub: tuple[HouseStub, HouseClient], id_: str
 ) -> None:
-    told, client = stub
+    house, client = stub
     with pytest.raises(BadRequest, match="404"):
         await client.get(f"sessions/{named(id_)}")
-    assert told.paths[0].startswith("/v1/sessions/")
-    assert told.paths[0].count("/") == 3
-    assert "?" not in told.paths[0]
+    assert house.paths[0].startswith("/v1/sessions/")
+    assert house.paths[0].count("/") == 3
+    assert "?" not in house.paths[0]
 
 
 @pytest.mark.parametrize("id_", ["", ".", "..", "\udcff"])
@@ -107,10 +107,10 @@ def test_an_issue_with_room_for_all_its_comments_is_quoted_whole() -> None:
 
 @pytest.mark.parametrize("rest", [quotes(60), quotes(15, 19_000), quotes(3, QUOTES_BYTES)])
 def test_the_newest_comments_are_kept_and_what_is_left_out_is_said(rest: list[Quote]) -> None:
-    told = newest_quotes(FIRST, rest)
-    kept = told[2:]
-    assert told[0] == FIRST
+    quoted = newest_quotes(FIRST, rest)
+    kept = quoted[2:]
+    assert quoted[0] == FIRST
     assert list(kept) == rest[len(rest) - len(kept) :]
-    assert told[1].text.startswith(f"{len(rest) - len(kept)} older comments are left out")
-    assert len(told) <= MAX_QUOTES
-    assert sum(len(one.text) for one in told) < QUOTES_BYTES + 1_000
+    assert quoted[1].text.startswith(f"{len(rest) - len(kept)} older comments are left out")
+    assert len(quoted) <= MAX_QUOTES
+    assert sum(len(one.text) for one in quoted) < QUOTES_BYTES + 1_000

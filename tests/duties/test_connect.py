@@ -81,8 +81,8 @@ def connect(place: str) -> bytes:
 
 @pytest.mark.parametrize("name", ["far.example.org", "FAR.example.org"])
 async def test_a_listed_destination_is_reached_and_both_ways_are_open(out: Out, name: str) -> None:
-    told = await out.ask(connect(f"{name}:443"), b"hello\nworld\n")
-    head, _, rest = told.partition(b"\r\n\r\n")
+    answer = await out.ask(connect(f"{name}:443"), b"hello\nworld\n")
+    head, _, rest = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
     assert rest == b"hello\nworld\n"
     assert out.proxy.refused == 0
@@ -99,15 +99,15 @@ async def test_what_is_not_on_the_list_is_refused(out: Out, place: str) -> None:
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
 async def test_a_listed_name_whose_address_is_not_public_is_refused(out: Out, name: str) -> None:
-    told = await out.ask(connect(f"{name}:{out.proxy.port}"))
-    assert told.startswith(b"HTTP/1.1 403")
+    answer = await out.ask(connect(f"{name}:{out.proxy.port}"))
+    assert answer.startswith(b"HTTP/1.1 403")
     assert (out.proxy.refused, out.reached) == (1, 0)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "connect", "PUT"])
 async def test_only_connect_is_spoken(out: Out, method: str) -> None:
-    told = await out.ask(f"{method} far.example.org:443 HTTP/1.1\r\n\r\n".encode())
-    assert told.startswith(b"HTTP/1.1 403")
+    answer = await out.ask(f"{method} far.example.org:443 HTTP/1.1\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 403")
     url = await out.ask(f"{method} http://far.example.org:443/ HTTP/1.1\r\n\r\n".encode())
     assert url.startswith(b"HTTP/1.1 403")
     assert out.reached == 0

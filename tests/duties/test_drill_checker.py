@@ -88,7 +88,8 @@ def test_the_forges_log_is_read_by_address() -> None:
     unread = {**call, "status": 502}
     lost = {**made, "effect": False}
     polls, writes = calls_of(
-        [call, made, person, unread, lost], lambda told: "a" if told["peer"] == "192.0.2.11" else ""
+        [call, made, person, unread, lost],
+        lambda logged: "a" if logged["peer"] == "192.0.2.11" else "",
     )
     assert polls == (Poll(1.0, "a"),)
     assert writes == (Write(1.0, "a", "pull", "Change 1"),)

@@ -24,8 +24,8 @@ def member(name: str) -> Member:
 
 
 def fleet(*names: str, revoked: tuple[str, ...] = (), **roles: tuple[str, ...]) -> Fleet:
-    told = roles or {"forge": names, "hermes": (*names[1:], names[0])}
-    roster = Roster(aud="f", number=3, members=tuple(map(member, names)), roles=told)
+    orders = roles or {"forge": names, "hermes": (*names[1:], names[0])}
+    roster = Roster(aud="f", number=3, members=tuple(map(member, names)), roles=orders)
     return Fleet(
         "f", 0.0, b"", 1, b"", b"", 1, "", 1, "", b"", b"", b"",
         lanes=tuple(lane(name, revoked=name in revoked) for name in NAMES), roster=roster,
@@ -56,9 +56,9 @@ def said(name: str, names: str = "", *, quorum: bool = True, **held: int) -> dic
 
 def test_a_lane_outside_of_the_council_claims_nothing() -> None:
     lanes = [said("a", forge=4), said("b"), said("d", forge=9)]
-    told = holder_of("forge", lanes, ["a", "b", "c"])
-    assert told is not None
-    assert (told["lane"], told["claims"]) == ("a", 1)
+    holder = holder_of("forge", lanes, ["a", "b", "c"])
+    assert holder is not None
+    assert (holder["lane"], holder["claims"]) == ("a", 1)
     assert holder_of("forge", lanes[1:], ["a", "b", "c"]) is None
 
 
@@ -67,9 +67,9 @@ MEMBERS = ("a", "b", "c")
 
 def test_a_thief_that_claims_a_role_is_not_shown_as_its_holder() -> None:
     thief = said("c", "c", forge=2**52)
-    told = holder_of("forge", [said("a", "a", forge=4), said("b", "a"), thief], MEMBERS)
-    assert told is not None
-    assert (told["lane"], told["epoch"], told["claims"]) == ("a", 4, 2)
+    holder = holder_of("forge", [said("a", "a", forge=4), said("b", "a"), thief], MEMBERS)
+    assert holder is not None
+    assert (holder["lane"], holder["epoch"], holder["claims"]) == ("a", 4, 2)
     assert holder_of("forge", [said("a", "b"), said("b", "a"), thief], MEMBERS) is None
     assert holder_of("forge", [thief], MEMBERS) is not None, "nobody says otherwise"
 
@@ -94,14 +94,14 @@ def test_whom_the_council_names_is_what_most_members_read() -> None:
 
 
 def test_a_lane_that_is_frozen_by_what_the_house_does_not_hold_is_named() -> None:
-    told = "\n".join(fleet_lines(status(freezes_unknown_here=["f1", "f2"]), 10.0))
-    assert "lane a is FROZEN by what the house does not hold: f1, f2" in told
+    lines = "\n".join(fleet_lines(status(freezes_unknown_here=["f1", "f2"]), 10.0))
+    assert "lane a is FROZEN by what the house does not hold: f1, f2" in lines
 
 
 def test_lanes_that_are_alone_are_no_rivals() -> None:
-    told = holder_of("forge", [said("a", forge=4), said("b", forge=2)], [])
-    assert told is not None
-    assert told["claims"] == 1
+    holder = holder_of("forge", [said("a", forge=4), said("b", forge=2)], [])
+    assert holder is not None
+    assert holder["claims"] == 1
 
 
 def status(**changes: Any) -> dict[str, Any]:
@@ -117,11 +117,11 @@ def status(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_lane_that_does_not_answer_is_not_said_to_be_unable() -> None:
-    told = "\n".join(fleet_lines({**status(answers=False, roster=0), "quorum": None}, 10.0))
-    assert "DOES NOT ANSWER" in told
-    assert "too few lanes say whether it agrees" in told
-    assert "able to do" not in told
-    assert "KEEPS" not in told
+    lines = "\n".join(fleet_lines({**status(answers=False, roster=0), "quorum": None}, 10.0))
+    assert "DOES NOT ANSWER" in lines
+    assert "too few lanes say whether it agrees" in lines
+    assert "able to do" not in lines
+    assert "KEEPS" not in lines
 
 
 GOOD = {
@@ -131,9 +131,14 @@ GOOD = {
 
 
 def test_a_drill_tells_detection_take_over_and_first_act() -> None:
-    told = summary([GOOD], "planned")
-    assert (told["ok"], told["max_s"], told["duplicates"], told["lost"]) == (True, 1.5, 0, 0)
-    line, verdict = drill_lines(told)
+    report = summary([GOOD], "planned")
+    assert (report["ok"], report["max_s"], report["duplicates"], report["lost"]) == (
+        True,
+        1.5,
+        0,
+        0,
+    )
+    line, verdict = drill_lines(report)
     for part in ("a -> b", "next poll after 1.5 s", "detected in 0.0", "taken in 0.01", "0.40 s"):
         assert part in line
     assert "nobody polled for" not in line
@@ -142,9 +147,9 @@ def test_a_drill_tells_detection_take_over_and_first_act() -> None:
 
 @pytest.mark.parametrize("before", [[], [GOOD]])
 def test_a_drill_that_failed_says_so_in_its_json(before: list[dict[str, Any]]) -> None:
-    told = summary([*before, _failed("planned", "a", 30.0, "nobody took over")], "planned")
-    assert not told["ok"]
-    assert told["max_s"] == 30.0
-    assert told["trials"][-1]["faults"] == ["nobody took over"]
-    assert drill_lines(told)[-1].startswith("FAILED")
-    assert "FAULT nobody took over" in "".join(drill_lines(told))
+    report = summary([*before, _failed("planned", "a", 30.0, "nobody took over")], "planned")
+    assert not report["ok"]
+    assert report["max_s"] == 30.0
+    assert report["trials"][-1]["faults"] == ["nobody took over"]
+    assert drill_lines(report)[-1].startswith("FAILED")
+    assert "FAULT nobody took over" in "".join(drill_lines(report))

@@ -90,16 +90,16 @@ TOOL = (ToolBegan("terminal", "", {}), ToolEnded("terminal", "", True, None, {})
 NOTE = "⚠️ File-mutation verifier: 1 file(s) were NOT modified"
 
 
-def lacks(output: str, *told: str | AgentEvent, end: End = End.COMPLETED) -> bool:
+def lacks(output: str, *streamed: str | AgentEvent, end: End = End.COMPLETED) -> bool:
     """Say whether words of this answer are missing in what was told."""
     heard = Heard()
-    for one in told:
+    for one in streamed:
         heard.hear(TextDelta(one) if isinstance(one, str) else one)
     return heard.lacks(Ended(end, output, "", {}))
 
 
 @pytest.mark.parametrize(
-    ("output", "told"),
+    ("output", "streamed"),
     [
         ("one two", ("one ", "two ")), ("one\n\ntwo", ("\none ", "two")), ("", ()), ("", ("hm",)),
         ("done", ("let me see ", *TOOL, "\n\ndone")), ("let me see", ("let me see ", *TOOL, " ")),
@@ -109,12 +109,12 @@ def lacks(output: str, *told: str | AgentEvent, end: End = End.COMPLETED) -> boo
         (f"see\n\n{NOTE}", (f"see\n\n{NOTE}",)),
     ],
 )  # fmt: skip
-def test_a_whole_answer_lacks_nothing(output: str, told: tuple[str | AgentEvent, ...]) -> None:
-    assert not lacks(output, *told)
+def test_a_whole_answer_lacks_nothing(output: str, streamed: tuple[str | AgentEvent, ...]) -> None:
+    assert not lacks(output, *streamed)
 
 
 @pytest.mark.parametrize(
-    ("output", "told"),
+    ("output", "streamed"),
     [
         ("one two", ("one ",)), ("one two", ("two",)), ("one two three", ("one ", "three")),
         ("one", ()), ("done", ("donkeys are there, one and all", *TOOL)), ("done", (*TOOL, "d", "ne")),
@@ -122,9 +122,9 @@ def test_a_whole_answer_lacks_nothing(output: str, told: tuple[str | AgentEvent,
     ],
 )  # fmt: skip
 def test_an_answer_of_which_words_were_not_told_is_seen(
-    output: str, told: tuple[str | AgentEvent, ...]
+    output: str, streamed: tuple[str | AgentEvent, ...]
 ) -> None:
-    assert lacks(output, *told)
+    assert lacks(output, *streamed)
 
 
 @pytest.mark.parametrize("end", [End.FAILED, End.STOPPED, End.LOST])

@@ -80,8 +80,8 @@ class Agency:
         """Wait until the house knows that a session runs."""
 
         async def runs() -> bool:
-            told = await self.theatre.stage.client.get(f"sessions/{session}")
-            return bool(told.get("run") or told.get("end"))
+            session_now = await self.theatre.stage.client.get(f"sessions/{session}")
+            return bool(session_now.get("run") or session_now.get("end"))
 
         await self.theatre.until(runs, f"session {session} runs", 30)
 
@@ -102,8 +102,8 @@ class Agency:
         key = f"question {session} "
 
         async def asked() -> dict[str, Any] | None:
-            told = await self.theatre.stage.client.get("requests")
-            for request in told["requests"]:
+            response = await self.theatre.stage.client.get("requests")
+            for request in response["requests"]:
                 if request["kind"] != "answer_once" or request["state"] != "proposed":
                     continue
                 full = await self.theatre.request(request["id"])
@@ -117,14 +117,14 @@ class Agency:
     async def reject(self, request: dict[str, Any]) -> None:
         await self.theatre.stage.client.post(f"requests/{request['id']}/reject", {"reason": "no"})
 
-    async def told(self, session: str, prefix: str = "") -> list[dict[str, Any]]:
+    async def events_of(self, session: str, prefix: str = "") -> list[dict[str, Any]]:
         """Return the archived events of a session, words opened, in order."""
         events = self.theatre.stage.client.events(subject=f"session:{session}", prefix=prefix)
         return [event async for event in events]
 
     async def output_of_tools(self, session: str) -> list[str]:
         """Return what each tool call of a session gave back, in order."""
-        ended = await self.told(session, "session.tool_ended")
+        ended = await self.events_of(session, "session.tool_ended")
         return [str((event["words"] or {}).get("result")) for event in ended]
 
     def calls(self, tag: str) -> list[dict[str, Any]]:

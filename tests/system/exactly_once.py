@@ -160,8 +160,8 @@ async def order_runs_out(theatre: Theatre, dice: random.Random, tag: str) -> Wan
 async def branch_is_squatted(theatre: Theatre, dice: random.Random, tag: str) -> Want:
     """Somebody made our branch, with other files: told as a conflict, nothing is done."""
     want = await propose(theatre, "propose_change", tag)
-    told = await theatre.request(want.request)
-    suffix = keyed_hex(theatre.fleet.marker, "branch", told["digest"])[:12]
+    request = await theatre.request(want.request)
+    suffix = keyed_hex(theatre.fleet.marker, "branch", request["digest"])[:12]
     branch = f"work/{tag}-{suffix}"
     await theatre.act(
         "commit", repo=REPOSITORY, branch=branch, files={"evil.txt": "x"}, user=PERSON
@@ -242,8 +242,8 @@ async def disk_goes_back(theatre: Theatre, dice: random.Random, tag: str) -> Wan
 async def house_sleeps(theatre: Theatre, dice: random.Random, tag: str) -> Want:
     """The house goes away while its order is out and comes back later."""
     want = await propose(theatre, "propose_change", tag)
-    told = await theatre.request(want.request)
-    await theatre.approve(told)
+    request = await theatre.request(want.request)
+    await theatre.approve(request)
     await asyncio.sleep(dice.choice((0.0, 0.02, 0.05, 0.1)))
     how = dice.choice((signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP))
     if how is signal.SIGSTOP:

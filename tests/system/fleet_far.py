@@ -44,9 +44,9 @@ async def look(folder: Path) -> Seen:
             await FAULTS["cut"].strike(fleet, victim)
 
             async def is_unheard() -> bool:
-                told = await fleet.fleet()
-                return all(victim not in one["hears"] for one in told["lanes"]) and not any(
-                    one["linked"] for one in told["lanes"] if one["name"] == victim
+                shown = await fleet.fleet()
+                return all(victim not in one["hears"] for one in shown["lanes"]) and not any(
+                    one["linked"] for one in shown["lanes"] if one["name"] == victim
                 )
 
             await fleet.until(is_unheard, "nobody hears it any more", within_s=20)

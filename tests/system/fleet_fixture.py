@@ -113,8 +113,8 @@ class Theatre:
         self, *, lane: dict[str, Any] | None = None, house: dict[str, Any] | None = None
     ) -> None:
         """Start forge and path, write both configurations, pair. Nothing of ours runs yet."""
-        told = await self.stage.start_simulator(world())
-        self.tokens, self.url = told["tokens"], told["url"]
+        simulator = await self.stage.start_simulator(world())
+        self.tokens, self.url = simulator["tokens"], simulator["url"]
         await self.path.start()
         forge = Forge(
             self.url, REPOSITORY, BOTS, self.tokens[BOT]["daily"], self.tokens[CODE_BOT]["change"]
@@ -215,8 +215,8 @@ class Theatre:
         """Wait until a request is final; houses may come and go meanwhile."""
 
         async def final() -> dict[str, Any] | None:
-            told = await self.request(id_)
-            return told if told["state"] in FINAL else None
+            request = await self.request(id_)
+            return request if request["state"] in FINAL else None
 
         return dict(await self.until(final, f"request {id_} is settled", within_s))
 
@@ -260,9 +260,9 @@ class Theatre:
         url = f"{self.url}/_sim/act"
         body = {"act": act, "args": arguments, "late_s": late_s}
         async with self._session.post(url, json=body) as response:
-            told = await response.json()
-            assert response.status == 200, told
-            return told["result"]
+            answer = await response.json()
+            assert response.status == 200, answer
+            return answer["result"]
 
     async def open_issue(self, title: str, body: str = "", late_s: float = 0.0) -> int:
         made = await self.act(
@@ -291,10 +291,10 @@ class Theatre:
         """Wait until the lane's journal is at the house to its end."""
 
         async def is_home() -> bool:
-            told = await self.stage.status()
+            shown = await self.stage.status()
             return all(
                 lane["linked"] and (lane["detail"] or {}).get("journal_waiting") == 0
-                for lane in told["lanes"]
+                for lane in shown["lanes"]
             )
 
         await self.until(is_home, "all is home", within_s)

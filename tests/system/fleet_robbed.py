@@ -94,10 +94,10 @@ class Robbery:
 
     async def _stop_and_thaw(self) -> None:
         fleet = self.fleet
-        told = json.loads(await fleet.command("stop", "--reason", "test", "--json"))
-        await self._reaches("a stop", lambda name: told["freeze"] in _ids(fleet, name))
-        await fleet.command("thaw", told["freeze"], "--config", str(fleet.house_config))
-        await self._reaches("a thaw", lambda name: told["freeze"] in fleet.freezes(name).thawed)
+        stopped = json.loads(await fleet.command("stop", "--reason", "test", "--json"))
+        await self._reaches("a stop", lambda name: stopped["freeze"] in _ids(fleet, name))
+        await fleet.command("thaw", stopped["freeze"], "--config", str(fleet.house_config))
+        await self._reaches("a thaw", lambda name: stopped["freeze"] in fleet.freezes(name).thawed)
 
     async def _reaches(self, what: str, has: Callable[[str], bool]) -> None:
         began_s = time.time()

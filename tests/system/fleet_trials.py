@@ -123,17 +123,17 @@ async def apart(trials: Sequence[Wanted], note: Callable[[Line], None]) -> None:
     )  # fmt: skip
     assert child.stdin is not None
     assert child.stdout is not None
-    told = 0
+    given = 0
     try:
         child.stdin.write(msgspec.json.encode(trials))
         child.stdin.close()
         async for raw in child.stdout:
             note(msgspec.json.decode(raw, type=Line))
-            told += 1
-        for one in trials[told:]:
+            given += 1
+        for one in trials[given:]:
             note(Line(one, 0.0, trouble="its process ended before it was played"))
     finally:
-        if told < len(trials) and child.returncode is None:
+        if given < len(trials) and child.returncode is None:
             child.terminate()  # it ends its fleet, then itself
         try:
             await asyncio.wait_for(child.wait(), CLOSE_S)
@@ -180,8 +180,8 @@ async def play(fleet: ScratchFleet, one: Wanted) -> Line:
     try:
         outcome = await Trial(fleet, Dice(one.seed), by_address(fleet)).play(FAULTS[one.fault])
     except Exception as error:  # noqa: BLE001 (whatever went wrong is the outcome)
-        told = f"{type(error).__name__}: {error}"[:2_000]
-        return Line(one, round(time.monotonic() - began_s, 1), trouble=told)
+        message = f"{type(error).__name__}: {error}"[:2_000]
+        return Line(one, round(time.monotonic() - began_s, 1), trouble=message)
     return Line(one, round(time.monotonic() - began_s, 1), outcome)
 
 
@@ -210,7 +210,7 @@ def verdict(lines: Sequence[Line]) -> list[str]:
     return found
 
 
-def told(lines: Sequence[Line]) -> str:
+def summary_of(lines: Sequence[Line]) -> str:
     """Return figures by fault and delay as a table, and over all."""
     rows = []
     key = lambda one: (one.wanted.delay_ms, list(FAULTS).index(one.wanted.fault))  # noqa: E731
@@ -279,7 +279,9 @@ def main() -> int:
         asyncio.run(run([one for one in every if one not in lines], note, arguments.jobs))
     played = [lines[one] for one in every if one in lines]
     wrong = verdict(played)
-    sys.stdout.write("\n".join([told(played), *wrong, f"{len(played)} of {len(every)} trials\n"]))
+    sys.stdout.write(
+        "\n".join([summary_of(played), *wrong, f"{len(played)} of {len(every)} trials\n"])
+    )
     return 1 if wrong or len(played) < len(every) else 0
 
 

@@ -49,8 +49,8 @@ class Machines(QuickStage, ScratchFleet):
         """Start a forge, make a house, boot the boxes; a lane's user and folders are in each."""
         await self.network.start()
         self.forge_host, self.home = self.network.address("forge"), self.network.address("home")
-        told = await self.start_simulator(world(), enter=self.network.enter("forge"))
-        self.tokens, self.url = told["tokens"], str(told["url"])
+        simulator = await self.start_simulator(world(), enter=self.network.enter("forge"))
+        self.tokens, self.url = simulator["tokens"], str(simulator["url"])
         change = secret_file(self.folder / "change.token", self.tokens[CODE_BOT]["change"])
         await self.command(
             "init", "house", "--config", str(self.house_config), "--state-dir",
@@ -107,10 +107,10 @@ class Machines(QuickStage, ScratchFleet):
         """Paste one line each way; the house runs beside the tests, or in the box `at_home`."""
         line = json.loads(await self.allegro(name, "pair", "--json"))["line"]
         if at_home:
-            told = await self.at_home(at_home, "pair", "--config", HOUSE_TOML, line, "--json")
+            output = await self.at_home(at_home, "pair", "--config", HOUSE_TOML, line, "--json")
         else:
-            told = await self.command("pair", "--config", str(self.house_config), line, "--json")
-        await self.allegro(name, "pair", json.loads(told)["line"])
+            output = await self.command("pair", "--config", str(self.house_config), line, "--json")
+        await self.allegro(name, "pair", json.loads(output)["line"])
 
     async def allegro(self, name: str, *words: str, code: int | None = 0) -> str:
         """Run a command for a lane, on its machine and as its user."""
@@ -185,21 +185,21 @@ class Machines(QuickStage, ScratchFleet):
         """Return a unit's properties; the house's unit is its person's."""
         words = ("show", unit)
         if unit == HOUSE_UNIT:
-            told = await self.user_systemctl(name, *words)
+            output = await self.user_systemctl(name, *words)
         else:
-            told = await self.systemctl(name, *words)
-        return dict(re.findall(r"^(\w+)=(.*)$", told, re.MULTILINE))
+            output = await self.systemctl(name, *words)
+        return dict(re.findall(r"^(\w+)=(.*)$", output, re.MULTILINE))
 
     async def whole(self, within_s: float = UP_S) -> str:
         """Wait until it is; return who polls then. Raises ToldError with what the councils say."""
         try:
             return await super().whole(within_s)
         except ToldError as error:
-            told = [str(error)]
+            lines = [str(error)]
             for name in self.names:
-                told += [f"--- {name}", await self.journal(name, "-u", COUNCIL)]
-                told += [await self.boxes[name].run("tail", "-n", "40", _NATS_LOG, code=None)]
-            raise ToldError("\n".join(told)) from error
+                lines += [f"--- {name}", await self.journal(name, "-u", COUNCIL)]
+                lines += [await self.boxes[name].run("tail", "-n", "40", _NATS_LOG, code=None)]
+            raise ToldError("\n".join(lines)) from error
 
     # --- the forge and the archive ---------------------------------------------------------------
 
@@ -223,8 +223,8 @@ class Machines(QuickStage, ScratchFleet):
         try:
             await self.until(is_home, f"issue {number} ({title}) is home", within_s=within_s)
         except ToldError as error:
-            told = [await self.journal(name, "-u", UNIT) for name in self.names]
-            raise ToldError("\n".join([str(error), *told])) from error
+            logs = [await self.journal(name, "-u", UNIT) for name in self.names]
+            raise ToldError("\n".join([str(error), *logs])) from error
 
     async def came_back(
         self, name: str, before: dict[str, str], unit: str = UNIT
@@ -248,8 +248,8 @@ class Machines(QuickStage, ScratchFleet):
         """Wait until the lane beside the house of this box has a gateway ready for a session."""
 
         async def is_ready() -> bool:
-            told = json.loads(await self.at_home(name, "status", "--json", code=None) or "{}")
-            details = [lane["detail"] or {} for lane in told.get("lanes", ()) if lane["linked"]]
+            status = json.loads(await self.at_home(name, "status", "--json", code=None) or "{}")
+            details = [lane["detail"] or {} for lane in status.get("lanes", ()) if lane["linked"]]
             return any(detail["sessions"]["ready"] for detail in details if "sessions" in detail)
 
         try:

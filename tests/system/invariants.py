@@ -94,21 +94,23 @@ def _pull_faults(want: Want, pull: Pull) -> list[str]:
 
 
 def _house_faults(want: Want, seen: Seen) -> list[str]:
-    told = seen.requests[want.request]
+    request = seen.requests[want.request]
     found = []
-    if told["state"] != want.state:
-        found.append(f"{want.request} is {told['state']} ({told['detail']}), wanted {want.state}")
-    receipts = sum(line["what"] == "receipt" for line in told["history"])
+    if request["state"] != want.state:
+        found.append(
+            f"{want.request} is {request['state']} ({request['detail']}), wanted {want.state}"
+        )
+    receipts = sum(line["what"] == "receipt" for line in request["history"])
     if receipts != (want.state == "done"):
         found.append(f"{want.request} has {receipts} receipts")
     if want.state == "done":
         made = {pull.number for pull in seen.pulls} | {comment.id for comment in seen.comments}
-        if told["artifact"] not in made:
+        if request["artifact"] not in made:
             found.append(
-                f"{want.request}: its receipt names {told['artifact']}, which is not there"
+                f"{want.request}: its receipt names {request['artifact']}, which is not there"
             )
-        decided = [line["at_s"] for line in told["history"] if line["what"] == "approve"]
-        took_s = told["settled_s"] - (decided[0] if decided else told["created_s"])
+        decided = [line["at_s"] for line in request["history"] if line["what"] == "approve"]
+        took_s = request["settled_s"] - (decided[0] if decided else request["created_s"])
         if took_s > 120:
             found.append(f"{want.request} took {took_s:.0f} s")
     return found
@@ -149,5 +151,5 @@ async def look(theatre: Theatre, wants: list[Want]) -> Seen:
 
 
 async def _text(theatre: Theatre, path: str, ref: str) -> str:
-    told = await theatre.api("GET", f"/repos/{REPOSITORY}/contents/{path}?ref={ref}")
-    return base64.b64decode(told["content"]).decode()
+    response = await theatre.api("GET", f"/repos/{REPOSITORY}/contents/{path}?ref={ref}")
+    return base64.b64decode(response["content"]).decode()

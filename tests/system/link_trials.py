@@ -75,17 +75,20 @@ async def change(folder: Path, seed: int, cuts: int) -> Found:
                 theatre.path.mend()
 
         cutter = asyncio.create_task(cutting())
-        told = await theatre.settled(asked["id"], 300)
+        settled = await theatre.settled(asked["id"], 300)
         took_s = time.monotonic() - began_s
         cutter.cancel()
         pulls = await theatre.listed(f"/repos/{REPOSITORY}/pulls?state=all")
-        history = [one["what"] for one in told.get("history", ())]
+        history = [one["what"] for one in settled.get("history", ())]
     steps = [
-        f"{one['what']} {one['at_s'] - told['history'][0]['at_s']:.1f}" for one in told["history"]
+        f"{one['what']} {one['at_s'] - settled['history'][0]['at_s']:.1f}"
+        for one in settled["history"]
     ]
     signed = len(text) * 4 // 3  # base64, as it is signed and as it crosses
     allowed_s = 1.3 * signed / MBIT_S + 20
-    faults = [f"ended {told['state']}: {told.get('detail')}"] if told["state"] != "done" else []
+    faults = (
+        [f"ended {settled['state']}: {settled.get('detail')}"] if settled["state"] != "done" else []
+    )
     faults += [f"{len(pulls)} pull requests"] if len(pulls) != 1 else []
     faults += [f"took {took_s:.1f} s, at most {allowed_s:.1f}"] if took_s > allowed_s else []
     return {

@@ -49,7 +49,7 @@ async def faulted(agency: Agency, trial: Trial, tag: str) -> list[str]:
     await agency.theatre.home()
     await asyncio.sleep(0.3)
     begun = agency.beginnings(tag)
-    told = await agency.told(play.session)
+    told = await agency.events_of(play.session)
     # on a busy machine the agent itself may ask its model again: each call is told then
     found = wrong(play.ends, end, told, begun, retries=play.retries or PATIENCE > 1)
     found += [f"{missing} is not told" for missing in play.tells - set(types(told))]

@@ -154,9 +154,9 @@ class Box:
                 _python(), _FRESH, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self._first = await self._find_first()
-        told = await self.run("systemctl", "is-system-running", "--wait", code=None)
-        if told.strip() not in {"running", "degraded"}:
-            raise ToldError(f"box {self.name} is {told}: {self._log.read_text()}")
+        output = await self.run("systemctl", "is-system-running", "--wait", code=None)
+        if output.strip() not in {"running", "degraded"}:
+            raise ToldError(f"box {self.name} is {output}: {self._log.read_text()}")
 
     async def _make_disk(self) -> None:
         self._disk = await asyncio.create_subprocess_exec(
@@ -198,8 +198,10 @@ class Box:
         )  # fmt: skip
         out, error = await child.communicate(stdin.encode())
         if child.returncode != code and (code is not None or child.returncode in _TIMED_OUT):
-            told = f"{error.decode('utf-8', 'replace')} {out.decode('utf-8', 'replace')}"
-            raise ToldError(f"{self.name}: {' '.join(words)} ended with {child.returncode}: {told}")
+            message = f"{error.decode('utf-8', 'replace')} {out.decode('utf-8', 'replace')}"
+            raise ToldError(
+                f"{self.name}: {' '.join(words)} ended with {child.returncode}: {message}"
+            )
         return out.decode("utf-8", "replace")
 
     async def put(self, inside: str, text: str, *, owner: str = "root", mode: str = "644") -> None:

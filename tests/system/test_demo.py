@@ -29,18 +29,23 @@ async def demo(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
 async def test_the_demo_ends_well_and_its_json_says_what_happened() -> None:
     code, out, error = await demo("--json")
     assert code == 0, error
-    told: dict[str, Any] = json.loads(out)
-    assert told["schema"] == "allegro.demo/1"
-    assert told["ok"] is True
-    assert {step["name"] for step in told["steps"]} >= {"issue", "triage", "pull_request", "drain"}
-    assert all(step["ok"] for step in told["steps"])
-    assert told["pull_request"]["number"] > 0
-    assert told["pull_request"]["after_approval_s"] < 120
-    assert told["versions"]["forge"].startswith("gitea ")
-    assert told["events"]["sent"] == told["events"]["archived"] == 5000
-    assert told["events"]["lost"] == told["events"]["duplicated"] == 0
-    assert told["outage"]["backlog"] == 5000
-    assert [one["reason"] for one in told["refused"]] == [
+    report: dict[str, Any] = json.loads(out)
+    assert report["schema"] == "allegro.demo/1"
+    assert report["ok"] is True
+    assert {step["name"] for step in report["steps"]} >= {
+        "issue",
+        "triage",
+        "pull_request",
+        "drain",
+    }
+    assert all(step["ok"] for step in report["steps"])
+    assert report["pull_request"]["number"] > 0
+    assert report["pull_request"]["after_approval_s"] < 120
+    assert report["versions"]["forge"].startswith("gitea ")
+    assert report["events"]["sent"] == report["events"]["archived"] == 5000
+    assert report["events"]["lost"] == report["events"]["duplicated"] == 0
+    assert report["outage"]["backlog"] == 5000
+    assert [one["reason"] for one in report["refused"]] == [
         "bad_signature",
         "approval_expired",
         "unknown_challenge",
@@ -48,7 +53,7 @@ async def test_the_demo_ends_well_and_its_json_says_what_happened() -> None:
         "no_approval",
         "bad_branch",
     ]
-    assert told["triage_s"] < 300
+    assert report["triage_s"] < 300
 
 
 async def test_a_request_that_is_not_approved_changes_nothing(tmp_path: Path) -> None:

@@ -46,9 +46,9 @@ class Fleet:
         """Wait until a lane (this one) is ready for sessions and holds the role."""
 
         async def ready() -> bool:
-            told = await self.scratch.fleet()
-            holder = told["roles"].get("hermes", {}).get("lane", "")
-            able = {one["name"] for one in told["lanes"] if "hermes" in one["ready"]}
+            shown = await self.scratch.fleet()
+            holder = shown["roles"].get("hermes", {}).get("lane", "")
+            able = {one["name"] for one in shown["lanes"] if "hermes" in one["ready"]}
             return holder in able and (not by or holder == by)
 
         await self.scratch.until(ready, f"{by or 'a lane'} holds the hermes role", within_s=40)
@@ -80,9 +80,9 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet
 async def test_a_session_runs_where_the_role_is_and_moves_on_with_it(fleet: Fleet) -> None:
     await fleet.held()
     first = (await fleet.scratch.holder("hermes"), "one")
-    told = await fleet.bridge.run_session(play({"say": "hello"}, tag="one"))
-    assert (told.state, told.output) == ("completed", "hello")
-    assert await fleet.lane_of(told.session_id) == first[0]
+    result = await fleet.bridge.run_session(play({"say": "hello"}, tag="one"))
+    assert (result.state, result.output) == ("completed", "hello")
+    assert await fleet.lane_of(result.session_id) == first[0]
 
     fleet.scratch.lanes[first[0]].signal(signal.SIGKILL)
 
@@ -91,9 +91,9 @@ async def test_a_session_runs_where_the_role_is_and_moves_on_with_it(fleet: Flee
 
     await fleet.scratch.until(moved, "another lane holds the role", within_s=30)
     await fleet.held()
-    told = await fleet.bridge.run_session(play({"say": "on"}, tag="two"))
-    assert (told.state, told.output) == ("completed", "on")
-    assert await fleet.lane_of(told.session_id) != first[0]
+    result = await fleet.bridge.run_session(play({"say": "on"}, tag="two"))
+    assert (result.state, result.output) == ("completed", "on")
+    assert await fleet.lane_of(result.session_id) != first[0]
     assert fleet.beginnings("one") == fleet.beginnings("two") == 1
 
 
@@ -108,6 +108,6 @@ async def test_a_session_on_a_lane_that_dies_is_lost_and_begun_nowhere_else(flee
     await fleet.scratch.lanes[holder].daemon.end(signal.SIGKILL)
     await fleet.scratch.lanes[holder].council.end(signal.SIGKILL)
     await fleet.scratch.start(holder)
-    told = await fleet.bridge.result(session, wait_s=60)
-    assert told.state == "lost"
+    result = await fleet.bridge.result(session, wait_s=60)
+    assert result.state == "lost"
     assert fleet.beginnings("dying") == 1

@@ -161,8 +161,8 @@ async def test_no_message_of_a_stolen_lane_ends_the_house(
     await lane.strike(wait_s=0.3)
     lane.after, lane.head = None, 0
     await lane.strike(wait_s=0.3)
-    told = await alive(theatre)
-    assert told["open"] == {"proposed": 0, "approved": 0, "ordered": 0, "sent": 0, "unknown": 0}
+    house = await alive(theatre)
+    assert house["open"] == {"proposed": 0, "approved": 0, "ordered": 0, "sent": 0, "unknown": 0}
     await _prints_nothing_raw(theatre)
 
 
@@ -296,7 +296,7 @@ async def test_an_order_cannot_be_replayed_after_a_restart(theatre: Theatre) -> 
     """Its challenge died with the process that made it; another lane's key is another name."""
     want = await propose(theatre, "comment", "x")
     await done(theatre, want)
-    told = await theatre.request(want.request)
+    request = await theatre.request(want.request)
     await theatre.stage.house.end()
     fleet, key = theatre.fleet, load_signing_key(theatre.house_files.house)
     async with aiohttp.ClientSession() as session:
@@ -317,10 +317,10 @@ async def test_an_order_cannot_be_replayed_after_a_restart(theatre: Theatre) -> 
             for lane in (fingerprint(fleet.lanes[0].key), "another"):
                 order = Order(
                     aud=fleet.id, lane=lane, challenge=b64url(bytes(32)), number=1,
-                    digest=told["digest"], seat=fleet.seat, ttl_s=20,
+                    digest=request["digest"], seat=fleet.seat, ttl_s=20,
                 )  # fmt: skip
                 signed = issue_token(order, f"house:{fleet.house_number}", key.sign)
-                raw = base64.b64decode(told["action"])
+                raw = base64.b64decode(request["action"])
                 await socket.send_bytes(encode(GiveOrder(1, signed, raw, None, "", "0" * 32, None)))
                 while not isinstance(
                     answer := decode_from_lane((await socket.receive()).data), OrderAnswer

@@ -41,10 +41,10 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     """A linked lane and house on a simulated forge."""
     stage = QuickStage(tmp_path / "stage")
     try:
-        told = await stage.start_simulator(WORLD)
-        tokens = told["tokens"]
+        simulator = await stage.start_simulator(WORLD)
+        tokens = simulator["tokens"]
         forge = Forge(
-            told["url"],
+            simulator["url"],
             "timmy/house",
             ("allegro", "allegro-change"),
             tokens["allegro"]["daily"],
@@ -96,9 +96,9 @@ async def test_a_rotated_sovereign_key_approves_and_the_old_one_no_longer_does(
     stage: Stage,
 ) -> None:
     old = (stage.folder / "house" / "sovereign.key").read_bytes()
-    told = await stage.command("keys", "rotate", "sovereign", "--config", str(stage.house_config))
-    assert "sovereign key 2" in told
-    assert "could: approve" in told
+    output = await stage.command("keys", "rotate", "sovereign", "--config", str(stage.house_config))
+    assert "sovereign key 2" in output
+    assert "could: approve" in output
 
     request = await ask(stage, "after-rotation")
     await approve(stage, request)
@@ -127,8 +127,8 @@ async def test_taking_the_seat_voids_open_approvals_which_wait_as_requests_again
     await stage.command("stop", "--reason", "so that nothing is ordered")
     request = await ask(stage, "voided")
     await approve(stage, request)
-    told = await stage.command("house", "--config", str(stage.house_config), "take-seat")
-    assert "seat 2" in told
+    output = await stage.command("house", "--config", str(stage.house_config), "take-seat")
+    assert "seat 2" in output
     assert (await stage.client.get(f"requests/{request['id']}"))["state"] == "proposed"
 
     await stage.command("thaw", "--all", "--config", str(stage.house_config))
@@ -137,8 +137,8 @@ async def test_taking_the_seat_voids_open_approvals_which_wait_as_requests_again
 
 
 async def test_a_revoked_lane_is_never_dialled_again(stage: Stage) -> None:
-    told = await stage.command("revoke", "lane", "allegro", "--config", str(stage.house_config))
-    assert "delete its daily token" in told
+    output = await stage.command("revoke", "lane", "allegro", "--config", str(stage.house_config))
+    assert "delete its daily token" in output
 
     async def is_gone() -> bool:
         return not (await stage.status())["lanes"]
@@ -152,8 +152,8 @@ async def test_a_revoked_lane_is_never_dialled_again(stage: Stage) -> None:
 async def test_stop_freezes_everywhere_and_only_a_signed_thaw_of_that_id_lifts_it(
     stage: Stage,
 ) -> None:
-    told = json.loads(await stage.command("stop", "--reason", "smoke", "--json"))
-    assert told["lanes_told"] == 1
+    stopped = json.loads(await stage.command("stop", "--reason", "smoke", "--json"))
+    assert stopped["lanes_told"] == 1
     await stage.command("status", code=4)
     request = await ask(stage, "while-frozen")
     await approve(stage, request)
@@ -170,7 +170,7 @@ async def test_stop_freezes_everywhere_and_only_a_signed_thaw_of_that_id_lifts_i
 
     await stage.until(is_linked_and_frozen, "both are frozen after a restart", stage.house)
     assert (await stage.client.get(f"requests/{request['id']}"))["state"] == "approved"
-    await stage.command("thaw", told["freeze"], "--config", str(stage.house_config))
+    await stage.command("thaw", stopped["freeze"], "--config", str(stage.house_config))
     assert (await done(stage, request))["state"] == "done"
 
 
@@ -196,8 +196,8 @@ async def test_the_recovery_key_stops_the_fleet_and_names_a_new_sovereign_key(
 
         (stage.folder / "house" / "sovereign.key").unlink()
         rotate = ("keys", "rotate", "sovereign", "--recovery", "--config", str(stage.house_config))
-        told = await stage.command(*rotate, stdin=recovery + "\n")
-        assert f"sovereign key {1 + 2**32}" in told
+        output = await stage.command(*rotate, stdin=recovery + "\n")
+        assert f"sovereign key {1 + 2**32}" in output
         await stage.command("thaw", "--all", "--config", str(stage.house_config))
         assert not (await stage.status())["frozen"]
     finally:

@@ -109,8 +109,8 @@ class Traces:
             with contextlib.suppress(OSError):
                 self.environments += Path(f"/proc/{pid}/environ").read_bytes()
             with contextlib.suppress(OSError):
-                told = Path(f"/proc/{pid}/root/home/agent/.hermes/config.yaml").read_text()
-                self.tokens |= set(TOKEN.findall(told))
+                output = Path(f"/proc/{pid}/root/home/agent/.hermes/config.yaml").read_text()
+                self.tokens |= set(TOKEN.findall(output))
         self.commands += "\n".join(command_of(pid) for pid in pids())
 
     def files(self) -> list[Path]:
@@ -164,8 +164,8 @@ def _tactless() -> web.Application:
     """Return a provider that refuses every call, and says back what it was told."""
 
     async def refuse(request: web.Request) -> web.Response:
-        told = f"{request.headers['Authorization']} is no key. {await request.text()}"
-        return web.json_response({"error": {"message": told}}, status=401)
+        message = f"{request.headers['Authorization']} is no key. {await request.text()}"
+        return web.json_response({"error": {"message": message}}, status=401)
 
     app = web.Application()
     app.router.add_route("*", "/{any:.*}", refuse)
@@ -175,7 +175,7 @@ def _tactless() -> web.Application:
 async def test_each_session_ended_in_its_way_and_was_seen(traces: Traces) -> None:
     assert traces.states == ENDS
     for session in traces.sessions.values():
-        assert types(await traces.agency.told(session), "session.end") == ["session.end"]
+        assert types(await traces.agency.events_of(session), "session.end") == ["session.end"]
 
 
 async def test_no_word_of_a_session_is_left_with_the_lane(traces: Traces) -> None:
@@ -190,12 +190,12 @@ async def test_the_house_has_the_words_sealed_on_disk_and_opens_them(
     traces: Traces, kind: str
 ) -> None:
     words, house = traces.words[kind], traces.agency.theatre.house_files.folder
-    told = str(await traces.agency.told(traces.sessions[kind]))
+    events = str(await traces.agency.events_of(traces.sessions[kind]))
 
     if kind != "failed":
-        assert words.tool in told
-        assert words.question in told
-        assert words.answer in told
+        assert words.tool in events
+        assert words.question in events
+        assert words.answer in events
     assert holding(house.glob("archive.db*"), traces.everywhere()) == []
 
 
@@ -206,10 +206,10 @@ async def test_no_key_or_token_is_kept_or_shown(traces: Traces) -> None:
     house = [one for one in stage.folder.joinpath("house").rglob("*") if one.is_file()]
 
     assert holding([*traces.files(), *house], secrets) == []
-    told = str([one async for one in stage.client.events()])
+    events = str([one async for one in stage.client.events()])
     for secret in secrets:
         assert secret not in traces.commands
-        assert secret not in told
+        assert secret not in events
         assert secret.encode() not in traces.environments
         assert secret not in str(traces.whys)
     assert "bwrap" in traces.commands

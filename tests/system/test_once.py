@@ -51,19 +51,19 @@ async def test_the_checker_sees_a_second_pull_request_and_a_loss(theatre: Theatr
     assert any("changes" in fault for fault in planted)
 
     lost = Want("r", "comment", body="never said", issue=1)
-    told = {"state": "done", "detail": "", "artifact": 1, "settled_s": 1, "created_s": 0,
+    request = {"state": "done", "detail": "", "artifact": 1, "settled_s": 1, "created_s": 0,
             "history": [{"what": "receipt", "at_s": 0}]}  # fmt: skip
-    assert any("0 effects" in f for f in faults([lost], Seen((), (), {"r": told}, frozen=False)))
+    assert any("0 effects" in f for f in faults([lost], Seen((), (), {"r": request}, frozen=False)))
 
 
 def test_the_checker_sees_foreign_content_and_a_missing_receipt() -> None:
     want = Want("r", "propose_change", "t", "b", files={"a": "1"})
-    told = {"state": "sent", "detail": "", "artifact": 0, "settled_s": 0, "created_s": 0,
+    request = {"state": "sent", "detail": "", "artifact": 0, "settled_s": 0, "created_s": 0,
             "history": []}  # fmt: skip
     foreign = Pull(1, "t", "other", CODE_BOT, "main", {"a": "2"}, 2)
     stray = Comment(5, 1, "who said this?", CODE_BOT)
 
-    found = " / ".join(faults([want], Seen((foreign,), (stray,), {"r": told}, frozen=True)))
+    found = " / ".join(faults([want], Seen((foreign,), (stray,), {"r": request}, frozen=True)))
 
     for part in (
         "another body", "changes", "2 commits", "is sent", "0 receipts", "comment 5", "is frozen"

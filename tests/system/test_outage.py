@@ -58,8 +58,8 @@ async def test_a_full_journal_sheds_with_a_named_gap_and_keeps_what_is_reserved(
         assert kept == list(range(kept[0], 8000))
         gaps = theatre.archive().execute("SELECT SUM(count), shed, reason FROM gap").fetchall()
         assert gaps == [(8000 - len(kept), 5, "overflow")]
-        told = theatre.archived("journal.gap")
-        assert sum(event["data"]["count"] for event in told) == 8000 - len(kept)
+        shed = theatre.archived("journal.gap")
+        assert sum(event["data"]["count"] for event in shed) == 8000 - len(kept)
 
 
 async def test_a_journal_full_of_what_is_kept_stops_effects_and_resumes(tmp_path: Path) -> None:

@@ -39,11 +39,11 @@ async def stage(tmp_path: Path) -> AsyncIterator[Programs]:
     """A paired lane and house that are not started yet."""
     stage = Programs(tmp_path / "stage")
     try:
-        told = await stage.start_simulator(WORLD)
-        tokens = told["tokens"]
+        simulator = await stage.start_simulator(WORLD)
+        tokens = simulator["tokens"]
         bots = ("allegro", "allegro-change")
         daily, change = tokens["allegro"]["daily"], tokens["allegro-change"]["change"]
-        await stage.prepare(Forge(told["url"], "timmy/house", bots, daily, change))
+        await stage.prepare(Forge(simulator["url"], "timmy/house", bots, daily, change))
         yield stage
     finally:
         await stage.close()
@@ -134,12 +134,12 @@ async def test_both_daemons_tell_their_supervisor_and_end_cleanly(stage: Program
             await process.start(
                 [sys.executable, "-m", "allegro", *command], {"NOTIFY_SOCKET": str(path)}
             )
-            told = b""
-            while b"READY=1" not in told:
-                told = await asyncio.wait_for(loop.sock_recv(supervisor, 4096), patient(20))
+            received = b""
+            while b"READY=1" not in received:
+                received = await asyncio.wait_for(loop.sock_recv(supervisor, 4096), patient(20))
             assert await process.end(signal.SIGTERM) == 0
-            while b"STOPPING=1" not in told:
-                told = await asyncio.wait_for(loop.sock_recv(supervisor, 4096), patient(20))
+            while b"STOPPING=1" not in received:
+                received = await asyncio.wait_for(loop.sock_recv(supervisor, 4096), patient(20))
 
 
 async def test_a_second_house_on_the_same_folder_is_refused(stage: Programs) -> None:

@@ -162,12 +162,12 @@ async def test_forged_telemetry_is_not_archived(siege: Siege) -> None:
 
     await siege.agency.result(session)
 
-    told = await siege.agency.told(session)
+    events = await siege.agency.events_of(session)
     assert "sent" in (await siege.agency.output_of_tools(session))[0]
-    assert word not in str(told)
-    (end,) = [one for one in told if one["type"] == "session.end"]
+    assert word not in str(events)
+    (end,) = [one for one in events if one["type"] == "session.end"]
     assert end["data"]["forged"] > 0
-    assert len(types(told, "session.tool_ended")) == 1
+    assert len(types(events, "session.tool_ended")) == 1
 
 
 async def test_a_tool_cannot_hide_a_call_by_flooding_telemetry(siege: Siege) -> None:
@@ -179,9 +179,9 @@ async def test_a_tool_cannot_hide_a_call_by_flooding_telemetry(siege: Siege) -> 
 
     result = await siege.agency.result(session)
 
-    told = str(await siege.agency.told(session, "session.tool_"))
+    events = str(await siege.agency.events_of(session, "session.tool_"))
     assert result.state == "completed"
-    assert [word for word in words if word not in told] == []
+    assert [word for word in words if word not in events] == []
 
 
 async def test_the_disks_of_a_sandbox_are_bounded_and_the_lanes_does_not_grow(
@@ -220,7 +220,7 @@ async def test_a_fork_bomb_stays_in_its_sandbox_and_starves_nobody(siege: Siege)
 
     beside = await other
     assert (beside.state, beside.output) == ("completed", "beside")
-    assert "here" in str(await siege.agency.told(beside.session_id, "session.tool_ended"))
+    assert "here" in str(await siege.agency.events_of(beside.session_id, "session.tool_ended"))
     result = await siege.agency.result(bomb)
 
     assert result.state in {"completed", "failed", "lost"}
@@ -257,7 +257,7 @@ async def test_nothing_of_a_sandbox_outlives_its_session(siege: Siege) -> None:
     session = await siege.agency.begin(siege.order(attacks.OUTLIVE), terminal("sleep 0.3"))
 
     def left() -> list[str]:
-        return [told for told in siege.agency.processes() if "86411" in told]
+        return [process for process in siege.agency.processes() if "86411" in process]
 
     await siege.agency.theatre.until(left, "the process runs", 20)
     await siege.agency.result(session)
@@ -273,7 +273,7 @@ async def test_a_model_token_ends_with_its_session(siege: Siege) -> None:
     )  # fmt: skip
 
     async def token_told() -> str:
-        found = TOKEN.search(str(await siege.agency.told(session, "session.tool_ended")))
+        found = TOKEN.search(str(await siege.agency.events_of(session, "session.tool_ended")))
         return found[0] if found else ""
 
     async def status(token: str) -> int:
@@ -309,7 +309,7 @@ async def test_a_tool_that_asks_for_another_model_does_not_get_it(siege: Siege) 
 
     await siege.agency.result(session)
 
-    calls = [one["data"] for one in await siege.agency.told(session, "model.call")]
+    calls = [one["data"] for one in await siege.agency.events_of(session, "model.call")]
     assert len(calls) >= 2
     assert {(call["asked"], call["provider"]) for call in calls} == {(MODEL, f"stub-{MODEL}")}
 

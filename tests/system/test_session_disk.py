@@ -34,6 +34,6 @@ async def test_a_full_disk_stops_a_session_whose_end_is_told_when_there_is_room(
             result = await agency.result(session)
 
             assert (result.state, result.why) == ("stopped", "its journal has no room")
-            assert types(await agency.told(session), "session.end") == ["session.end"]
+            assert types(await agency.events_of(session), "session.end") == ["session.end"]
             assert agency.beginnings("full disk") == 1
             assert (await agency.run({"say": "next"})).output == "next"

@@ -38,20 +38,20 @@ async def test_a_session_ends_once_though(pool: Pool, kind: str) -> None:
 
 
 async def test_the_checker_sees_a_second_begin_a_second_end_and_none() -> None:
-    def told(*kinds: str) -> list[dict[str, str]]:
+    def kinds_of(*kinds: str) -> list[dict[str, str]]:
         return [{"type": kind} for kind in kinds]
 
     once = ("action.intent", "session.started", "model.call", "session.end")
-    assert wrong({"lost"}, "lost", told(*once), 1, retries=False) == []
-    assert wrong({"lost"}, "completed", told(*once), 1, retries=False)
-    assert wrong({"lost"}, "lost", told(*once), 2, retries=False)
-    assert wrong({"lost"}, "lost", told(*once), 2, retries=True)
-    assert wrong({"lost"}, "lost", told(*once[:-1]), 1, retries=False)
-    assert wrong({"lost"}, "lost", told(*once, "session.end"), 1, retries=False)
-    assert wrong({"lost"}, "lost", told(*once, "session.delta"), 1, retries=False)
-    assert wrong({"lost"}, "lost", told("session.started", *once), 1, retries=False)
-    assert wrong({"unbegun"}, "unbegun", told(), 0, retries=False) == []
-    assert wrong({"unbegun"}, "unbegun", told(), 1, retries=False)
+    assert wrong({"lost"}, "lost", kinds_of(*once), 1, retries=False) == []
+    assert wrong({"lost"}, "completed", kinds_of(*once), 1, retries=False)
+    assert wrong({"lost"}, "lost", kinds_of(*once), 2, retries=False)
+    assert wrong({"lost"}, "lost", kinds_of(*once), 2, retries=True)
+    assert wrong({"lost"}, "lost", kinds_of(*once[:-1]), 1, retries=False)
+    assert wrong({"lost"}, "lost", kinds_of(*once, "session.end"), 1, retries=False)
+    assert wrong({"lost"}, "lost", kinds_of(*once, "session.delta"), 1, retries=False)
+    assert wrong({"lost"}, "lost", kinds_of("session.started", *once), 1, retries=False)
+    assert wrong({"unbegun"}, "unbegun", kinds_of(), 0, retries=False) == []
+    assert wrong({"unbegun"}, "unbegun", kinds_of(), 1, retries=False)
 
 
 async def test_the_checker_sees_words_that_were_neither_told_nor_missed() -> None:

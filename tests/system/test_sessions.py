@@ -39,14 +39,14 @@ async def test_a_session_streams_its_text_in_order_and_completes(agency: Agency)
 
     result = await agency.result(session)
 
-    told = await agency.told(session)
+    events = await agency.events_of(session)
     assert (result.state, result.why) == ("completed", "")
-    assert result.output == joined_text(told) == " ".join(f"piece{n}" for n in range(6))
-    assert types(told, "session.accepted", "session.started", "session.end") == [
+    assert result.output == joined_text(events) == " ".join(f"piece{n}" for n in range(6))
+    assert types(events, "session.accepted", "session.started", "session.end") == [
         "session.accepted", "session.started", "session.end",
     ]  # fmt: skip
-    assert len(types(told, "session.delta")) > 1
-    assert types(told)[-1] == "session.end"
+    assert len(types(events, "session.delta")) > 1
+    assert types(events)[-1] == "session.end"
     summary = await agency.bridge.get_session_summary(session)
     assert (summary.state, summary.calls, summary.tools) == ("completed", 1, 0)
     assert summary.tokens == result.tokens > 0
@@ -84,7 +84,7 @@ async def test_an_approved_command_runs_once_and_the_next_is_asked_again(agency:
     assert (result.state, result.tools, result.denied) == ("completed", 3, 1)
     assert '"output": "1"' in (await agency.output_of_tools(session))[2]
     assert (await agency.theatre.settled(first["id"]))["state"] == "done"
-    answers = [one["data"]["choice"] for one in await agency.told(session, "session.answered")]
+    answers = [one["data"]["choice"] for one in await agency.events_of(session, "session.answered")]
     assert answers == ["once", "deny"]
 
 
@@ -98,12 +98,12 @@ async def test_an_approval_of_another_question_does_nothing(agency: Agency) -> N
     second = await agency.question(session, 2)
 
     token = {"token": agency.theatre.approval(first["digest"])}
-    told = [
+    refusals = [
         await agency.theatre.refused(f"requests/{first['id']}/approve", token),
         await agency.theatre.refused(f"requests/{second['id']}/approve", token),
     ]
 
-    assert all(told)
+    assert all(refusals)
     assert (await agency.theatre.request(second["id"]))["state"] == "proposed"
     await agency.reject(second)
     result = await agency.result(session)
@@ -125,7 +125,7 @@ async def test_an_approval_that_comes_after_the_session_does_nothing(agency: Age
     assert (result.state, result.denied) == ("lost", 0)
     settled = await agency.theatre.settled(question["id"])
     assert settled["state"] in {"stale", "failed", "withdrawn"}
-    assert types(await agency.told(session), "session.answered") == []
+    assert types(await agency.events_of(session), "session.answered") == []
     late = {"token": agency.theatre.approval(question["digest"])}
     assert await agency.theatre.refused(f"requests/{question['id']}/approve", late)
 
@@ -177,12 +177,12 @@ async def test_two_sessions_at_once_are_not_mixed_up(agency: Agency) -> None:
     results = [await agency.result(session) for session in sessions]
 
     for session, word, other, result in zip(sessions, words, reversed(words), results, strict=True):
-        told = await agency.told(session)
+        events = await agency.events_of(session)
         assert (result.state, result.tools) == ("completed", 2)
-        assert joined_text(told) == " ".join(f"{word}{n}" for n in range(30))
-        assert word in str(told)
-        assert other not in str(told)
-        assert types(told, "session.started", "session.end") == ["session.started", "session.end"]
+        assert joined_text(events) == " ".join(f"{word}{n}" for n in range(30))
+        assert word in str(events)
+        assert other not in str(events)
+        assert types(events, "session.started", "session.end") == ["session.started", "session.end"]
         assert agency.beginnings(word) == 1
 
 
@@ -190,7 +190,7 @@ async def test_a_stopped_session_ends_as_stopped_with_its_processes(agency: Agen
     session = await agency.begin(terminal("(sleep 86311) | sleep 86312"))
 
     def sleeps() -> list[str]:
-        return [told for told in agency.processes() if told.startswith("sleep 8631")]
+        return [process for process in agency.processes() if process.startswith("sleep 8631")]
 
     await agency.theatre.until(lambda: len(sleeps()) == 2, "the tool runs")
     assert await agency.bridge.stop_session(session)
@@ -198,7 +198,7 @@ async def test_a_stopped_session_ends_as_stopped_with_its_processes(agency: Agen
     result = await agency.result(session)
     assert result.state == "stopped"
     await agency.theatre.until(lambda: not sleeps(), "the tool's processes are gone", 5)
-    assert types(await agency.told(session), "session.end") == ["session.end"]
+    assert types(await agency.events_of(session), "session.end") == ["session.end"]
     with pytest.raises(BadRequest, match="ended already"):
         await agency.bridge.stop_session(session)
 
@@ -208,17 +208,17 @@ async def test_a_freeze_ends_sessions_and_new_ones_wait_for_the_thaw(agency: Age
     session = await agency.begin({"say": "slow", "pieces": 300, "gap_ms": 50}, tag=running)
     await agency.turn(running)
 
-    told = await agency.theatre.stage.client.post("stop", {"reason": "test"})
+    response = await agency.theatre.stage.client.post("stop", {"reason": "test"})
 
     result = await agency.result(session)
     assert (result.state, result.why) == ("stopped", "frozen")
-    calls = await agency.told(session, "model.result")
+    calls = await agency.events_of(session, "model.result")
     assert [call["data"]["result"] for call in calls] == ["revoked"]
     later = await agency.begin({"say": "after the thaw"}, tag=waiting)
     await asyncio.sleep(2.0)
     assert agency.calls(waiting) == []
     await agency.theatre.stage.client.post(
-        "thaw", {"token": agency.theatre.thaw_token(told["freeze"])}
+        "thaw", {"token": agency.theatre.thaw_token(response["freeze"])}
     )
     assert (await agency.result(later)).output == "after the thaw"
     assert agency.beginnings(waiting) == 1
@@ -234,7 +234,7 @@ async def test_a_session_outlives_a_house_that_is_killed(agency: Agency) -> None
 
     result = await agency.result(session)
     assert (result.state, agency.beginnings(tag)) == ("completed", 1)
-    assert joined_text(await agency.told(session)) == result.output
+    assert joined_text(await agency.events_of(session)) == result.output
 
 
 async def test_telemetry_of_a_cut_link_arrives_whole_and_in_order(agency: Agency) -> None:
@@ -251,15 +251,15 @@ async def test_telemetry_of_a_cut_link_arrives_whole_and_in_order(agency: Agency
 
     result = await agency.result(session)
 
-    told = await agency.told(session)
+    events = await agency.events_of(session)
     assert (result.state, agency.beginnings(tag)) == ("completed", 1)
     assert result.output == " ".join(f"after{n}" for n in range(30))
-    text = joined_text(told)
+    text = joined_text(events)
     assert text.index("before4") < text.index("after0")
     assert text.endswith(result.output)
-    kinds = types(told, "session.tool_began", "session.tool_ended", "session.end")
+    kinds = types(events, "session.tool_began", "session.tool_ended", "session.end")
     assert kinds == ["session.tool_began", "session.tool_ended", "session.end"]
-    numbers = [int(event["n"]) for event in told if "n" in event]
+    numbers = [int(event["n"]) for event in events if "n" in event]
     assert numbers == sorted(set(numbers))
     assert (await agency.theatre.stage.client.get("gaps"))["gaps"] == []
 
@@ -276,8 +276,8 @@ async def test_a_session_whose_lane_is_killed_is_lost_and_not_begun_again(agency
     assert result.state == "lost"
     await agency.ready(2)
     assert (await agency.run({"say": "next"})).output == "next"
-    told = await agency.told(session)
-    assert types(told, "session.started", "session.end") == ["session.started", "session.end"]
+    events = await agency.events_of(session)
+    assert types(events, "session.started", "session.end") == ["session.started", "session.end"]
     assert agency.beginnings(tag) == 1
     assert await agency.lane_sessions()
 

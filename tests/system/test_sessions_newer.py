@@ -50,11 +50,11 @@ async def test_a_session_is_told_whole_and_calls_its_model_no_more_than_it_must(
     step = {"say": "let me see ", **terminal("echo hello")}
     session = await agency.begin(step, {"say": "piece", "pieces": 5, "gap_ms": 20}, tag=tag)
     result = await agency.result(session)
-    told = await agency.told(session)
+    events = await agency.events_of(session)
     assert (result.state, result.tools) == ("completed", 1)
-    assert joined_text(told).endswith("piece0 piece1 piece2 piece3 piece4")
-    assert types(told, "telemetry.gap") == []
-    assert types(told, "session.tool_began", "session.tool_ended") == [
+    assert joined_text(events).endswith("piece0 piece1 piece2 piece3 piece4")
+    assert types(events, "telemetry.gap") == []
+    assert types(events, "session.tool_began", "session.tool_ended") == [
         "session.tool_began", "session.tool_ended",
     ]  # fmt: skip
     assert len(agency.calls(tag)) == 2  # none for a title

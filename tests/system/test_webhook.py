@@ -38,10 +38,10 @@ class Hooked:
             return response.status
 
     async def known(self, title: str) -> bool:
-        told: dict[str, Any] = await self.stage.client.get(
+        response: dict[str, Any] = await self.stage.client.get(
             "issues", repository="timmy/house", since_s=0
         )
-        return any(issue["title"] == title for issue in told["issues"])
+        return any(issue["title"] == title for issue in response["issues"])
 
 
 def sign(body: bytes) -> str:
@@ -52,13 +52,13 @@ def sign(body: bytes) -> str:
 async def hooked(tmp_path: Path) -> AsyncIterator[Hooked]:
     stage = QuickStage(tmp_path / "stage")
     try:
-        told = await stage.start_simulator(WORLD)
-        tokens, port = told["tokens"], free_port()
+        simulator = await stage.start_simulator(WORLD)
+        tokens, port = simulator["tokens"], free_port()
         secret = stage.folder / "hook.secret"
         secret.touch(mode=0o600)
         secret.write_text(SECRET + "\n")
         forge = Forge(
-            told["url"],
+            simulator["url"],
             "timmy/house",
             ("allegro", "allegro-change"),
             tokens["allegro"]["daily"],
@@ -75,7 +75,7 @@ async def hooked(tmp_path: Path) -> AsyncIterator[Hooked]:
         await stage.start_house()
         await stage.linked()
         owner = (await stage.simulate("token", user="timmy", scopes=["all"]))["result"]
-        yield Hooked(stage, told["url"], port, owner)
+        yield Hooked(stage, simulator["url"], port, owner)
     finally:
         await stage.close()
 

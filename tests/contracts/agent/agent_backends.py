@@ -41,7 +41,7 @@ RUN_S = 30.0
 WARM_RUNS = 5
 NO_REAL_AGENT = "no real Hermes Agent: make test installs it, or set ALLEGRO_HERMES_PYTHON"
 T = TypeVar("T")
-Told = Callable[[str, AgentEvent], Awaitable[None]]
+OnEvent = Callable[[str, AgentEvent], Awaitable[None]]
 
 
 REAL = {"real": ".hermes", "newer": ".hermes-newer"}
@@ -170,18 +170,22 @@ async def warm(gateway: AgentGateway) -> None:
     raise AssertionError(f"it never got warm: {why}")
 
 
-async def carry_out(gateway: AgentGateway, run: Run, told: Told | None = None) -> list[AgentEvent]:
-    """Begin a run and return all it tells; `told` hears each event with the run's id."""
-    return await follow(gateway, await gateway.begin(run), told)
+async def carry_out(
+    gateway: AgentGateway, run: Run, on_event: OnEvent | None = None
+) -> list[AgentEvent]:
+    """Begin a run and return all it tells; `on_event` gets each event with the run's id."""
+    return await follow(gateway, await gateway.begin(run), on_event)
 
 
-async def follow(gateway: AgentGateway, run: str, told: Told | None = None) -> list[AgentEvent]:
+async def follow(
+    gateway: AgentGateway, run: str, on_event: OnEvent | None = None
+) -> list[AgentEvent]:
     events = []
     async with asyncio.timeout(patient(RUN_S)):
         async for event in gateway.events(run):
             events.append(event)
-            if told is not None:
-                await told(run, event)
+            if on_event is not None:
+                await on_event(run, event)
     return events
 
 
@@ -233,8 +237,8 @@ async def lives(*, group: int = 0, words: str = "") -> bool:
     listed = await asyncio.create_subprocess_exec(
         "ps", "-eo", "stat=,pgid=,args=", stdout=asyncio.subprocess.PIPE
     )
-    told, _ = await listed.communicate()
-    rows = [line.split(maxsplit=2) for line in told.decode().splitlines()]
+    output, _ = await listed.communicate()
+    rows = [line.split(maxsplit=2) for line in output.decode().splitlines()]
     return any(
         not state.startswith("Z") and (pgid == str(group) if group else words in args)
         for state, pgid, args in rows

@@ -131,13 +131,13 @@ async def test_a_tool_finds_no_control_socket_of_the_agent_and_cannot_make_one(
     gateway: HermesGateway,
 ) -> None:
     place = "$HOME/.hermes/gateway.sock"
-    told = f"for s in {place} /tmp/hermes-gw-*.sock; do test -S $s && echo W''ON; done"
+    command = f"for s in {place} /tmp/hermes-gw-*.sock; do test -S $s && echo W''ON; done"
 
     async def allow(run: str, event: AgentEvent) -> None:
         if isinstance(event, Asked):
             await gateway.answer(run, "once")
 
-    commands = (told, f"rm -f {place} && echo W''ON", f"mv /tmp {place} && echo W''ON", told)
+    commands = (command, f"rm -f {place} && echo W''ON", f"mv /tmp {place} && echo W''ON", command)
     steps = [{"tool": "terminal", "arguments": {"command": one}} for one in commands]
     events = await carry_out(gateway, new_run(play(*steps, {"say": "done"})), allow)
     outputs = [output_of(one) for one in all_of(events, ToolEnded)]

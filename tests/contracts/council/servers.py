@@ -186,16 +186,16 @@ class Servers:
         running = read_running(self.files[name])
         assert running is not None
         with urlopen(f"{running.monitor}/routez", timeout=2) as answer:
-            told: dict[str, Any] = json.load(answer)
-        return {route["remote_name"] for route in told.get("routes") or []}
+            routes_now: dict[str, Any] = json.load(answer)
+        return {route["remote_name"] for route in routes_now.get("routes") or []}
 
     def group(self, name: str) -> tuple[str, int]:
         """Return whom a server takes for the leader of all servers, and how many it counts."""
         running = read_running(self.files[name])
         assert running is not None
         with urlopen(f"{running.monitor}/jsz", timeout=2) as answer:
-            told = json.load(answer)["meta_cluster"]
-        return str(told.get("leader", "")), int(told.get("cluster_size", 0))
+            cluster = json.load(answer)["meta_cluster"]
+        return str(cluster.get("leader", "")), int(cluster.get("cluster_size", 0))
 
     async def leader(self) -> str:
         """Return which server leads the bucket's replicas now; waits while none does."""
@@ -220,10 +220,10 @@ class Servers:
 async def raw_client(access: Access | None) -> AsyncIterator[tuple[Client, list[str]]]:
     """Log in as a lane does, to say what its program would not; with what the server told off."""
     assert access is not None
-    told: list[str] = []
+    messages: list[str] = []
 
     async def hear(error: Exception) -> None:
-        told.append(str(error))
+        messages.append(str(error))
 
     client = Client()
     try:
@@ -231,7 +231,7 @@ async def raw_client(access: Access | None) -> AsyncIterator[tuple[Client, list[
             access.url, nkeys_seed_str=access.seed or None, allow_reconnect=False,
             connect_timeout=2, error_cb=hear,
         )  # fmt: skip
-        yield client, told
+        yield client, messages
     finally:
         await client.close()
 

@@ -52,15 +52,15 @@ HEADERS: tuple[dict[str, str], ...] = (
 class Intruder:
     """Lane b's own log-in, used for what lane b's program never says."""
 
-    def __init__(self, client: Client, told: list[str]) -> None:
+    def __init__(self, client: Client, errors: list[str]) -> None:
         self.client = client
-        self.told = told
+        self.errors = errors
 
     async def stream(self) -> dict[str, Any]:
         """Return what must not change: the stream's settings and how often it was written."""
         reply = await self.client.request(f"$JS.API.STREAM.INFO.{STREAM}", b"", timeout=2)
-        told = json.loads(reply.data)
-        return {"config": told["config"], "last": told["state"]["last_seq"]}
+        stream = json.loads(reply.data)
+        return {"config": stream["config"], "last": stream["state"]["last_seq"]}
 
     async def asked(self, subject: str, payload: bytes, reply: str = "") -> None:
         await self.client.publish(subject, payload, reply=reply or self.client.new_inbox())
@@ -68,10 +68,10 @@ class Intruder:
 
     async def refusal(self) -> str:
         for _ in range(100):
-            if self.told:
+            if self.errors:
                 break
             await asyncio.sleep(0.02)
-        return " ".join(self.told).lower()
+        return " ".join(self.errors).lower()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -86,14 +86,14 @@ async def lanes(servers: Servers) -> dict[str, NatsCouncil]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def intruder(servers: Servers, lanes: dict[str, NatsCouncil]) -> AsyncIterator[Intruder]:
     """At the end everything is as it was."""
-    async with raw_client(servers.access("b")) as (client, told):
-        made = Intruder(client, told)
+    async with raw_client(servers.access("b")) as (client, errors):
+        made = Intruder(client, errors)
         before = await made.stream()
         pages = [await lanes["c"].page(name) for name in NAMES]
         slot = await lanes["c"].read("forge")
         yield made
-    async with raw_client(servers.access("b")) as (client, told):
-        assert await Intruder(client, told).stream() == before
+    async with raw_client(servers.access("b")) as (client, errors):
+        assert await Intruder(client, errors).stream() == before
     assert [await lanes["c"].page(name) for name in NAMES] == pages
     assert await lanes["c"].read("forge") == slot
 
@@ -207,12 +207,12 @@ async def test_a_lane_without_its_seed_is_told_so_in_time(servers: Servers, kind
     council = servers.council("c", timeout_s=0.5)
     began_s = time.monotonic()
     try:
-        with pytest.raises(EdgeError) as told:
+        with pytest.raises(EdgeError) as raised:
             await council.read("forge")
     finally:
         path.touch(mode=0o600)
         path.write_bytes(kept)
-    assert told.value.transient
+    assert raised.value.transient
     assert time.monotonic() - began_s < patient(1.5)
     assert (await council.read("forge")).record == RECORD
 

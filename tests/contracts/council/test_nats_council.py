@@ -84,9 +84,9 @@ async def stands_still(pid: int) -> None:
 async def refused(call: Awaitable[object]) -> float:
     """Return after how long (s) a call was refused as it should be."""
     began_s = time.monotonic()
-    with pytest.raises(EdgeError) as told:
+    with pytest.raises(EdgeError) as raised:
         await call
-    assert told.value.transient
+    assert raised.value.transient
     return time.monotonic() - began_s
 
 
@@ -255,10 +255,10 @@ async def test_a_bucket_that_somebody_made_otherwise_is_not_used(tmp_path: Path)
         assert "error" not in made
 
         async def why() -> str:
-            with pytest.raises(EdgeError) as told:
+            with pytest.raises(EdgeError) as raised:
                 await strange.council("b").read("forge")
-            return str(told.value)
+            return str(raised.value)
 
-        assert "storage is memory" in await becomes(why, lambda told: "storage is" in told)
+        assert "storage is memory" in await becomes(why, lambda reason: "storage is" in reason)
     finally:
         await strange.close()

@@ -82,16 +82,16 @@ async def test_a_leader_that_cannot_be_moved_is_given_up_in_time(servers: Server
 async def test_who_keeps_a_server_may_only_look_who_leads_and_ask_it_to_step_down(
     servers: Servers,
 ) -> None:
-    async with raw_client(servers.keeper_access("a")) as (client, told):
+    async with raw_client(servers.keeper_access("a")) as (client, errors):
         for subject in ("$KV.allegro.role.forge", "$KV.allegro.page.a", "$JS.API.STREAM.DELETE.X"):
             await client.publish(subject, b"")
         await client.flush(2)
         for _ in range(100):
-            if len(told) == 3:
+            if len(errors) == 3:
                 break
             await asyncio.sleep(0.02)
-    assert len(told) == 3
-    assert all("permissions violation for publish" in one.lower() for one in told)
+    assert len(errors) == 3
+    assert all("permissions violation for publish" in one.lower() for one in errors)
 
 
 async def test_a_reload_that_leaves_a_route_of_before_open_is_no_cut(servers: Servers) -> None:

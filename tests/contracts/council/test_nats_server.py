@@ -35,9 +35,9 @@ def _script(path: Path, does: str) -> str:
     ["nats-server: v2.9.10", "nats-server: v2.13.99", "nats-server: v1.99.0"],
 )
 def test_a_server_older_than_2_14_is_refused_by_its_version(tmp_path: Path, says: str) -> None:
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         find_server(_script(tmp_path / "old", f"echo '{says}'"))
-    assert told.value.faults == (f"council.server  is {says}; 2.14 or newer is needed",)
+    assert raised.value.faults == (f"council.server  is {says}; 2.14 or newer is needed",)
 
 
 @pytest.mark.parametrize("says", ["nats-server: v2.14.0", "nats-server: v2.100.0-beta", "v3.0.0"])
@@ -47,7 +47,7 @@ def test_a_server_of_2_14_or_newer_is_taken(tmp_path: Path, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("does", "told"),
+    ("does", "words"),
     [
         ("echo hello", "is hello; 2.14"),
         ("exit 3", "is silent; 2.14"),
@@ -55,16 +55,16 @@ def test_a_server_of_2_14_or_newer_is_taken(tmp_path: Path, says: str) -> None:
         ("printf '\\377\\376'", "; 2.14"),
     ],
 )
-def test_a_server_that_prints_nonsense_is_refused(tmp_path: Path, does: str, told: str) -> None:
+def test_a_server_that_prints_nonsense_is_refused(tmp_path: Path, does: str, words: str) -> None:
     with pytest.raises(ConfigError) as error:
         find_server(_script(tmp_path / "odd", does))
-    assert told in error.value.faults[0]
+    assert words in error.value.faults[0]
 
 
 def test_a_missing_server_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         find_server(str(tmp_path / "nowhere"))
-    assert told.value.faults[0].startswith("council.server  cannot be run:")
+    assert raised.value.faults[0].startswith("council.server  cannot be run:")
     plain = tmp_path / "no-program"
     plain.write_text("data")
     with pytest.raises(ConfigError):
@@ -147,13 +147,13 @@ def test_a_lane_may_write_the_registers_of_the_roles_and_its_own_page_and_nothin
 ) -> None:
     me = Member("a" * 32, "a", "192.0.2.1:1", "", "")
     other = Member("b" * 32, "b", "192.0.2.2:1", "", "")
-    told = json.loads(
+    settings = json.loads(
         render(
             ServerFiles(tmp_path), me, (other,), fleet="f" * 32, number=1, listen="192.0.2.1:1",
             public="U" * 56, disk_mb=64,
         )
     )  # fmt: skip
-    (user,) = told["accounts"]["LANE_a"]["users"]
+    (user,) = settings["accounts"]["LANE_a"]["users"]
     keys = {one for one in user["permissions"]["publish"]["allow"] if one.startswith("$KV.")}
     assert keys == {"$KV.allegro.role.forge", "$KV.allegro.role.hermes", "$KV.allegro.page.a"}
 
@@ -163,13 +163,13 @@ def test_of_two_servers_only_one_dials_the_other(tmp_path: Path) -> None:
     pairs = []
     for me in members:
         others = [member for member in members if member is not me]
-        told = json.loads(
+        settings = json.loads(
             render(
                 ServerFiles(tmp_path), me, others, fleet="f" * 32, number=1, listen=me.address,
                 public="U" * 56, disk_mb=64,
             )
         )  # fmt: skip
-        routes = told["cluster"]["routes"]
+        routes = settings["cluster"]["routes"]
         assert len(set(routes)) == len(others)
         dialled = {route.rpartition("//")[2].rpartition("@")[2] for route in routes}
         pairs += [(me.name, one.name) for one in others if one.address in dialled]

@@ -171,11 +171,11 @@ class Server:
             "admin", "user", "create", "--username", login, "--email", f"{login}@example.test",
             "--password", secrets.token_urlsafe(24), "--must-change-password=false", *more,
         )  # fmt: skip
-        told = self._cli(
+        output = self._cli(
             "admin", "user", "generate-access-token", "--username", login,
             "--token-name", "contract", "--scopes", ",".join(scopes), "--raw",
         )  # fmt: skip
-        tokens: list[str] = re.findall(r"^[0-9a-f]{40}$", told, re.MULTILINE)
+        tokens: list[str] = re.findall(r"^[0-9a-f]{40}$", output, re.MULTILINE)
         return tokens[0]  # log lines may stand around it
 
     def _wait(self, address: str) -> None:

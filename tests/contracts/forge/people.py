@@ -152,8 +152,8 @@ class People:
 
     async def rename(self, repo: Repository, name: str) -> Repository:
         """Give a repository another name; return it under that name."""
-        told = await self.call("PATCH", at(repo), {"name": name})
-        return Repository(repo.id, told["full_name"])
+        response = await self.call("PATCH", at(repo), {"name": name})
+        return Repository(repo.id, response["full_name"])
 
     async def reuse_name(self, repo: Repository) -> Repository:
         """Make another repository under the name that this one had."""
@@ -182,8 +182,8 @@ class People:
         body: Json = {"branch": branch, "message": "by a person", "files": operations}
         if new_branch:
             body["new_branch"] = new_branch
-        told = await self.call("POST", f"{at(repo)}/contents", body)
-        return str(told["commit"]["sha"])
+        response = await self.call("POST", f"{at(repo)}/contents", body)
+        return str(response["commit"]["sha"])
 
     async def patch(self, repo: Repository, diff: str, branch: str = MAIN) -> None:
         body = {"branch": branch, "message": "by a patch", "content": diff}
@@ -191,12 +191,12 @@ class People:
         await self.call("POST", f"{at(repo)}/diffpatch", body)
 
     async def tip(self, repo: Repository, branch: str = MAIN) -> str:
-        told = await self.call("GET", f"{at(repo)}/branches/{quote(branch, safe='')}")
-        return str(told["commit"]["id"])
+        response = await self.call("GET", f"{at(repo)}/branches/{quote(branch, safe='')}")
+        return str(response["commit"]["id"])
 
     async def blob_id(self, repo: Repository, path: str, branch: str = MAIN) -> str:
-        told = await self.call("GET", f"{at(repo)}/contents/{quote(path)}?ref={quote(branch)}")
-        return str(told["sha"])
+        response = await self.call("GET", f"{at(repo)}/contents/{quote(path)}?ref={quote(branch)}")
+        return str(response["sha"])
 
     async def branch(self, repo: Repository, name: str, commit: str) -> None:
         body = {"new_branch_name": name, "old_ref_name": commit}
@@ -219,13 +219,13 @@ class People:
     async def pull(
         self, repo: Repository, head: str, title: str, body: str = "", *, token: str | None = None
     ) -> int:
-        told = await self.call(
+        response = await self.call(
             "POST",
             f"{at(repo)}/pulls",
             {"head": head, "base": MAIN, "title": title, "body": body},
             token=token,
         )
-        return int(told["number"])
+        return int(response["number"])
 
     async def edit_pull(self, repo: Repository, number: int, **fields: str) -> None:
         await self.call("PATCH", f"{at(repo)}/pulls/{number}", fields)
@@ -243,8 +243,8 @@ class People:
     # issues
 
     async def issue(self, repo: Repository, title: str = "an issue", body: str = "") -> int:
-        told = await self.call("POST", f"{at(repo)}/issues", {"title": title, "body": body})
-        return int(told["number"])
+        response = await self.call("POST", f"{at(repo)}/issues", {"title": title, "body": body})
+        return int(response["number"])
 
     async def many_issues(self, repo: Repository, count: int) -> set[int]:
         made = await _gather(self.issue(repo, f"issue {n}") for n in range(count))
@@ -284,8 +284,8 @@ class People:
         await self.call("POST", path, {"labels": [made["id"]]})
 
     async def label_names(self, repo: Repository) -> list[str]:
-        told = await self.call("GET", f"{at(repo)}/labels?page=1&limit=50")
-        return sorted(label["name"] for label in told)
+        response = await self.call("GET", f"{at(repo)}/labels?page=1&limit=50")
+        return sorted(label["name"] for label in response)
 
     # accounts
 
@@ -313,22 +313,22 @@ class People:
     async def _operation(
         self, repo: Repository, branch: str, path: str, content: str | bytes | None
     ) -> Json:
-        told = await self.call(
+        response = await self.call(
             "GET", f"{at(repo)}/contents/{quote(path)}?ref={quote(branch)}", accept=(404,)
         )
-        operation = "create" if told is None else "delete" if content is None else "update"
+        operation = "create" if response is None else "delete" if content is None else "update"
         file: Json = {"operation": operation, "path": path}
-        if told is not None:
-            file["sha"] = told["sha"]
+        if response is not None:
+            file["sha"] = response["sha"]
         if content is not None:
             raw = content.encode() if isinstance(content, str) else content
             file["content"] = base64.b64encode(raw).decode()
         return file
 
     async def _remove(self, repository_id: int) -> None:
-        told = await self.call("GET", f"/repositories/{repository_id}", accept=(404,))
-        if told is not None:
-            await self.call("DELETE", f"/repos/{told['full_name']}")
+        response = await self.call("GET", f"/repositories/{repository_id}", accept=(404,))
+        if response is not None:
+            await self.call("DELETE", f"/repos/{response['full_name']}")
 
 
 def at(repo: Repository) -> str:

@@ -45,9 +45,9 @@ async def test_a_crowd_of_one_second_is_collected_whole(
     taking = Taking(lane.recorder, FORGE, {})
     await compare(lane, taking, repo)
     events = await lane.events()
-    told = [event for event in events if event.type == "forge.snapshot.issue"]
-    assert {event.data["number"] for event in told} == made
-    assert len(told) == len(made)
+    snapshots = [event for event in events if event.type == "forge.snapshot.issue"]
+    assert {event.data["number"] for event in snapshots} == made
+    assert len(snapshots) == len(made)
 
 
 async def test_issues_that_move_while_they_are_read_are_not_lost(
@@ -89,8 +89,8 @@ async def test_what_was_deleted_meanwhile_is_told_as_vanished_once(
     before = lane.journal.head.seq
     for _ in range(2):
         await compare(lane, taking, repo)
-    told = [event for event in await lane.events(before) if event.type == "forge.vanished"]
-    assert sorted(event.subject.rpartition("/")[2] for event in told) == sorted(
+    vanished = [event for event in await lane.events(before) if event.type == "forge.vanished"]
+    assert sorted(event.subject.rpartition("/")[2] for event in vanished) == sorted(
         [str(lost), f"{repo.id}#{gone}"]
     )
     assert taking.known_comments(repo.id, keep) == {kept}

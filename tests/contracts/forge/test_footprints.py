@@ -21,9 +21,9 @@ async def test_the_history_says_which_label_who_added(
     await people.call("POST", f"{at(repo)}/issues/{number}/labels", {"labels": [label["id"]]})
     await lane.order(UpdateStatus(**lane.pin(repo), issue=number, status="review"))
     entries = await lane.reader.timeline(repo, number, before_s - 60)
-    told = [(e.label, e.author_id, e.body) for e in entries if e.type == "label"]
+    labels = [(e.label, e.author_id, e.body) for e in entries if e.type == "label"]
     bot = (await lane.reader.whoami(site.daily)).id
-    assert told == [("kind/bug", people.owner_id, "1"), ("status/review", bot, "1")]
+    assert labels == [("kind/bug", people.owner_id, "1"), ("status/review", bot, "1")]
     assert [e.label_id for e in entries if e.label == "kind/bug"] == [label["id"]]
     assert await lane.reader.timeline(repo, number, before_s + 3_600) == ()
 

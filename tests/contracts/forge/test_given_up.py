@@ -20,10 +20,10 @@ async def test_a_forge_that_wakes_up_finds_no_write_that_was_given_up(size: int)
         asleep.setblocking(False)
         http = GiteaHttp(f"http://127.0.0.1:{asleep.getsockname()[1]}", lambda: "t", timeout_s=0.5)
 
-        with pytest.raises(EdgeError) as told:
+        with pytest.raises(EdgeError) as raised:
             await http.call("POST", "/repos/a/b/issues/1/comments", body={"body": "x" * size})
-        assert told.value.transient
-        assert told.value.sent
+        assert raised.value.transient
+        assert raised.value.sent
         await asyncio.sleep(1.0)
 
         connection, _ = await loop.sock_accept(asleep)

@@ -167,8 +167,8 @@ async def test_a_status_label_is_made_and_replaces_the_last(lane: Lane, people: 
         assert issue.labels == ("kind/bug", f"status/{status}")
         assert issue.status == status
     assert await people.label_names(repo) == ["kind/bug", "status/done", "status/in-progress"]
-    told = await people.call("GET", f"/repos/{repo.name}/labels?page=1&limit=50")
-    assert {label["exclusive"] for label in told if "status/" in label["name"]} == {True}
+    response = await people.call("GET", f"/repos/{repo.name}/labels?page=1&limit=50")
+    assert {label["exclusive"] for label in response if "status/" in label["name"]} == {True}
 
 
 async def test_status_labels_that_do_not_exclude_each_other_are_replaced_too(
@@ -215,8 +215,8 @@ async def test_an_issue_is_closed_once(lane: Lane, people: People) -> None:
     repo, number = await with_issue(people)
     newest = await people.comment(repo, number, "please close")
     action = closing(lane, repo, number, (newest, "please close"))
-    told = await lane.queries.answer("pin_close", {"repository": repo.name, "number": number})
-    assert (told["newest_comment"], told["newest_comment_sha256"], told["state"]) == (
+    answer = await lane.queries.answer("pin_close", {"repository": repo.name, "number": number})
+    assert (answer["newest_comment"], answer["newest_comment_sha256"], answer["state"]) == (
         action.newest_comment, action.newest_comment_sha256, "open",
     )  # fmt: skip
     own = CommentOnIssue(**lane.pin(repo), issue=number, body="Our own words change nothing.")

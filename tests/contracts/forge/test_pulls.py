@@ -111,9 +111,9 @@ async def test_a_branch_that_changes_runners_files_must_have_been_shown_as_such(
     repo = await people.repository()
     base = await people.tip(repo)
     head = await people.commit(repo, {".forgejo/workflows/x.yml": "on: push\n"}, new_branch=HEAD)
-    told = await lane.queries.answer("pin_pull", {"repository": repo.name, "head": HEAD})
-    assert (told["base_commit"], told["head_commit"]) == (base, head)
-    assert list(told["ci_paths"]) == [".forgejo"]
+    answer = await lane.queries.answer("pin_pull", {"repository": repo.name, "head": HEAD})
+    assert (answer["base_commit"], answer["head_commit"]) == (base, head)
+    assert list(answer["ci_paths"]) == [".forgejo"]
     hidden = await lane.order(proposal(lane, repo, base, head))
     assert (hidden.type, hidden.writes) == ("action.stale", 0)
     shown = await lane.order(proposal(lane, repo, base, head, ci_paths=(".forgejo",)))

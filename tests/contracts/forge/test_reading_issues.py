@@ -103,19 +103,22 @@ async def test_someone_who_is_gone_is_the_ghost(lane: Lane, people: People, site
     login, password = await people.newcomer()
     await people.admit(repo, login)
     path = f"/repos/{repo.name}/issues"
-    told = await people.call("POST", path, {"title": "t"}, password_of=(login, password))
+    response = await people.call("POST", path, {"title": "t"}, password_of=(login, password))
     await people.call(
-        "POST", f"{path}/{told['number']}/comments", {"body": "c"}, password_of=(login, password)
+        "POST",
+        f"{path}/{response['number']}/comments",
+        {"body": "c"},
+        password_of=(login, password),
     )
     await people.delete_person(login)
-    issue = await lane.reader.issue(repo, told["number"])
-    comments = await lane.reader.comments(repo, told["number"])
+    issue = await lane.reader.issue(repo, response["number"])
+    comments = await lane.reader.comments(repo, response["number"])
     assert issue is not None
     assert comments is not None
     assert (issue.author_id, comments[0].author_id) == (-1, -1)
     page = await lane.reader.repository_issues(repo, ALL, 1)
     assert [found.author_id for found in page.issues] == [-1]
-    entries = await lane.reader.timeline(repo, told["number"])
+    entries = await lane.reader.timeline(repo, response["number"])
     assert [entry.author_id for entry in entries] == [-1]
 
 

@@ -61,8 +61,8 @@ async def test_an_unprotected_branch_accepted_in_words_is_used(lane: Lane, peopl
 
 async def test_a_missing_change_token_is_told(lane: Lane, people: People) -> None:
     repo = await people.repository()
-    told = await refused(lane, people, repo, change_token=None)
-    assert told[:2] == ("action.failed", "no_change_token")
+    refusal = await refused(lane, people, repo, change_token=None)
+    assert refusal[:2] == ("action.failed", "no_change_token")
 
 
 async def test_a_change_token_that_is_none_is_told(lane: Lane, people: People) -> None:
@@ -83,17 +83,17 @@ async def test_the_token_of_a_person_is_refused(lane: Lane, people: People, site
             {"name": "t", "scopes": ["write:repository", "read:user"]},
             password_of=(login, password),
         )
-        told = await refused(lane, people, repo, change_token=token["sha1"])
-        assert told[:2] == ("action.failed", "wrong_user")
-    told = await refused(lane, people, repo, change_token=site.owner)
-    assert told[1] in {"admin_token", "wrong_user"}
+        refusal = await refused(lane, people, repo, change_token=token["sha1"])
+        assert refusal[:2] == ("action.failed", "wrong_user")
+    refusal = await refused(lane, people, repo, change_token=site.owner)
+    assert refusal[1] in {"admin_token", "wrong_user"}
 
 
 async def test_the_token_of_a_forbidden_user_is_refused(lane: Lane, people: People) -> None:
     repo = await people.repository()
     executor = lane.executor_with(forbidden=(people.change.upper(),))
-    told = await refused(lane, people, repo, executor=executor)
-    assert told[:2] == ("action.failed", "forbidden_user")
+    refusal = await refused(lane, people, repo, executor=executor)
+    assert refusal[:2] == ("action.failed", "forbidden_user")
 
 
 async def test_a_bot_that_was_made_an_administrator_is_refused(
@@ -104,10 +104,10 @@ async def test_a_bot_that_was_made_an_administrator_is_refused(
     repo = await people.repository()
     await people.make_administrator(people.change, True)
     try:
-        told = await refused(lane, people, repo)
+        refusal = await refused(lane, people, repo)
     finally:
         await people.make_administrator(people.change, False)
-    assert told[:2] == ("action.failed", "admin_token")
+    assert refusal[:2] == ("action.failed", "admin_token")
     action = lane.change(repo, await people.tip(repo), create("new.txt", b"new\n"))
     assert (await lane.order(action)).type == "action.receipt"
 
@@ -126,8 +126,8 @@ async def test_an_archived_repository_is_told(lane: Lane, people: People) -> Non
     repo = await people.repository()
     number = await people.issue(repo)
     await people.archive(repo)
-    told = await refused(lane, people, repo)
-    assert told[:2] == ("action.failed", "archived")
+    refusal = await refused(lane, people, repo)
+    assert refusal[:2] == ("action.failed", "archived")
     outcome = await lane.order(CommentOnIssue(**lane.pin(repo), issue=number, body="x"))
     assert (outcome.type, outcome.reason, outcome.writes) == ("action.failed", "archived", 0)
 

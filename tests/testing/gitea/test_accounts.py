@@ -88,9 +88,9 @@ async def test_settings_tell_the_page_cap(forge: Forge) -> None:
 
 async def test_a_token_tells_its_own_scopes_and_can_revoke_itself(forge: Forge) -> None:
     client = forge.client("bot", "read:user", "write:issue")
-    told = (await client.get("/token")).json
-    assert told["scopes"] == ["read:user", "write:issue"]
-    assert told["user"]["login"] == "bot"
+    response = (await client.get("/token")).json
+    assert response["scopes"] == ["read:user", "write:issue"]
+    assert response["user"]["login"] == "bot"
     assert (await client.delete("/token")).status == 204
     assert (await client.get("/token")).status == 401
 
@@ -206,8 +206,8 @@ async def test_collaborators_are_set_by_admins_only(forge: Forge) -> None:
     assert (await forge.client("bot").put(path, {"permission": "admin"})).status == 403
     assert (await forge.client("timmy").put(path, {"permission": "read"})).status == 204
     assert (await forge.client("stranger").get(WEB)).status == 200
-    told = await forge.client("timmy").get(f"{path}/permission")
-    assert told.json["permission"] == "read"
+    response = await forge.client("timmy").get(f"{path}/permission")
+    assert response.json["permission"] == "read"
     assert (await forge.client("timmy").delete(path)).status == 204
     assert (await forge.client("stranger").get(WEB)).status == 404
 

@@ -114,8 +114,8 @@ async def test_the_time_line_tells_who_labelled(forge: Forge) -> None:
     forge.world.comment(REPO, 1, "alice", "hi")
     forge.world.close(REPO, 1, "bot")
     answer = await forge.client().get(f"{WEB}/issues/1/timeline")
-    told = [(row["type"], row["user"]["login"]) for row in answer.json]
-    assert told == [("label", "timmy"), ("comment", "alice"), ("close", "bot")]
+    labelled = [(row["type"], row["user"]["login"]) for row in answer.json]
+    assert labelled == [("label", "timmy"), ("comment", "alice"), ("close", "bot")]
     assert answer.json[0]["label"]["name"] == "bug"
     assert answer.json[0]["body"] == "1"
 

@@ -131,10 +131,12 @@ async def test_issues_covers_labels_and_comments_but_issues_only_does_not(
     forge.world.edit_comment(comment, "alice", "d")
     forge.world.delete_comment(comment, "alice")
     forge.world.delete_issue(REPO, 1, "timmy")
-    told = [(row.hook_id == narrow["id"], row.event) for row in forge.simulator.hooks.deliveries]
-    wide = [event for is_narrow, event in told if not is_narrow]
+    delivered = [
+        (row.hook_id == narrow["id"], row.event) for row in forge.simulator.hooks.deliveries
+    ]
+    wide = [event for is_narrow, event in delivered if not is_narrow]
     assert wide == ["issues", "issue_label", *["issue_comment"] * 3, "issues"]
-    assert [event for is_narrow, event in told if is_narrow] == ["issues", "issues"]
+    assert [event for is_narrow, event in delivered if is_narrow] == ["issues", "issues"]
 
 
 async def test_edits_tell_what_was_before(forge: Forge, receiver: Receiver) -> None:
