@@ -1,9 +1,29 @@
-"""Who is on the other end. Pure: both sides as functions from what was said to what to say.
+"""The handshake of the link: each side proves its key before anything else is said. Pure.
 
-The house says hello with a challenge; the lane signs a greeting (its own token type, the
-challenge is one claim) and poses its own; the house signs a log-in that names the lane's key.
-Nobody signs bytes chosen by the other side, and a log-in relayed to another lane names the wrong
-key there. Trust tokens (rotation, house certificate, seat) ride along, sovereign-signed.
+Invariant: where `check_greeting` returns a counter-challenge, the peer holds the lane key that was
+pinned at pairing and answered this very hello. Where `check_login` returns a trust, the peer holds
+the house key that the newest sovereign key certified, with a seat given to that very key, and
+answered the counter-challenge of this very connection, for this very lane. `LaneTrust` only moves
+forward: the numbers of sovereign key, house key, seat and roster never fall under one sovereign
+key, and a fingerprint that was revoked stays revoked.
+
+Order of the messages: hello (the house's challenge), greeting (the lane signs it with its own
+challenge), log-in (the house signs that one, and brings certificates). Order inside the log-in:
+certificates first, one by one, each judged by the trust that the ones before it left; then the
+log-in token, judged by the trust after all of them. One refusal refuses the whole log-in, and the
+held trust stays as it was. The caller writes the new trust to disk before it lets the house in.
+
+Must never happen: a side signs bytes that the other side chose (a challenge is one claim in a
+token of its own type, so a signed greeting is of no use elsewhere); a log-in that is relayed to
+another lane is accepted there (it names the lane's key); an expired certificate is accepted for
+the first time (judged by the later of both clocks); a house key counts without a seat of its own;
+a rotation leaves the old house key or seat in force; the recovery key does more here than rotate.
+
+Not promised here: secrecy, which is up to TLS.
+
+Sources: docs/link-protocol.md; docs/adr/0003-three-keys-and-strict-tokens.md;
+docs/adr/0022-each-roster-starts-a-new-council.md; RFC 8725 section 3.11 (a type for each purpose).
+A challenge is 32 random bytes in base64url (RFC 4648 section 5).
 """
 
 from __future__ import annotations
@@ -41,6 +61,7 @@ _SOVEREIGN_KID = re.compile(r"sovereign:([0-9]{1,16})")
 
 
 def is_challenge(text: str) -> bool:
+    """Say whether a text is 32 bytes in the one base64url spelling."""
     try:
         return len(unb64url(text)) == CHALLENGE_BYTES
     except ValueError:
@@ -50,7 +71,10 @@ def is_challenge(text: str) -> bool:
 def greet(
     hello: Hello, trust: Trust, *, counter_challenge: str, version: str, sign: Sign
 ) -> Greet | Refusal:
-    """Return the lane's answer to a hello: in the protocol of the house, where it knows that."""
+    """Return the lane's answer to a hello, in the house's protocol where this lane knows it.
+
+    `counter_challenge` is fresh for each connection; `version` is for people.
+    """
     if not OLDEST_PROTOCOL <= hello.protocol <= PROTOCOL:
         older = "lane" if hello.protocol > PROTOCOL else "house"
         return Refusal(

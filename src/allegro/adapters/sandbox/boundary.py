@@ -1,7 +1,31 @@
-"""The boundary around Hermes and its tools (H11): which one this host offers, and its command.
+"""The sandbox around the agent and its tools: which one this host offers, and its command line.
 
-Inside there is one user, one memory file system of limited size, an own loopback with nothing on
-it but Hermes, and no file of the lane. What is handed in is read-only.
+Invariant: a process inside has its own process, network, IPC and host-name namespaces (and a cgroup
+namespace where the kernel has them), no capability, no way to gain privileges, an empty environment
+but for four variables, and no route to any network: its only interface is its own loopback. It sees
+the host's programs (`_SYSTEM`), the folders, sockets and files that are named in the call, all
+read-only, and nothing else of the host; no file of the lane. It can write only to memory file
+systems of limited size. The way out are the sockets in `DOORS`, which the lane owns.
+
+Order: bubblewrap carries out mount options in the order they stand, so the order of this list is
+part of the boundary: host folders, then the memory file systems, then what is shown and handed in,
+and last the root and the agent's plugins are made read-only. bubblewrap drops all capabilities
+before the program starts. Where the lane is root two of them stay, until `setpriv` has changed to
+the agent's own user id; they go with that change.
+
+Must never happen: a writable place that is a plain folder (a tool could rename the folder that
+holds the agent's settings and put its own there; a mount cannot be renamed); something of the host
+inside that neither `_SYSTEM` nor the call names, such as the lane's state; an environment variable
+of the lane inside; a start that falls back to no sandbox: `find_sandbox` tries the real thing once,
+and where it fails the agent gets no tools at all.
+
+Not promised: protection from a fault of the kernel. Limits on memory, processes and file sizes are
+set by `inside.py` and the lane, and system calls are refused by the filter of `seccomp.py`, where
+this machine's numbers are known (x86-64, arm64); this module only hands it on.
+
+Sources: docs/adr/0017-the-sandbox-is-bubblewrap.md, docs/adr/0016-a-gateway-serves-one-session.md;
+the manual pages bwrap(1), namespaces(7), user_namespaces(7), capabilities(7), seccomp(2) and
+prctl(2) (PR_SET_NO_NEW_PRIVS). `allegro doctor --attack` tries to break out on the machine at hand.
 """
 
 from __future__ import annotations
@@ -54,7 +78,11 @@ class Sandbox(msgspec.Struct, frozen=True):
 
 
 def find_sandbox(wanted: str) -> Sandbox:
-    """Try what is wanted for real, once, and say what this host offers."""
+    """Try what is wanted for real, once, and say what this host offers.
+
+    `wanted` is the setting `hermes.sandbox`: `none`, or anything else for bubblewrap. Blocks for up
+    to `PROBE_S` seconds and never raises: what is missing is the `reason`.
+    """
     if wanted == "none":
         return Sandbox("none", "hermes.sandbox is none")
     if sys.platform != "linux":
@@ -87,9 +115,12 @@ def command(
 ) -> list[str]:
     """Return the bubblewrap command line.
 
-    `handed` are (descriptor, path) of files given read-only, `shown` are (source, path) of folders
-    and sockets shown read-only, `filter_fd` holds a seccomp program. As root the agent gets the user id `user_id` of its own; as
-    another user it is that user in a namespace where it is nobody.
+    `program` is bubblewrap's own argv, `handed` are (descriptor, path) of files given read-only,
+    `shown` are (source, path) of folders and sockets shown read-only, `run` is the program inside
+    with its `arguments`. `disk_bytes` limits each of the three memory file systems (not their
+    sum). `filter_fd` is a descriptor that holds a seccomp program, None for no filter. Where the
+    lane is root, the agent gets the host's user id `user_id`, which no other process may have;
+    else it is the lane's user in a user namespace, shown there as `user_id`.
     """
     argv = [*program, *_UNSHARE, "--die-with-parent", "--new-session", "--clearenv"]
     as_root = os.geteuid() == 0

@@ -1,7 +1,34 @@
-"""The one door: what an order and an approval must be before anything is written.
+"""The gate: judges an order and returns a permit, without which nothing can be written.
 
-This module alone makes Permits. An adapter that writes takes nothing else, and its content
-comes from the permit's action, so nothing that was not judged here can be sent.
+Invariant: an effect happens only under a `Permit`, and a permit exists only for one exact action.
+Either an order names that action's digest, was signed by the house key this lane trusts, for this
+lane, under the newest seat, and quotes a challenge that this process made and nobody used, still
+within its `ttl_s`; and where `policy` says so, the newest sovereign key signed the same digest
+under the same seat. Or (`judge_leased`) the act is one of the few that need a role's lease alone,
+and the lease is held now. Only this module makes permits: `_SENTINEL` is not exported, and
+`tests/core/test_permits.py` reads the sources for any other way. An adapter that writes takes a
+permit and computes its content from `permit.action`, so what was not judged cannot be sent.
+
+Order of the checks (the first that fails is the answer):
+1. the order's signature, type, audience, lane, seat and range of `ttl_s`;
+2. the challenge, which is used up here whatever follows. It comes after 1, so that a stranger
+   cannot use up challenges, and before all else, so that an order is judged once;
+3. the age since the challenge was made, on the boot-time clock: no wall clock takes part;
+4. the bytes have the ordered digest, and only then are parsed;
+5. the policy row of the kind, then freezes, safe mode, disk, forge, repository;
+6. the approval. Its `exp` is wall time, so an untrusted clock refuses it.
+`may_write` asks 3 and the state in 5 again before each single write: time has gone by.
+
+Must never happen: a permit from what is unknown (each grant is a positive test such as
+`boot_s < until_s`, so NaN, None and a missing value refuse); an act while frozen or without room
+for its intent on disk; an approval that stands for other bytes, an earlier seat or an earlier key;
+a standing order (known here, and refused); any kind that `policy` does not list.
+
+Sources: ADR docs/adr/0003-three-keys-and-strict-tokens.md,
+docs/adr/0004-orders-with-challenges.md, docs/adr/0008-comment-only-until-protected.md,
+docs/adr/0013-no-acting-15-s-after-last-contact.md; the table in docs/policy.md; RFC 8785
+(canonical JSON) for the bytes that are digested. Forges offer neither conditional writes nor
+idempotency keys (docs/forge.md), so the rule *once* rests on the challenge and on the house.
 """
 
 from __future__ import annotations
@@ -42,7 +69,13 @@ _SENTINEL: Final = object()
 
 
 class Trust(msgspec.Struct, frozen=True):
-    """Whom a lane believes. Keys are 32 raw bytes; numbers only grow and are kept on disk."""
+    """Whom a lane believes; kept on disk.
+
+    `fleet` is the random id that every token must name as `aud`, `lane` the fingerprint of this
+    lane's own key. Keys are 32 raw bytes of Ed25519; `house` is empty while no house is certified,
+    and an empty key verifies nothing. Numbers and `seat` only grow (0: none yet); a rotation sets
+    house key, house number and seat back to none.
+    """
 
     fleet: str
     lane: str
@@ -85,7 +118,10 @@ class Situation(msgspec.Struct, frozen=True):
 
 
 class Presented(msgspec.Struct, frozen=True):
-    """What came with an order: the tokens and the very bytes that were signed."""
+    """What came with an order: the tokens in compact form and the very bytes that were signed.
+
+    `approval` is None where none was sent; whether one is needed is the policy's to say.
+    """
 
     order: str
     action: bytes
@@ -93,7 +129,11 @@ class Presented(msgspec.Struct, frozen=True):
 
 
 class Permit:
-    """The right to carry out one action, once, until `until_boot_s`. Made by this module only."""
+    """The right to carry out one action, once, until `until_boot_s`. Made by this module only.
+
+    `digest` is 64 hex digits; `order_number` is None under a lease; `until_boot_s` counts on the
+    boot-time clock. Raises TypeError when anybody else tries to make one.
+    """
 
     __slots__ = ("action", "digest", "order_number", "until_boot_s")
 
@@ -155,7 +195,10 @@ def judge_order(
 
 
 def judge_leased(action: Action, lease: Lease | None, situation: Situation) -> Permit | Refusal:
-    """Return a permit for an act that needs its role's lease and is harmless when doubled."""
+    """Return a permit for an act that needs its role's lease and is harmless when done twice.
+
+    `lease` is None where this lane does not hold the role. The permit ends with the lease.
+    """
     if needs_of(kind_of(action)) is not Needs.LEASE:
         return Refusal("not_leasable", f"{kind_of(action)} is not done under a lease")
     if lease is None or not situation.boot_s < lease.until_boot_s:
@@ -188,7 +231,7 @@ def check_situation(action: Action, situation: Situation) -> Refusal | None:
 
 
 def may_write(permit: Permit, situation: Situation, *, needs_s: float) -> Refusal | None:
-    """Say whether one more write that ends within `needs_s` seconds may start now."""
+    """Return why one more write that takes up to `needs_s` seconds may not start now, or None."""
     if not situation.boot_s + needs_s < permit.until_boot_s:
         return Refusal("order_expired", "not enough time left for another write")
     return check_situation(permit.action, situation)

@@ -1,12 +1,34 @@
-"""Who holds a role: a pure machine over one compare-and-set register for each role.
+"""Who holds a role: a pure state machine over one compare-and-set register for each role.
 
-Nobody's wall clock takes part, and no server's either. A holder renews by writing a new revision
-and stands down by itself when `HELD` of the lease has passed since *before* its last successful
-write was sent. Another lane may take the role only after it has seen the same revision, unchanged,
-for a whole lease on its own clock (as Kubernetes' leader election does). The share that is left
-pays for clocks that run at different rates: up to 15 % apart is safe. All clocks count suspend.
+Invariant: at any moment at most one lane has a lease on a role (`holds` is true for it), as long
+as two lanes' clocks do not run at rates more than 15 % apart. A holder counts its lease from just
+before its last successful write was sent, and stops at `HELD` (85 %) of it. Another lane takes the
+role only after it has seen the same revision, unchanged, for a whole lease on its own clock; or at
+once, where the holder offered it (it has stood down), where the record is the last one of this
+lane's own previous process, or where the holder's key was revoked. All times here are boot-time
+seconds that include suspend: no wall clock and no server's clock or time-to-live takes part.
+`epoch` is the fencing token: it grows with each take-over and never falls.
 
-The register decides between two who try at once; what it says can only make a lane act less.
+Order of one step: read the register, `seen`, `decide`; then `sending` is noted before the write is
+sent, because its answer may be lost and the write not; then one compare-and-set write at the
+revision that was read; then `wrote`, with the time from before it was sent. A new epoch is on the
+lane's disk before the role is used. To hand over: stand down first, let what is under way end, and
+only then write the offer.
+
+Must never happen: a lease that begins at the answer of a write instead of before its sending; a
+lease because a record bears our name (only a record that this very process sent counts, see
+`_is_own`); a take-over from a record that changed meanwhile; an epoch from a forged record far
+ahead of all others (`MAX_EPOCH_JUMP`).
+
+What a stolen lane can still do: a forged offer, and the revocation of a lane that still believes
+in its lease, let two lanes hold a role until that lease ends. So what is done under a lease is
+harmless when done twice: polling, and one label. Orders need no lease.
+
+Sources: docs/adr/0021-leases-without-a-shared-clock.md,
+docs/adr/0024-peer-pages-can-only-restrict.md.
+The rule *watch the record, trust no timestamp in it* is that of leader election in Kubernetes'
+client-go (package `tools/leaderelection`). The register is a key of a NATS JetStream key-value
+store, written with the expected last revision (docs/adr/0023-the-council-server.md).
 """
 
 from __future__ import annotations
@@ -90,6 +112,8 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Me(msgspec.Struct, frozen=True):
+    """This lane's name in the council, and the random id of this start of its program."""
+
     lane: str
     process: str
 
@@ -165,7 +189,11 @@ def seen(view: View, slot: Slot, me: Me, boot_s: float) -> View:
 
 
 def decide(view: View, me: Me, around: Around, *, lease_s: float, boot_s: float) -> Step:
-    """Return what to write now, if anything. The caller has just read the register."""
+    """Return what to write now, if anything. The caller has just read the register.
+
+    `lease_s` is the configured lease (seconds, at most `MAX_LEASE_S`), `boot_s` the boot-time clock.
+    A `Wait` says when the role would be free; infinity where that cannot be told.
+    """
     slot = view.slot
     if slot is None:
         return Wait()

@@ -1,8 +1,30 @@
-"""Everything that is signed: one token type for each purpose, read strictly.
+"""Signed tokens: one type for each purpose, read strictly.
 
-A token is a JWS in compact form (RFC 7515) with `EdDSA` over Ed25519 (RFC 8037). The header is
-exactly `alg, kid, typ`; the payload is its own RFC 8785 form and a strict struct; `typ` differs
-for each purpose, so no token can stand in the place of another.
+Invariant: `read_token` returns claims only for a token that the expected key signed, for the
+expected purpose, key name and fleet, and whose bytes are the only spelling of what they say. A
+token is a JWS in compact form; its header holds exactly `alg`, `kid` and `typ`; header and payload
+are each their own canonical JSON; the payload is a struct without unknown or missing fields. Each
+purpose has a `typ` of its own (`TYPES`), so a log-in cannot stand for an approval, nor any token
+for another.
+
+Order of the checks, fixed: size, three parts in base64url with one spelling, header canonical and
+of the right shape, `alg`, `typ`, `kid`, signature, payload canonical, claims, audience. No claim
+is looked at before the signature holds. The caller names the key; the token never chooses it.
+
+Expiry is not checked here. Whose clock counts depends on the purpose: `gate` judges an approval's
+`exp` by a trusted wall clock, `link.handshake` judges the `exp` of a certificate only at its first
+acceptance, and an order has no wall time at all.
+
+Must never happen: an algorithm other than EdDSA with Ed25519 (no `none`, no HMAC, no Ed448); a
+header with more fields, such as `crit` or `jwk`; `exp` as a string or a float; two spellings of one
+token; trust in `token_type` or `token_kid`, which read an unverified header and may only decide
+which check to run next.
+
+Sources: RFC 7515 sections 4.1.1 (alg), 4.1.4 (kid), 4.1.9 (typ) and 7.1 (compact form); RFC 8037
+section 3.1 (EdDSA in JWS); RFC 8032 section 5.1 (Ed25519); RFC 4648 section 5 (base64url, here
+without padding as RFC 7515 section 2 says); RFC 8785 (canonical JSON); RFC 8725 sections 3.1 and
+3.11 (fixed algorithm, explicit type). ADR docs/adr/0003-three-keys-and-strict-tokens.md.
+tests/vectors/approvals.json holds more than 250 tokens with the exact reason each is refused for.
 """
 
 from __future__ import annotations
@@ -195,11 +217,15 @@ def sovereign_kid(number: int) -> str:
 
 
 def b64url(raw: bytes) -> str:
+    """Write base64url without padding (RFC 7515 section 2)."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def unb64url(text: str) -> bytes:
-    """Read unpadded base64url. Raises ValueError unless it is the one spelling of its bytes."""
+    """Read base64url without padding (RFC 4648 section 5).
+
+    Raises ValueError unless the text is the one spelling of its bytes.
+    """
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, UnicodeEncodeError) as error:
@@ -210,7 +236,11 @@ def unb64url(text: str) -> bytes:
 
 
 def issue_token(claims: Claims, kid: str, sign: Sign) -> str:
-    """Return the signed compact form of these claims."""
+    """Return the signed compact form of these claims (RFC 7515 section 7.1).
+
+    `kid` names the key that `sign` uses: `sovereign:N`, `house:N`, `lane:FINGERPRINT` or
+    `recovery`. Raises KeyError for claims that have no `typ` in `TYPES`.
+    """
     header = {"alg": "EdDSA", "kid": kid, "typ": TYPES[type(claims)]}
     signing_input = f"{b64url(canonical(header))}.{b64url(canonical(claims))}"
     return f"{signing_input}.{b64url(sign(signing_input.encode()))}"
@@ -221,9 +251,10 @@ def read_token(
 ) -> C | Refusal:
     """Return the claims of a token that is exactly what is expected here, else the first reason.
 
-    The order of the checks is fixed: size, form, header, type, key, signature, payload,
-    audience. No claim is looked at before the signature holds. Expiry is the caller's: it
-    depends on whose clock counts.
+    `key` is the 32 raw bytes of the public key that must have signed; any other length refuses.
+    `aud` is the fleet's id. Never raises on what a token holds: a `Refusal.reason` is one of
+    `token_too_large`, `malformed_token`, `not_canonical`, `wrong_algorithm`, `wrong_type`,
+    `wrong_key`, `bad_signature`, `wrong_audience`. Expiry is the caller's to check.
     """
     parsed = _split(token)
     if isinstance(parsed, Refusal):

@@ -1,4 +1,30 @@
-"""The hash chain of a journal, and what its reader may believe: resume, gaps, replay."""
+"""The hash chain of a journal: what its reader may believe, and how both sides resume.
+
+Invariant: chain(n) = SHA-256(chain(n - 1) followed by SHA-256(stored bytes of entry n)), with
+chain(0) = 32 zero bytes and sequence numbers from 1 without a gap. So two positions with the same
+journal id, sequence and chain value have the same history, and one comparison proves it. An entry
+whose body was given up for space keeps its sequence number and its hash, so the chain stays whole
+and the loss has a name (`ShedEntry.reason`).
+
+Order: a batch begins at exactly the sequence after the reader's position (`follow`), else nothing
+of it is taken. The reader stores entries and position in one commit and acknowledges after it. At
+a new connection `resume` decides, in this order: the house has more than this journal holds, then
+the lane's disk went back (`Restart`); the house has less than it acknowledged, then the house lost
+data (`HouseBehind`); the lane does not know its own chain value at the cursor, or it differs, then
+the journals forked (`Restart`); else go on (`Continue`). A restart is a new journal id under which
+everything unacknowledged is sent again; the house drops repeats by event id.
+
+Must never happen: an entry is skipped without a name; a position is acknowledged that is not
+stored; a sequence number is compared without its journal id and chain value; `Continue` where the
+lane no longer knows its chain value at the house's cursor.
+
+Not promised: the chain proves order and completeness of the stored (sealed) bytes, not that they
+are true. It carries no signature: a lane that is stolen can append what it likes.
+
+Sources: docs/adr/0002-hash-chain.md, docs/adr/0001-sqlite-journal-and-websocket.md; SHA-256 as in
+FIPS 180-4. Sequence numbers end at 2**53: up to there every reader of JSON holds integers
+exactly (RFC 8259 section 6).
+"""
 
 from __future__ import annotations
 
@@ -42,10 +68,12 @@ Entry = Kept | ShedEntry
 
 
 def start(journal: str) -> Position:
+    """Return the position before the first entry of a journal."""
     return Position(journal, 0, GENESIS)
 
 
 def entry_hash(body: bytes) -> bytes:
+    """Return the SHA-256 (32 bytes) of an entry's bytes as they are stored, sealed."""
     return hashlib.sha256(body).digest()
 
 
@@ -73,7 +101,11 @@ def follow_hash(position: Position, hash_: bytes) -> Position:
 
 
 def follow(position: Position, first_seq: int, entries: Sequence[Entry]) -> Position | Refusal:
-    """Return the position after these entries, which must start right behind `position`."""
+    """Return the position after these entries, which must start right behind `position`.
+
+    Refuses with `sequence_jump` where they do not, and with `bad_hash` where a shed entry's hash
+    is not 32 bytes. Whether the new chain value is the sender's is for the caller to compare.
+    """
     if first_seq != position.seq + 1:
         return Refusal("sequence_jump", f"expected {position.seq + 1}, got {first_seq}")
     chain = position.chain

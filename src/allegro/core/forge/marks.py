@@ -1,8 +1,30 @@
-"""Where polling stands: a high-water mark that late writers and lying clocks cannot push too far.
+"""The poll mark: up to which moment of the forge's clock everything was read.
 
-An item's `updated` second is taken when the forge writes the row, but the row shows only at
-commit: a mark at the newest second seen loses what commits later. So the mark is the forge's own
-`Date` at the start of a complete cycle, less an overlap, and never ahead of our own elapsed time.
+Invariant: every object that the forge had committed by `Mark.forge_s` was taken into the journal,
+or its repository could not be read and is due for a comparison of the whole.
+An object's `updated_at` is taken when the forge writes the row, but the row shows only when its
+transaction commits, with a time that already lies behind the newest one seen. So the mark is never
+made of the newest `updated_at`: it is the forge's own `Date` header of the first answer of a
+complete cycle, and each poll reaches back by an overlap (10 s, and 5 min once a minute). The mark
+moves no further than our own clock moved since it was set. Only where a forge sends no `Date` at
+all, the poller goes by the newest change it saw and by the lane's own steady clock (the health fact
+*forge's clock* warns of it).
+
+Order: take the `Date` of the first answer, read every page of every window, commit the events, and
+commit the new mark with them or after them. A cycle that was not completed moves nothing. A window that holds more than
+a page is cut in halves of time (`halves`), never paged by offset: pages shift while objects are
+deleted.
+
+Must never happen: a mark ahead of the forge's clock, whatever a forge says and however often (it
+could hide what is written behind it until the daily comparison); a mark moved by a `Date` more than
+a day off our clock, which is no clock; a mark from another lane that is not finite, not in range or
+not of a watch of ours. To go back is safe: what is read twice is recognised by its content.
+
+Sources: docs/adr/0006-two-marks.md (simulated with late commits: 40 of 40 runs lost issues with the
+obvious mark, 0 of 40 with this one), docs/adr/0012-a-poll-mark-never-outruns-our-clock.md,
+docs/forge.md ("How polling loses nothing"). `Date`: RFC 9110 section 6.6.1, whole seconds. Held
+against Gitea 1.21 and newer and Forgejo 7 and newer, whose `since` and `before` filter whole
+seconds of `updated_at`.
 """
 
 from __future__ import annotations
@@ -82,7 +104,8 @@ def next_mark(mark: Mark, forge_date_s: int, now_s: float) -> Mark:
 
     It moves no further than our own clock did, so a forge that lies about its clock cannot push
     it ahead, however often it tries. It goes back with a clock that went back, and forward again
-    with it: what is read again is known by its content. A `Date` more than a day off is no clock, and moves nothing.
+    with it: what is read again is known by its content. A `Date` more than a day off is no clock
+    and moves nothing. Both arguments are Unix seconds: the forge's and ours.
     """
     if abs(forge_date_s - now_s) > MAX_OFF_S:
         return mark
@@ -97,6 +120,7 @@ def next_mark(mark: Mark, forge_date_s: int, now_s: float) -> Mark:
 
 
 def window(mark: Mark, *, overlap_s: int) -> Window:
+    """Return what the next poll reads: from `overlap_s` seconds before the mark, open at the end."""
     return Window(max(0, mark.forge_s - overlap_s), None)
 
 

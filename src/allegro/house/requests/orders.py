@@ -1,4 +1,31 @@
-"""The arbiter: gives each decided action to one lane at a time, and knows when it is settled."""
+"""The arbiter: gives each decided action to one lane at a time, and knows when it is settled.
+
+Invariant: for one `serial_key` (a request; all versions of one request's mirror; all statuses of
+one issue) at most one order is out at any time, in the whole fleet.
+A request is ordered again only after its lane said how the last order ended, or after
+`ttl_s + settle_s` passed on this house's own boot-time clock without an answer. That an order was
+given, its number and its lane are in the ledger before it is sent. An approved effect needs this
+house to be up, and no lane decides to repeat one.
+
+Order of one delivery (`_carry`): end what ran out, what is void, what must be looked at while
+frozen and what was ordered too often; choose a lane; bring long content ahead of the order and look
+again at time and freezes, because that can take minutes; take the lane's challenge; take a number;
+write the step `order` to the ledger; sign; send; note the answer. An order's `ttl_s` counts from
+its challenge, so the challenge is taken late. When an order brought no clear answer the request is
+in doubt, and the next lane looks at the forge before it writes.
+
+Must never happen: two orders for one serial key at once; an order that is sent but not in the
+ledger; a new order while frozen; a request for the forge that was ordered ends as failed or expired
+without a look at the forge (but for one that a newer version of the same thing replaces); an order
+for a session that may have begun (the lanes are asked instead); the change token beside an order
+that changes no code; a settlement by a lane that had no order for it (see `settling.py`).
+
+Sources: docs/adr/0004-orders-with-challenges.md, docs/adr/0014-one-order-per-target-at-a-time.md,
+docs/adr/0019-a-session-is-never-started-twice.md,
+docs/adr/0025-abort-abandoned-writes-at-the-socket.md. It rests on one assumption about the forge:
+that Gitea and Forgejo finish or drop a write within `settle_s` (30 s), also one whose client left.
+The decisions are pure and stand in `core/requests/ordering.py`; this module asks and does.
+"""
 
 from __future__ import annotations
 

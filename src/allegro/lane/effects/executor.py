@@ -1,7 +1,31 @@
-"""Carries out one permit: look, intent, write, look, receipt (S8).
+"""Carries out one permit on the forge: look, intent, write, look, receipt.
 
-Nothing is written without a look before and an intent on disk; nothing is reported done that was
-not looked at; whatever the forge did not clearly answer is unknown and left to the house.
+Invariant: for each single write, in this order: a look found it absent; an intent is committed to
+the journal; the gate was asked again (`may_write`) after that commit; one write was sent, with the
+content of the permit's action; and `action.receipt` is journalled only after a look found the
+whole effect present, by one of our users and equal in everything that was approved. Whatever the
+forge did not answer clearly is `action.unknown` and left to the house, which alone may order again.
+
+Order of one permit: find the repository by id; look; where anything is absent, audit repository and
+change token; then step by step (branch, commit, pull request; or one comment, label or close) until
+a look finds the effect present, in conflict or stale. At most `MAX_STEPS` writes.
+
+How it ends: `action.receipt` done; `action.void` not done, the house may order it again;
+`action.failed` not done, and not to be tried again; `action.unknown` it may have been done;
+`action.conflict` something else stands in its place, and nobody acts; `action.stale` what it rests
+on has moved.
+
+Must never happen: a write without an intent on disk or after the permit ran out; *done* because of
+a 2xx answer alone; a second attempt at a write of unknown outcome (only labels, which are the same
+when set twice, are repeated, `MAX_REPEATS` intents at most); two runs of one digest at the same
+time; a clean-up (a branch that a failed order leaves behind is named in the report and stays); a
+write in shadow mode.
+
+Sources: docs/adr/0005-look-before-and-after.md, docs/adr/0008-comment-only-until-protected.md,
+docs/adr/0025-abort-abandoned-writes-at-the-socket.md, docs/adr/0029-shadow-mode-ends-an-order.md;
+docs/forge.md ("When the forge says no, or nothing"). RFC 9110 sections 9.2.2 (POST is not
+idempotent), 10.2.3 (Retry-After), 15.5.9 (408) and 15.6.4 (503). Gitea (from 1.21) and Forgejo
+(from 7) have no idempotency key and answer 409 or 422 where something already exists.
 """
 
 from __future__ import annotations
@@ -59,7 +83,13 @@ class _Effect:
 
 
 class Executor:
-    """`situation` is asked anew before every write."""
+    """Carries out permits, several digests at once.
+
+    `situation` is asked anew before every write. `bots` are the forge's user ids that count as
+    ours; `forbidden` are user names that a token may never belong to; `accepted` the repositories
+    whose missing protection the operator accepted by name. `write_s` is how long one write may
+    take (seconds); `shadow` reports what would be written and writes nothing.
+    """
 
     def __init__(
         self,
