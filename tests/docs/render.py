@@ -34,8 +34,11 @@ ROOT = Path(__file__).parents[2]
 
 def pages() -> list[Path]:
     """Return every Markdown page of the repository's documentation."""
-    docs = sorted((ROOT / "docs").rglob("*.md"))
-    return [path for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *docs) if path.exists()]
+    front = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    folders = [
+        path for name in ("docs", "findings") for path in sorted((ROOT / name).rglob("*.md"))
+    ]
+    return [path for path in (*front, *folders) if path.exists()]
 
 
 def frames(union: object) -> str:
