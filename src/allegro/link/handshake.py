@@ -10,8 +10,8 @@ key, and a fingerprint that was revoked stays revoked.
 Order of the messages: hello (the house's challenge), greeting (the lane signs it with its own
 challenge), log-in (the house signs that one, and brings certificates). Order inside the log-in:
 certificates first, one by one, each judged by the trust that the ones before it left; then the
-log-in token, judged by the trust after all of them. One refusal refuses the whole log-in, and the
-held trust stays as it was. The caller writes the new trust to disk before it lets the house in.
+log-in token, judged by the trust after all of them. One refusal refuses the whole log-in and
+changes no trust. The caller writes the new trust to disk before it lets the house in.
 
 Must never happen: a side signs bytes that the other side chose (a challenge is one claim in a
 token of its own type, so a signed greeting is of no use elsewhere); a log-in that is relayed to
@@ -22,8 +22,8 @@ a rotation leaves the old house key or seat in force; the recovery key does more
 Not promised here: secrecy, which is up to TLS.
 
 Sources: docs/link-protocol.md; docs/adr/0003-three-keys-and-strict-tokens.md;
-docs/adr/0022-each-roster-starts-a-new-council.md; RFC 8725 section 3.11 (a type for each purpose).
-A challenge is 32 random bytes in base64url (RFC 4648 section 5).
+docs/adr/0022-each-roster-starts-a-new-council.md; RFC 8725 section 3.11 (explicit token types);
+RFC 4648 section 5 (a challenge is 32 random bytes in base64url).
 """
 
 from __future__ import annotations
