@@ -11,9 +11,9 @@ all, the poller goes by the newest change it saw and by the lane's own steady cl
 *forge's clock* warns of it).
 
 Order: take the `Date` of the first answer, read every page of every window, commit the events, and
-commit the new mark with them or after them. A cycle that was not completed moves nothing. A window that holds more than
-a page is cut in halves of time (`halves`), never paged by offset: pages shift while objects are
-deleted.
+commit the new mark with them or after them. A cycle that was not completed moves nothing. A window
+that holds more than a page is cut in halves of time (`halves`), never paged by offset: pages shift
+while objects are deleted.
 
 Must never happen: a mark ahead of the forge's clock, whatever a forge says and however often (it
 could hide what is written behind it until the daily comparison); a mark moved by a `Date` more than
@@ -22,9 +22,8 @@ not of a watch of ours. To go back is safe: what is read twice is recognised by 
 
 Sources: docs/adr/0006-two-marks.md (simulated with late commits: 40 of 40 runs lost issues with the
 obvious mark, 0 of 40 with this one), docs/adr/0012-a-poll-mark-never-outruns-our-clock.md,
-docs/forge.md ("How polling loses nothing"). `Date`: RFC 9110 section 6.6.1, whole seconds. Held
-against Gitea 1.21 and newer and Forgejo 7 and newer, whose `since` and `before` filter whole
-seconds of `updated_at`.
+docs/forge.md ("How polling loses nothing"). `Date`: RFC 9110 section 6.6.1, whole seconds. For
+Gitea 1.21 and newer and Forgejo 7 and newer, whose `since` filters whole seconds of `updated_at`.
 """
 
 from __future__ import annotations

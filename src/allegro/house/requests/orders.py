@@ -1,11 +1,11 @@
 """The arbiter: gives each decided action to one lane at a time, and knows when it is settled.
 
 Invariant: for one `serial_key` (a request; all versions of one request's mirror; all statuses of
-one issue) at most one order is out at any time, in the whole fleet.
-A request is ordered again only after its lane said how the last order ended, or after
-`ttl_s + settle_s` passed on this house's own boot-time clock without an answer. That an order was
-given, its number and its lane are in the ledger before it is sent. An approved effect needs this
-house to be up, and no lane decides to repeat one.
+one issue) at most one order is out at any time, in the whole fleet. A request is ordered again only
+after its lane said how the last order ended, or after `ttl_s + settle_s` passed on this house's own
+boot-time clock without an answer. That an order was given, its number and its lane are in the
+ledger before it is sent. An approved effect needs this house to be up, and no lane decides to
+repeat one.
 
 Order of one delivery (`_carry`): end what ran out, what is void, what must be looked at while
 frozen and what was ordered too often; choose a lane; bring long content ahead of the order and look
