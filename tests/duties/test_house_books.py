@@ -13,7 +13,7 @@ import pytest
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.adapters.sqlite.ledger import MAX_WRITES, SqliteLedger, make_ledger, open_ledger
 from allegro.core.authority.freeze import FreezeSet
-from allegro.core.base.errors import EdgeError, Refusal
+from allegro.core.base.errors import ConfigError, EdgeError, Refusal
 from allegro.core.base.events import Event, encode_event
 from allegro.core.base.sequence import Kept
 from allegro.core.base.store_ties import Fault
@@ -230,7 +230,7 @@ async def test_a_request_in_a_state_of_another_version_is_set_aside(books: Books
 
 async def test_a_newer_ledger_is_refused_with_its_name(books: Books) -> None:
     spoil(books.ledger_file, "PRAGMA user_version = 99", ())
-    with pytest.raises(EdgeError, match=r"ledger\.db was written by a newer allegro"):
+    with pytest.raises(ConfigError, match=r"ledger\.db was written by a newer allegro"):
         open_ledger(books.ledger_file)
 
 

@@ -43,6 +43,7 @@ from allegro.house.archive.content import Words
 from allegro.house.archive.store_ties import renew_tie, tie_stores
 from allegro.house.archive.suspended import Suspended
 from allegro.house.files import (
+    bring_fleet_forward,
     files_of,
     load_fleet,
     load_house_key,
@@ -72,6 +73,7 @@ async def run(settings: HouseSettings) -> int:
 
     Raises ConfigError before anything is started when keys or fleet are missing.
     """
+    bring_fleet_forward(files_of(settings))
     app = _House(settings)
     try:
         await app.start()

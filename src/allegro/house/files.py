@@ -17,7 +17,8 @@ from allegro.adapters.crypto.signatures import (
     load_sealing_key,
     load_signing_key,
 )
-from allegro.adapters.files import hold_file, load_state, write_state
+from allegro.adapters.files import hold_file
+from allegro.adapters.state_form import Form, Newer, bring_forward, load, numbered, save
 from allegro.core.authority.tokens import (
     C,
     Roster,
@@ -77,6 +78,10 @@ class Fleet(msgspec.Struct, frozen=True):
         return read_token(token, expect, kid=kid, key=self.sovereign, aud=self.id, verify=verify)
 
 
+FLEET = Form((numbered(Fleet),))
+"""Number 1 is the fleet file of commit a8b1bd5, which holds no number."""
+
+
 class HouseFiles(msgspec.Struct, frozen=True):
     """The names of everything in the house's state folder."""
 
@@ -123,9 +128,11 @@ def socket_of(settings: HouseSettings) -> Path:
 
 def load_fleet(files: HouseFiles) -> Fleet:
     """Read the fleet. Raises ConfigError when the file is missing or damaged, and says which."""
-    fleet = load_state(files.fleet, Fleet)
+    fleet = load(files.fleet, FLEET, Fleet)
     if fleet is None:
         raise ConfigError((f"{files.fleet.name} is missing: run `allegro init house`",))
+    if isinstance(fleet, Newer):
+        raise ConfigError((fleet.reason,))
     if isinstance(fleet, Unreadable):
         raise ConfigError(
             (f"{files.fleet.name} is damaged ({fleet}): put back a copy; do not init anew",)
@@ -135,7 +142,7 @@ def load_fleet(files: HouseFiles) -> Fleet:
 
 def save_fleet(files: HouseFiles, fleet: Fleet) -> None:
     """Replace the fleet file. Only inside `changing`, or no other command may have run since."""
-    write_state(files.fleet, fleet)
+    save(files.fleet, FLEET, fleet)
 
 
 @contextlib.contextmanager
@@ -146,10 +153,22 @@ def changing(files: HouseFiles, signer: bytes | None = None) -> Iterator[Fleet]:
     ConfigError when it is not the fleet's sovereign key any more.
     """
     with hold_file(files.folder / "fleet.lock", files.fleet.name):
+        bring_forward(files.fleet, FLEET)
         fleet = load_fleet(files)
         if signer is not None and signer != fleet.sovereign:
             raise ConfigError(("another command replaced the sovereign key; run this again",))
         yield fleet
+
+
+def bring_fleet_forward(files: HouseFiles) -> None:
+    """Step the fleet file to the number that this program writes, after a copy.
+
+    Raises ConfigError for a missing, damaged or newer file and where no copy can be made.
+    """
+    if files.fleet.exists():
+        with changing(files):
+            return
+    load_fleet(files)
 
 
 def load_house_key(files: HouseFiles) -> SigningKey:

@@ -17,7 +17,7 @@ from allegro.adapters.clock import SystemClock, SystemDice
 from allegro.adapters.crypto.signatures import HpkeSealer, SigningKey, load_signing_key, verify
 from allegro.adapters.crypto.tls import server_context
 from allegro.adapters.deadman import ping
-from allegro.adapters.files import free_bytes, hold_folder, write_state
+from allegro.adapters.files import free_bytes, hold_folder
 from allegro.adapters.gitea.http import GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.adapters.gitea.writer import GiteaWriter
@@ -47,7 +47,15 @@ from allegro.lane.health.status import Status
 from allegro.lane.ports import Ports, Wrap
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
-from allegro.lane.state_files import load_freezes, load_pairing, read_kept, save_freezes, save_trust
+from allegro.lane.state_files import (
+    bring_all_forward,
+    load_crashes,
+    load_freezes,
+    load_pairing,
+    save_crashes,
+    save_freezes,
+    save_trust,
+)
 from allegro.lane.tokens.auditor import Auditor
 from allegro.lane.tokens.daily import DailyToken
 from allegro.lane.uplink.service import Desk
@@ -72,14 +80,15 @@ async def run(
     """
     files = LaneFiles(Path(settings.lane.state_dir).expanduser())  # noqa: ASYNC240
     key = load_signing_key(files.key)
+    bring_all_forward(files)
     held, paired = load_pairing(files.trust, files.paired)
     if settings.forge.url:
         read_secret(Path(settings.forge.token_file))
     clock, dice = SystemClock(), SystemDice()
-    crashes = read_kept(files.crashes, list[float]) or []
+    crashes = load_crashes(files.crashes)
     if leave_safe_mode:
         crashes = []
-        write_state(files.crashes, crashes)
+        save_crashes(files.crashes, crashes)
     safe = is_safe_mode_due(crashes, clock.now_s())
     lane = _Lane(settings, files, key, held, paired, clock, dice, wrap, safe_mode=safe)
     try:
@@ -88,7 +97,7 @@ async def run(
     except* ToldError as told:
         raise _first(told) from None
     except* Exception as error:
-        write_state(files.crashes, remembered(crashes, clock.now_s()))
+        save_crashes(files.crashes, remembered(crashes, clock.now_s()))
         _log.critical("lane.died", error=repr(error.exceptions))
         raise
     finally:

@@ -1,34 +1,34 @@
 """The forms of a lane's state files, and what it means when one of them cannot be read.
 
 A file that is missing, one that is damaged and one that holds less than it must are told apart:
-what a lane may have forgotten never makes it act. Files without a schema number are those that
-were written before there was one; they hold the same fields.
+what a lane may have forgotten never makes it act. Number 1 of each form is that of commit a8b1bd5,
+whose files hold no number; the steps from one number to the next stand in FORMS.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import structlog
 from msgspec import Meta
 
-from allegro.adapters.files import load_state, write_state
+from allegro.adapters.files import hold_folder
+from allegro.adapters.state_form import Form, Newer, bring_forward, load, numbered, save
 from allegro.core.authority.freeze import UNKNOWN, Freeze, FreezeSet, tidied
 from allegro.core.authority.gate import LaneTrust, Trust
 from allegro.core.authority.lease import MAX_KEPT_EPOCH, Slot
 from allegro.core.authority.pairing import Paired
 from allegro.core.authority.tokens import Roster
 from allegro.core.base.errors import ConfigError
-from allegro.core.base.untrusted import MAX_NUMBER, Number, Unreadable
+from allegro.core.base.untrusted import MAX_NUMBER, Number, Unreadable, read_value
+from allegro.lane.files import LaneFiles
 
 _log = structlog.get_logger()
 T = TypeVar("T")
-SCHEMA = 2
 KEY_BYTES = 32
-Schema = Annotated[int, Meta(ge=1, le=SCHEMA)]
-"""A number above ours was written by a newer version: such a file is not read."""
+Epoch = Annotated[int, Meta(ge=0, le=MAX_KEPT_EPOCH)]
 
 
 class KeptFreezes(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,6 @@ class KeptFreezes(msgspec.Struct, frozen=True, kw_only=True):
     freezes: tuple[Freeze, ...]
     thawed: frozenset[str]
     known: bool
-    schema: Schema = 1
 
 
 class KeptTrust(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,14 +46,12 @@ class KeptTrust(msgspec.Struct, frozen=True, kw_only=True):
     revoked: frozenset[str]
     roster: Roster | None
     roster_by: Number
-    schema: Schema = 1
 
 
 class KeptEpochs(msgspec.Struct, frozen=True, kw_only=True):
     """epochs.json: the highest epoch seen of each role."""
 
-    epochs: dict[str, Annotated[int, Meta(ge=0, le=MAX_KEPT_EPOCH)]]
-    schema: Schema
+    epochs: dict[str, Epoch]
 
 
 class KeptWritten(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,12 +59,78 @@ class KeptWritten(msgspec.Struct, frozen=True, kw_only=True):
 
     council: Number
     slots: dict[str, Slot]
-    schema: Schema
+
+
+class KeptSpend(msgspec.Struct, frozen=True):
+    usd: Annotated[float, Meta(ge=0, lt=MAX_NUMBER)]
+    tokens: Number
+    unpriced_tokens: Number
+
+
+class KeptDay(msgspec.Struct, frozen=True):
+    """spend.json: without these fields it is no record of what a day has used."""
+
+    day: Annotated[str, Meta(max_length=10)]
+    spend: KeptSpend
+
+
+class KeptCrashes(msgspec.Struct, frozen=True):
+    """crashes.json: when this lane died of a bug, Unix seconds."""
+
+    crashes: list[float]
+
+
+def _named(name: str, type_: Any) -> Any:
+    """Return the step that puts a whole value of this type under a name, beside the number."""
+
+    def step(value: Any) -> dict[str, Any]:
+        read = read_value(value, type_)
+        if isinstance(read, Unreadable):
+            raise ValueError(read.reason)
+        return {name: value}
+
+    return step
+
+
+FREEZES = Form((numbered(KeptFreezes),))
+TRUST = Form((numbered(KeptTrust),))
+PAIRED = Form((numbered(Paired),))
+EPOCHS = Form((_named("epochs", dict[str, Epoch]),))
+WRITTEN = Form((numbered(KeptWritten),))
+SPEND = Form((numbered(KeptDay),))
+SESSIONS = Form((_named("sessions", dict[str, dict[str, Any]]),))
+CRASHES = Form((_named("crashes", list[float]),))
+
+
+def forms_of(files: LaneFiles) -> dict[Path, Form]:
+    """Return the form of each state file of a lane."""
+    return {
+        files.freezes: FREEZES,
+        files.trust: TRUST,
+        files.paired: PAIRED,
+        files.epochs: EPOCHS,
+        files.written: WRITTEN,
+        files.spend: SPEND,
+        files.sessions: SESSIONS,
+        files.crashes: CRASHES,
+    }
+
+
+def bring_all_forward(files: LaneFiles) -> None:
+    """Step every state file to the number that this program writes, each after a copy.
+
+    Holds the folder meanwhile. Raises ConfigError when it is held, for a file of a newer program
+    and where a copy cannot be made; EdgeError when the disk refuses. The journal steps itself when
+    it is opened.
+    """
+    with hold_folder(files.folder, "another lane"):
+        for path, form in forms_of(files).items():
+            bring_forward(path, form)
 
 
 def load_freezes(path: Path) -> FreezeSet:
     """Return the freeze set on disk; unknown, which counts as frozen, where it cannot be read."""
-    kept = load_state(path, KeptFreezes)
+    kept = load(path, FREEZES, KeptFreezes)
     if isinstance(kept, KeptFreezes):
         return tidied(FreezeSet(kept.freezes, kept.thawed, kept.known))
     if kept is not None:
@@ -77,17 +140,13 @@ def load_freezes(path: Path) -> FreezeSet:
 
 def save_freezes(path: Path, freezes: FreezeSet) -> None:
     """Write the freeze set. Raises EdgeError."""
-    write_state(
-        path,
-        KeptFreezes(
-            freezes=freezes.freezes, thawed=freezes.thawed, known=freezes.known, schema=SCHEMA
-        ),
-    )
+    kept = KeptFreezes(freezes=freezes.freezes, thawed=freezes.thawed, known=freezes.known)
+    save(path, FREEZES, kept)
 
 
 def load_trust(path: Path) -> LaneTrust | Unreadable | None:
     """Return whom this lane believes, None before it was paired, Unreadable when it is damaged."""
-    kept = load_state(path, KeptTrust)
+    kept = load(path, TRUST, KeptTrust)
     if kept is None or isinstance(kept, Unreadable):
         return kept
     against = _against(kept.trust)
@@ -110,13 +169,15 @@ def _against(trust: Trust) -> str:
 
 def save_trust(path: Path, held: LaneTrust) -> None:
     """Write whom this lane believes. Raises EdgeError."""
-    write_state(
-        path,
-        KeptTrust(
-            trust=held.trust, revoked=held.revoked, roster=held.roster, roster_by=held.roster_by,
-            schema=SCHEMA,
-        ),
-    )  # fmt: skip
+    kept = KeptTrust(
+        trust=held.trust, revoked=held.revoked, roster=held.roster, roster_by=held.roster_by
+    )
+    save(path, TRUST, kept)
+
+
+def save_paired(path: Path, paired: Paired) -> None:
+    """Write a pairing. Raises EdgeError."""
+    save(path, PAIRED, paired)
 
 
 def load_pairing(trust: Path, paired: Path) -> tuple[LaneTrust, Paired]:
@@ -125,10 +186,12 @@ def load_pairing(trust: Path, paired: Path) -> tuple[LaneTrust, Paired]:
     Raises ConfigError when it was not paired, and with other words when a file is damaged: to pair
     anew forgets which lanes and keys were revoked.
     """
-    held, known = load_trust(trust), load_state(paired, Paired)
+    held, known = load_trust(trust), load(paired, PAIRED, Paired)
     if isinstance(known, Paired) and len(known.sealing) != KEY_BYTES:
         known = Unreadable("its sealing key is not 32 bytes")
     for path, found in ((trust, held), (paired, known)):
+        if isinstance(found, Newer):
+            raise ConfigError((found.reason,))
         if isinstance(found, Unreadable):
             raise ConfigError((f"{path.name} is damaged: {found}. {_MEND}",))
     if isinstance(held, LaneTrust) and isinstance(known, Paired):
@@ -152,16 +215,13 @@ def load_epochs(path: Path) -> dict[str, int]:
 
     A lane then learns them anew from the council.
     """
-    kept = load_state(path, KeptEpochs)
-    if isinstance(kept, KeptEpochs):
-        return kept.epochs
-    plain = read_kept(path, dict[str, int]) or {}  # as it was before there was a schema number
-    return {role: n for role, n in plain.items() if 0 <= n <= MAX_KEPT_EPOCH}
+    kept = read_kept(path, EPOCHS, KeptEpochs)
+    return kept.epochs if kept is not None else {}
 
 
 def save_epochs(path: Path, epochs: dict[str, int]) -> None:
     """Write the highest epochs. Raises EdgeError."""
-    write_state(path, KeptEpochs(epochs=epochs, schema=SCHEMA))
+    save(path, EPOCHS, KeptEpochs(epochs=epochs))
 
 
 def load_written(path: Path, council: int) -> dict[str, Slot]:
@@ -170,19 +230,40 @@ def load_written(path: Path, council: int) -> dict[str, Slot]:
     Nothing where that cannot be read, or was another council: the lane then waits for a record in
     its name as for any other.
     """
-    kept = read_kept(path, KeptWritten)
+    kept = read_kept(path, WRITTEN, KeptWritten)
     return kept.slots if kept is not None and kept.council == council else {}
 
 
 def save_written(path: Path, council: int, slots: dict[str, Slot]) -> None:
     """Write what was written last, each second or so: a power cut may lose it. Raises EdgeError."""
-    value = KeptWritten(council=council, slots=slots, schema=SCHEMA)
-    write_state(path, value, survives_power_cut=False)
+    value = KeptWritten(council=council, slots=slots)
+    save(path, WRITTEN, value, survives_power_cut=False)
 
 
-def read_kept(path: Path, type_: type[T]) -> T | None:
+def load_crashes(path: Path) -> list[float]:
+    """Return when this lane died of a bug (Unix seconds); nothing where that cannot be read."""
+    kept = read_kept(path, CRASHES, KeptCrashes)
+    return kept.crashes if kept is not None else []
+
+
+def save_crashes(path: Path, crashes_s: list[float]) -> None:
+    """Write when this lane died of a bug. Raises EdgeError."""
+    save(path, CRASHES, KeptCrashes(crashes_s))
+
+
+def load_day(path: Path) -> KeptDay | Unreadable | None:
+    """Return what a day has used, None for no file, Unreadable where it is no such record."""
+    return load(path, SPEND, KeptDay)
+
+
+def save_day(path: Path, day: msgspec.Struct) -> None:
+    """Write what a day has used, in the fields of KeptDay. Raises EdgeError."""
+    save(path, SPEND, day)
+
+
+def read_kept(path: Path, form: Form, type_: type[T]) -> T | None:
     """Return the value of a file whose loss costs no safety; None where it is missing or damaged."""
-    kept = load_state(path, type_)
+    kept = load(path, form, type_)
     if isinstance(kept, Unreadable):
         _log.error("state.damaged", file=path.name, error=kept.reason)
         return None

@@ -215,9 +215,9 @@ def open_ledger(path: Path, since_s: float = 0.0, now_s: float = 0.0) -> SqliteL
 
     Settled requests made before `since_s` stay on disk and out of memory. `now_s` (Unix seconds)
     is noted beside cells that cannot be read. Raises EdgeError, not transient, for a file that
-    cannot be opened or is newer than this program.
+    cannot be opened, ConfigError for one that is newer than this program.
     """
-    connection = open_versioned(path, SCHEMA, STEPS, copy_first=True)
+    connection = open_versioned(path, SCHEMA, STEPS)
     damaged = damaged_cells(connection, now_s)
     if damaged:
         put_aside(connection, damaged)

@@ -11,7 +11,6 @@ import click
 
 from allegro.adapters.crypto.signatures import SigningKey, load_signing_key, verify
 from allegro.adapters.crypto.tls import make_certificate, pin_of
-from allegro.adapters.files import write_state
 from allegro.cli.help import Command, Group
 from allegro.cli.output import Failure, json_option, now_s, print_json
 from allegro.cli.secrets import passphrase, reload
@@ -279,7 +278,7 @@ def _house_answer(config: Path, line: str | None) -> dict[str, str]:
 
 def _lane_answer(config: Path, line: str) -> dict[str, str]:
     from allegro.lane.files import LaneFiles  # noqa: PLC0415
-    from allegro.lane.state_files import save_trust  # noqa: PLC0415
+    from allegro.lane.state_files import save_paired, save_trust  # noqa: PLC0415
 
     settings = load_lane(config)
     files, offer = LaneFiles(Path(settings.lane.state_dir).expanduser()), _offer(settings)
@@ -292,7 +291,7 @@ def _lane_answer(config: Path, line: str) -> dict[str, str]:
     if isinstance(accepted, Refusal):
         raise Failure(str(accepted))
     trust, paired = accepted
-    write_state(files.paired, paired)
+    save_paired(files.paired, paired)
     save_trust(files.trust, LaneTrust(trust))
     return {"words": six_words(offer, line.strip()), "next": f"allegro lane --config {config}"}
 

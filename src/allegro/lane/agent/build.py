@@ -11,13 +11,11 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import structlog
-from msgspec import Meta
 
-from allegro.adapters.files import load_state, write_state
 from allegro.adapters.hermes.existing import ExistingHermes
 from allegro.adapters.hermes.host import Doors, HermesHost
 from allegro.adapters.hermes.install import python_of
@@ -26,10 +24,10 @@ from allegro.adapters.providers.openai import HttpProviders
 from allegro.adapters.sandbox.boundary import find_sandbox
 from allegro.adapters.sandbox.connect import ConnectProxy
 from allegro.adapters.sandbox.door import open_door
+from allegro.adapters.state_form import save
 from allegro.config import read_secret
 from allegro.core.base.errors import ConfigError, EdgeError
 from allegro.core.base.timestamps import rfc3339
-from allegro.core.base.untrusted import MAX_NUMBER, Number
 from allegro.core.models.ladder import Spend
 from allegro.core.ports import AgentHost, Clock, Dice
 from allegro.core.settings import LaneSettings, ModelSettings
@@ -41,7 +39,7 @@ from allegro.lane.models.loans import Loans
 from allegro.lane.models.proxy import ModelProxy
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
-from allegro.lane.state_files import read_kept
+from allegro.lane.state_files import SESSIONS, KeptDay, load_day, read_kept, save_day
 from allegro.runtime.duties import Run
 
 _log = structlog.get_logger()
@@ -58,22 +56,21 @@ class DaySpend(msgspec.Struct, frozen=True):
     spend: Spend = Spend()
 
 
-class KeptSpend(msgspec.Struct, frozen=True):
-    usd: Annotated[float, Meta(ge=0, lt=MAX_NUMBER)]
-    tokens: Number
-    unpriced_tokens: Number
+class KeptSessions(msgspec.Struct, frozen=True):
+    """sessions.json: the sessions that are open, by id."""
+
+    sessions: dict[str, OpenSession]
 
 
-class KeptDay(msgspec.Struct, frozen=True):
-    """spend.json as it is read: an object without these fields is no record of what was used."""
-
-    day: Annotated[str, Meta(max_length=10)]
-    spend: KeptSpend
+def load_open(path: Path) -> dict[str, OpenSession]:
+    """Return the sessions that were open when the lane ended; none where they cannot be read."""
+    kept = read_kept(path, SESSIONS, KeptSessions)
+    return kept.sessions if kept is not None else {}
 
 
 def read_day(path: Path, models: ModelSettings, now_s: float) -> DaySpend:
     """Return what a day has used; where that cannot be read, this day counts as used up."""
-    found = load_state(path, KeptDay)
+    found = load_day(path)
     if found is None:
         return DaySpend()
     if isinstance(found, KeptDay):
@@ -107,8 +104,8 @@ class SessionsApp:
         self.sessions = Sessions(
             self.gateways, self.proxy, recorder, clock, dice, settings.hermes, state.situation,
             lane=settings.lane.name, local=settings.lane.local,
-            known=read_kept(files.sessions, dict[str, OpenSession]) or {},
-            save=lambda known: write_state(files.sessions, known),
+            known=load_open(files.sessions),
+            save=lambda known: save(files.sessions, SESSIONS, KeptSessions(known)),
         )  # fmt: skip
         self.loans = Loans(partial(call_local, self._runtime / "models"), clock, dice)
         state.on_freeze(self.sessions.freeze)
@@ -147,7 +144,7 @@ class SessionsApp:
         await self._connect.stop()
         await self._providers.close()
         with contextlib.suppress(EdgeError):
-            write_state(self._files.spend, self._day)
+            save_day(self._files.spend, self._day)
         shutil.rmtree(self._runtime, ignore_errors=True)
 
     def _today(self) -> Spend:
@@ -170,7 +167,7 @@ class SessionsApp:
             await self._dirty.wait()
             self._dirty.clear()
             try:
-                await asyncio.to_thread(write_state, self._files.spend, self._day)
+                await asyncio.to_thread(save_day, self._files.spend, self._day)
             except EdgeError as error:
                 _log.error("spend.unwritten", error=str(error))
                 self._dirty.set()
