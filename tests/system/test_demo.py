@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from allegro.cli.made import covers, house_things, lane_things
+from allegro.config import load_house, load_lane
 from tests.patience import patient
 
 
@@ -26,8 +28,9 @@ async def demo(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
     return child.returncode or 0, out.decode(), error.decode()
 
 
-async def test_the_demo_ends_well_and_its_json_says_what_happened() -> None:
-    code, out, error = await demo("--json")
+async def test_the_demo_ends_well_and_its_json_says_what_happened(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    code, out, error = await demo("--json", "--keep", str(kept))
     assert code == 0, error
     report: dict[str, Any] = json.loads(out)
     assert report["schema"] == "allegro.demo/1"
@@ -54,6 +57,13 @@ async def test_the_demo_ends_well_and_its_json_says_what_happened() -> None:
         "bad_branch",
     ]
     assert report["triage_s"] < 300
+    for name, things in {
+        "house": house_things(load_house(kept / "house.toml"), kept / "house.toml"),
+        "lane": lane_things(load_lane(kept / "lane.toml"), kept / "lane.toml"),
+    }.items():
+        left = [path for path in (kept / name).rglob("*") if not path.is_dir()]
+        assert left
+        assert [path for path in left if not covers(things, path)] == [], "what uninstall lists"
 
 
 async def test_a_request_that_is_not_approved_changes_nothing(tmp_path: Path) -> None:

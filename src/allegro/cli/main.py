@@ -17,6 +17,7 @@ GROUPS = {
         "init": "setup:init",
         "pair": "setup:pair",
         "hermes": "hermes:hermes",
+        "uninstall": "uninstall:uninstall",
     },
     "Run the programs": {
         "house": "house:house",
