@@ -5,17 +5,15 @@ from __future__ import annotations
 import base64
 import ipaddress
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
-from .faults import SWITCHES
+from .faults import SWITCHES, Faults
 from .http import Call
 from .model import Comment, Issue, Label, Protection, Repo, Status, User
 from .seed import plant
-
-if TYPE_CHECKING:
-    from .server import GiteaSimulator
+from .world import World
 
 ACTS = (
     "add_user",
@@ -85,10 +83,21 @@ def call_shape(call: Call) -> dict[str, Any]:
     }
 
 
+class Controlled(Protocol):
+    """What `/_sim/` needs of the simulator. `controller` is an address besides loopback, or empty."""
+
+    world: World
+    faults: Faults
+    log: list[Call]
+    controller: str
+
+    def drop_connections(self, besides: object = None) -> None: ...
+
+
 class Control:
     """The answers under `/_sim/`."""
 
-    def __init__(self, simulator: GiteaSimulator) -> None:
+    def __init__(self, simulator: Controlled) -> None:
         self.simulator = simulator
 
     async def faults(self, request: web.Request) -> web.Response:
@@ -152,7 +161,7 @@ def _guarded(
     return guarded
 
 
-def control_routes(simulator: GiteaSimulator) -> list[web.RouteDef]:
+def control_routes(simulator: Controlled) -> list[web.RouteDef]:
     control, controller = Control(simulator), simulator.controller
     return [
         web.post("/_sim/faults", _guarded(control.faults, controller)),
