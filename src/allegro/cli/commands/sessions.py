@@ -55,25 +55,15 @@ BAR = "  │ "
 @json_option
 def run(
     prompt: str,
-    model: str | None,
-    issue: str,
     tools: tuple[str, ...],
     no_tools: bool,
-    network: bool,
-    limit_s: int,
     follow: bool,
     socket: Path | None,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Run a session of the agent on a lane, and wait for its end."""
-    wanted = () if no_tools else tools or None
-    asked = {
-        "model": model,
-        "issue": issue,
-        "tools": wanted,
-        "network": network,
-        "limit_s": limit_s,
-    }
+    asked = {**options, "tools": () if no_tools else tools or None}
     return run_async(_run(prompt, asked, follow and not as_json, socket, as_json))
 
 
