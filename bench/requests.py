@@ -16,12 +16,8 @@ import msgspec
 from tests.core.builders import FORGE
 from tests.duties.house import House
 
-from allegro.core.authority.actions.forge import (
-    MirrorRequest,
-    RepositoryRef,
-    action_bytes,
-    action_digest,
-)
+from allegro.core.authority.actions.families import action_bytes, action_digest
+from allegro.core.authority.actions.forge import MirrorRequest, RepositoryRef
 from allegro.core.authority.freeze import Freeze, FreezeSet
 from allegro.core.requests.requests import Request
 from allegro.testing.virtual import VirtualClock

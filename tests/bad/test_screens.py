@@ -32,7 +32,7 @@ from allegro.cli.commands.watch import _freezes, event_line
 from allegro.cli.commands.work import explanation
 from allegro.cli.main import COMMANDS, cli
 from allegro.client.hermes_bridge import TelemetryEvent
-from allegro.core.authority.actions.forge import action_bytes, action_digest
+from allegro.core.authority.actions.families import action_bytes, action_digest
 from allegro.core.base.errors import EdgeError, ToldError
 from allegro.sovereign.show import draw
 from tests.core.builders import change, file_change

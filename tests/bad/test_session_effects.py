@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from allegro.core.authority.actions.forge import Action
+from allegro.core.authority.actions.family import Action
 from tests.core.builders import run_session
 from tests.duties.agents import ASKED, DONE, S1, S2, Stage, hurried, settled, words
 

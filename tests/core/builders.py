@@ -8,8 +8,9 @@ from typing import Any
 
 from allegro.adapters.crypto.signatures import SigningKey, verify
 from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSession, SessionAction
+from allegro.core.authority.actions.families import action_bytes, action_digest
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.actions.forge import (
-    Action,
     CloseIssue,
     CommentOnIssue,
     CreatePullRequest,
@@ -20,8 +21,6 @@ from allegro.core.authority.actions.forge import (
     ProposeChange,
     RepositoryRef,
     UpdateStatus,
-    action_bytes,
-    action_digest,
 )
 from allegro.core.authority.freeze import FreezeSet
 from allegro.core.authority.gate import Permit, Presented, Situation, Trust, judge_order

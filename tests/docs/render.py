@@ -21,7 +21,7 @@ from allegro.cli.help import Command, Group
 from allegro.cli.main import GROUPS, cli
 from allegro.core.authority import gate, policy
 from allegro.core.authority import tokens as approvals
-from allegro.core.authority.actions import forge as actions
+from allegro.core.authority.actions import families as actions
 from allegro.core.base import backoff
 from allegro.core.protocol import messages
 from allegro.core.requests import lifecycle

@@ -17,7 +17,8 @@ from allegro.adapters.crypto.signatures import verify
 from allegro.core.agent.sessions import AgentEvent, Answered, Asked, End, Ended, Gap
 from allegro.core.agent.tools import TOOLS
 from allegro.core.authority.actions.agent import AnswerOnce
-from allegro.core.authority.actions.forge import Action, action_bytes
+from allegro.core.authority.actions.families import action_bytes
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.freeze import Freeze, FreezeSet
 from allegro.core.authority.gate import Permit, Presented, Situation, judge_order
 from allegro.core.base.errors import EdgeError

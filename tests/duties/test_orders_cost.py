@@ -11,12 +11,8 @@ from types import FrameType
 import msgspec
 import pytest
 
-from allegro.core.authority.actions.forge import (
-    MirrorRequest,
-    RepositoryRef,
-    action_bytes,
-    action_digest,
-)
+from allegro.core.authority.actions.families import action_bytes, action_digest
+from allegro.core.authority.actions.forge import MirrorRequest, RepositoryRef
 from allegro.core.authority.freeze import Freeze, FreezeSet
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request

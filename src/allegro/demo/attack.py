@@ -13,13 +13,13 @@ import aiohttp
 import msgspec
 
 from allegro.adapters.crypto.signatures import SigningKey, verify
-from allegro.core.authority.actions.forge import (
-    Action,
-    ProposeChange,
+from allegro.core.authority.actions.families import (
     action_bytes,
     action_digest,
     parse_action,
 )
+from allegro.core.authority.actions.family import Action
+from allegro.core.authority.actions.forge import ProposeChange
 from allegro.core.authority.tokens import (
     Approval,
     Login,

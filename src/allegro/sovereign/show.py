@@ -14,20 +14,25 @@ from rich.text import Text
 
 from allegro.core.agent.sessions import asked_of, prompt_of, question_digest
 from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSession
+from allegro.core.authority.actions.families import (
+    action_bytes,
+    action_digest,
+    family_of,
+    kind_of,
+    parse_action,
+)
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.actions.forge import (
-    Action,
+    FORGE_TYPES,
     CloseIssue,
     CommentOnIssue,
     CreatePullRequest,
     FileChange,
     ProposeChange,
     UpdateStatus,
-    action_digest,
     ci_paths,
     git_blob_id,
     is_ci_path,
-    kind_of,
-    parse_action,
 )
 from allegro.core.base.canonical import sha256_hex
 from allegro.core.base.errors import Refusal, ToldError
@@ -117,8 +122,10 @@ def _where(action: Action) -> str:
             return f"session {action.id}, on whichever lane is free"
         case AnswerOnce():
             return f"session {action.session} on lane {action.lane}"
-        case _:
+        case _ if isinstance(action, FORGE_TYPES):
             return f"{action.repository.name} (id {action.repository.id}) on {action.forge}"
+        case _:
+            return family_of(action).subject(action)
 
 
 def _warnings(action: Action, told: dict[str, Any]) -> list[str]:
@@ -171,8 +178,12 @@ def _content(action: Action, told: dict[str, Any]) -> list[Any]:
             turns = [_frame(f"earlier, {turn.role}", turn.text) for turn in action.history]
             rules = _frame("instructions", action.instructions)
             return [*rules, *itertools.chain(*turns), *_frame("prompt", prompt_of(action))]
-        case _:
+        case LendModel():
+            return []
+        case _ if isinstance(action, FORGE_TYPES):
             return _frame("text", getattr(action, "body", ""))
+        case _:  # a family that this page does not know better: nothing of it is signed unseen
+            return _frame("action", action_bytes(action).decode())
 
 
 def _frame(title: str, text: str) -> list[Any]:

@@ -15,15 +15,14 @@ from allegro.adapters.gitea.http import GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.adapters.gitea.writer import GiteaWriter
 from allegro.adapters.sqlite.journal import SqliteJournal, open_journal
+from allegro.core.authority.actions.families import action_bytes, action_digest
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.actions.forge import (
-    Action,
     CreatePullRequest,
     FileChange,
     MirrorRequest,
     ProposeChange,
     RepositoryRef,
-    action_bytes,
-    action_digest,
     git_blob_id,
 )
 from allegro.core.authority.freeze import FreezeSet

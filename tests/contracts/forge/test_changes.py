@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from allegro.adapters.gitea.wire import seconds
-from allegro.core.authority.actions.forge import CI_PREFIXES, parse_action
-from allegro.core.authority.actions.forge import action_bytes as raw_of
+from allegro.core.authority.actions.families import action_bytes as raw_of
+from allegro.core.authority.actions.families import parse_action
+from allegro.core.authority.actions.forge import CI_PREFIXES
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.effects.findings import WriteStep
 from allegro.core.effects.render import rendered_body

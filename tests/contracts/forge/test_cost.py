@@ -7,8 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.actions.forge import (
-    Action,
     CloseIssue,
     CommentOnIssue,
     CreatePullRequest,

@@ -30,10 +30,9 @@ from allegro.core.agent.sessions import (
     may_answer,
     prompt_of,
     question_digest,
-    session_subject,
     tools_of,
 )
-from allegro.core.authority.actions.agent import Quote
+from allegro.core.authority.actions.agent import Quote, session_subject
 from tests.core.builders import run_session
 
 ASKED = Asked("rm -rf build", "delete a folder", ("recursive delete", "rm"))

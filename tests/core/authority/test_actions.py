@@ -7,23 +7,27 @@ from typing import Any
 import msgspec
 import pytest
 
-from allegro.core.authority.actions.forge import (
+from allegro.core.authority.actions.families import (
     MAX_ACTION_BYTES,
-    MAX_BODY_BYTES,
-    MAX_CONTENT_BYTES,
-    MAX_FILES,
-    Action,
-    RepositoryRef,
     action_bytes,
     action_digest,
     action_faults,
+    kind_of,
+    parse_action,
+)
+from allegro.core.authority.actions.family import Action
+from allegro.core.authority.actions.forge import (
+    MAX_BODY_BYTES,
+    RepositoryRef,
     ci_paths,
     git_blob_id,
-    is_branch_name,
     is_ci_path,
-    kind_of,
     of_forge,
-    parse_action,
+)
+from allegro.core.authority.actions.forge_family import (
+    MAX_CONTENT_BYTES,
+    MAX_FILES,
+    is_branch_name,
 )
 from allegro.core.base.canonical import canonical
 from allegro.core.base.errors import Refusal

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allegro.adapters.crypto.signatures import verify
-from allegro.core.authority.actions.forge import Action, action_bytes, action_digest, kind_of
+from allegro.core.authority.actions.families import (
+    action_bytes,
+    action_digest,
+    kind_of,
+)
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.freeze import UNKNOWN, Freeze, FreezeSet, add
 from allegro.core.authority.gate import (
     Permit,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from allegro.core.authority.actions.forge import kind_of
+from allegro.core.authority.actions.families import kind_of
 from allegro.core.authority.policy import TABLE, Needs, needs_of, render_table
 from tests.core.builders import EVERY_ACTION
 

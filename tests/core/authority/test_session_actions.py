@@ -19,7 +19,12 @@ from allegro.core.authority.actions.agent import (
     Turn,
     session_faults,
 )
-from allegro.core.authority.actions.forge import action_bytes, action_faults, kind_of, parse_action
+from allegro.core.authority.actions.families import (
+    action_bytes,
+    action_faults,
+    kind_of,
+    parse_action,
+)
 from allegro.core.base.canonical import canonical
 from tests.core.builders import EVERY_SESSION_ACTION, answer_once, lend_model, refused, run_session
 

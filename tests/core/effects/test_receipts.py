@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from allegro.core.authority.actions.forge import Action, kind_of
+from allegro.core.authority.actions.families import kind_of
+from allegro.core.authority.actions.family import Action
 from allegro.core.effects.matching import Receipt
 from allegro.core.effects.receipts import (
     address_of,

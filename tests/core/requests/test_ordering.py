@@ -7,12 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from allegro.core.authority.actions.forge import (
-    MirrorRequest,
-    RepositoryRef,
-    action_bytes,
-    action_digest,
-)
+from allegro.core.authority.actions.families import action_bytes, action_digest
+from allegro.core.authority.actions.forge import MirrorRequest, RepositoryRef
 from allegro.core.base.backoff import ORDER, SESSION
 from allegro.core.requests.lifecycle import MOST_DOUBTS, State, Step
 from allegro.core.requests.ordering import (

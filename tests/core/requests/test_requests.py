@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from allegro.core.authority.actions.forge import action_bytes, action_digest
+from allegro.core.authority.actions.families import action_bytes, action_digest
 from allegro.core.requests.lifecycle import FINAL, State, Step
 from allegro.core.requests.requests import (
     HISTORY,

@@ -24,7 +24,7 @@ from allegro.cli.secrets import passphrase
 from allegro.client.errors import BadRequest
 from allegro.client.house_client import default_state_dir, get, named, post
 from allegro.config import load_house
-from allegro.core.authority.actions.forge import action_digest, kind_of
+from allegro.core.authority.actions.families import action_digest, kind_of
 from allegro.core.authority.policy import Needs, needs_of
 from allegro.core.authority.tokens import token_kid
 from allegro.core.base.timestamps import rfc3339, span

@@ -99,11 +99,6 @@ class Ended(msgspec.Struct, frozen=True):
 AgentEvent = TextDelta | ToolBegan | ToolEnded | UsageClaimed | Asked | Answered | Gap | Ended
 
 
-def session_subject(session: str) -> str:
-    """Name a session as events do."""
-    return f"session:{session}"
-
-
 def question_digest(session: str, run: str, number: int, asked: Asked) -> str:
     """Name one question of one run: hex SHA-256 over its canonical form."""
     named = {

@@ -38,14 +38,14 @@ from typing import Final
 
 import msgspec
 
-from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSession
-from allegro.core.authority.actions.forge import (
-    Action,
+from allegro.core.authority.actions.families import (
     action_bytes,
     action_digest,
+    family_of,
     kind_of,
     parse_action,
 )
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.freeze import FreezeSet
 from allegro.core.authority.lease import Lease
 from allegro.core.authority.policy import Needs, needs_of
@@ -220,11 +220,12 @@ def check_situation(action: Action, situation: Situation) -> Refusal | None:
         return Refusal("safe_mode", "this lane restarted in safe mode and does not act")
     if not situation.room:
         return Refusal("no_room", "journal or disk is full; no intent on disk, no effect")
-    if isinstance(action, RunSession | AnswerOnce | LendModel):
+    place = family_of(action).place(action)
+    if place is None:
         return None
-    if action.forge != situation.forge:
+    if place.forge != situation.forge:
         return Refusal("wrong_forge", f"this lane serves {situation.forge}")
-    against = situation.refused_repositories.get(action.repository.id)
+    against = situation.refused_repositories.get(place.repository)
     if against is not None and needs_of(kind_of(action)) is Needs.APPROVAL:
         return Refusal("repository_refused", against)
     return None

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.actions.forge import (
-    Action,
     CommentOnIssue,
     CreatePullRequest,
     MirrorRequest,

@@ -6,13 +6,13 @@ import re
 import unicodedata
 from typing import Any
 
+from allegro.core.authority.actions.families import kind_of
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.actions.forge import (
-    Action,
     CommentOnIssue,
     CreatePullRequest,
     MirrorRequest,
     ProposeChange,
-    kind_of,
 )
 from allegro.core.authority.policy import Needs, needs_of
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 
+from allegro.core.authority.actions.families import family_of_kind
 from allegro.core.authority.actions.forge import MirrorRequest
-from allegro.core.base.backoff import ORDER, SESSION, Backoff
+from allegro.core.base.backoff import Backoff
 from allegro.core.requests.lifecycle import MOST_DOUBTS, State, Step
 from allegro.core.requests.requests import ORDERED_LINE, Request, parsed
 
-SESSION_KINDS = frozenset({"run_session", "answer_once", "lend_model"})
 OUT = frozenset({State.ORDERED, State.SENT})
 IN_DOUBT = Backoff(first_s=60.0, cap_s=3_600.0)
 """Pauses from the second order on that brought no clear answer; the first is repeated at once."""
@@ -104,22 +104,21 @@ def may_be_carried(request: Request, now_s: float, *, thawed: bool, able: bool) 
 
 def gives_up(request: Request) -> bool:
     """Say whether so many orders brought no clear answer that no further one is given."""
-    return request.doubts >= MOST_DOUBTS and request.kind not in SESSION_KINDS
+    return request.doubts >= MOST_DOUBTS and family_of_kind(request.kind).repeats
 
 
 def doubt_pause_s(request: Request, dice: Callable[[], float]) -> float:
     """Return the seconds before the next order after one that brought no clear answer."""
-    if request.doubts < 2 or request.kind in SESSION_KINDS:
+    if request.doubts < 2 or not family_of_kind(request.kind).repeats:
         return 0.0
     return IN_DOUBT.delay_s(request.doubts - 2, dice)
 
 
 def refusal_pause_s(kind: str, refusals: int, dice: Callable[[], float]) -> float:
     """Return the seconds before the next try after so many refusals (from 0) in a row."""
-    if kind in SESSION_KINDS:
-        return SESSION.delay_s(refusals, dice)
-    if refusals < OFTEN:
-        return ORDER.delay_s(refusals, dice)
+    family = family_of_kind(kind)
+    if refusals < OFTEN or not family.repeats:
+        return family.pause.delay_s(refusals, dice)
     return REFUSED_LONG.delay_s(refusals - OFTEN, dice)
 
 

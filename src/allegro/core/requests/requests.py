@@ -6,7 +6,8 @@ import re
 
 import msgspec
 
-from allegro.core.authority.actions.forge import Action, parse_action
+from allegro.core.authority.actions.families import parse_action
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.policy import Needs, needs_of
 from allegro.core.base.errors import Refusal
 from allegro.core.requests.documents import RequestDocument

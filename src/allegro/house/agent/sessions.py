@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from allegro.core.agent.sessions import End, asked_of, question_digest
-from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSession
+from allegro.core.authority.actions.agent import AGENT, AnswerOnce, LendModel, RunSession
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event, decode_event
 from allegro.core.base.untrusted import (
@@ -24,7 +24,6 @@ from allegro.core.base.untrusted import (
 )
 from allegro.core.ports import Clock
 from allegro.core.requests.lifecycle import State, Step
-from allegro.core.requests.ordering import SESSION_KINDS
 from allegro.core.requests.requests import Request, parsed
 from allegro.core.stores import Archive, Archived, Ledger, SessionRecord
 from allegro.house.agent.barrier import Unread
@@ -340,7 +339,7 @@ class Sessions:
     # --- what the requests say ---------------------------------------------------------------
 
     def _request_changed(self, request: Request) -> None:
-        if request.kind not in SESSION_KINDS:
+        if request.kind not in AGENT.kinds:
             return
         self._wake(request.id)
         if self._unread.hides(request):

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from allegro.core.agent.sessions import session_subject
-from allegro.core.authority.actions.agent import LendModel, Quote, RunSession, Turn
+from allegro.core.authority.actions.agent import LendModel, Quote, RunSession, Turn, session_subject
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.untrusted import Name, Number, Text
 from allegro.core.protocol.answers import Talk

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from allegro.core.authority.actions.forge import kind_of
+from allegro.core.authority.actions.families import kind_of
 from allegro.core.requests.documents import Artifact, ReportDocument, Telemetry
 from allegro.core.requests.lifecycle import STAGES, State
 from allegro.core.requests.requests import Request, parsed

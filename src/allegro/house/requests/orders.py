@@ -37,6 +37,7 @@ from typing import Protocol
 import structlog
 
 from allegro.core.authority.actions.agent import AnswerOnce
+from allegro.core.authority.actions.families import family_of_kind
 from allegro.core.authority.actions.forge import CreatePullRequest, ProposeChange
 from allegro.core.authority.freeze import FreezeSet
 from allegro.core.authority.tokens import Order, issue_token
@@ -47,7 +48,6 @@ from allegro.core.requests.agenda import Agenda
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.ordering import (
     OUT,
-    SESSION_KINDS,
     Verdict,
     doubt_pause_s,
     ends_s,
@@ -281,7 +281,7 @@ class Orders:
 
     def _needs(self, request: Request) -> str:
         """Name what takes an order of this kind: requests that need the same wait in one line."""
-        if request.kind not in SESSION_KINDS:
+        if family_of_kind(request.kind).repeats:
             return "forge"
         action = parsed(request)
         return f"lane {action.lane}" if isinstance(action, AnswerOnce) else request.kind
@@ -330,8 +330,8 @@ class Orders:
         count = self._refusals.get(id_, 0)
         self._refusals[id_] = count + 1
         request = self._requests.find_exact(id_)
-        kind = "" if request is None else request.kind
-        self._pause(id_, refusal_pause_s(kind, count, self._dice.fraction))
+        if request is not None:
+            self._pause(id_, refusal_pause_s(request.kind, count, self._dice.fraction))
 
     def _pause(self, id_: str, delay_s: float) -> None:
         """Give no order before so many seconds, and not before an earlier pause is over."""
@@ -341,7 +341,7 @@ class Orders:
 
     def _able(self, request: Request) -> list[tuple[str, str, LaneLink]]:
         """Return the linked lanes that can take this order, best first."""
-        if request.kind not in SESSION_KINDS:
+        if family_of_kind(request.kind).repeats:
             return self._lanes.serving_forge()
         action = parsed(request)
         if isinstance(action, AnswerOnce):
@@ -363,7 +363,7 @@ class Orders:
         )
 
     async def _carry(self, request: Request) -> None:
-        if request.kind in SESSION_KINDS and request.state is State.UNKNOWN:
+        if not family_of_kind(request.kind).repeats and request.state is State.UNKNOWN:
             assert self.sessions is not None
             await self.sessions.settle(request)
             self._postpone(request.id)
@@ -468,7 +468,7 @@ class Orders:
                 request, Step.EXPIRE, "ran out before an order was given"
             )
             return
-        if request.kind in SESSION_KINDS:
+        if not family_of_kind(request.kind).repeats:
             await self._requests.take_step(request, Step.EXPIRE, "ran out after an order")
             return
         await self._looks.settle(request, Step.EXPIRE, "ran out; looked: not there")
@@ -476,7 +476,7 @@ class Orders:
 
     async def _settle_by_look(self, request: Request, otherwise: Step, told: str) -> None:
         """End what its lane will never do: an act on the forge after a look."""
-        if request.kind in SESSION_KINDS:
+        if not family_of_kind(request.kind).repeats:
             await self._requests.take_step(request, otherwise, told)
         else:
             await self._looks.settle(request, otherwise, told)

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSession
+from allegro.core.authority.actions.families import family_of
 from allegro.core.authority.actions.forge import ProposeChange
 from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, Refusal
@@ -331,7 +331,7 @@ class Follow:
     def _as_approved(self, request: Request, artifact: int, said: str) -> tuple[str, str, str]:
         """Return branch, name of the words and address of an effect, from the approved bytes."""
         action, fleet = parsed(request), self._fleet()
-        if isinstance(action, RunSession | AnswerOnce | LendModel):
+        if family_of(action).place(action) is None:
             return "", "", said
         branch, marker = dress_of(request, fleet.marker)
         content = content_of(action, marker, fleet.secret)

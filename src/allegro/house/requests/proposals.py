@@ -10,10 +10,10 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSession
+from allegro.core.authority.actions.families import kind_of
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.actions.forge import (
     MAX_BODY_BYTES,
-    Action,
     CloseIssue,
     CommentOnIssue,
     CreatePullRequest,
@@ -22,7 +22,6 @@ from allegro.core.authority.actions.forge import (
     RepositoryRef,
     UpdateStatus,
     is_ci_path,
-    kind_of,
 )
 from allegro.core.base.canonical import sha256_hex
 from allegro.core.base.errors import EdgeError
@@ -289,7 +288,7 @@ def _common(world: PinnedRepository, id_: str) -> dict[str, Any]:
 
 def proposal_of(action: Action, document: RequestDocument) -> Proposal | None:
     """Return the proposal an approved action came from, to pin it anew; None where it is moot."""
-    if isinstance(action, RunSession | AnswerOnce | LendModel):
+    if not isinstance(action, ProposeChange | CreatePullRequest | CloseIssue):
         return None
     common: dict[str, Any] = {
         "repository": action.repository.name,
@@ -312,8 +311,6 @@ def proposal_of(action: Action, document: RequestDocument) -> Proposal | None:
             )  # fmt: skip
         case CloseIssue():
             return Proposal(kind="close_issue", issue=action.issue, **common)
-        case _:
-            return None
 
 
 def question_of(action: Action, place: str) -> str:

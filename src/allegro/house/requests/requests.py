@@ -10,21 +10,19 @@ from typing import Any
 import msgspec
 import structlog
 
-from allegro.core.agent.sessions import session_subject
-from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSession, SessionAction
-from allegro.core.authority.actions.forge import (
-    Action,
-    MirrorRequest,
+from allegro.core.authority.actions.agent import SessionAction
+from allegro.core.authority.actions.families import (
     action_bytes,
     action_digest,
+    family_of,
     kind_of,
     parse_action,
 )
+from allegro.core.authority.actions.forge import MirrorRequest
 from allegro.core.authority.policy import Needs, needs_of
 from allegro.core.authority.tokens import Approval, Verify
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.effects.matching import Receipt
-from allegro.core.forge.issues import issue_subject, repository_subject
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests.documents import Option, RequestDocument
 from allegro.core.requests.index import RequestIndex, program_of
@@ -408,7 +406,7 @@ class Requests:
             document=document,
             state=State.PROPOSED if needs_approval else State.APPROVED,
             created_s=self._clock.now_s(),
-            target=target_of(action),
+            target=family_of(action).subject(action),
             repository=pinned.repository,
             bases=pinned.bases,
             notes=pinned.notes,
@@ -474,15 +472,3 @@ class Requests:
         if request.is_final:
             for event in self._waiting.get(request.id, ()):
                 event.set()
-
-
-def target_of(action: Action) -> str:
-    """Name what an action is done to, as events name it."""
-    if isinstance(action, RunSession | LendModel):
-        return session_subject(action.id)
-    if isinstance(action, AnswerOnce):
-        return session_subject(action.session)
-    number = getattr(action, "issue", 0)
-    if number:
-        return issue_subject(action.forge, action.repository.id, number)
-    return repository_subject(action.forge, action.repository.id)

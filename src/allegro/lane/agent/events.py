@@ -18,9 +18,8 @@ from allegro.core.agent.sessions import (
     UsageClaimed,
     asked_notes,
     question_digest,
-    session_subject,
 )
-from allegro.core.authority.actions.agent import AnswerOnce
+from allegro.core.authority.actions.agent import AnswerOnce, session_subject
 from allegro.core.authority.gate import Permit
 from allegro.core.base.events import Event
 from allegro.core.ports import Clock

@@ -31,7 +31,7 @@ from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSessi
 from allegro.core.authority.gate import Permit, Situation, may_write
 from allegro.core.base.errors import EdgeError, Refusal, Unholdable
 from allegro.core.effects.render import one_line
-from allegro.core.ports import Clock, Dice, Run
+from allegro.core.ports import Clock, Dice, Dress, Run
 from allegro.core.settings import HermesSettings
 from allegro.lane.agent.events import SessionVoice
 from allegro.lane.agent.gateways import NEED_TERMINAL, Gateways, Wanted
@@ -86,8 +86,11 @@ class Sessions:
             del self._lost[0]
         self._forget_known()
 
-    async def carry_out(self, permit: Permit) -> None:
-        """See a permit to its end and journal what came of it. Raises EdgeError of the journal."""
+    async def carry_out(self, permit: Permit, dress: Dress | None = None) -> None:
+        """See a permit to its end and journal what came of it. Raises EdgeError of the journal.
+
+        `dress` is what forge acts need beside an action; an act of a session needs nothing.
+        """
         match permit.action:
             case RunSession() as action:
                 outcome = await self._begin(permit, action)

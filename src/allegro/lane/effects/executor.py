@@ -36,11 +36,11 @@ from typing import Any
 import msgspec
 import structlog
 
+from allegro.core.authority.actions.families import kind_of
 from allegro.core.authority.actions.forge import (
     CreatePullRequest,
     ForgeAction,
     ProposeChange,
-    kind_of,
     of_forge,
 )
 from allegro.core.authority.gate import Permit, Situation, may_write

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from allegro.core.authority.actions.forge import of_forge, parse_action
+from allegro.core.authority.actions.families import parse_action
+from allegro.core.authority.actions.forge import of_forge
 from allegro.core.base.canonical import sha256_hex
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.untrusted import UNREADABLE

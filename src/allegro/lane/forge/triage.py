@@ -5,12 +5,8 @@ from __future__ import annotations
 import msgspec
 import structlog
 
-from allegro.core.authority.actions.forge import (
-    MarkSeen,
-    RepositoryRef,
-    action_bytes,
-    action_digest,
-)
+from allegro.core.authority.actions.families import action_bytes, action_digest
+from allegro.core.authority.actions.forge import MarkSeen, RepositoryRef
 from allegro.core.authority.gate import Permit, judge_leased, may_write
 from allegro.core.authority.lease import holds
 from allegro.core.base.errors import EdgeError, Refusal

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import structlog
 
 from allegro import __version__
-from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSession
-from allegro.core.authority.actions.forge import Action, CreatePullRequest, ProposeChange
+from allegro.core.authority.actions.agent import AGENT
+from allegro.core.authority.actions.families import family_of
+from allegro.core.authority.actions.family import Delivery, Family
+from allegro.core.authority.actions.forge_family import FORGE
 from allegro.core.authority.freeze import Freeze
 from allegro.core.authority.gate import Permit, Presented, judge_order, read_sovereign
 from allegro.core.authority.tokens import (
@@ -64,10 +65,18 @@ _log = structlog.get_logger()
 CHALLENGE_LIFE_S = 60.0
 MAX_CHALLENGES = 64
 CONTENT_GONE = "its content is not here, or not any more: send it again"
-_SUFFIX = re.compile(r"-[0-9a-f]{12}")
-_MARKER = re.compile(r"[0-9a-f]{32}")
 
 SetAside = Callable[[Permit, BaseException], Coroutine[Any, Any, None]]
+
+
+class Carrier(Protocol):
+    """Sees permits of one family of actions to their end on this lane.
+
+    `carry_out` journals what came of a permit; `set_aside` what is known of one that a bug ended.
+    """
+
+    def carry_out(self, permit: Permit, dress: Dress) -> Coroutine[Any, Any, None]: ...
+    def set_aside(self, permit: Permit, error: BaseException) -> Coroutine[Any, Any, None]: ...
 
 
 class Challenges:
@@ -122,6 +131,7 @@ class Desk:
         self.own_facts = own_facts
         self._serves = serves
         self.sessions: Sessions | None = None
+        self.carriers: dict[str, Carrier] = {}
         self.roles: Callable[[], dict[str, int]] = dict
         self._challenges = Challenges(clock, dice)
         self.effects: set[asyncio.Task[None]] = set()
@@ -284,22 +294,27 @@ class Desk:
         )
         if isinstance(permit, Refusal):
             return await self._refuse(given, permit)
-        if isinstance(permit.action, RunSession | AnswerOnce | LendModel):
-            if self.sessions is None:
-                return await self._refuse(given, Refusal("no_sessions", "hermes.gateways is 0"))
-            sessions = self.sessions
-            return self._under_way(given, permit, sessions.carry_out(permit), sessions.set_aside)
-        if not _MARKER.fullmatch(given.marker):
-            return await self._refuse(given, Refusal("bad_marker", "32 hex digits"))
-        if not _is_branch_of(permit.action, given.branch):
-            return await self._refuse(given, Refusal("bad_branch", "not the branch of this action"))
-        if self.executor is None:
-            return await self._refuse(
-                given, Refusal("forge_unreachable", self._state.forge_trouble)
-            )
+        family = family_of(permit.action)
+        fault = family.delivery_fault(permit.action, Delivery(given.branch, given.marker))
+        if fault is not None:
+            return await self._refuse(given, fault)
+        carrier = self._carrier_of(family)
+        if isinstance(carrier, Refusal):
+            return await self._refuse(given, carrier)
         dress = Dress(given.branch, given.marker, given.change_token)
-        effect = self.executor.carry_out(permit, dress)
-        return self._under_way(given, permit, effect, self.executor.set_aside)
+        return self._under_way(given, permit, carrier.carry_out(permit, dress), carrier.set_aside)
+
+    def _carrier_of(self, family: Family) -> Carrier | Refusal:
+        """Return who carries out the acts of a family here, or why nobody does."""
+        carriers: dict[str, Carrier | None] = {
+            FORGE.name: self.executor, AGENT.name: self.sessions, **self.carriers,
+        }  # fmt: skip
+        absent = {
+            FORGE.name: Refusal("forge_unreachable", self._state.forge_trouble),
+            AGENT.name: Refusal("no_sessions", "hermes.gateways is 0"),
+        }
+        nobody = Refusal("no_carrier", f"this lane carries out no act of the {family.name} family")
+        return carriers.get(family.name) or absent.get(family.name, nobody)
 
     def _under_way(
         self, given: GiveOrder, permit: Permit, effect: Coroutine[Any, Any, None], aside: SetAside
@@ -389,12 +404,3 @@ class Desk:
             _log.warning("stop.refused", reason=claims.reason)
             return
         await self.stop(Freeze(claims.freeze, self._clock.now_s(), "recovery key", "recovery stop"))
-
-
-def _is_branch_of(action: Action, branch: str) -> bool:
-    """Say whether the branch that came beside an order is the one its action allows."""
-    if isinstance(action, ProposeChange):
-        return branch.startswith(action.branch) and bool(
-            _SUFFIX.fullmatch(branch.removeprefix(action.branch))
-        )
-    return branch == (action.head if isinstance(action, CreatePullRequest) else "")

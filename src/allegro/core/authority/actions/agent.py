@@ -6,6 +6,9 @@ import re
 
 import msgspec
 
+from allegro.core.authority.actions.family import Action, Delivery, Family, Key, LaneNeed
+from allegro.core.base.backoff import SESSION
+
 MAX_PROMPT_BYTES = 256 * 1024
 MAX_HISTORY = 400
 MAX_TOOLS = 64
@@ -35,10 +38,7 @@ class Quote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str
 
 
-class RunSession(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
-    tag_field="kind", tag="run_session",
-):  # fmt: skip
+class RunSession(Action, frozen=True, kw_only=True, tag_field="kind", tag="run_session"):
     """Begin one session. The action's id is the session's id.
 
     `model` empty is the lane's default. `tools` None is what the lane's configuration switches
@@ -46,7 +46,6 @@ class RunSession(
     unless `network` says so. `issue` (owner/name#1) names where its progress is shown.
     """
 
-    id: str
     prompt: str
     instructions: str = ""
     history: tuple[Turn, ...] = ()
@@ -58,17 +57,13 @@ class RunSession(
     limit_s: int = 3600
 
 
-class AnswerOnce(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
-    tag_field="kind", tag="answer_once",
-):  # fmt: skip
+class AnswerOnce(Action, frozen=True, kw_only=True, tag_field="kind", tag="answer_once"):
     """Let exactly one pending question of one run pass, once.
 
     `run` is the agent's own id of the run, `number` counts the questions of the session from 1,
     `question` is `question_digest` of what was asked.
     """
 
-    id: str
     lane: str
     session: str
     run: str
@@ -76,13 +71,9 @@ class AnswerOnce(
     question: str
 
 
-class LendModel(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
-    tag_field="kind", tag="lend_model",
-):  # fmt: skip
+class LendModel(Action, frozen=True, kw_only=True, tag_field="kind", tag="lend_model"):
     """Make a token for the lane's model proxy: one model, short-lived, with a cap of its own."""
 
-    id: str
     model: str
     lives_s: int = 900
     max_tokens: int = 200_000
@@ -152,3 +143,39 @@ def _lend_faults(action: LendModel) -> list[str]:
     if not 1 <= action.max_tokens <= 100_000_000:
         faults.append("max_tokens must be 1 to 100000000")
     return faults
+
+
+def session_subject(session: str) -> str:
+    """Name a session or a loan, as events name it."""
+    return f"session:{session}"
+
+
+def _subject(action: SessionAction) -> str:
+    return session_subject(action.session if isinstance(action, AnswerOnce) else action.id)
+
+
+def _need(action: SessionAction) -> LaneNeed:
+    if isinstance(action, AnswerOnce):
+        return LaneNeed(f"lane {action.lane}", lane=action.lane)
+    begins = isinstance(action, RunSession)
+    return LaneNeed("run_session" if begins else "lend_model", role="hermes", fills=begins)
+
+
+def _delivery(action: SessionAction, digest: str, key: Key) -> Delivery:
+    return Delivery("", key("marker", digest)[:32])
+
+
+AGENT = Family(
+    name="agent",
+    types=(RunSession, AnswerOnce, LendModel),
+    faults=session_faults,
+    subject=_subject,
+    place=lambda action: None,
+    need=_need,
+    delivery=_delivery,
+    delivery_fault=lambda action, delivery: None,
+    code=frozenset(),
+    repeats=False,
+    pause=SESSION,
+    if_rejected="the agent is told no and goes on",
+)
