@@ -208,10 +208,10 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
 
     sessions = Sessions(
         archive, house.ledger, house.requests, house.clock, lanes.ask_lane, _words,
-        lambda urgency, told, _: alerts.append((urgency, told)), lambda _: True, house.orders.kick,
+        lambda urgency, told, _: alerts.append((urgency, told)), lambda _: True, house.orders.wake,
         set_aside,
     )  # fmt: skip
-    house.orders.sessions = sessions
+    house.followers["agent"] = sessions
     watch = FleetWatch(
         archive, house.ledger, lanes, house.clock, SeededDice(4),
         lambda urgency, told, _: alerts.append((urgency, told)), set_aside,
@@ -219,7 +219,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
     suspended = Suspended(house.ledger)
     asides = Asides(
         house.ledger, house.requests, suspended, house.clock, SeededDice(6), _no_freeze,
-        lambda urgency, told, _: alerts.append((urgency, told)), house.orders.kick,
+        lambda urgency, told, _: alerts.append((urgency, told)), house.orders.wake,
     )  # fmt: skip
     made = ApiHouse(house, folder / "house.sock", _session(folder / "house.sock"))
     api = Api(

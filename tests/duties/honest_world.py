@@ -34,17 +34,16 @@ from allegro.core.ports import Dress
 from allegro.core.protocol.messages import GiveOrder, OrderAnswer
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.requests import Request
+from allegro.core.requests.work import work_of
 from allegro.house.health.alerts import Alerts
-from allegro.house.requests.orders import Orders
 from allegro.house.requests.outcomes import Follow, LaneView
 from allegro.house.requests.polls import Polls
 from allegro.house.requests.requests import Requests
-from allegro.house.requests.settling import dress_of
 from allegro.lane.effects.executor import Executor
 from allegro.lane.effects.queries import Queries
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import SeededDice, VirtualClock
-from tests.core.builders import HOUSE, TRUST
+from tests.core.builders import TRUST
 
 from .honest_forge import BOT, HUMAN, HonestForge, changed
 from .house import FLEET, House, WornLedger, until
@@ -197,11 +196,8 @@ class WorldHouse(House):
             self.ledger, self.clock, SeededDice(self.world.throw()), self.settings,
             lambda: WORLD_FLEET, self.ask, verify,
         )  # fmt: skip
-        self.orders = Orders(
-            self.requests, self.ledger, self, self.clock, SeededDice(3), self.settings.orders,
-            lambda: WORLD_FLEET, lambda: self.frozen, HOUSE.sign, lambda: "change-token",
-            Polls(self.world.archive, self.ledger).of,
-        )  # fmt: skip
+        polled = Polls(self.world.archive, self.ledger).of
+        self.orders = self.arbiter(SeededDice(3), WORLD_FLEET, polled)
 
     def linked(self) -> list[tuple[str, str, LaneLink]]:
         return [(one.name, TRUST.lane, cast(LaneLink, one))
@@ -456,7 +452,7 @@ class World:
         branches = self.forge.branches_of[self.forge.garden.id]
         for request in self.house.requests.all():
             if request.kind == "propose_change" and request.is_final:
-                branch, _ = dress_of(request, WORLD_FLEET.marker)
+                branch = work_of(request, WORLD_FLEET.marker).delivery.branch
                 if branch in branches and not self.troubled:
                     return branch
         return None

@@ -19,14 +19,20 @@ from allegro.core.authority.freeze import FreezeSet
 from allegro.core.authority.tokens import Approval, Order, issue_token, unb64url
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.effects.matching import Receipt
+from allegro.core.ports import Dice
 from allegro.core.protocol.messages import GiveOrder, OrderAnswer
 from allegro.core.requests.requests import Request
+from allegro.core.requests.work import Work
 from allegro.core.settings import HouseIdentity, HouseSettings
 from allegro.core.stores import Place, SetAside
 from allegro.house.files import Fleet
-from allegro.house.requests.orders import Orders
+from allegro.house.requests.choice import Choice, Follower
+from allegro.house.requests.giving import Ahead, Giving, LinkedLane, Mandate
+from allegro.house.requests.orders import Hands, Orders
+from allegro.house.requests.pauses import Pauses
 from allegro.house.requests.proposals import Proposal
 from allegro.house.requests.requests import Requests
+from allegro.house.requests.settling import Looks, Polled
 from allegro.link.dial import LaneLink
 from allegro.link.traffic import lost
 from allegro.testing.virtual import SeededDice, VirtualClock
@@ -148,6 +154,7 @@ class House:
         self.aside: list[SetAside] = []
         self.compared: list[tuple[str, int, str]] = []
         self.settings = HouseSettings(HouseIdentity("home", str(folder)))
+        self.followers: dict[str, Follower] = {}
         self._dice = SeededDice(2)
         self._file = folder / "ledger.db"
         self.ledger: WornLedger
@@ -166,33 +173,44 @@ class House:
         self.requests = Requests(
             self.ledger, self.clock, self._dice, self.settings, lambda: FLEET, self.ask, verify
         )
-        self.orders = Orders(
-            self.requests, self.ledger, self, self.clock, self._dice, self.settings.orders,
-            lambda: FLEET, lambda: self.frozen, HOUSE.sign, lambda: "change-token", self._polled,
-        )  # fmt: skip
+        self.orders = self.arbiter(self._dice, FLEET, self._polled)
+
+    def arbiter(self, dice: Dice, fleet: Fleet, polled: Polled) -> Orders:
+        """Wire what gives the orders, as the program does."""
+        settings, ahead = self.settings.orders, Ahead()
+        mandate = Mandate(lambda: fleet, lambda: self.frozen, HOUSE.sign, lambda: "change-token")
+        hands = Hands(
+            choice=Choice(self, self.followers),
+            pauses=Pauses(self.clock, dice, settings.ttl_s + settings.settle_s),
+            giving=Giving(self.requests, self.ledger, self.clock, mandate, ahead, settings.ttl_s),
+            looks=Looks(self.requests, self, self.clock, mandate.fleet, polled, ahead),
+        )
+        return Orders(
+            self.requests, self.clock, hands, parallel=settings.parallel, woken=asyncio.Event()
+        )
 
     async def set_aside(self, aside: SetAside, stored: bytes) -> None:
         """Take what a duty could not handle, as the program's alert does."""
         self.aside.append(aside)
 
-    async def _polled(self, request: Request, artifact: int, content: str) -> frozenset[str]:
-        self.compared.append((request.id, artifact, content))
+    async def _polled(self, work: Work, artifact: int, content: str) -> frozenset[str]:
+        self.compared.append((work.request.id, artifact, content))
         return self.polls.get(artifact, frozenset())
 
     async def restart(self) -> None:
         await self.ledger.close()
         await self.start()
 
-    def linked(self) -> list[tuple[str, str, LaneLink]]:
+    def linked(self) -> list[LinkedLane]:
         if not self.is_linked:
             return []
         return [(name, f"fingerprint-of-{name}", cast(LaneLink, lane))
                 for name, lane in self.lanes.items()]  # fmt: skip
 
-    def serving_forge(self) -> list[tuple[str, str, LaneLink]]:
+    def serving_forge(self) -> list[LinkedLane]:
         return self.linked()
 
-    def serving_sessions(self, busy: Callable[[str], int]) -> list[tuple[str, str, LaneLink]]:
+    def serving_sessions(self, busy: Callable[[str], int]) -> list[LinkedLane]:
         return self.linked()
 
     async def ask(self, method: str, params: dict[str, Any]) -> Any:

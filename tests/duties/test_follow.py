@@ -26,10 +26,10 @@ from allegro.core.effects.receipts import (
 )
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request, parsed
+from allegro.core.requests.work import work_of
 from allegro.core.stores import SetAside
 from allegro.house.files import KnownLane
 from allegro.house.requests.outcomes import Follow, LaneView
-from allegro.house.requests.settling import dress_of
 from allegro.testing.virtual import BOT, HUMAN, SeededDice, VirtualClock
 from tests.core.builders import FORGE
 
@@ -143,7 +143,7 @@ class Followed:
 
 def words_of(request: Request) -> str:
     """Name the words of a request as polls show them."""
-    _, marker = dress_of(request, FOLLOWED_FLEET.marker)
+    marker = work_of(request, FOLLOWED_FLEET.marker).delivery.marker
     return content_of(parsed(request), marker, FOLLOWED_FLEET.secret)
 
 
@@ -904,7 +904,11 @@ async def ordered_change(followed: Followed) -> tuple[Request, str, ProposeChang
     await followed.house.step()
     action = parsed(request)
     assert isinstance(action, ProposeChange)
-    return followed.house.now(request), dress_of(request, FOLLOWED_FLEET.marker)[0], action
+    return (
+        followed.house.now(request),
+        work_of(request, FOLLOWED_FLEET.marker).delivery.branch,
+        action,
+    )
 
 
 @pytest.mark.parametrize("held", ["ordered", "other", ""])

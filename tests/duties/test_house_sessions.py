@@ -60,10 +60,10 @@ class Home:
         self._ids = 0
         self.sessions = Sessions(
             archive, house.ledger, house.requests, house.clock, self._ask_lane, _open,
-            lambda _, told, lane: self.alerts.append(told), lambda _: self.home, house.orders.kick,
+            lambda _, told, lane: self.alerts.append(told), lambda _: self.home, house.orders.wake,
             self._set_aside,
         )  # fmt: skip
-        house.orders.sessions = self.sessions
+        house.followers["agent"] = self.sessions
         self.task = asyncio.create_task(self.sessions.run())
 
     async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
@@ -560,7 +560,7 @@ def mirrored(home: Home, session: str) -> list[str]:
 async def test_the_comment_of_a_session_ends_with_its_end(home: Home, trouble: bool) -> None:
     house = home.house
     progress = Progress(
-        home.sessions, house.requests, house.ask, house.clock, house.orders.kick,
+        home.sessions, house.requests, house.ask, house.clock, house.orders.wake,
         book=house.ledger, on_set_aside=house.set_aside,
     )  # fmt: skip
     task = asyncio.create_task(progress.run())

@@ -18,6 +18,7 @@ from allegro.adapters.sqlite.archive import open_archive
 from allegro.adapters.sqlite.ledger import open_ledger
 from allegro.adapters.systemd.notify import notify, watchdog_s
 from allegro.config import read_secret
+from allegro.core.authority.actions.agent import AGENT
 from allegro.core.authority.freeze import (
     MAX_ACTIVE,
     Freeze,
@@ -55,11 +56,15 @@ from allegro.house.health.alerts import Alerts
 from allegro.house.health.doctor import Facts, Troubles
 from allegro.house.health.set_aside import Asides
 from allegro.house.lanes import House, Lanes
+from allegro.house.requests.choice import Choice
+from allegro.house.requests.giving import Ahead, Giving, Mandate
 from allegro.house.requests.mirror import Mirror
-from allegro.house.requests.orders import Orders
+from allegro.house.requests.orders import Hands, Orders
 from allegro.house.requests.outcomes import Follow, LaneView
+from allegro.house.requests.pauses import Pauses
 from allegro.house.requests.polls import Polls
 from allegro.house.requests.requests import Requests
+from allegro.house.requests.settling import Looks
 from allegro.runtime.duties import Duties
 
 _log = structlog.get_logger()
@@ -93,6 +98,7 @@ class _House:
         self._clock, self._dice = SystemClock(), SystemDice()
         self._words = Words(lambda id_, sealed: self._sealing.open(self._fleet.id, id_, sealed))
         self._stopping = asyncio.Event()
+        self._woken = asyncio.Event()
         self._duties = Duties(self._clock, self._dice, self._duty_failed)
         self._fault: Fault | None = None
         self._stack = contextlib.AsyncExitStack()
@@ -129,14 +135,9 @@ class _House:
             self._ledger, self._clock, self._dice, settings, lambda: self._fleet,
             self._lanes.ask, verify,
         )  # fmt: skip
-        self._orders = Orders(
-            self._requests, self._ledger, self._lanes, self._clock, self._dice, settings.orders,
-            lambda: self._fleet, lambda: self._freezes, house.sign, self._change_token,
-            Polls(self._archive, self._ledger).of,
-        )  # fmt: skip
         asides = Asides(
             self._ledger, self._requests, self._suspended, self._clock, self._dice,
-            self._take_freeze, self._alert, self._orders.kick,
+            self._take_freeze, self._alert, self._woken.set,
         )  # fmt: skip
         self._follow = Follow(
             self._archive, self._ledger, self._requests, self._clock, self._dice,
@@ -150,12 +151,12 @@ class _House:
         self._sessions = Sessions(
             self._archive, self._ledger, self._requests, self._clock,
             self._lanes.ask_lane, self._words.open, self._alert, self._lanes.is_home,
-            self._orders.kick, asides.take,
+            self._woken.set, asides.take,
         )  # fmt: skip
-        self._orders.sessions = self._sessions
+        self._orders = self._arbiter(house)
         session_api = SessionApi(self._sessions, self._requests, self._lanes.ask)
         progress = Progress(
-            self._sessions, self._requests, self._lanes.ask, self._clock, self._orders.kick,
+            self._sessions, self._requests, self._lanes.ask, self._clock, self._woken.set,
             book=self._ledger, on_set_aside=asides.take,
         )  # fmt: skip
         self._watch = FleetWatch(
@@ -188,7 +189,7 @@ class _House:
             acting=settings.house.acting,
         )
         mirror = Mirror(
-            self._requests, settings.requests, self._lanes.ask, self._clock, self._orders.kick,
+            self._requests, settings.requests, self._lanes.ask, self._clock, self._woken.set,
             book=self._ledger, on_set_aside=asides.take,
         )  # fmt: skip
         self._tell_damage()
@@ -206,6 +207,24 @@ class _House:
         self._duties.begin("alive", self._alive)
         notify("READY=1\nSTATUS=running")
         _log.info("house.ready", house=settings.house.name, seat=self._fleet.seat)
+
+    def _arbiter(self, house: House) -> Orders:
+        """Return what gives the orders, woken by `self._woken`."""
+        settings, requests, clock = self._settings.orders, self._requests, self._clock
+        ahead = Ahead()
+        mandate = Mandate(
+            lambda: self._fleet, lambda: self._freezes, house.sign, self._change_token
+        )
+        hands = Hands(
+            choice=Choice(self._lanes, {AGENT.name: self._sessions}),
+            pauses=Pauses(clock, self._dice, settings.ttl_s + settings.settle_s),
+            giving=Giving(requests, self._ledger, clock, mandate, ahead, settings.ttl_s),
+            looks=Looks(
+                requests, self._lanes, clock, mandate.fleet,
+                Polls(self._archive, self._ledger).of, ahead,
+            ),
+        )  # fmt: skip
+        return Orders(requests, clock, hands, parallel=settings.parallel, woken=self._woken)
 
     async def wait(self) -> None:
         """Return at a signal. Raises what must end the program."""
@@ -317,7 +336,7 @@ class _House:
         thaws = await self._ledger.strings("thaws")
         await self._ledger.set_strings("thaws", (*thaws, token)[-50:])
         await self._lanes.bring_all(token)
-        self._orders.kick()
+        self._woken.set()
         return None
 
     async def _reload(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from allegro.core.requests.lifecycle import MOST_DOUBTS, State, Step
 from allegro.core.requests.ordering import (
     OFTEN,
     Verdict,
+    Way,
     doubt_pause_s,
     ends_s,
     given_to,
@@ -23,13 +24,15 @@ from allegro.core.requests.ordering import (
     is_void,
     may_be_carried,
     overtaken_step,
+    plan_after_refusal,
+    plan_of,
     refusal_pause_s,
     serial_key,
     verdict,
     was_ordered,
 )
 from allegro.core.requests.requests import Line, Request, ordered
-from tests.core.builders import FORGE, close, comment_action, document
+from tests.core.builders import FORGE, close, comment_action, document, run_session
 
 
 def one() -> float:
@@ -260,3 +263,54 @@ def test_only_lanes_whose_orders_may_have_come_to_something_hold_the_request() -
     assert holders(told(*orders, outstanding=(5, 4))) == ["b", "a"]
     assert holders(told(*orders)) == []
     assert holders(told(outstanding=(9,))) == []
+
+
+# --- how one that is due goes on --------------------------------------------------------------
+
+
+def session(**changes: Any) -> Request:
+    return request(kind="run_session", action=action_bytes(run_session()), **changes)
+
+
+@pytest.mark.parametrize(
+    ("asked", "now_s", "thawed", "way", "step"),
+    [
+        (request(), 20.0, True, Way.ORDER, None),
+        (request(state=State.UNKNOWN, doubts=1), 20.0, True, Way.ORDER, None),
+        (request(), 100.0, True, Way.END, Step.EXPIRE),  # never ordered: nothing to look at
+        (request(order_number=4), 100.0, True, Way.LOOK, Step.EXPIRE),
+        (request(state=State.UNKNOWN), 100.0, True, Way.LOOK, Step.EXPIRE),
+        (approved_close(approval=None), 20.0, True, Way.END, Step.EXPIRE),
+        (request(), 20.0, False, Way.LOOK, None),
+        (request(doubts=MOST_DOUBTS), 20.0, True, Way.LOOK, Step.FAIL),
+        (session(), 20.0, True, Way.ORDER, None),
+        (session(), 20.0, False, Way.WAIT, None),  # no lane looks for a session on a forge
+        (session(state=State.UNKNOWN), 20.0, False, Way.FOLLOW, None),
+        (session(state=State.UNKNOWN), 100.0, True, Way.FOLLOW, None),
+        (session(order_number=4), 100.0, True, Way.END, Step.EXPIRE),
+    ],
+)
+def test_what_was_ordered_ends_only_after_a_look_or_by_who_follows_it(
+    asked: Request, now_s: float, thawed: bool, way: Way, step: Step | None
+) -> None:
+    plan = plan_of(asked, now_s=now_s, thawed=thawed)
+    assert (plan.way, plan.step) == (way, step)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason", "way", "step"),
+    [
+        (approved_close(), "wrong_seat", Way.END, Step.UNSEAT),
+        (approved_close(), "wrong_key", Way.END, Step.UNSEAT),
+        (request(), "wrong_seat", Way.WAIT, None),  # no approval to void
+        (approved_close(), "approval_expired", Way.LOOK, Step.EXPIRE),
+        (request(), "repository_refused", Way.LOOK, Step.FAIL),
+        (session(), "malformed_action", Way.END, Step.FAIL),
+        (request(), "frozen", Way.WAIT, None),
+    ],
+)
+def test_a_refusal_that_would_come_again_ends_the_request(
+    asked: Request, reason: str, way: Way, step: Step | None
+) -> None:
+    plan = plan_after_refusal(asked, reason, "why")
+    assert (plan.way, plan.step) == (way, step)

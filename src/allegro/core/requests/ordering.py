@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from allegro.core.authority.actions.families import family_of_kind
 from allegro.core.authority.actions.forge import MirrorRequest
 from allegro.core.base.backoff import Backoff
@@ -21,6 +23,14 @@ IN_DOUBT = Backoff(first_s=60.0, cap_s=3_600.0)
 REFUSED_LONG = Backoff(first_s=30.0, cap_s=120.0)
 """Pauses once a lane refused an order OFTEN times in a row."""
 OFTEN = 24
+FINAL_REFUSALS = {
+    "malformed_action": Step.FAIL,
+    "repository_refused": Step.FAIL,
+    "approval_expired": Step.EXPIRE,
+    "wrong_seat": Step.UNSEAT,
+    "wrong_key": Step.UNSEAT,
+}
+"""Refusals after which the same order would be refused again, and how the request ends."""
 
 
 class Verdict(enum.Enum):
@@ -33,6 +43,28 @@ class Verdict(enum.Enum):
     OVERTAKEN = enum.auto()
     HELD = enum.auto()
     DUE = enum.auto()
+
+
+class Way(enum.Enum):
+    """How a request that is due goes on."""
+
+    ORDER = enum.auto()
+    LOOK = enum.auto()
+    FOLLOW = enum.auto()
+    END = enum.auto()
+    WAIT = enum.auto()
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What is done about a request that is due.
+
+    `step` ends it (END), or ends it where a look finds nothing (LOOK); None leaves it open then.
+    `why` is the reason as its history shows it.
+    """
+
+    way: Way
+    step: Step | None = None
+    why: str = ""
 
 
 def serial_key(request: Request) -> str:
@@ -120,6 +152,48 @@ def refusal_pause_s(kind: str, refusals: int, dice: Callable[[], float]) -> floa
     if refusals < OFTEN or not family.repeats:
         return family.pause.delay_s(refusals, dice)
     return REFUSED_LONG.delay_s(refusals - OFTEN, dice)
+
+
+def plan_of(request: Request, *, now_s: float, thawed: bool) -> Plan:
+    """Decide how a request that is due goes on. What was ordered never ends before a look.
+
+    Where an order may not be repeated (`Family.repeats`), nothing is looked at on a forge: who
+    follows the act settles it while it is in doubt.
+    """
+    repeats = family_of_kind(request.kind).repeats
+    if request.state is State.UNKNOWN and not repeats:
+        return Plan(Way.FOLLOW)
+    if has_run_out(request, now_s) or is_void(request):
+        if request.state is State.APPROVED and request.order_number == 0:
+            return Plan(Way.END, Step.EXPIRE, "ran out before an order was given")
+        if not repeats:
+            return Plan(Way.END, Step.EXPIRE, "ran out after an order")
+        return Plan(Way.LOOK, Step.EXPIRE, "ran out; looked: not there")
+    if not thawed:
+        return Plan(Way.LOOK) if repeats else Plan(Way.WAIT)
+    if gives_up(request):
+        return Plan(Way.LOOK, Step.FAIL, _why_given_up(request))
+    return Plan(Way.ORDER)
+
+
+def plan_after_refusal(request: Request, reason: str, detail: str) -> Plan:
+    """Decide how a request goes on whose order was refused for this reason (the gate's word)."""
+    step = FINAL_REFUSALS.get(reason)
+    if step is Step.UNSEAT and request.needs_approval:
+        why = "approved by an earlier key or seat: approve again"
+        return Plan(Way.END, Step.UNSEAT, why)
+    if step is Step.FAIL or step is Step.EXPIRE:
+        repeats = family_of_kind(request.kind).repeats
+        return Plan(Way.LOOK if repeats else Way.END, step, detail)
+    return Plan(Way.WAIT)
+
+
+def _why_given_up(request: Request) -> str:
+    """Return why no further order is given, with the forge's last words and what to do."""
+    return (
+        f"{request.doubts} orders brought no clear answer and it is not there: {request.detail};"
+        " mend what the forge says, then ask again"
+    )
 
 
 def given_to(request: Request) -> dict[int, str]:

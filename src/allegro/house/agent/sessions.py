@@ -24,7 +24,8 @@ from allegro.core.base.untrusted import (
 )
 from allegro.core.ports import Clock
 from allegro.core.requests.lifecycle import State, Step
-from allegro.core.requests.requests import Request, parsed
+from allegro.core.requests.requests import Request
+from allegro.core.requests.work import Work
 from allegro.core.stores import Archive, Archived, Ledger, SessionRecord
 from allegro.house.agent.barrier import Unread
 from allegro.house.agent.lost import Lost, heard, presumed
@@ -189,7 +190,7 @@ class Sessions:
         request = self._requests.find(prefix)
         if isinstance(request, Request) and request.kind == "run_session":
             if self._unread.hides(request):
-                return msgspec.structs.replace(_new(request), state="ordered")
+                return msgspec.structs.replace(_new(self._requests.work(request)), state="ordered")
             return request
         return Refusal("not_found", f"no session begins with {prefix!r}")
 
@@ -222,7 +223,7 @@ class Sessions:
         request = self._requests.find_exact(session)
         if request is None or request.kind != "run_session" or request.lane != archived.lane:
             return  # a lane speaks of sessions that were ordered from it, and of no others
-        record = self.records.get(session) or _new(request)
+        record = self.records.get(session) or _new(self._requests.work(request))
         if (record.end and not record.presumed) or archived.row <= record.row:
             return
         record = msgspec.structs.replace(heard(record, archived.at_s), row=archived.row)
@@ -291,7 +292,7 @@ class Sessions:
     async def _ended(self, record: SessionRecord) -> None:
         """Withdraw what the session still asked; make room for the next."""
         for request in self._requests.open_of("answer_once"):
-            action = parsed(request)
+            action = self._requests.work(request).action
             if isinstance(action, AnswerOnce) and action.session == record.id:
                 step = Step.WITHDRAW
                 if request.state in {State.ORDERED, State.SENT, State.UNKNOWN}:
@@ -350,7 +351,7 @@ class Sessions:
 
     async def _deny(self, request: Request) -> None:
         """Tell the lane no; it says no by itself as well when time runs out."""
-        action = parsed(request)
+        action = self._requests.work(request).action
         if isinstance(action, AnswerOnce):
             with contextlib.suppress(EdgeError):
                 params = {"session": action.session, "number": action.number}
@@ -370,7 +371,9 @@ class Sessions:
                 told = await self._ask_lane(request.lane, "sessions", {})
                 if isinstance(told, list) and request.id in told:
                     return
-            elif not self._lost.is_over(request.history[-1].at_s, _limit_of(request)):
+            elif not self._lost.is_over(
+                request.history[-1].at_s, _limit_of(self._requests.work(request))
+            ):
                 return
         told = "no word after the order; it may have begun and is not begun again"
         await self._requests.take_step(request, Step.FAIL, told)
@@ -427,8 +430,8 @@ class Sessions:
         raise EdgeError("the lane's token did not come", transient=True)
 
 
-def _new(request: Request) -> SessionRecord:
-    action = parsed(request)
+def _new(work: Work) -> SessionRecord:
+    request, action = work.request, work.action
     issue = action.issue if isinstance(action, RunSession) else ""
     return SessionRecord(id=request.id, lane=request.lane, began_s=request.created_s, issue=issue)
 
@@ -438,7 +441,7 @@ def _uncounted(record: SessionRecord) -> SessionRecord:
     return msgspec.structs.replace(record, row=0, calls=0, tokens=0, denied=0)
 
 
-def _limit_of(request: Request) -> float:
+def _limit_of(work: Work) -> float:
     """Return the seconds that a session request asked for."""
-    action = parsed(request)
+    action = work.action
     return float(action.limit_s) if isinstance(action, RunSession) else 0.0

@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 
-from allegro.core.authority.actions.families import kind_of
 from allegro.core.requests.documents import Artifact, ReportDocument, Telemetry
 from allegro.core.requests.lifecycle import STAGES, State
-from allegro.core.requests.requests import Request, parsed
+from allegro.core.requests.requests import Request
 from allegro.core.stores import SessionRecord
 from allegro.house.requests.requests import NOT_AGAIN
 
@@ -109,5 +108,5 @@ def session_view(record: SessionRecord | Request) -> dict[str, Any]:
     return {
         "schema": "allegro.session/1", "id": record.id, "state": record.state.value, "end": "",
         "lane": record.lane, "why": record.detail, "began_s": record.created_s,
-        "kind": kind_of(parsed(record)),
+        "kind": record.kind,
     }  # fmt: skip

@@ -11,7 +11,7 @@ from allegro.core.effects.render import fence
 from allegro.core.ports import Clock
 from allegro.core.protocol.answers import PinnedRepository, Place
 from allegro.core.requests.lifecycle import State
-from allegro.core.requests.requests import Request, parsed
+from allegro.core.requests.requests import Request
 from allegro.core.settings import RequestSettings
 from allegro.core.stores import WorkBook
 from allegro.house.requests.newest_state import Homes
@@ -84,11 +84,11 @@ class Mirror:
         newest = self._requests.newest_mirror(request.id)
         if newest is None or newest.state in _LOST:
             return False
-        action = parsed(newest)
+        action = self._requests.work(newest).action
         return isinstance(action, MirrorRequest) and action.body == body
 
     def _home(self, request: Request) -> tuple[str, int] | None:
-        issue = getattr(parsed(request), "issue", 0)
+        issue = getattr(self._requests.work(request).action, "issue", 0)
         if issue:
             return request.repository, issue
         return issue_named(request.document.context) or issue_named(self._settings.home)

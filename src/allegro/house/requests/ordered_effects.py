@@ -11,10 +11,11 @@ from allegro.core.effects.receipts import branch_at, content_of, ordered_commit_
 from allegro.core.forge.issues import STATUS_SCOPE
 from allegro.core.forge.triage import FIRST_STATUS
 from allegro.core.requests.lifecycle import TABLE, State, Step
-from allegro.core.requests.requests import Request, parsed
+from allegro.core.requests.requests import Request
+from allegro.core.requests.work import Work
 from allegro.house.requests.forge_clocks import ForgeClocks
 from allegro.house.requests.requests import Requests
-from allegro.house.requests.settling import dress_of, receipts_of
+from allegro.house.requests.settling import receipts_of
 
 _BY_TIME = frozenset({"label", "close"})
 """Effects without words of their own: they are told apart by when they were made."""
@@ -23,14 +24,13 @@ _BY_TIME = frozenset({"label", "close"})
 class Names:
     """The names by which polls show labels and branches: keyed, as lanes make them."""
 
-    def __init__(self, seen_label: str, secret: bytes, marker: bytes) -> None:
-        self.marker = marker
+    def __init__(self, seen_label: str, secret: bytes) -> None:
         self._secret = secret
         self.leased = frozenset(map(self.of, (seen_label, STATUS_SCOPE + FIRST_STATUS)))
 
-    def words_of(self, request: Request, marker: str) -> str:
+    def content_of(self, work: Work) -> str:
         """Name the words of a request as they were approved; empty for one without words."""
-        return content_of(parsed(request), marker, self._secret)
+        return content_of(work.action, work.delivery.marker, self._secret)
 
     def of(self, word: str) -> str:
         return words_name(self._secret, word)
@@ -61,8 +61,8 @@ class OrderedEffects:
     def is_commit(self, write: BotWrite, event: Event) -> bool:
         """Whether a branch stands at the base of an ordered change, or at exactly its commit."""
         commit, held = event.data.get("commit"), event.data.get("held")
-        for request in self._changes_on(write):
-            action = parsed(request)
+        for work in self._changes_on(write):
+            action = work.action
             if isinstance(action, ProposeChange) and (
                 commit == action.base_commit or (held and held == self._names.commit_of(action))
             ):
@@ -75,7 +75,7 @@ class OrderedEffects:
         For a lane that does not tell what a commit holds. An order that failed half way leaves its
         branch; one with a receipt covers two commits only.
         """
-        return any(request.state is not State.DONE for request in self._changes_on(write))
+        return any(work.request.state is not State.DONE for work in self._changes_on(write))
 
     async def settle(self, write: BotWrite) -> bool:
         """Settle the request whose order may have made this very write; say whether there is one.
@@ -87,30 +87,30 @@ class OrderedEffects:
         for request in self._requests.all():
             if request.target != write.target or not _may_have_written(request):
                 continue
-            receipts = self._covering(request, write, at_s)
+            work = self._requests.work(request)
+            receipts = self._covering(work, write, at_s)
             if not receipts:
                 continue
             artifact = write.artifact
             if write.kind in _BY_TIME:
-                artifact = getattr(parsed(request), "issue", 0)
-            told = "a poll shows it: its receipt did not come"
+                artifact = getattr(work.action, "issue", 0)
+            why = "a poll shows it: its receipt did not come"
             moved = await self._requests.take_step(
-                request, Step.RECEIPT, told, receipts=receipts, artifact=artifact
+                request, Step.RECEIPT, why, receipts=receipts, artifact=artifact
             )
             if isinstance(moved, Request):
                 await self._requests.withdraw_renewed(moved)
                 return True
         return False
 
-    def _covering(self, request: Request, write: BotWrite, at_s: float) -> tuple[Receipt, ...]:
+    def _covering(self, work: Work, write: BotWrite, at_s: float) -> tuple[Receipt, ...]:
         """Return what covers this write if the request is settled by it, nothing if it is not its.
 
         A branch alone settles nothing. What is told apart by time was made since the first order.
         """
-        _, marker = dress_of(request, self._names.marker)
-        words = self._names.words_of(request, marker)
+        content = self._names.content_of(work)
         receipts = receipts_of(
-            request, write.artifact, words, branch="", commit="", now_s=max(0.0, at_s)
+            work, write.artifact, content, branch="", commit="", now_s=max(0.0, at_s)
         )
         same = any(
             one.kind == write.kind and one.content == write.content
@@ -118,21 +118,22 @@ class OrderedEffects:
         )
         if write.kind == "branch" or not same:
             return ()
-        orders = [line.at_s for line in request.history if line.what == Step.ORDER]
+        orders = [line.at_s for line in work.request.history if line.what == Step.ORDER]
         if write.kind in _BY_TIME:
             return receipts if orders and min(orders) - GRACE_S <= at_s else ()
         return receipts if write.content else ()
 
-    def _changes_on(self, write: BotWrite) -> list[Request]:
+    def _changes_on(self, write: BotWrite) -> list[Work]:
         """Return the ordered changes whose keyed branch this is."""
         name = write.content.rpartition("@")[0]
-        return [
-            request
+        ordered = [
+            self._requests.work(request)
             for request in self._requests.all()
-            if request.kind == "propose_change" and request.order_number
+            if request.kind == "propose_change"
+            and request.order_number
             and request.target == write.target
-            and self._names.of(dress_of(request, self._names.marker)[0]) == name
-        ]  # fmt: skip
+        ]
+        return [work for work in ordered if self._names.of(work.delivery.branch) == name]
 
 
 def _may_have_written(request: Request) -> bool:

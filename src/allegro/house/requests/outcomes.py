@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 
-from allegro.core.authority.actions.families import family_of
 from allegro.core.authority.actions.forge import ProposeChange
 from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, Refusal
@@ -21,14 +20,15 @@ from allegro.core.effects.render import one_line
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.ordering import was_ordered
-from allegro.core.requests.requests import Request, parsed
+from allegro.core.requests.requests import Request
+from allegro.core.requests.work import Work
 from allegro.core.stores import Archive, Archived, Ledger
 from allegro.house.archive.vanished import AskLane, Vanished
 from allegro.house.files import Fleet
 from allegro.house.requests.bot_writes import Alarm, BotWrites
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.requests import NO_CLEAR_ANSWER, Requests
-from allegro.house.requests.settling import dress_of, receipts_of
+from allegro.house.requests.settling import receipts_of
 from allegro.runtime.consumer import OnSetAside, Reader
 from allegro.runtime.duties import OneEach
 
@@ -97,7 +97,7 @@ class Follow:
         self._vanished = Vanished(archive, ledger, clock, lanes.ask_lane, self._own, self._failed)
         self._writes = BotWrites(
             archive, ledger, requests, clock, dice, began_s=fleet().began_s,
-            names=Names(seen_label, fleet().secret, fleet().marker), freeze=freeze, alarm=alarm,
+            names=Names(seen_label, fleet().secret), freeze=freeze, alarm=alarm,
             own=self._own, revoked=self._revoked,
         )  # fmt: skip
         self._is_resumed = False
@@ -197,8 +197,8 @@ class Follow:
                        "browser, and shorten or delete it")  # fmt: skip
         elif event.type == "watch.replaced":
             name = one_line(event.data.get("watch"), 100)
-            told = f"says that {name} is another repository now; the old one is gone"
-            self._news("medium", archived, told)
+            news = f"says that {name} is another repository now; the old one is gone"
+            self._news("medium", archived, news)
         elif event.type in {"forge.unreachable", "forge.recovered"}:
             self._news("medium", archived, f"says {event.type}")
 
@@ -291,13 +291,13 @@ class Follow:
                 f" {request.artifact}: it covers no other write", archived.lane,
             )  # fmt: skip
             return
-        told = words if isinstance(words, dict) else {}
+        work, opened = self._requests.work(request), words if isinstance(words, dict) else {}
         commit, claimed = text_of(event.data.get("commit"), 64), event.data.get("content", "")
-        branch, content, url = self._as_approved(request, artifact, text_of(told.get("url")))
+        branch, content, url = self._as_approved(work, artifact, text_of(opened.get("url")))
         moved = await self._requests.take_step(
             request, Step.RECEIPT, artifact=artifact, url=url, branch=branch, commit=commit,
             receipts=receipts_of(
-                request, artifact, content, branch=branch, commit=commit,
+                work, artifact, content, branch=branch, commit=commit,
                 now_s=self._clock.now_s(),
             ),
         )  # fmt: skip
@@ -328,14 +328,11 @@ class Follow:
             self._alarm("high", f"{done.kind} {done.id} was stale, and done after all: {newer.id}, asked"
                         f" in its place, is {newer.state.value}", lane)  # fmt: skip
 
-    def _as_approved(self, request: Request, artifact: int, said: str) -> tuple[str, str, str]:
+    def _as_approved(self, work: Work, artifact: int, said: str) -> tuple[str, str, str]:
         """Return branch, name of the words and address of an effect, from the approved bytes."""
-        action, fleet = parsed(request), self._fleet()
-        if family_of(action).place(action) is None:
+        action = work.action
+        if work.family.place(action) is None:
             return "", "", said
-        branch, marker = dress_of(request, fleet.marker)
-        content = content_of(action, marker, fleet.secret)
-        return (
-            branch if isinstance(action, ProposeChange) else "", content,
-            address_of(action, artifact, said),
-        )  # fmt: skip
+        branch = work.delivery.branch if isinstance(action, ProposeChange) else ""
+        content = content_of(action, work.delivery.marker, self._fleet().secret)
+        return branch, content, address_of(action, artifact, said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.actions.forge import (
     CloseIssue,
     CommentOnIssue,
@@ -15,7 +16,7 @@ from allegro.core.authority.actions.forge import (
 from allegro.core.base.events import Event, decode_event
 from allegro.core.base.untrusted import number_of
 from allegro.core.forge.issues import comment_subject, issue_subject
-from allegro.core.requests.requests import Request, parsed
+from allegro.core.requests.work import Work
 from allegro.core.stores import Archive, Ledger
 from allegro.house.requests.bots import NAME, bots_in
 
@@ -29,10 +30,10 @@ class Polls:
         self._archive = archive
         self._ledger = ledger
 
-    async def of(self, request: Request, artifact: int, content: str) -> frozenset[str]:
+    async def of(self, work: Work, artifact: int, content: str) -> frozenset[str]:
         """Return the lanes whose polls show exactly this effect; none for labels."""
         bots = frozenset(bots_in(await self._ledger.strings(NAME)))
-        place = _place(request, artifact, content, bots)
+        place = _place(work.action, artifact, content, bots)
         if place is None:
             return frozenset()
         subject, matches = place
@@ -51,10 +52,10 @@ class Polls:
 
 
 def _place(
-    request: Request, artifact: int, content: str, bots: frozenset[int]
+    acted: Action, artifact: int, content: str, bots: frozenset[int]
 ) -> tuple[str, Callable[[Event], bool]] | None:
     """Return where an effect shows, and whether a snapshot there is it."""
-    action = of_forge(parsed(request))
+    action = of_forge(acted)
     forge, repository = action.forge, action.repository.id
 
     def ours(event: Event) -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import structlog
 
-from allegro.core.authority.actions.agent import SessionAction
 from allegro.core.authority.actions.families import (
     action_bytes,
     action_digest,
@@ -18,6 +17,7 @@ from allegro.core.authority.actions.families import (
     kind_of,
     parse_action,
 )
+from allegro.core.authority.actions.family import Action
 from allegro.core.authority.actions.forge import MirrorRequest
 from allegro.core.authority.policy import Needs, needs_of
 from allegro.core.authority.tokens import Approval, Verify
@@ -35,6 +35,7 @@ from allegro.core.requests.requests import (
     void_earlier,
     with_line,
 )
+from allegro.core.requests.work import Work
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import Ledger
 from allegro.house.files import Fleet
@@ -49,6 +50,7 @@ from allegro.house.requests.proposals import (
     proposal_of,
     question_of,
 )
+from allegro.house.requests.works import Works
 
 _log = structlog.get_logger()
 NOT_AGAIN = "nothing"
@@ -74,12 +76,17 @@ class Requests:
         self._changing = asyncio.Lock()
         self._asking: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
         self._index = RequestIndex(ledger.requests.values())
+        self._works = Works(lambda: fleet().marker)
 
     def on_change(self, listener: Callable[[Request], None]) -> None:
         self._listeners.append(listener)
 
     def all(self) -> list[Request]:
         return list(self._ledger.requests.values())
+
+    def work(self, request: Request) -> Work:
+        """Return a request with its action, read once from when it was decided until it ends."""
+        return self._works.of(request)
 
     def same(self, request: Request) -> list[Request]:
         """Return the other open requests about the same thing."""
@@ -205,7 +212,7 @@ class Requests:
         return await self._add(Pinned(action, repository, False), document, internal=True)
 
     async def propose_session(
-        self, action: SessionAction, question: str, *, kind: str, expires_s: float, context: str,
+        self, action: Action, question: str, *, kind: str, expires_s: float, context: str,
         asked_by: str = THE_HOUSE, key: str = "", asked: str = "",
         notes: dict[str, str] | None = None,
     ) -> Request:  # fmt: skip
@@ -224,7 +231,7 @@ class Requests:
                 id=action.id, type=kind, urgency="high" if kind == "decision" else "medium",
                 context=context, question=question, options=(
                     Option("approve", ("it is done once, exactly as shown",), ()),
-                    Option("reject", (), ("the agent is told no and goes on",)),
+                    Option("reject", (), (family_of(action).if_rejected,)),
                 ) if kind == "decision" else (), recommendation="none",
                 time_constraint="answer before it expires" if kind == "decision" else "",
                 created_s=now_s, expires_s=expires_s,
@@ -418,6 +425,7 @@ class Requests:
             await self._ledger.save(*kept)
             for one in kept:
                 self._index.put(one)
+        self._works.keep(request, checked)
         for one in kept:
             self._tell(one)
         return request
@@ -458,7 +466,7 @@ class Requests:
             question=proposal.question or question_of(pinned.action, place),
             options=(
                 Option("approve", ("it is done once, exactly as shown",), ()),
-                Option("reject", (), ("nothing happens",)),
+                Option("reject", (), (family_of(pinned.action).if_rejected,)),
             ),
             recommendation=proposal.recommendation or "none",
             time_constraint="answer before it expires",
@@ -467,6 +475,7 @@ class Requests:
         )
 
     def _tell(self, request: Request) -> None:
+        self._works.changed(request)
         for listener in self._listeners:
             listener(request)
         if request.is_final:

@@ -14,12 +14,9 @@ import msgspec
 
 from allegro.core.authority.actions.forge import (
     CloseIssue,
-    CreatePullRequest,
-    MirrorRequest,
     ProposeChange,
     UpdateStatus,
 )
-from allegro.core.base.canonical import keyed_hex
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.effects.matching import Receipt
@@ -28,10 +25,11 @@ from allegro.core.ports import Clock
 from allegro.core.protocol.answers import Sighting
 from allegro.core.requests.lifecycle import Step
 from allegro.core.requests.ordering import given_to, holders
-from allegro.core.requests.requests import Request, parsed
+from allegro.core.requests.requests import Request
+from allegro.core.requests.work import Work
 from allegro.house.files import Fleet
+from allegro.house.requests.giving import Ahead, LinkedLane
 from allegro.house.requests.requests import Requests
-from allegro.link.dial import LaneLink
 
 HINTED_S = 600.0
 """So long a hint, or an answer that cannot be read, waits for a poll that shows the effect."""
@@ -47,17 +45,13 @@ _RECEIPT_KIND = {
 
 
 class ForgeLanes(Protocol):
-    """The linked lanes that serve a forge, best first: (name, fingerprint, link)."""
+    """The linked lanes that serve a forge, best first."""
 
-    def serving_forge(self) -> list[tuple[str, str, LaneLink]]: ...
-
-
-Polled = Callable[[Request, int, str], Awaitable[frozenset[str]]]
-"""(request, artifact, name of its words) -> the lanes whose polls show exactly this effect."""
+    def serving_forge(self) -> list[LinkedLane]: ...
 
 
-SendAhead = Callable[[LaneLink, Request], Awaitable[str | None]]
-"""Brings a long action to a lane before the query about it; returns its digest, None for a short."""
+Polled = Callable[[Work, int, str], Awaitable[frozenset[str]]]
+"""(work, artifact, name of its words) -> the lanes whose polls show exactly this effect."""
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -72,14 +66,14 @@ class Looks:
 
     def __init__(
         self, requests: Requests, lanes: ForgeLanes, clock: Clock, fleet: Callable[[], Fleet],
-        polled: Polled, send_ahead: SendAhead,
+        polled: Polled, ahead: Ahead,
     ) -> None:  # fmt: skip
         self._requests = requests
         self._lanes = lanes
         self._clock = clock
         self._fleet = fleet
         self._polled = polled
-        self._send_ahead = send_ahead
+        self._ahead = ahead
         self._hinted: dict[str, float] = {}
         requests.on_change(self._changed)
 
@@ -87,17 +81,18 @@ class Looks:
         if request.is_final:
             self._hinted.pop(request.id, None)
 
-    async def settle(self, request: Request, otherwise: Step | None, why: str) -> None:
+    async def settle(self, work: Work, otherwise: Step | None, why: str) -> None:
         """Settle by what is on the forge; where nothing is there, take the step `otherwise`.
 
         Raises EdgeError, transient, while no lane that could look answers.
         """
-        request = self._requests.find_exact(request.id) or request
+        request = self._requests.find_exact(work.request.id) or work.request
+        work = self._requests.work(request)
         held, hints = holders(request), []
-        for seen in await self._ask(request, held):
-            settled = await self._settled(request, seen, held, otherwise)
+        for seen in await self._ask(work, held):
+            settled = await self._settled(work, seen, held, otherwise)
             if settled is not None:
-                await self._take(request, settled, otherwise, why)
+                await self._take(work, settled, otherwise, why)
                 return
             hints.append(_words(seen))
         if otherwise is None:
@@ -105,29 +100,29 @@ class Looks:
         first_s = self._hinted.setdefault(request.id, self._clock.boot_s())
         if self._clock.boot_s() - first_s < HINTED_S:
             return
-        told = f"{why}; not believed, for no poll shows it: {'; '.join(hints)}: look at the forge"
-        await self._requests.take_step(request, otherwise, told)
+        detail = f"{why}; not believed, for no poll shows it: {'; '.join(hints)}: look at the forge"
+        await self._requests.take_step(request, otherwise, detail)
 
-    async def _ask(self, request: Request, held: list[str]) -> list[_Seen]:
+    async def _ask(self, work: Work, held: list[str]) -> list[_Seen]:
         """Ask the lanes that hold an order first, then the others; a few at most."""
         linked = self._lanes.serving_forge()
         if not linked:
             raise EdgeError("no lane is linked to look", transient=True)
         linked = sorted(linked, key=lambda one: one[0] not in held)[:MOST_ASKED]
-        branch, marker = dress_of(request, self._fleet().marker)
+        request, delivery = work.request, msgspec.structs.asdict(work.delivery)
         seen: list[_Seen] = []
         trouble: EdgeError | None = None
         for name, _, link in linked:
             try:
-                content = await self._send_ahead(link, request)
+                content = await self._ahead.send(link, request)
                 named = {"action": request.action} if content is None else {"content": content}
-                told = await link.ask("look", {**named, "branch": branch, "marker": marker})
+                answer = await link.ask("look", {**named, **delivery})
             except EdgeError as error:
                 trouble = error
                 if not error.transient:
                     seen.append(_Seen(name, Unreadable(str(error)[:200])))
                 continue
-            found = read_value(told, Sighting)
+            found = read_value(answer, Sighting)
             seen.append(_Seen(name, found))
             if name in held and isinstance(found, Sighting):
                 break
@@ -136,27 +131,25 @@ class Looks:
         return seen
 
     async def _settled(
-        self, request: Request, seen: _Seen, held: list[str], otherwise: Step | None
+        self, work: Work, seen: _Seen, held: list[str], otherwise: Step | None
     ) -> Sighting | None:
         """Return what an answer settles, None where it is only a hint or cannot be read."""
         found = seen.found
         if isinstance(found, Unreadable) or (found.finding == "Present" and not found.is_present):
             return None
-        given = set(given_to(request).values())
+        given = set(given_to(work.request).values())
         if seen.lane in held or (found.finding == "Conflict" and seen.lane in given):
             return found
         if found.is_present:
-            polled = await self._polled(request, found.number, self._content(request))
+            polled = await self._polled(work, found.number, self._content(work))
             return found if polled & given or polled - {seen.lane} else None
         is_there_doubt = bool(held) and otherwise is not Step.EXPIRE
         return None if found.finding == "Conflict" or is_there_doubt else found
 
-    async def _take(
-        self, request: Request, found: Sighting, otherwise: Step | None, why: str
-    ) -> None:
+    async def _take(self, work: Work, found: Sighting, otherwise: Step | None, why: str) -> None:
+        request = work.request
         if found.is_present:
-            action = parsed(request)
-            branch, _ = dress_of(request, self._fleet().marker)
+            action, branch = work.action, work.delivery.branch
             artifact = found.number
             if isinstance(action, CloseIssue | UpdateStatus):
                 artifact = action.issue
@@ -165,9 +158,9 @@ class Looks:
                 Step.RECEIPT,
                 "found by looking",
                 receipts=receipts_of(
-                    request,
+                    work,
                     artifact,
-                    self._content(request),
+                    self._content(work),
                     branch=branch,
                     commit=found.commit,
                     now_s=self._clock.now_s(),
@@ -182,24 +175,22 @@ class Looks:
         elif otherwise is not None:
             await self._requests.take_step(request, otherwise, why)
 
-    def _content(self, request: Request) -> str:
-        fleet = self._fleet()
-        _, marker = dress_of(request, fleet.marker)
-        return content_of(parsed(request), marker, fleet.secret)
+    def _content(self, work: Work) -> str:
+        return content_of(work.action, work.delivery.marker, self._fleet().secret)
 
 
 def _words(seen: _Seen) -> str:
     if isinstance(seen.found, Unreadable):
         return f"the answer of lane {seen.lane} cannot be read: {seen.found}"
-    told = f" ({seen.found.reason[:200]})" if seen.found.reason else ""
-    return f"lane {seen.lane} says {seen.found.finding}{told}"
+    reason = f" ({seen.found.reason[:200]})" if seen.found.reason else ""
+    return f"lane {seen.lane} says {seen.found.finding}{reason}"
 
 
 def receipts_of(
-    request: Request, artifact: int, content: str, *, branch: str, commit: str, now_s: float
+    work: Work, artifact: int, content: str, *, branch: str, commit: str, now_s: float
 ) -> tuple[Receipt, ...]:
     """Return what a poll's sight of this effect is matched to: also its label, also its branch."""
-    action = parsed(request)
+    request, action = work.request, work.action
     if isinstance(action, UpdateStatus):
         return label_receipts(request.id, request.target, action, now_s)
     kind = _RECEIPT_KIND.get(request.kind)
@@ -211,16 +202,3 @@ def receipts_of(
     if isinstance(action, ProposeChange):
         return (held, *branch_receipts(request.id, request.target, action, branch, commit))
     return (held,)
-
-
-def dress_of(request: Request, marker_key: bytes) -> tuple[str, str]:
-    """Return the real branch and the marker of an action: keyed, so that nobody can foresee them.
-
-    A mirror's marker names its request, so that each version of it is the same comment.
-    """
-    action = parsed(request)
-    named = action.request if isinstance(action, MirrorRequest) else request.digest
-    marker = keyed_hex(marker_key, "marker", named)[:32]
-    if isinstance(action, ProposeChange):
-        return f"{action.branch}-{keyed_hex(marker_key, 'branch', request.digest)[:12]}", marker
-    return action.head if isinstance(action, CreatePullRequest) else "", marker

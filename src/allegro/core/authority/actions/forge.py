@@ -7,7 +7,7 @@ import hashlib
 
 import msgspec
 
-from allegro.core.authority.actions.family import Action
+from allegro.core.authority.actions.family import Action, kind_of_type
 
 MAX_BODY_BYTES = 60_000
 CI_PREFIXES = (".gitea/", ".forgejo/", ".github/workflows/")
@@ -131,7 +131,7 @@ FORGE_TYPES = (
 def of_forge(action: Action) -> ForgeAction:
     """Return an action that is done on a forge. Raises TypeError for one that is not."""
     if not isinstance(action, FORGE_TYPES):
-        raise TypeError(f"{type(action).__name__} is not done on a forge")
+        raise TypeError(f"{kind_of_type(type(action))} is not done on a forge")
     return action
 
 
