@@ -23,7 +23,7 @@ ALLOWED = {
     "adapters/hermes/stream_lines.py": (1, "awaited in the same function"),
     "house/requests/newest_state.py": (1, "a pause, after which its id is put back, however it ends"),
     "house/lanes.py": (1, "runs `keep_running`"),
-    "house/requests/orders.py": (1, "`_carried` looks at its result: the request is postponed"),
+    "house/orders/arbiter.py": (1, "`_carried` looks at its result: the request is postponed"),
     "lane/tokens/auditor.py": (2, "pauses, awaited in the same function"),
     "lane/uplink/service.py": (1, "`ended` looks at its result: the order is set aside"),
     "lane/models/loans.py": (2, "read by `next`, and dropped where nobody asks"),

@@ -26,13 +26,13 @@ from allegro.core.requests.work import Work
 from allegro.core.settings import HouseIdentity, HouseSettings
 from allegro.core.stores import Place, SetAside
 from allegro.house.files import Fleet
-from allegro.house.requests.choice import Choice, Follower
-from allegro.house.requests.giving import Ahead, Giving, LinkedLane, Mandate
-from allegro.house.requests.orders import Hands, Orders
-from allegro.house.requests.pauses import Pauses
+from allegro.house.orders.arbiter import Hands, Orders
+from allegro.house.orders.choice import Choice, Follower
+from allegro.house.orders.giving import Ahead, Giving, LinkedLane, Mandate
+from allegro.house.orders.pauses import Pauses
+from allegro.house.orders.settling import Looks, Polled
 from allegro.house.requests.proposals import Proposal
 from allegro.house.requests.requests import Requests
-from allegro.house.requests.settling import Looks, Polled
 from allegro.link.dial import LaneLink
 from allegro.link.traffic import lost
 from allegro.testing.virtual import SeededDice, VirtualClock

@@ -14,12 +14,11 @@ import pytest
 from allegro.core.requests.lifecycle import Step
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
-from allegro.house.requests import orders
 from allegro.testing.virtual import VirtualClock
 
 from .house import House
 
-ROOMS = {"orders.py", "giving.py", "choice.py", "pauses.py"}
+ROOMS = {"arbiter.py", "giving.py", "choice.py", "pauses.py", "settling.py"}
 MOST_IN_ORDERS = 9
 MOST_IN_ALL = 12
 """With the lanes that can take it, and the pauses before it."""
@@ -43,7 +42,7 @@ class Trace:
         if code.co_name == "parse_action":
             self.readings += 1
         path = Path(code.co_filename)
-        if path.parent.name != "requests" or path.name not in ROOMS:
+        if path.parent.name != "orders" or path.name not in ROOMS:
             return
         arguments = [frame.f_locals[name] for name in code.co_varnames[: code.co_argcount]]
         if any(map(self._is_it, arguments)):
@@ -83,8 +82,7 @@ async def test_an_approval_stays_at_few_places_and_is_read_once_before_its_order
         await house.step()
     assert len(house.lane.orders) == 1
     by_room = Counter(stay.partition(":")[0] for stay in trace.stays)
-    name = Path(orders.__file__).name
-    assert 0 < by_room[name] + by_room["giving.py"] <= MOST_IN_ORDERS, trace.stays
+    assert 0 < by_room["arbiter.py"] + by_room["giving.py"] <= MOST_IN_ORDERS, trace.stays
     assert len(trace.stays) <= MOST_IN_ALL, trace.stays
     assert trace.readings == 1
 

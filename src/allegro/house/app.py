@@ -56,15 +56,15 @@ from allegro.house.health.alerts import Alerts
 from allegro.house.health.doctor import Facts, Troubles
 from allegro.house.health.set_aside import Asides
 from allegro.house.lanes import House, Lanes
-from allegro.house.requests.choice import Choice
-from allegro.house.requests.giving import Ahead, Giving, Mandate
+from allegro.house.orders.arbiter import Hands, Orders
+from allegro.house.orders.choice import Choice
+from allegro.house.orders.giving import Ahead, Giving, Mandate
+from allegro.house.orders.pauses import Pauses
+from allegro.house.orders.settling import Looks
 from allegro.house.requests.mirror import Mirror
-from allegro.house.requests.orders import Hands, Orders
 from allegro.house.requests.outcomes import Follow, LaneView
-from allegro.house.requests.pauses import Pauses
 from allegro.house.requests.polls import Polls
 from allegro.house.requests.requests import Requests
-from allegro.house.requests.settling import Looks
 from allegro.runtime.duties import Duties
 
 _log = structlog.get_logger()

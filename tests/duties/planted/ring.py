@@ -30,7 +30,7 @@ from allegro.core.protocol.messages import (
 )
 from allegro.core.requests.lifecycle import State
 from allegro.house.api.views import whole
-from allegro.house.requests.giving import LinkedLane
+from allegro.house.orders.giving import LinkedLane
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
 from allegro.lane.uplink.service import Desk

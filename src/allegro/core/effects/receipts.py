@@ -12,6 +12,7 @@ import msgspec
 
 from allegro.core.authority.actions.family import Action
 from allegro.core.authority.actions.forge import (
+    CloseIssue,
     CommentOnIssue,
     CreatePullRequest,
     MirrorRequest,
@@ -25,6 +26,15 @@ from allegro.core.effects.matching import Receipt
 from allegro.core.effects.render import effect_words
 from allegro.core.forge.issues import STATUS_SCOPE
 from allegro.core.protocol.answers import sound_url
+from allegro.core.requests.work import Work
+
+_RECEIPT_KIND = {
+    "comment": "comment",
+    "mirror_request": "comment",
+    "propose_change": "pull_request",
+    "create_pr": "pull_request",
+    "close_issue": "close",
+}
 
 
 def words_name(secret: bytes, text: str) -> str:
@@ -72,6 +82,24 @@ def branch_receipts(
     """Return what covers the branch of a change: at its base, and with its one commit."""
     commits = sorted({action.base_commit, commit} - {""})
     return tuple(Receipt("branch", target, 0, branch_at(branch, one), request) for one in commits)
+
+
+def receipts_of(
+    work: Work, artifact: int, content: str, *, branch: str, commit: str, now_s: float
+) -> tuple[Receipt, ...]:
+    """Return what a poll's sight of this effect is matched to: also its label, also its branch."""
+    request, action = work.request, work.action
+    if isinstance(action, UpdateStatus):
+        return label_receipts(request.id, request.target, action, now_s)
+    kind = _RECEIPT_KIND.get(request.kind)
+    if kind is None:
+        return ()
+    if isinstance(action, CloseIssue):  # one that is closed again later was not ordered to be
+        artifact = int(now_s)
+    held = Receipt(kind, request.target, artifact, content, request.id)
+    if isinstance(action, ProposeChange):
+        return (held, *branch_receipts(request.id, request.target, action, branch, commit))
+    return (held,)
 
 
 def branch_at(branch: str, commit: str) -> str:

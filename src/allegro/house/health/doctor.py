@@ -26,7 +26,7 @@ from allegro.house.archive.suspended import Suspended
 from allegro.house.files import Fleet, HouseFiles
 from allegro.house.health.alerts import Alerts
 from allegro.house.lanes import Lanes
-from allegro.house.requests.orders import Orders
+from allegro.house.orders.arbiter import Orders
 
 LOW_DISK_BYTES = 500_000_000
 ASK_S = 5.0

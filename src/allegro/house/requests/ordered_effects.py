@@ -7,7 +7,13 @@ import msgspec
 from allegro.core.authority.actions.forge import ProposeChange
 from allegro.core.base.events import Event
 from allegro.core.effects.matching import GRACE_S, BotWrite, Receipt, made_s
-from allegro.core.effects.receipts import branch_at, content_of, ordered_commit_name, words_name
+from allegro.core.effects.receipts import (
+    branch_at,
+    content_of,
+    ordered_commit_name,
+    receipts_of,
+    words_name,
+)
 from allegro.core.forge.issues import STATUS_SCOPE
 from allegro.core.forge.triage import FIRST_STATUS
 from allegro.core.requests.lifecycle import TABLE, State, Step
@@ -15,7 +21,6 @@ from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
 from allegro.house.requests.forge_clocks import ForgeClocks
 from allegro.house.requests.requests import Requests
-from allegro.house.requests.settling import receipts_of
 
 _BY_TIME = frozenset({"label", "close"})
 """Effects without words of their own: they are told apart by when they were made."""

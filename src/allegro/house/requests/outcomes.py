@@ -15,7 +15,7 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event, decode_event, encode_event
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.base.untrusted import Unreadable, number_of, read_value, real_of, text_of
-from allegro.core.effects.receipts import address_of, content_of
+from allegro.core.effects.receipts import address_of, content_of, receipts_of
 from allegro.core.effects.render import one_line
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests.lifecycle import State, Step
@@ -28,7 +28,6 @@ from allegro.house.files import Fleet
 from allegro.house.requests.bot_writes import Alarm, BotWrites
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.requests import NO_CLEAR_ANSWER, Requests
-from allegro.house.requests.settling import receipts_of
 from allegro.runtime.consumer import OnSetAside, Reader
 from allegro.runtime.duties import OneEach
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
-from allegro.house.requests.giving import LinkedLane
+from allegro.house.orders.giving import LinkedLane
 
 
 class Lanes(Protocol):

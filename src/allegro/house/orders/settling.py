@@ -14,13 +14,11 @@ import msgspec
 
 from allegro.core.authority.actions.forge import (
     CloseIssue,
-    ProposeChange,
     UpdateStatus,
 )
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Unreadable, read_value
-from allegro.core.effects.matching import Receipt
-from allegro.core.effects.receipts import address_of, branch_receipts, content_of, label_receipts
+from allegro.core.effects.receipts import address_of, content_of, receipts_of
 from allegro.core.ports import Clock
 from allegro.core.protocol.answers import Sighting
 from allegro.core.requests.lifecycle import Step
@@ -28,20 +26,12 @@ from allegro.core.requests.ordering import given_to, holders
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
 from allegro.house.files import Fleet
-from allegro.house.requests.giving import Ahead, LinkedLane
+from allegro.house.orders.giving import Ahead, LinkedLane
 from allegro.house.requests.requests import Requests
 
 HINTED_S = 600.0
 """So long a hint, or an answer that cannot be read, waits for a poll that shows the effect."""
 MOST_ASKED = 4
-
-_RECEIPT_KIND = {
-    "comment": "comment",
-    "mirror_request": "comment",
-    "propose_change": "pull_request",
-    "create_pr": "pull_request",
-    "close_issue": "close",
-}
 
 
 class ForgeLanes(Protocol):
@@ -184,21 +174,3 @@ def _words(seen: _Seen) -> str:
         return f"the answer of lane {seen.lane} cannot be read: {seen.found}"
     reason = f" ({seen.found.reason[:200]})" if seen.found.reason else ""
     return f"lane {seen.lane} says {seen.found.finding}{reason}"
-
-
-def receipts_of(
-    work: Work, artifact: int, content: str, *, branch: str, commit: str, now_s: float
-) -> tuple[Receipt, ...]:
-    """Return what a poll's sight of this effect is matched to: also its label, also its branch."""
-    request, action = work.request, work.action
-    if isinstance(action, UpdateStatus):
-        return label_receipts(request.id, request.target, action, now_s)
-    kind = _RECEIPT_KIND.get(request.kind)
-    if kind is None:
-        return ()
-    if isinstance(action, CloseIssue):  # one that is closed again later was not ordered to be
-        artifact = int(now_s)
-    held = Receipt(kind, request.target, artifact, content, request.id)
-    if isinstance(action, ProposeChange):
-        return (held, *branch_receipts(request.id, request.target, action, branch, commit))
-    return (held,)

@@ -55,11 +55,11 @@ from allegro.core.requests.ordering import (
 )
 from allegro.core.requests.requests import MAX_DETAIL, MAX_NAMED, Request
 from allegro.core.requests.work import Work
-from allegro.house.requests.choice import Choice
-from allegro.house.requests.giving import Given, Giving, LinkedLane
-from allegro.house.requests.pauses import Pauses
+from allegro.house.orders.choice import Choice
+from allegro.house.orders.giving import Given, Giving, LinkedLane
+from allegro.house.orders.pauses import Pauses
+from allegro.house.orders.settling import Looks
 from allegro.house.requests.requests import NO_CLEAR_ANSWER, Requests
-from allegro.house.requests.settling import Looks
 from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()
