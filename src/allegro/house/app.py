@@ -291,12 +291,12 @@ class _House:
     async def _freeze(self, freeze: Freeze) -> int:
         """Freeze here at once, then on every lane; a full disk does not hold a stop back."""
         self._freezes = add(self._freezes, freeze)
-        told = await self._lanes.stop_all(freeze)
+        lanes = await self._lanes.stop_all(freeze)
         try:
             await self._ledger.save_freezes(self._freezes)
         except EdgeError as error:
             self._alert("critical", f"the freeze holds but cannot be written down: {error}")
-        return told
+        return lanes
 
     async def _take_freeze(self, freeze: Freeze) -> None:
         await self._lane_froze((freeze,))
@@ -310,18 +310,18 @@ class _House:
                 kept = sound(freeze)
                 if kept.id in self._freezes.thawed:  # lifted before it came: it stops nothing
                     self._freezes = add(self._freezes, kept)
-                    told = (
+                    sentence = (
                         "a stop came under an id that was thawed before: stop anew if it is meant"
                     )
-                    self._alert("high", f"{told} ({one_line(kept.by)})")
+                    self._alert("high", f"{sentence} ({one_line(kept.by)})")
                     continue
                 self._alert("high", f"frozen by {one_line(kept.by)}: {one_line(kept.reason)}"[:300])
                 await self._freeze(kept)
 
     async def _stop_everything(self, reason: str, by: str) -> dict[str, Any]:
         freeze = Freeze(self._dice.token(8).hex(), self._clock.now_s(), by, reason or "stop")
-        told = await self._freeze(freeze)
-        return {"schema": "allegro.stop/1", "freeze": freeze.id, "lanes_told": told}
+        lanes = await self._freeze(freeze)
+        return {"schema": "allegro.stop/1", "freeze": freeze.id, "lanes_told": lanes}
 
     async def _thaw(self, token: str) -> Refusal | None:
         fleet = self._fleet

@@ -317,9 +317,9 @@ class Lanes:
         """Return the names of all lanes that were ever paired and not renamed."""
         return frozenset(lane.name for lane in self._house.fleet().lanes)
 
-    def unknown_freezes(self, told: object) -> list[str]:
+    def unknown_freezes(self, reported: object) -> list[str]:
         """Return the ids of a lane's freezes that this house does not hold."""
-        return [id_ for id_ in names_of(told) if not contains(self._house.freezes(), id_)]
+        return [id_ for id_ in names_of(reported) if not contains(self._house.freezes(), id_)]
 
     def roles_of(self, lane: str) -> dict[str, int]:
         """Return the roles a linked lane says it holds, with their epochs."""
@@ -383,14 +383,14 @@ class Lanes:
         A lane that does not read holds nobody else up.
         """
         linked = self.linked()
-        told = await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(asyncio.wait_for(link.say(message), TELL_S) for _, _, link in linked),
             return_exceptions=True,
         )
-        for (name, _, _), outcome in zip(linked, told, strict=True):
+        for (name, _, _), outcome in zip(linked, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 _log.warning("link.not_told", lane=name, error=repr(outcome))
-        return sum(outcome is None for outcome in told)
+        return sum(outcome is None for outcome in outcomes)
 
     async def stop_all(self, freeze: Freeze) -> int:
         return await self.tell_all(Stop(freeze))

@@ -38,8 +38,8 @@ class SeenLabel:
 
     async def _tell(self, lane: str, ask: Ask) -> None:
         answer = await ask(METHOD, {"label": self._label})
-        told = answer.get("label") if isinstance(answer, dict) else None
-        other = text_of(told, MAX_LABEL)
+        label = answer.get("label") if isinstance(answer, dict) else None
+        other = text_of(label, MAX_LABEL)
         if other and other != self._label:
             self._alert(
                 "high", f"lane {lane} marks no issue as seen: forge.triage_label is"

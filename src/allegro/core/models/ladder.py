@@ -122,11 +122,11 @@ class Ladder:
 
     def wait_s(self, model: str, now_s: float) -> float | None:
         """Return the seconds until the first busy rung of a model may be asked; None without."""
-        told = [
+        waits = [
             cooling.until_s - now_s for rung in self._wanted(model)
             if (cooling := self._cooling(rung, now_s)) and cooling.trouble in WAITS
         ]  # fmt: skip
-        return min(told, default=None)
+        return min(waits, default=None)
 
     def last_trouble(self, rung: Rung) -> Trouble | None:
         """Return why a rung was last passed over, also when that is over; None when it worked."""

@@ -65,8 +65,8 @@ def retry_after_s(
 
 
 def _their_now_s(headers: Mapping[str, str], now_s: float) -> float:
-    told = next((value for key, value in headers.items() if key.lower() == "date"), "")
-    age_s = _date_s(told[:100], 0.0)
+    date = next((value for key, value in headers.items() if key.lower() == "date"), "")
+    age_s = _date_s(date[:100], 0.0)
     return age_s if age_s is not None and age_s > 0 else now_s
 
 

@@ -37,10 +37,10 @@ class Lost:
         """
         if not self._lane_home(lane):
             return None
-        told = await self._ask_lane(lane, "sessions", {})
-        if not isinstance(told, list):
+        known = await self._ask_lane(lane, "sessions", {})
+        if not isinstance(known, list):
             return None
-        return frozenset(one for one in told[:MAX_KNOWN] if isinstance(one, str))
+        return frozenset(one for one in known[:MAX_KNOWN] if isinstance(one, str))
 
     def why(self, record: SessionRecord, known: frozenset[str] | None) -> str:
         """Say why a session cannot run any more, empty while it may.

@@ -69,7 +69,7 @@ class Sessions:
         self._waiting: dict[str, list[asyncio.Event]] = {}
         self._lost = Lost(ask_lane, lane_home, clock)
         self._is_resumed = False
-        self._denials = Soon("denials", lambda told: alarm("high", told, ""))
+        self._denials = Soon("denials", lambda detail: alarm("high", detail, ""))
         self._unread = Unread(requests)
         self.records: dict[str, SessionRecord] = {}
         self._reader = Reader(
@@ -77,7 +77,7 @@ class Sessions:
             self._flush,
         )  # fmt: skip
         self._unsaved: dict[str, SessionRecord] = {}
-        self._asking = OneEach("lost sessions", lambda told: alarm("high", told, ""))
+        self._asking = OneEach("lost sessions", lambda detail: alarm("high", detail, ""))
         requests.on_change(self._request_changed)
 
     def on_change(self, listener: Callable[[SessionRecord], None]) -> None:
@@ -229,10 +229,10 @@ class Sessions:
         record = msgspec.structs.replace(heard(record, archived.at_s), row=archived.row)
         changed = self._after(record, event)
         if forged := number_of(event.data.get("forged")):
-            told = (
+            detail = (
                 f"session {session}: {forged} facts were forged inside its sandbox, none believed"
             )
-            self._alarm("high", told, archived.lane)
+            self._alarm("high", detail, archived.lane)
         if event.type == "session.question":
             changed = await self._ask_sovereign(changed, event, archived.lane)
         if changed.end:
@@ -269,12 +269,12 @@ class Sessions:
 
     def _over(self, record: SessionRecord, event: Event) -> SessionRecord:
         data, words = event.data, self._open_words(event)
-        told = words if isinstance(words, dict) else {}
+        facts = words if isinstance(words, dict) else {}
         state = text_of(data.get("state"))
         cost = data.get("cost_usd")
         return msgspec.structs.replace(
             record, state="ended", end=state if state in _ENDS else End.LOST.value,
-            why=text_of(told.get("why")), output=text_of(told.get("output"), MAX_OUTPUT),
+            why=text_of(facts.get("why")), output=text_of(facts.get("output"), MAX_OUTPUT),
             ended_s=self._clock.now_s(), duration_s=real_of(data.get("duration_s")),
             calls=max(record.calls, number_of(data.get("calls"))),
             tools=number_of(data.get("tools")), questions=number_of(data.get("questions")),
@@ -368,15 +368,15 @@ class Sessions:
                 await self._requests.take_step(request, Step.RECEIPT, "its telemetry came")
                 return
             if self._lane_home(request.lane):
-                told = await self._ask_lane(request.lane, "sessions", {})
-                if isinstance(told, list) and request.id in told:
+                known = await self._ask_lane(request.lane, "sessions", {})
+                if isinstance(known, list) and request.id in known:
                     return
             elif not self._lost.is_over(
                 request.history[-1].at_s, _limit_of(self._requests.work(request))
             ):
                 return
-        told = "no word after the order; it may have begun and is not begun again"
-        await self._requests.take_step(request, Step.FAIL, told)
+        why = "no word after the order; it may have begun and is not begun again"
+        await self._requests.take_step(request, Step.FAIL, why)
 
     async def _find_lost(self, lane: str) -> None:
         """End the sessions of one lane that cannot run any more, of which no end will come."""

@@ -84,12 +84,12 @@ class SessionApi:
             if one.kind == "run_session" and one.id not in self._sessions.records
             and (not one.is_final or one.state is not State.DONE)
         ]  # fmt: skip
-        told = [session_view(one) for one in self._sessions.records.values()]
-        told += [session_view(one) for one in open_ones]
-        told = sorted(told, key=lambda one: float(one["began_s"]))[-limit:] if limit else []
-        for one in told:
+        views = [session_view(one) for one in self._sessions.records.values()]
+        views += [session_view(one) for one in open_ones]
+        views = sorted(views, key=lambda one: float(one["began_s"]))[-limit:] if limit else []
+        for one in views:
             one.pop("output", None)
-        return answer_json({"schema": "allegro.sessions/1", "sessions": told})
+        return answer_json({"schema": "allegro.sessions/1", "sessions": views})
 
     async def _begin(self, request: web.Request) -> web.Response:
         new: NewSession = decode_body(await request.read(), NewSession)
@@ -118,16 +118,16 @@ class SessionApi:
 
     async def _show(self, request: web.Request) -> web.Response:
         found = self._sessions.find(request.match_info["id"])
-        return refused(found) if isinstance(found, Refusal) else self._told(found)
+        return refused(found) if isinstance(found, Refusal) else self._view(found)
 
     async def _wait(self, request: web.Request) -> web.Response:
         timeout_s = seconds_in(request, "timeout_s", 30.0, most=MAX_WAIT_S)
         found = await self._sessions.wait(request.match_info["id"], timeout_s)
-        return refused(found) if isinstance(found, Refusal) else self._told(found)
+        return refused(found) if isinstance(found, Refusal) else self._view(found)
 
     async def _stop(self, request: web.Request) -> web.Response:
-        told = await self._sessions.stop(request.match_info["id"])
-        return refused(told) if isinstance(told, Refusal) else answer_json(told)
+        stopped = await self._sessions.stop(request.match_info["id"])
+        return refused(stopped) if isinstance(stopped, Refusal) else answer_json(stopped)
 
     async def _lend(self, request: web.Request) -> web.Response:
         new: NewLoan = decode_body(await request.read(), NewLoan)
@@ -149,12 +149,12 @@ class SessionApi:
     async def _revoke(self, request: web.Request) -> web.Response:
         return answer_json({"revoked": await self._sessions.revoke(request.match_info["id"])})
 
-    def _told(self, found: Any) -> web.Response:
-        told = session_view(found)
-        told["subject"] = session_subject(told["id"])
+    def _view(self, found: Any) -> web.Response:
+        view = session_view(found)
+        view["subject"] = session_subject(view["id"])
         if isinstance(found, Request):
-            told["request"] = found.state.value
-        return answer_json(told)
+            view["request"] = found.state.value
+        return answer_json(view)
 
 
 def newest_quotes(first: Quote, rest: list[Quote]) -> tuple[Quote, ...]:
@@ -167,5 +167,5 @@ def newest_quotes(first: Quote, rest: list[Quote]) -> tuple[Quote, ...]:
         kept += 1
     if kept == len(rest):
         return (first, *rest)
-    told = f"{len(rest) - kept} older comments are left out: there is no room for them"
-    return (first, Quote(first.source, "allegro", told), *rest[len(rest) - kept :])
+    note = f"{len(rest) - kept} older comments are left out: there is no room for them"
+    return (first, Quote(first.source, "allegro", note), *rest[len(rest) - kept :])

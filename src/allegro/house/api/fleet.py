@@ -93,15 +93,15 @@ class FleetApi:
         fleet, roster = self._fleet(), self._fleet().roster
         members = self._members()
         described = self._lanes.describe()
-        told = await asyncio.gather(*(self._of_lane(lane) for lane in described))
-        holders = {role: holder_of(role, told, members) for role in ROLES}
-        domains = {one["name"]: one["domain"] for one in told if one["domain"]}
+        lanes = await asyncio.gather(*(self._of_lane(lane) for lane in described))
+        holders = {role: holder_of(role, lanes, members) for role in ROLES}
+        domains = {one["name"]: one["domain"] for one in lanes if one["domain"]}
         return {
             "schema": "allegro.fleet/1", "roster": roster.number if roster else 0,
-            "members": members, "lanes": told,
+            "members": members, "lanes": lanes,
             "roles": {role: holder for role, holder in holders.items() if holder is not None},
-            "quorum": agreement(told, members),
-            "registers": {role: registered(role, told, members) for role in ROLES},
+            "quorum": agreement(lanes, members),
+            "registers": {role: registered(role, lanes, members) for role in ROLES},
             "shared_domains": sorted(
                 {domain for domain in domains.values() if list(domains.values()).count(domain) > 1}
             ),
@@ -119,26 +119,24 @@ class FleetApi:
         return [member.name for member in members if member.lane not in revoked]
 
     async def _of_lane(self, lane: dict[str, Any]) -> dict[str, Any]:
-        told: dict[str, Any] = {}
+        answer: dict[str, Any] = {}
         if lane["linked"]:
             with contextlib.suppress(EdgeError, TimeoutError):
-                answer = await asyncio.wait_for(
-                    self._lanes.ask_lane(lane["name"], "fleet", {}), ASK_S
-                )
-                told = answer if isinstance(answer, dict) else {}
-        siblings, frozen = told.get("siblings"), told.get("frozen")
+                raw = await asyncio.wait_for(self._lanes.ask_lane(lane["name"], "fleet", {}), ASK_S)
+                answer = raw if isinstance(raw, dict) else {}
+        siblings, frozen = answer.get("siblings"), answer.get("frozen")
         return {
-            "name": lane["name"], "linked": lane["linked"], "answers": bool(told),
+            "name": lane["name"], "linked": lane["linked"], "answers": bool(answer),
             "heard_s": lane["heard_s"] or self._watch.last_heard_s(lane["name"]),
-            "held": _held(told.get("held"), self._lanes.roles_of(lane["name"])),
-            "held_for_s": _ages(told.get("held_for_s")),
-            "holders": _holders(told.get("holders")),
-            "roster": number_of(told.get("roster")),
+            "held": _held(answer.get("held"), self._lanes.roles_of(lane["name"])),
+            "held_for_s": _ages(answer.get("held_for_s")),
+            "holders": _holders(answer.get("holders")),
+            "roster": number_of(answer.get("roster")),
             "serves": self._lanes.serves(lane["name"]),
-            "council": text_of(told.get("council"), 16), "quorum": told.get("quorum") is True,
-            "ready": list(names_of(told.get("ready"))), "domain": text_of(told.get("domain"), 64),
+            "council": text_of(answer.get("council"), 16), "quorum": answer.get("quorum") is True,
+            "ready": list(names_of(answer.get("ready"))), "domain": text_of(answer.get("domain"), 64),
             "frozen": frozen if isinstance(frozen, bool) else None,
-            "freezes_unknown_here": self._lanes.unknown_freezes(told.get("freezes")),
+            "freezes_unknown_here": self._lanes.unknown_freezes(answer.get("freezes")),
             "hears": [
                 text_of(one.get("lane"), 32)
                 for one in (siblings if isinstance(siblings, list) else [])[:16]
@@ -148,11 +146,11 @@ class FleetApi:
 
     async def _offer(self, request: web.Request) -> web.Response:
         name = request.match_info["lane"]
-        told = read_value(await self._lanes.ask_lane(name, "offer", {}), LaneOffer)
-        if isinstance(told, Unreadable):
-            why = f"the answer of lane {name} cannot be read: {told}"
+        offer = read_value(await self._lanes.ask_lane(name, "offer", {}), LaneOffer)
+        if isinstance(offer, Unreadable):
+            why = f"the answer of lane {name} cannot be read: {offer}"
             raise EdgeError(why, transient=False, kind="unreadable")
-        return answer_json(told)
+        return answer_json(offer)
 
     async def _rest(self, request: web.Request) -> web.Response:
         """Let a lane rest from a role: every linked lane is told, the holder hands over."""
@@ -161,7 +159,7 @@ class FleetApi:
         if refusal is not None:
             return refused(refusal)
         roles = (body.role,) if body.role else tuple(self._lanes.roles_of(body.lane)) or ROLES
-        told: dict[str, str] = {}
+        outcomes: dict[str, str] = {}
         resting = []
         for role in roles:
             params = {"lane": body.lane, "role": role, "seconds": body.seconds, "to": body.to}
@@ -170,14 +168,14 @@ class FleetApi:
                     continue
                 try:
                     await self._lanes.ask_lane(name, "rest", params)
-                    told[name] = "told"
+                    outcomes[name] = "told"
                     resting += [role] if role not in resting else []
                 except EdgeError as error:
-                    told.setdefault(name, str(error))
+                    outcomes.setdefault(name, str(error))
         if not resting:
             nobody = f"no linked lane serves {' or '.join(roles)}"
-            return refused(Refusal("nobody_told", "; ".join(told.values()) or nobody))
-        return answer_json({"roles": resting, "told": told})
+            return refused(Refusal("nobody_told", "; ".join(outcomes.values()) or nobody))
+        return answer_json({"roles": resting, "told": outcomes})
 
     def _against_rest(self, body: RestBody) -> Refusal | None:
         """Return why a lane cannot be made to rest as asked, None when it can."""
@@ -227,24 +225,24 @@ class FleetApi:
 
     async def _seen_from_here(self, lane: KnownLane) -> dict[str, Any]:
         try:
-            told = await asyncio.wait_for(self._lanes.ask_lane(lane.name, "doctor", {}), ASK_S)
+            facts = await asyncio.wait_for(self._lanes.ask_lane(lane.name, "doctor", {}), ASK_S)
         except (EdgeError, TimeoutError):
             return {"host": await _reach(lane.url), "daemon": False, "facts": []}
-        return {"host": True, "daemon": True, "facts": told_facts("", told)}
+        return {"host": True, "daemon": True, "facts": told_facts("", facts)}
 
     async def _seen_from(self, other: str, name: str) -> dict[str, Any]:
         try:
-            told = await asyncio.wait_for(
+            answer = await asyncio.wait_for(
                 self._lanes.ask_lane(other, "look_at", {"lane": name}), ASK_S
             )
         except (EdgeError, TimeoutError):
             return {}
-        if not isinstance(told, dict):
+        if not isinstance(answer, dict):
             return {}
-        host = told.get("host")
+        host = answer.get("host")
         return {
-            "host": host if isinstance(host, bool) else None, "heard": told.get("heard") is True,
-            "ready": list(names_of(told.get("ready"))),
+            "host": host if isinstance(host, bool) else None, "heard": answer.get("heard") is True,
+            "ready": list(names_of(answer.get("ready"))),
         }  # fmt: skip
 
 
@@ -264,19 +262,19 @@ async def _reach(url: str) -> bool | None:
     return True
 
 
-def _held(told: object, heard: dict[str, int]) -> dict[str, int]:
+def _held(held: object, heard: dict[str, int]) -> dict[str, int]:
     """Return the roles a lane says it holds now; what its last beat said where it did not answer."""
-    if not isinstance(told, dict):
+    if not isinstance(held, dict):
         return heard
-    return {role: number_of(told[role]) for role in ROLES if role in told}
+    return {role: number_of(held[role]) for role in ROLES if role in held}
 
 
-def _holders(told: object) -> dict[str, str]:
+def _holders(answer: object) -> dict[str, str]:
     """Return whom a lane reads as holder of each role; empty for nobody."""
-    holders = told if isinstance(told, dict) else {}
+    holders = answer if isinstance(answer, dict) else {}
     return {role: next(iter(names_of(holders.get(role))), "") for role in ROLES}
 
 
-def _ages(told: object) -> dict[str, float | None]:
-    ages = told if isinstance(told, dict) else {}
+def _ages(answer: object) -> dict[str, float | None]:
+    ages = answer if isinstance(answer, dict) else {}
     return {role: real_of(ages[role]) for role in ROLES if role in ages}

@@ -36,22 +36,22 @@ class Lent:
             {"path": path, "authorization": request.headers.get("Authorization", ""),
              "body": await request.read()},
         )  # fmt: skip
-        told = begun if isinstance(begun, dict) else {}
-        call = text_of(told.get("call"), 100)
+        answer = begun if isinstance(begun, dict) else {}
+        call = text_of(answer.get("call"), 100)
         for _ in range(MAX_ROUNDS):  # a provider may take its time for the first word
-            if told.get("status") is not None or told.get("done") is not False:
+            if answer.get("status") is not None or answer.get("done") is not False:
                 break
-            answer = await self._ask_lane(lane, "model_next", {"call": call})
-            told = answer if isinstance(answer, dict) else {}
-        status = number_of(told.get("status"))
-        type_ = text_of(told.get("type"), 100)
+            raw = await self._ask_lane(lane, "model_next", {"call": call})
+            answer = raw if isinstance(raw, dict) else {}
+        status = number_of(answer.get("status"))
+        type_ = text_of(answer.get("type"), 100)
         if not 200 <= status < 600:
             raise EdgeError(f"lane {lane} gave no answer that can be read", transient=True)
         response = web.StreamResponse(
             status=status,
             headers={"Content-Type": type_ if _TYPE.fullmatch(type_) else "application/json"},
         )
-        wait_s = whole_number(told.get("retry_after"), limit=86_401)
+        wait_s = whole_number(answer.get("retry_after"), limit=86_401)
         if wait_s is not None:
             response.headers["Retry-After"] = str(wait_s)
         await response.prepare(request)
@@ -65,12 +65,12 @@ class Lent:
         try:
             empty = 0
             while empty < MAX_ROUNDS:
-                told: Any = await self._ask_lane(lane, "model_next", {"call": call})
-                piece = told.get("piece") if isinstance(told, dict) else None
+                answer: Any = await self._ask_lane(lane, "model_next", {"call": call})
+                piece = answer.get("piece") if isinstance(answer, dict) else None
                 if isinstance(piece, bytes) and piece:
                     await response.write(piece)
                 empty = 0 if piece else empty + 1
-                if not isinstance(told, dict) or told.get("done") is not False:
+                if not isinstance(answer, dict) or answer.get("done") is not False:
                     await response.write_eof()
                     return
             raise EdgeError(f"lane {lane} says nothing more", transient=True)

@@ -210,8 +210,8 @@ class Api:
         body: AskBody = decode_body(await request.read(), AskBody)
         answer = plain(await self._lanes.ask(body.method, plain_in(body.params, "params")))
         if isinstance(answer, Unreadable):
-            told = f"the lane's answer to {body.method} cannot be read: {answer}"
-            raise EdgeError(told, transient=False, kind="unreadable")
+            why = f"the lane's answer to {body.method} cannot be read: {answer}"
+            raise EdgeError(why, transient=False, kind="unreadable")
         return answer_json(answer)
 
     async def _gaps(self, _: web.Request) -> web.Response:

@@ -126,9 +126,9 @@ class Vanished:
         return [self._own("forge.vanished", data, subject) for subject in gone]
 
 
-def _subjects(told: object) -> set[str]:
+def _subjects(answer: object) -> set[str]:
     """Return the ends of the subjects a lane lists. Raises EdgeError where it is no listing."""
-    listing = read_value(told, _Listing)
+    listing = read_value(answer, _Listing)
     if isinstance(listing, Unreadable):
         raise EdgeError("the lane's listing cannot be read", transient=True)
     issues, comments = _numbers(listing.issues), _numbers(listing.comments)

@@ -59,11 +59,16 @@ class FleetWatch:
         self._grew = asyncio.Event()
         self._is_unread = True
         self._beats = BeatWatch(
-            archive, ledger, lanes, clock, dice, lambda urgency, told: alarm(urgency, told, "")
+            archive,
+            ledger,
+            lanes,
+            clock,
+            dice,
+            lambda urgency, sentence: alarm(urgency, sentence, ""),
         )
         self.took: list[TakeOver] = []
         self._nobody_since_s: dict[str, float] = {}
-        self._told_nobody: set[str] = set()
+        self._reported_unheld: set[str] = set()
         self._reader = Reader(
             "fleet", archive, ledger, clock, FOLLOWED, self._one, on_set_aside, self._flush
         )
@@ -139,8 +144,8 @@ class FleetWatch:
         elif event.type == "council.back":
             self._news("low", archived, f"lane {lane} is back in the council")
         elif event.type == "council.page_aside":
-            told_of = f"the page of {other} met a bug in lane {lane}"
-            self._news("high", archived, f"{told_of}, which reads it no more for a while")
+            what = f"the page of {other} met a bug in lane {lane}"
+            self._news("high", archived, f"{what}, which reads it no more for a while")
 
     def _news(self, urgency: str, archived: Archived, sentence: str) -> None:
         if self._clock.now_s() - archived.at_s < OLD_S:
@@ -199,12 +204,12 @@ class FleetWatch:
         held = {role for name in linked for role in self._lanes.roles_of(name)}
         for role in ROLES:
             if role not in served - held:
-                if role in self._told_nobody:
+                if role in self._reported_unheld:
                     self._alarm("low", f"{role} is held again", "")
                 self._nobody_since_s.pop(role, None)
-                self._told_nobody.discard(role)
+                self._reported_unheld.discard(role)
                 continue
             since_s = self._nobody_since_s.setdefault(role, boot_s)
-            if boot_s - since_s >= NOBODY_S and role not in self._told_nobody:
-                self._told_nobody.add(role)
+            if boot_s - since_s >= NOBODY_S and role not in self._reported_unheld:
+                self._reported_unheld.add(role)
                 self._alarm("high", f"nobody holds {role} since {boot_s - since_s:.0f} s", "")

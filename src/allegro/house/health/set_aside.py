@@ -63,8 +63,8 @@ class Asides:
         why = f"its {event.type} could not be read: {aside.reason}"
         if await self._suspended.suspend(aside.lane, one_line(why)):
             lift = f"`allegro fleet resume {aside.lane}`"
-            told = f"lane {aside.lane} gets no orders until {lift}: {why}"
-            self._alarm("critical", one_line(told), aside.lane)
+            sentence = f"lane {aside.lane} gets no orders until {lift}: {why}"
+            self._alarm("critical", one_line(sentence), aside.lane)
         if self._is_out(event, aside.lane):
             reason = f"lane {aside.lane} spoke of an order that is out, and {why}"
             id_ = self._dice.token(8).hex()

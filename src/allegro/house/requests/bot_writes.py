@@ -78,16 +78,20 @@ class BotWrites:
 
     async def learn(self, event: Event, lane: str) -> None:
         """Take up which users are our bots; more than MAX_BOTS are not believed."""
-        told = event.data.get("bots")
-        bots = {number_of(id_) for id_ in told[: 4 * MAX_BOTS]} if isinstance(told, list) else set()
+        reported = event.data.get("bots")
+        bots = (
+            {number_of(id_) for id_ in reported[: 4 * MAX_BOTS]}
+            if isinstance(reported, list)
+            else set()
+        )
         later, left = await self._bots.learn(lane, bots)
         if left:
             self._alarm("high", f"lane {lane} names more bots than are believed", lane)
         if later:
             ids = ", ".join(map(str, later[:TOLD_EACH]))
             more = f" and {len(later) - TOLD_EACH} more" if len(later) > TOLD_EACH else ""
-            told = f"says that user {ids}{more} is a bot of ours too: what it writes is matched"
-            self._alarm("high", f"lane {lane} {told}", lane)
+            news = f"says that user {ids}{more} is a bot of ours too: what it writes is matched"
+            self._alarm("high", f"lane {lane} {news}", lane)
 
     async def note(self, archived: Archived, event: Event) -> None:
         """Keep the write of one of our bots that a snapshot shows, until it is matched."""

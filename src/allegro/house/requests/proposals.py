@@ -202,9 +202,9 @@ def _check_own_attributes(proposal: Proposal) -> None:
         if content is not None and path.rsplit("/", 1)[-1] == ATTRIBUTES
     }
     for path, content in proposal.files.items():
-        told = rewritten_by(path, own) if own and content is not None else ""
-        if told:
-            raise EdgeError(f"{path}: {told}; change it with git", transient=False)
+        why = rewritten_by(path, own) if own and content is not None else ""
+        if why:
+            raise EdgeError(f"{path}: {why}; change it with git", transient=False)
 
 
 def _shown(path: str, held: HeldFile | None) -> bytes | None:
@@ -214,8 +214,8 @@ def _shown(path: str, held: HeldFile | None) -> bytes | None:
     try:
         return base64.b64decode(held.content, validate=True)
     except (binascii.Error, ValueError) as error:
-        told = f"the lane's answer about {path} is not base64"
-        raise EdgeError(told, transient=False, kind="unreadable") from error
+        why = f"the lane's answer about {path} is not base64"
+        raise EdgeError(why, transient=False, kind="unreadable") from error
 
 
 def _file_change(path: str, held: HeldFile | None, content: str | None) -> FileChange | None:
@@ -267,8 +267,8 @@ async def _pin_close(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
     words = world.newest_comment_body
     named = None if words is None else sha256_hex(words.encode("utf-8", "replace"))
     if named != world.newest_comment_sha256 or (named is None) != (world.newest_comment is None):
-        told = "the lane names another newest comment than it shows"
-        raise EdgeError(told, transient=False, kind="unreadable")
+        why = "the lane names another newest comment than it shows"
+        raise EdgeError(why, transient=False, kind="unreadable")
     action = CloseIssue(
         **_common(world, id_),
         issue=proposal.issue,

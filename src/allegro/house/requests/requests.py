@@ -197,8 +197,8 @@ class Requests:
         id_ = self._index.by_key(asked_by, key)
         request = None if id_ is None else self.find_exact(id_)
         if request is not None and request.asked not in {"", asked}:
-            told = f"key {key!r} was used before, for other content: request {request.id}"
-            raise EdgeError(told, transient=False, kind="key_reused")
+            why = f"key {key!r} was used before, for other content: request {request.id}"
+            raise EdgeError(why, transient=False, kind="key_reused")
         return request
 
     async def propose_mirror(self, action: MirrorRequest, repository: str) -> Request:
