@@ -19,7 +19,7 @@ from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event
 from allegro.core.stores import SetAside
-from allegro.house.agent.sessions import Sessions
+from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
 from allegro.house.api.fleet import FleetApi
 from allegro.house.api.models import Lent
@@ -32,6 +32,7 @@ from allegro.house.health.doctor import Facts, Troubles
 from allegro.house.health.set_aside import Asides
 from allegro.house.lanes import House as Shared
 from allegro.house.lanes import Lanes
+from allegro.house.ports import Ports, Reactions
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.core.builders import HOUSE, SOVEREIGN
@@ -206,16 +207,14 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
     async def set_aside(aside: SetAside, stored: bytes) -> None:
         alerts.append(("high", aside.reason))
 
-    sessions = Sessions(
-        archive, house.ledger, house.requests, house.clock, lanes.ask_lane, _words,
-        lambda urgency, told, _: alerts.append((urgency, told)), lambda _: True, house.orders.wake,
-        set_aside,
-    )  # fmt: skip
+    ports = Ports(archive, house.ledger, house.clock, SeededDice(4), _words)
+    reactions = Reactions(
+        lambda urgency, sentence, _: alerts.append((urgency, sentence)), set_aside
+    )
+    session_lanes = SessionLanes(lanes.ask_lane, lambda _: True)
+    sessions = Sessions(ports, house.requests, session_lanes, reactions, house.orders.wake)
     house.followers["agent"] = sessions
-    watch = FleetWatch(
-        archive, house.ledger, lanes, house.clock, SeededDice(4),
-        lambda urgency, told, _: alerts.append((urgency, told)), set_aside,
-    )  # fmt: skip
+    watch = FleetWatch(ports, lanes, reactions)
     suspended = Suspended(house.ledger)
     asides = Asides(
         house.ledger, house.requests, suspended, house.clock, SeededDice(6), _no_freeze,

@@ -20,11 +20,13 @@ from allegro.core.base.sequence import Kept
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request, ordered
 from allegro.core.stores import SetAside
-from allegro.house.agent.sessions import Sessions
+from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.archive.content import Words
 from allegro.house.fleet.watch import FleetWatch
 from allegro.house.lanes import Lanes
-from allegro.house.requests.outcomes import Follow, LaneView
+from allegro.house.ports import Ports, Reactions
+from allegro.house.requests.ordered_effects import Names
+from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.duties.house import FLEET, House
 from tests.duties.test_fleet_watch import FakeLanes
@@ -56,21 +58,15 @@ class EventHouse:
         self.archive = open_archive(
             self.folder / "archive.db", quota_bytes=self._quota_bytes, same=self._words.same
         )
-        self.follow = Follow(
-            self.archive, house.ledger, house.requests, house.clock, SeededDice(3),
-            fleet=lambda: msgspec.structs.replace(FLEET, began_s=0.0), seen_label="triage/seen",
-            open_words=self._words.open,
-            lanes=LaneView(lambda: True, lambda: True, self._ask_lane),
-            freeze=self._freeze, alarm=self._alarm, on_set_aside=self._set_aside,
-        )  # fmt: skip
-        self.sessions = Sessions(
-            self.archive, house.ledger, house.requests, house.clock, self._ask_lane,
-            self._words.open, self._alarm, lambda _: True, lambda: None, self._set_aside,
-        )  # fmt: skip
-        self.watch = FleetWatch(
-            self.archive, house.ledger, cast(Lanes, FakeLanes(house.clock)), house.clock,
-            SeededDice(5), self._alarm, self._set_aside,
-        )  # fmt: skip
+        ports = Ports(self.archive, house.ledger, house.clock, SeededDice(3), self._words.open)
+        reactions = Reactions(self._alarm, self._set_aside)
+        fleet = msgspec.structs.replace(FLEET, began_s=0.0)
+        view = FleetView(lambda: fleet, self._freeze, lambda: True, lambda: True, self._ask_lane)
+        names = Names("triage/seen", fleet.secret)
+        self.follow = Follow(ports, house.requests, view, reactions, names)
+        lanes = SessionLanes(self._ask_lane, lambda _: True)
+        self.sessions = Sessions(ports, house.requests, lanes, reactions, lambda: None)
+        self.watch = FleetWatch(ports, cast(Lanes, FakeLanes(house.clock)), reactions)
         for duty in (self.follow, self.sessions, self.watch):
             await duty.resume()
 

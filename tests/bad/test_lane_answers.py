@@ -19,6 +19,7 @@ from allegro.core.settings import RequestSettings
 from allegro.core.stores import SessionRecord
 from allegro.house.agent.progress import Progress
 from allegro.house.requests.mirror import Mirror
+from allegro.house.requests.newest_state import ItemPorts
 from allegro.testing.virtual import VirtualClock
 from tests.bad.api_house import GOOD, ApiHouse, TellingLane, api_house
 from tests.bad.values import MISSING, RAW_MSGPACK, VALUES, bent_values, sample
@@ -170,8 +171,8 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 def homes_of(house: House, home: str) -> Mirror:
     return Mirror(
-        house.requests, RequestSettings(home=home), house.ask, house.clock, lambda: None,
-        book=house.ledger, on_set_aside=house.set_aside,
+        house.requests, RequestSettings(home=home), house.ask, lambda: None,
+        ItemPorts(house.ledger, house.clock, house.set_aside),
     )  # fmt: skip
 
 
@@ -259,8 +260,8 @@ async def test_a_session_whose_issue_cannot_be_read_ends_no_progress(house: Hous
 
     records = Records()
     progress = Progress(
-        records, house.requests, house.ask, house.clock, lambda: None, book=house.ledger,  # type: ignore[arg-type]
-        on_set_aside=house.set_aside,
+        records, house.requests, house.ask, lambda: None,  # type: ignore[arg-type]
+        ItemPorts(house.ledger, house.clock, house.set_aside),
     )  # fmt: skip
     task = asyncio.create_task(progress.run())
     for number, issue in enumerate(("a#²", "a/b#" + "9" * 5000, "#", "x", "a/b#0")):

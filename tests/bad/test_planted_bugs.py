@@ -19,7 +19,7 @@ from allegro.core.protocol.messages import FromHouse, FromLane, LogIn, Query, Re
 from allegro.core.settings import HermesSettings
 from allegro.core.stores import SetAside
 from allegro.house.health.alerts import Alerts
-from allegro.house.requests.newest_state import Homes
+from allegro.house.requests.newest_state import Homes, ItemPorts
 from allegro.lane.models.loans import FORGOTTEN_S, Loans
 from allegro.runtime.duties import Duties
 from allegro.testing.virtual import FakeForge, SeededDice, VirtualClock
@@ -236,7 +236,7 @@ async def test_a_bug_in_setting_aside_shows_the_item_again_and_the_others(tmp_pa
             raise bugs.pop()
         shown.append(f"set aside: {aside.item}")
 
-    homes = Homes("mirror", show, house.ledger, house.clock, set_aside)
+    homes = Homes("mirror", show, ItemPorts(house.ledger, house.clock, set_aside))
     told: list[str] = []
     duties = Duties(house.clock, SeededDice(1), lambda name, why: told.append(why))
     duties.begin("mirror", homes.run)

@@ -28,7 +28,7 @@ TRUSTED = (
     "core/effects/matching.py",
     "core/forge/marks.py",
     "link/handshake.py",
-    "house/requests/orders.py",
+    "house/orders/arbiter.py",
     "lane/effects/executor.py",
     "adapters/sandbox/boundary.py",
 )

@@ -36,7 +36,9 @@ from allegro.core.requests.lifecycle import State
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import work_of
 from allegro.house.health.alerts import Alerts
-from allegro.house.requests.outcomes import Follow, LaneView
+from allegro.house.ports import Ports, Reactions
+from allegro.house.requests.ordered_effects import Names
+from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.house.requests.polls import Polls
 from allegro.house.requests.requests import Requests
 from allegro.lane.effects.executor import Executor
@@ -293,14 +295,17 @@ class World:
         self.alerts = Alerts(house.ledger, self.clock)
         await self.alerts.resume()
         self.follow = Follow(
-            self.archive, house.ledger, house.requests, self.clock, SeededDice(self.throw()),
-            fleet=lambda: WORLD_FLEET, seen_label="triage/seen",
-            open_words=lambda event: msgspec.json.decode(event.sealed) if event.sealed else None,
-            lanes=LaneView(
-                lambda: bool(house.linked()), lambda: all(one.is_home for one in self.in_order()),
-                house.ask_lane,
+            Ports(
+                self.archive, house.ledger, self.clock, SeededDice(self.throw()),
+                lambda event: msgspec.json.decode(event.sealed) if event.sealed else None,
             ),
-            freeze=self._freeze, alarm=self.alerts.raise_alert, on_set_aside=house.set_aside,
+            house.requests,
+            FleetView(
+                lambda: WORLD_FLEET, self._freeze, lambda: bool(house.linked()),
+                lambda: all(one.is_home for one in self.in_order()), house.ask_lane,
+            ),
+            Reactions(self.alerts.raise_alert, house.set_aside),
+            Names("triage/seen", WORLD_FLEET.secret),
         )  # fmt: skip
         await self.follow.resume()
 

@@ -17,6 +17,7 @@ from allegro.core.stores import SetAside
 from allegro.house.fleet.heartbeats import BEAT_LATE_S
 from allegro.house.fleet.watch import KEPT, NOBODY_S, SHOWN, FleetWatch
 from allegro.house.lanes import Lanes
+from allegro.house.ports import Ports, Reactions
 from allegro.testing.virtual import SeededDice, VirtualClock
 
 from .house import House as Small
@@ -86,8 +87,15 @@ class Watched:
 
     def made(self, archive: Any = None) -> FleetWatch:
         return FleetWatch(
-            archive or self.archive, self.small.ledger, cast(Lanes, self.lanes), self.clock, SeededDice(len(self.alerts) + 1),
-            lambda urgency, told, _: self.alerts.append((urgency, told)), self._set_aside,
+            Ports(
+                archive or self.archive, self.small.ledger, self.clock,
+                SeededDice(len(self.alerts) + 1), lambda event: None,
+            ),
+            cast(Lanes, self.lanes),
+            Reactions(
+                lambda urgency, sentence, _: self.alerts.append((urgency, sentence)),
+                self._set_aside,
+            ),
         )  # fmt: skip
 
     async def _set_aside(self, aside: SetAside, stored: bytes) -> None:

@@ -29,7 +29,9 @@ from allegro.core.requests.requests import Request, parsed
 from allegro.core.requests.work import work_of
 from allegro.core.stores import SetAside
 from allegro.house.files import KnownLane
-from allegro.house.requests.outcomes import Follow, LaneView
+from allegro.house.ports import Ports, Reactions
+from allegro.house.requests.ordered_effects import Names
+from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.testing.virtual import BOT, HUMAN, SeededDice, VirtualClock
 from tests.core.builders import FORGE
 
@@ -60,11 +62,16 @@ class Followed:
     async def start(self) -> None:
         house = self.house
         self.follow = Follow(
-            self.archive, house.ledger, house.requests, house.clock, SeededDice(3),
-            fleet=lambda: self.fleet, seen_label="triage/seen", open_words=_open,
-            lanes=LaneView(lambda: house.is_linked, lambda: self.home, house.ask_lane),
-            freeze=self._freeze, alarm=lambda urgency, told, _: self.alerts.append((urgency, told)),
-            on_set_aside=self._set_aside,
+            Ports(self.archive, house.ledger, house.clock, SeededDice(3), _open), house.requests,
+            FleetView(
+                lambda: self.fleet, self._freeze, lambda: house.is_linked, lambda: self.home,
+                house.ask_lane,
+            ),
+            Reactions(
+                lambda urgency, sentence, _: self.alerts.append((urgency, sentence)),
+                self._set_aside,
+            ),
+            Names("triage/seen", self.fleet.secret),
         )  # fmt: skip
         await self.follow.resume()
 

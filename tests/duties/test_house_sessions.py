@@ -23,11 +23,13 @@ from allegro.core.requests.requests import Request, parsed
 from allegro.core.settings import OrderSettings
 from allegro.core.stores import SessionRecord, SetAside
 from allegro.house.agent.progress import Progress, progress_text
-from allegro.house.agent.sessions import MAX_QUESTIONS, Sessions
+from allegro.house.agent.sessions import MAX_QUESTIONS, SessionLanes, Sessions
 from allegro.house.lanes import House as Shared
 from allegro.house.lanes import LaneEndpoint, Lanes
+from allegro.house.ports import Ports, Reactions
+from allegro.house.requests.newest_state import ItemPorts
 from allegro.link.dial import LaneLink
-from allegro.testing.virtual import VirtualClock
+from allegro.testing.virtual import SeededDice, VirtualClock
 
 from .house import LANE, House, until
 
@@ -59,9 +61,10 @@ class Home:
         self._seq: dict[str, int] = {}
         self._ids = 0
         self.sessions = Sessions(
-            archive, house.ledger, house.requests, house.clock, self._ask_lane, _open,
-            lambda _, told, lane: self.alerts.append(told), lambda _: self.home, house.orders.wake,
-            self._set_aside,
+            Ports(archive, house.ledger, house.clock, SeededDice(9), _open), house.requests,
+            SessionLanes(self._ask_lane, lambda _: self.home),
+            Reactions(lambda _, sentence, lane: self.alerts.append(sentence), self._set_aside),
+            house.orders.wake,
         )  # fmt: skip
         house.followers["agent"] = self.sessions
         self.task = asyncio.create_task(self.sessions.run())
@@ -560,8 +563,8 @@ def mirrored(home: Home, session: str) -> list[str]:
 async def test_the_comment_of_a_session_ends_with_its_end(home: Home, trouble: bool) -> None:
     house = home.house
     progress = Progress(
-        home.sessions, house.requests, house.ask, house.clock, house.orders.wake,
-        book=house.ledger, on_set_aside=house.set_aside,
+        home.sessions, house.requests, house.ask, house.orders.wake,
+        ItemPorts(house.ledger, house.clock, house.set_aside),
     )  # fmt: skip
     task = asyncio.create_task(progress.run())
     try:

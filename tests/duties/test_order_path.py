@@ -18,7 +18,7 @@ from allegro.testing.virtual import VirtualClock
 
 from .house import House
 
-ROOMS = {"arbiter.py", "giving.py", "choice.py", "pauses.py", "settling.py"}
+ROOMS = {"arbiter.py", "giving.py", "choice.py", "pauses.py"}
 MOST_IN_ORDERS = 9
 MOST_IN_ALL = 12
 """With the lanes that can take it, and the pauses before it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from allegro.core.base.store_ties import LEDGER_FAULTS, Fault
 from allegro.core.effects.render import one_line
 from allegro.core.settings import HouseSettings
 from allegro.house.agent.progress import Progress
-from allegro.house.agent.sessions import Sessions
+from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
 from allegro.house.api.fleet import FleetApi
 from allegro.house.api.models import Lent
@@ -61,8 +62,11 @@ from allegro.house.orders.choice import Choice
 from allegro.house.orders.giving import Ahead, Giving, Mandate
 from allegro.house.orders.pauses import Pauses
 from allegro.house.orders.settling import Looks
+from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.mirror import Mirror
-from allegro.house.requests.outcomes import Follow, LaneView
+from allegro.house.requests.newest_state import ItemPorts
+from allegro.house.requests.ordered_effects import Names
+from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.house.requests.polls import Polls
 from allegro.house.requests.requests import Requests
 from allegro.runtime.duties import Duties
@@ -139,30 +143,18 @@ class _House:
             self._ledger, self._requests, self._suspended, self._clock, self._dice,
             self._take_freeze, self._alert, self._woken.set,
         )  # fmt: skip
-        self._follow = Follow(
-            self._archive, self._ledger, self._requests, self._clock, self._dice,
-            fleet=lambda: self._fleet, seen_label=settings.forge.triage_label,
-            open_words=self._words.open,
-            lanes=LaneView(
-                lambda: bool(self._lanes.linked()), self._lanes.all_home, self._lanes.ask_lane
-            ),
-            freeze=self._take_freeze, alarm=self._alert, on_set_aside=asides.take,
-        )  # fmt: skip
-        self._sessions = Sessions(
-            self._archive, self._ledger, self._requests, self._clock,
-            self._lanes.ask_lane, self._words.open, self._alert, self._lanes.is_home,
-            self._woken.set, asides.take,
-        )  # fmt: skip
+        ports = Ports(self._archive, self._ledger, self._clock, self._dice, self._words.open)
+        reactions = Reactions(self._alert, asides.take)
+        item_ports = ItemPorts(self._ledger, self._clock, asides.take)
+        self._follow = self._following(ports, reactions)
+        session_lanes = SessionLanes(self._lanes.ask_lane, self._lanes.is_home)
+        self._sessions = Sessions(ports, self._requests, session_lanes, reactions, self._woken.set)
         self._orders = self._arbiter(house)
         session_api = SessionApi(self._sessions, self._requests, self._lanes.ask)
         progress = Progress(
-            self._sessions, self._requests, self._lanes.ask, self._clock, self._woken.set,
-            book=self._ledger, on_set_aside=asides.take,
-        )  # fmt: skip
-        self._watch = FleetWatch(
-            self._archive, self._ledger, self._lanes, self._clock, self._dice, self._alert,
-            asides.take,
-        )  # fmt: skip
+            self._sessions, self._requests, self._lanes.ask, self._woken.set, item_ports
+        )
+        self._watch = FleetWatch(ports, self._lanes, reactions)
         fleet_api = FleetApi(
             self._archive, self._lanes, self._watch, self._clock, self._dice,
             lambda: self._fleet, self._alert,
@@ -189,24 +181,38 @@ class _House:
             acting=settings.house.acting,
         )
         mirror = Mirror(
-            self._requests, settings.requests, self._lanes.ask, self._clock, self._woken.set,
-            book=self._ledger, on_set_aside=asides.take,
-        )  # fmt: skip
+            self._requests, settings.requests, self._lanes.ask, self._woken.set, item_ports
+        )
         self._tell_damage()
         await self._check_seat()
         await self._api.start(socket_of(settings))
         self._stack.push_async_callback(self._api.stop)
         if settings.house.acting:
             self._lanes.refresh()
-            self._duties.begin("follow", self._follow.run)
-            self._duties.begin("orders", self._orders.run)
-            self._duties.begin("mirror", mirror.run)
-            self._duties.begin("sessions", self._sessions.run)
-            self._duties.begin("progress", progress.run)
-            self._duties.begin("fleet", self._watch.run)
+            self._begin(mirror=mirror.run, progress=progress.run)
         self._duties.begin("alive", self._alive)
         notify("READY=1\nSTATUS=running")
         _log.info("house.ready", house=settings.house.name, seat=self._fleet.seat)
+
+    def _begin(self, **shown: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin the duties of a house that acts; `shown` are those that write comments."""
+        acting = {
+            "follow": self._follow.run, "orders": self._orders.run, **shown,
+            "sessions": self._sessions.run, "fleet": self._watch.run,
+        }  # fmt: skip
+        for name, run in acting.items():
+            self._duties.begin(name, run)
+
+    def _following(self, ports: Ports, reactions: Reactions) -> Follow:
+        view = FleetView(
+            fleet=lambda: self._fleet,
+            freeze=self._take_freeze,
+            is_linked=lambda: bool(self._lanes.linked()),
+            all_home=self._lanes.all_home,
+            ask_lane=self._lanes.ask_lane,
+        )
+        names = Names(self._settings.forge.triage_label, self._fleet.secret)
+        return Follow(ports, self._requests, view, reactions, names)
 
     def _arbiter(self, house: House) -> Orders:
         """Return what gives the orders, woken by `self._woken`."""

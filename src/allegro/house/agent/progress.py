@@ -7,27 +7,25 @@ from collections.abc import Callable
 from allegro.core.authority.actions.agent import MODEL_NAME
 from allegro.core.authority.actions.forge import MirrorRequest, RepositoryRef
 from allegro.core.base.errors import EdgeError
-from allegro.core.ports import Clock
-from allegro.core.stores import SessionRecord, WorkBook
+from allegro.core.stores import SessionRecord
 from allegro.house.agent.sessions import Sessions
 from allegro.house.requests.mirror import issue_named, where
-from allegro.house.requests.newest_state import Homes
+from allegro.house.requests.newest_state import Homes, ItemPorts
 from allegro.house.requests.proposals import Ask
 from allegro.house.requests.requests import Requests
-from allegro.runtime.consumer import OnSetAside
 
 
 class Progress:
     """Keeps the comment of each session that names an issue at its newest state."""
 
     def __init__(
-        self, sessions: Sessions, requests: Requests, ask: Ask, clock: Clock,
-        kick: Callable[[], None], *, book: WorkBook, on_set_aside: OnSetAside,
+        self, sessions: Sessions, requests: Requests, ask: Ask, kick: Callable[[], None],
+        ports: ItemPorts,
     ) -> None:  # fmt: skip
         self._requests = requests
         self._ask = ask
         self._kick = kick
-        self._homes = Homes("progress", self._show, book, clock, on_set_aside)
+        self._homes = Homes("progress", self._show, ports)
         self._shown: dict[str, str] = {}
         self._newest: dict[str, SessionRecord] = {}
         sessions.on_change(self._changed)

@@ -22,17 +22,16 @@ from allegro.core.base.untrusted import (
     real_of,
     text_of,
 )
-from allegro.core.ports import Clock
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
-from allegro.core.stores import Archive, Archived, Ledger, SessionRecord
+from allegro.core.stores import Archived, SessionRecord
 from allegro.house.agent.barrier import Unread
 from allegro.house.agent.lost import Lost, heard, presumed
 from allegro.house.archive.vanished import AskLane
-from allegro.house.requests.bot_writes import Alarm
+from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.requests import Requests
-from allegro.runtime.consumer import OnSetAside, Reader
+from allegro.runtime.consumer import Reader
 from allegro.runtime.duties import OneEach, Soon
 
 _log = structlog.get_logger()
@@ -47,34 +46,37 @@ FOLLOWED = (
 _ENDS = {end.value for end in End}
 
 
+class SessionLanes(msgspec.Struct, frozen=True):
+    """What sessions need of lanes: to ask one; whether it is linked and all it said is archived."""
+
+    ask: AskLane
+    is_home: Callable[[str], bool]
+
+
 class Sessions:
     """Keeps a record of every session, from the archive alone; `records` is the newest part."""
 
     def __init__(
-        self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock,
-        ask_lane: AskLane, open_words: Callable[[Event], Any], alarm: Alarm,
-        lane_home: Callable[[str], bool], kick: Callable[[], None], on_set_aside: OnSetAside,
+        self, ports: Ports, requests: Requests, lanes: SessionLanes, reactions: Reactions,
+        kick: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._archive = archive
-        self._ledger = ledger
+        self._archive, self._ledger, self._clock = ports.archive, ports.ledger, ports.clock
+        self._open_words = ports.open_words
         self._requests = requests
-        self._clock = clock
-        self._ask_lane = ask_lane
-        self._open_words = open_words
-        self._alarm = alarm
-        self._lane_home = lane_home
+        self._ask_lane, self._lane_home = lanes.ask, lanes.is_home
+        self._alarm = alarm = reactions.alarm
         self._kick = kick
         self._grew = asyncio.Event()
         self._listeners: list[Callable[[SessionRecord], None]] = []
         self._waiting: dict[str, list[asyncio.Event]] = {}
-        self._lost = Lost(ask_lane, lane_home, clock)
+        self._lost = Lost(lanes.ask, lanes.is_home, ports.clock)
         self._is_resumed = False
         self._denials = Soon("denials", lambda detail: alarm("high", detail, ""))
         self._unread = Unread(requests)
         self.records: dict[str, SessionRecord] = {}
         self._reader = Reader(
-            "sessions followed", archive, ledger, clock, FOLLOWED, self._one, on_set_aside,
-            self._flush,
+            "sessions followed", ports.archive, ports.ledger, ports.clock, FOLLOWED, self._one,
+            reactions.on_set_aside, self._flush,
         )  # fmt: skip
         self._unsaved: dict[str, SessionRecord] = {}
         self._asking = OneEach("lost sessions", lambda detail: alarm("high", detail, ""))

@@ -14,13 +14,12 @@ from allegro.core.base.events import Event, decode_event
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.base.untrusted import Unreadable, number_of, read_json, real_of, text_of
 from allegro.core.effects.render import one_line
-from allegro.core.ports import Clock, Dice
-from allegro.core.stores import HOUSE, Archive, Archived, Ledger
+from allegro.core.stores import HOUSE, Archived
 from allegro.house.fleet.heartbeats import BeatWatch
 from allegro.house.lanes import Lanes
-from allegro.house.requests.bot_writes import Alarm
+from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.outcomes import OLD_S
-from allegro.runtime.consumer import OnSetAside, Reader
+from allegro.runtime.consumer import Reader
 
 _log = structlog.get_logger()
 LOOK_S = 5.0
@@ -48,14 +47,12 @@ class TakeOver(msgspec.Struct, frozen=True):
 class FleetWatch:
     """Runs until cancelled. `took` are the newest take-overs, oldest first."""
 
-    def __init__(
-        self, archive: Archive, ledger: Ledger, lanes: Lanes, clock: Clock, dice: Dice,
-        alarm: Alarm, on_set_aside: OnSetAside,
-    ) -> None:  # fmt: skip
+    def __init__(self, ports: Ports, lanes: Lanes, reactions: Reactions) -> None:
+        archive, ledger, clock = ports.archive, ports.ledger, ports.clock
         self._ledger = ledger
         self._lanes = lanes
         self._clock = clock
-        self._alarm = alarm
+        self._alarm = alarm = reactions.alarm
         self._grew = asyncio.Event()
         self._is_unread = True
         self._beats = BeatWatch(
@@ -63,14 +60,21 @@ class FleetWatch:
             ledger,
             lanes,
             clock,
-            dice,
+            ports.dice,
             lambda urgency, sentence: alarm(urgency, sentence, ""),
         )
         self.took: list[TakeOver] = []
         self._nobody_since_s: dict[str, float] = {}
         self._reported_unheld: set[str] = set()
         self._reader = Reader(
-            "fleet", archive, ledger, clock, FOLLOWED, self._one, on_set_aside, self._flush
+            "fleet",
+            archive,
+            ledger,
+            clock,
+            FOLLOWED,
+            self._one,
+            reactions.on_set_aside,
+            self._flush,
         )
         self._is_unsaved = False
         self._is_resumed = False

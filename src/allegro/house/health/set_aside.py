@@ -19,7 +19,7 @@ from allegro.core.stores import HOUSE, Ledger, SetAside
 from allegro.house.api.http import answer_json, refused
 from allegro.house.archive.content import event_of
 from allegro.house.archive.suspended import CLAIMS, Suspended
-from allegro.house.requests.bot_writes import Alarm
+from allegro.house.ports import Alarm
 from allegro.house.requests.requests import Requests
 
 SHOWN = 200

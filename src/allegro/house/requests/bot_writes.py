@@ -23,8 +23,9 @@ from allegro.core.effects.matching import (
 )
 from allegro.core.effects.receipts import branch_at
 from allegro.core.effects.render import one_line
-from allegro.core.ports import Clock, Dice
-from allegro.core.stores import Archive, Archived, Ledger
+from allegro.core.stores import Archived
+from allegro.house.files import Fleet
+from allegro.house.ports import Alarm, Ports
 from allegro.house.requests.bots import MAX_BOTS, Bots
 from allegro.house.requests.forge_clocks import ForgeClocks
 from allegro.house.requests.ordered_effects import Names, OrderedEffects
@@ -35,32 +36,43 @@ MAX_COUNTED_S = 30.0  # a longer pause between two looks was a sleeping machine
 TOLD_EACH = 5
 _UNEDITED_S = 2
 
-Alarm = Callable[[str, str, str], None]
-"""(urgency, sentence, the lane whose word it was or nothing)"""
+
+class Watched(msgspec.Struct, frozen=True):
+    """Whose writes are matched, and what follows from one that was not ordered.
+
+    `fleet` is the fleet's record as it is now, `names` how polls show what our orders make, `own`
+    makes an event of the house itself from (type, data, subject).
+    """
+
+    fleet: Callable[[], Fleet]
+    names: Names
+    freeze: Callable[[Freeze], Awaitable[Any]]
+    alarm: Alarm
+    own: Callable[[str, dict[str, Any], str], bytes]
+
+    def revoked(self) -> frozenset[str]:
+        """Return the names of the lanes whose word is void: each key of that name is revoked."""
+        lanes = self.fleet().lanes
+        return frozenset(one.name for one in lanes if one.revoked) - {
+            one.name for one in lanes if not one.revoked
+        }
 
 
 class BotWrites:
     """Keeps the writes that wait for a receipt, within a share for each lane."""
 
-    def __init__(
-        self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock, dice: Dice, *,
-        began_s: float, names: Names, freeze: Callable[[Freeze], Awaitable[Any]], alarm: Alarm,
-        own: Callable[[str, dict[str, Any], str], bytes],
-        revoked: Callable[[], frozenset[str]],
-    ) -> None:  # fmt: skip
-        self._archive = archive
-        self._ledger = ledger
+    def __init__(self, ports: Ports, requests: Requests, watched: Watched) -> None:
+        self._archive, self._ledger = ports.archive, ports.ledger
+        self._clock, self._dice = ports.clock, ports.dice
         self._requests = requests
-        self._clock = clock
-        self._dice = dice
-        self._began_s = began_s
-        self._names = names
-        self._freeze = freeze
-        self._alarm = alarm
-        self._own = own
-        self._bots = Bots(ledger, revoked)
-        self._clocks = ForgeClocks(ledger)
-        self._ordered = OrderedEffects(requests, names, self._clocks)
+        self._began_s = watched.fleet().began_s
+        self._names = watched.names
+        self._freeze = watched.freeze
+        self._alarm = watched.alarm
+        self._own = watched.own
+        self._bots = Bots(ports.ledger, watched.revoked)
+        self._clocks = ForgeClocks(ports.ledger)
+        self._ordered = OrderedEffects(requests, watched.names, self._clocks)
         self._waited_s: dict[str, float] = {}
         self._matched_s: float | None = None
         self._flooding: set[str] = set()

@@ -8,16 +8,13 @@ from allegro.core.authority.actions.forge import MirrorRequest, RepositoryRef
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.base.untrusted import MAX_NAME, whole_number
 from allegro.core.effects.render import fence
-from allegro.core.ports import Clock
 from allegro.core.protocol.answers import PinnedRepository, Place
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.requests import Request
 from allegro.core.settings import RequestSettings
-from allegro.core.stores import WorkBook
-from allegro.house.requests.newest_state import Homes
+from allegro.house.requests.newest_state import Homes, ItemPorts
 from allegro.house.requests.proposals import Ask, asked
 from allegro.house.requests.requests import Requests
-from allegro.runtime.consumer import OnSetAside
 
 _LOST = frozenset({State.EXPIRED, State.WITHDRAWN, State.FAILED, State.STALE})
 _SHOWN = frozenset(
@@ -30,14 +27,14 @@ class Mirror:
     """Asks for a mirror whenever a request that needs Timmy begins or ends."""
 
     def __init__(
-        self, requests: Requests, settings: RequestSettings, ask: Ask, clock: Clock,
-        kick: Callable[[], None], *, book: WorkBook, on_set_aside: OnSetAside,
+        self, requests: Requests, settings: RequestSettings, ask: Ask, kick: Callable[[], None],
+        ports: ItemPorts,
     ) -> None:  # fmt: skip
         self._requests = requests
         self._settings = settings
         self._ask = ask
         self._kick = kick
-        self._homes = Homes("mirror", self._show, book, clock, on_set_aside)
+        self._homes = Homes("mirror", self._show, ports)
         requests.on_change(self._changed)
 
     @property

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+import msgspec
 import structlog
 
 from allegro.core.base.errors import EdgeError
@@ -17,6 +18,14 @@ _log = structlog.get_logger()
 RETRY_S = 2.0
 
 
+class ItemPorts(msgspec.Struct, frozen=True):
+    """What a duty needs that works item by item: where it notes how far it is, and who takes the rest."""
+
+    book: WorkBook
+    clock: Clock
+    on_set_aside: OnSetAside
+
+
 class Homes:
     """Calls `show` with each id that was put, once for its newest state.
 
@@ -24,15 +33,12 @@ class Homes:
     twice, is set aside with a sentence.
     """
 
-    def __init__(
-        self, name: str, show: Callable[[str], Awaitable[None]], book: WorkBook, clock: Clock,
-        on_set_aside: OnSetAside,
-    ) -> None:  # fmt: skip
+    def __init__(self, name: str, show: Callable[[str], Awaitable[None]], ports: ItemPorts) -> None:
         self._name = name
         self._show = show
-        self._clock = clock
-        self._on_set_aside = on_set_aside
-        self._items = Items(name, book, clock, on_set_aside)
+        self._clock = ports.clock
+        self._on_set_aside = ports.on_set_aside
+        self._items = Items(name, ports.book, ports.clock, ports.on_set_aside)
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()
         self._under_work = 0

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import structlog
 
 from allegro.core.authority.actions.forge import ProposeChange
@@ -17,18 +18,18 @@ from allegro.core.base.timestamps import rfc3339
 from allegro.core.base.untrusted import Unreadable, number_of, read_value, real_of, text_of
 from allegro.core.effects.receipts import address_of, content_of, receipts_of
 from allegro.core.effects.render import one_line
-from allegro.core.ports import Clock, Dice
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.ordering import was_ordered
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
-from allegro.core.stores import Archive, Archived, Ledger
+from allegro.core.stores import Archived
 from allegro.house.archive.vanished import AskLane, Vanished
 from allegro.house.files import Fleet
-from allegro.house.requests.bot_writes import Alarm, BotWrites
+from allegro.house.ports import Ports, Reactions
+from allegro.house.requests.bot_writes import BotWrites, Watched
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.requests import NO_CLEAR_ANSWER, Requests
-from allegro.runtime.consumer import OnSetAside, Reader
+from allegro.runtime.consumer import Reader
 from allegro.runtime.duties import OneEach
 
 _log = structlog.get_logger()
@@ -58,50 +59,49 @@ STEPS = {
 }
 
 
-class LaneView:
-    """What following needs of lanes: are they linked, is all they told archived, ask one."""
+class FleetView(msgspec.Struct, frozen=True):
+    """What following needs of the fleet.
 
-    def __init__(
-        self, is_linked: Callable[[], bool], all_home: Callable[[], bool], ask_lane: AskLane
-    ) -> None:  # fmt: skip
-        self.is_linked = is_linked
-        self.all_home = all_home
-        self.ask_lane = ask_lane
+    `fleet` is its record as it is now; `freeze` stops it; `is_linked` says whether any lane is,
+    `all_home` whether everything lanes reported is archived; `ask_lane` asks one.
+    """
+
+    fleet: Callable[[], Fleet]
+    freeze: Callable[[Freeze], Awaitable[Any]]
+    is_linked: Callable[[], bool]
+    all_home: Callable[[], bool]
+    ask_lane: AskLane
 
 
 class Follow:
     """Reads archived events in order, once each; the cursor is durable in the ledger.
 
-    `open_words` opens what a lane sealed, `freeze` stops the fleet, `alarm` tells a person.
     Nothing here waits for a lane: what asks one runs in a task of its own.
     """
 
     def __init__(
-        self, archive: Archive, ledger: Ledger, requests: Requests, clock: Clock, dice: Dice, *,
-        fleet: Callable[[], Fleet], seen_label: str, open_words: Callable[[Event], Any],
-        lanes: LaneView, freeze: Callable[[Freeze], Awaitable[Any]], alarm: Alarm,
-        on_set_aside: OnSetAside,
-    ) -> None:  # fmt: skip
-        self._ledger = ledger
+        self, ports: Ports, requests: Requests, view: FleetView, reactions: Reactions, names: Names
+    ) -> None:
         self._requests = requests
-        self._clock = clock
-        self._dice = dice
-        self._fleet = fleet
-        self._open_words = open_words
-        self._lanes = lanes
-        self._freeze = freeze
-        self._alarm = alarm
+        self._clock = ports.clock
+        self._dice = ports.dice
+        self._open_words = ports.open_words
+        self._view = view
+        self._alarm = reactions.alarm
         self._grew = asyncio.Event()
         self._said: dict[tuple[str, int], int] = {}
-        self._vanished = Vanished(archive, ledger, clock, lanes.ask_lane, self._own, self._failed)
+        self._vanished = Vanished(
+            ports.archive, ports.ledger, ports.clock, view.ask_lane, self._own, self._failed
+        )
         self._writes = BotWrites(
-            archive, ledger, requests, clock, dice, began_s=fleet().began_s,
-            names=Names(seen_label, fleet().secret), freeze=freeze, alarm=alarm,
-            own=self._own, revoked=self._revoked,
-        )  # fmt: skip
+            ports, requests, Watched(view.fleet, names, view.freeze, reactions.alarm, self._own)
+        )
         self._is_resumed = False
         self._renewals = OneEach("renewal", self._failed)
-        self._reader = Reader("followed", archive, ledger, clock, FOLLOWED, self._one, on_set_aside)
+        self._reader = Reader(
+            "followed", ports.archive, ports.ledger, ports.clock, FOLLOWED, self._one,
+            reactions.on_set_aside,
+        )  # fmt: skip
 
     def kick(self) -> None:
         self._grew.set()
@@ -135,21 +135,15 @@ class Follow:
         try:
             await self._reader.read_on()
             waits = await self._writes.match(
-                is_linked=self._lanes.is_linked(), journals_home=self._lanes.all_home()
+                is_linked=self._view.is_linked(), journals_home=self._view.all_home()
             )
         except EdgeError as error:  # a disk that refuses: the cursor stands, nothing is lost
             _log.error("follow.blocked", error=str(error))
             return TROUBLE_S
         self._vanished.begin()
-        if self._lanes.is_linked():
+        if self._view.is_linked():
             self._renewals.begin("stale", self._renew_stale)
         return RECHECK_S if waits else IDLE_S
-
-    def _revoked(self) -> frozenset[str]:
-        lanes = self._fleet().lanes
-        return frozenset(one.name for one in lanes if one.revoked) - {
-            one.name for one in lanes if not one.revoked
-        }
 
     def _failed(self, sentence: str) -> None:
         self._alarm("high", sentence, "")
@@ -221,7 +215,7 @@ class Follow:
         """Freeze here too: a lane may hear of a stop where the house does not (S6)."""
         freeze = read_value(self._open_words(event), Freeze)
         if not isinstance(freeze, Unreadable):
-            await self._freeze(freeze)
+            await self._view.freeze(freeze)
 
     async def _act(self, archived: Archived, event: Event) -> None:
         request = self._requests.of_digest(event.data.get("digest"))
@@ -333,5 +327,5 @@ class Follow:
         if work.family.place(action) is None:
             return "", "", said
         branch = work.delivery.branch if isinstance(action, ProposeChange) else ""
-        content = content_of(action, work.delivery.marker, self._fleet().secret)
+        content = content_of(action, work.delivery.marker, self._view.fleet().secret)
         return branch, content, address_of(action, artifact, said)
