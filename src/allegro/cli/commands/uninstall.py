@@ -22,9 +22,11 @@ DEFAULT_HOUSE = "~/.config/allegro/house.toml"
 @click.command(cls=Command, example="allegro uninstall --plan --config /etc/allegro/lane.toml")
 @click.option("--plan", is_flag=True, required=True, help="Show what there is to remove.")
 @click.option(
-    "--config", type=click.Path(path_type=Path, dir_okay=False), default=None,
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
     help=f"lane.toml or house.toml (default: {DEFAULT_HOUSE}).",
-)  # fmt: skip
+)
 @json_option
 def uninstall(plan: bool, config: Path | None, as_json: bool) -> None:
     """List what allegro made, and how to remove it.
@@ -36,10 +38,14 @@ def uninstall(plan: bool, config: Path | None, as_json: bool) -> None:
     path = (config or Path(DEFAULT_HOUSE)).expanduser()
     what, things = _things(path)
     if as_json:
-        print_json({
-            "schema": "allegro.uninstall/1", "what": what, "config": str(path),
-            "things": [{**msgspec.to_builtins(one), "there": _is_there(one)} for one in things],
-        })  # fmt: skip
+        print_json(
+            {
+                "schema": "allegro.uninstall/1",
+                "what": what,
+                "config": str(path),
+                "things": [{**msgspec.to_builtins(one), "there": _is_there(one)} for one in things],
+            }
+        )
         return
     click.echo(f"{what} of {path}: what there is to remove, top to bottom. Nothing was changed.")
     _draw(things)
