@@ -9,6 +9,7 @@ from allegro.adapters.clock import SystemClock, SystemDice
 from allegro.adapters.crypto.signatures import HpkeSealer, SealingKey
 from allegro.core.base.events import Event
 from allegro.core.ports import Journal
+from allegro.core.protocol.payloads.polls import WatchRecovered
 from allegro.lane.recorder import Recorder
 
 _WORDS = {"title": "t" * 40, "body": "b" * 108}
@@ -30,14 +31,12 @@ def recorder(journal: Journal | None, sealing_key: bytes) -> Recorder:
 
 def sealed(maker: Recorder) -> Event:
     """Return an event whose words are sealed, as everything with words of people is."""
-    return maker.event("bench.sealed", subject="bench/1", data={"n": 1}, words=_WORDS)
+    return maker.event(WatchRecovered(watch="1"), subject="bench/1", words=_WORDS)
 
 
 def clear(maker: Recorder, count: int) -> list[Event]:
     """Return events that hold no words."""
-    return [
-        maker.event("bench.clear", subject="bench/1", data={"fill": _FILL}) for _ in range(count)
-    ]
+    return [maker.event(WatchRecovered(watch=_FILL), subject="bench/1") for _ in range(count)]
 
 
 def any_sealing_key() -> bytes:

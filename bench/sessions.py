@@ -29,6 +29,7 @@ from allegro.client.hermes_bridge import HermesResult, TelemetryEvent
 from allegro.core.agent.sessions import Ended, TextDelta, ToolBegan
 from allegro.core.models.ladder import Spend
 from allegro.core.ports import GatewaySpec, Run
+from allegro.core.protocol.payloads.sessions import Talk
 from allegro.core.settings import HermesSettings, ModelSettings, Rung
 from allegro.lane.models.call import Grant
 from allegro.lane.models.proxy import ModelProxy
@@ -220,8 +221,8 @@ async def overhead(folder: Path, port: int, calls: int) -> dict[str, float]:
     sealer = HpkeSealer("bench", SealingKey.make().public)
     recorder = Recorder(journal, sealer, clock, dice, lane="bench", secret=b"s" * 32)
 
-    async def record(holder: str, type_: str, data: dict[str, Any], words: Any) -> None:
-        await recorder.tell(type_, subject=holder, data=data, words=words)
+    async def record(holder: str, payload: Talk) -> None:
+        await recorder.tell(payload, subject=holder)
 
     providers = HttpProviders(settings, lambda _: "")
     proxy = ModelProxy(settings, providers, clock, record, Spend, lambda *_: None)

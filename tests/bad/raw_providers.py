@@ -14,6 +14,7 @@ from aiohttp import web
 
 from allegro.adapters.providers.openai import HttpProviders
 from allegro.core.models.ladder import Spend
+from allegro.core.protocol.payloads.sessions import Talk
 from allegro.core.settings import ModelSettings, Rung
 from allegro.lane.models.call import Grant
 from allegro.lane.models.proxy import ModelProxy
@@ -129,8 +130,8 @@ class Border:
         self.proxy.grant("token", self.grant)
         self.http: aiohttp.ClientSession
 
-    async def _record(self, holder: str, type_: str, facts: dict[str, Any], words: Any) -> None:
-        self.records.append((type_, facts))
+    async def _record(self, holder: str, payload: Talk) -> None:
+        self.records.append((payload.type_, payload.clear()))
 
     async def ask(self, body: bytes, token: str = "token") -> tuple[int, bytes, bool]:
         """Return status, body and whether it broke off. Raises TimeoutError for a blocked caller."""

@@ -23,7 +23,10 @@ from allegro.core.authority import gate, policy
 from allegro.core.authority import tokens as approvals
 from allegro.core.authority.actions import families as actions
 from allegro.core.base import backoff
+from allegro.core.base.events import Shed
 from allegro.core.protocol import messages
+from allegro.core.protocol.event_types import shed_class
+from allegro.core.protocol.payloads.reading import PAYLOADS
 from allegro.core.requests import lifecycle
 from allegro.core.settings import HouseSettings, LaneSettings, Rung
 from allegro.lane.uplink import service
@@ -50,6 +53,23 @@ def frames(union: object) -> str:
         if about.startswith(f"{message.__name__}("):
             about = "–"
         lines.append(f"| `{message.__struct_config__.tag}` | {fields} | {about} |")
+    return "\n".join(lines) + "\n"
+
+
+_GIVEN_UP = {
+    Shed.RESERVED: "never", Shed.KEPT: "by age", Shed.SNAPSHOT: "fourth", Shed.METRIC: "third",
+    Shed.TOOL_CONTENT: "second", Shed.TEXT_DELTA: "first",
+}  # fmt: skip
+
+
+def events() -> str:
+    """Return the table of all events, from the payload types."""
+    lines = ["| type | clear facts | meaning | given up |", "|---|---|---|---|"]
+    for type_, payload in PAYLOADS.items():
+        names = [f.encode_name for f in msgspec.structs.fields(payload)]
+        facts = ", ".join(f"`{name}`" for name in names) or "–"
+        about = " ".join((payload.__doc__ or "").split())
+        lines.append(f"| `{type_}` | {facts} | {about} | {_GIVEN_UP[shed_class(type_)]} |")
     return "\n".join(lines) + "\n"
 
 
@@ -188,6 +208,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "lifecycle": lifecycle.render_table,
     "differences": differences.render_table,
     "tokens": tokens,
+    "events": events,
     "frames of the house": lambda: frames(messages.FromHouse),
     "frames of the lane": lambda: frames(messages.FromLane),
     "commands": commands,

@@ -27,6 +27,7 @@ from allegro.core.base.sequence import Position
 from allegro.core.forge.marks import Mark
 from allegro.core.models.ladder import Spend
 from allegro.core.ports import GatewaySpec, Journal, Run, Version
+from allegro.core.protocol.payloads.sessions import Talk
 from allegro.core.settings import HermesSettings, ModelSettings
 from allegro.lane.agent.gateways import Gateways
 from allegro.lane.agent.running import OpenSession
@@ -299,8 +300,8 @@ class Stage:
             self.situation, lane=LANE, local=False, known=dict(self.known), save=self._save,
         )  # fmt: skip
 
-    async def _record(self, holder: str, type_: str, data: dict[str, Any], told: Any) -> None:
-        await self.sessions.record(holder, type_, data, told)
+    async def _record(self, holder: str, payload: Talk) -> None:
+        await self.sessions.record(holder, payload)
 
     def _save(self, known: dict[str, OpenSession]) -> None:
         if self.disk_fault is not None:

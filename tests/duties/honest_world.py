@@ -32,6 +32,7 @@ from allegro.core.authority.gate import LaneTrust, Presented, judge_order
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.ports import Dress
 from allegro.core.protocol.messages import GiveOrder, OrderAnswer
+from allegro.core.protocol.payloads.polls import AuditDone
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import work_of
@@ -314,7 +315,7 @@ class World:
 
     async def _bots_known(self) -> None:
         for lane in self.lanes.values():
-            await lane.lane.recorder.tell("audit.done", data={"bots": [BOT]})
+            await lane.lane.recorder.tell(AuditDone(repositories=1, comment_only=0, bots=(BOT,)))
 
     async def step(self, seconds: float) -> None:
         """Poll, let orders go on, bring home, follow, order; then let time pass."""

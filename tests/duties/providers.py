@@ -15,6 +15,7 @@ from aiohttp import web
 
 from allegro.core.base.errors import EdgeError
 from allegro.core.models.ladder import Spend
+from allegro.core.protocol.payloads.sessions import Talk
 from allegro.core.settings import ModelSettings, Rung
 from allegro.lane.models.call import Grant
 from allegro.lane.models.proxy import ModelProxy
@@ -134,11 +135,10 @@ class Served:
         )
         self.http: aiohttp.ClientSession
 
-    async def _record(self, holder: str, type_: str, data: dict[str, Any], words: Any) -> None:
-        assert words is None
-        if type_ in self.record_faults:
+    async def _record(self, holder: str, payload: Talk) -> None:
+        if payload.type_ in self.record_faults:
             raise EdgeError("the disk is full", transient=True)
-        self.records.append((holder, type_, data))
+        self.records.append((holder, payload.type_, payload.clear()))
 
     def _spent(self, tokens: int, usd: float | None) -> None:
         self.day = self.day.plus(tokens, usd)

@@ -14,6 +14,7 @@ from allegro.core.authority.freeze import FreezeSet
 from allegro.core.authority.gate import LaneTrust
 from allegro.core.base.crashes import LASTS_S
 from allegro.core.base.errors import EdgeError
+from allegro.core.protocol.payloads.lane import SafeModeEnded
 from allegro.core.settings import BeatSettings
 from allegro.lane.app import end_safe_mode
 from allegro.lane.health.heartbeat import Beats
@@ -119,7 +120,7 @@ async def test_a_safe_mode_ends_also_where_the_journal_cannot_take_the_news(tmp_
     recorder = Recorder(journal, PlainSealer(), clock, SeededDice(1), lane="a", secret=b"s" * 32)
     await journal.close()
     with pytest.raises(EdgeError):
-        await recorder.tell("lane.beat")
+        await recorder.tell(SafeModeEnded())
     ending = asyncio.create_task(end_safe_mode(clock, state, recorder))
     await asyncio.sleep(0)
     clock.advance(LASTS_S + 1)

@@ -11,6 +11,7 @@ from rich.text import Text
 from allegro.cli.commands.sessions import step_line, text_piece
 from allegro.client.hermes_bridge import TelemetryEvent
 from allegro.core.effects.render import visible
+from allegro.core.protocol.event_types import EventType
 from allegro.sovereign.show import draw
 
 _STEPS = {
@@ -66,12 +67,15 @@ class Screen:
     def live(self, event: TelemetryEvent) -> None:
         """Show an agent's text and tools as they come home."""
         text, _ = step_line(event)
-        if event.type == "session.delta":
+        if event.type == EventType.SESSION_DELTA:
             self._write(text_piece(event))
-        elif event.type in {"session.tool_began", "session.tool_ended"} and text.strip():
+        elif (
+            event.type in {EventType.SESSION_TOOL_BEGAN, EventType.SESSION_TOOL_ENDED}
+            and text.strip()
+        ):
             self._break()
             self.console.print(Text(_INDENT + visible(text.strip())[:80], style="dim"))
-        elif event.type in {"session.question", "session.end"}:
+        elif event.type in {EventType.SESSION_QUESTION, EventType.SESSION_END}:
             self._break()
 
     def _write(self, text: str) -> None:

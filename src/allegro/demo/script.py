@@ -24,6 +24,7 @@ from allegro.client.gitea_bridge import PR, GiteaBridge, encoded
 from allegro.core.base.errors import ToldError
 from allegro.core.base.sequence import Position
 from allegro.core.base.timestamps import unix_s
+from allegro.core.protocol.event_types import EventType
 from allegro.demo.attack import Thief
 from allegro.demo.screen import Screen
 from allegro.demo.session import Scene
@@ -370,7 +371,9 @@ class Play:
             version = f"{event['id']}"
             self._seen[version] = self._seen.get(version, 0) + 1
             words = event["words"]
-            is_comment = event["type"] == "forge.snapshot.comment" and isinstance(words, dict)
+            is_comment = event["type"] == EventType.FORGE_SNAPSHOT_COMMENT and isinstance(
+                words, dict
+            )
             if is_comment and str(words.get("body", "")).startswith("note "):
                 self._comments.add(int(words["id"]))
             stamped_s = unix_s(event["time"])

@@ -14,6 +14,7 @@ import aiohttp
 
 from allegro.client.hermes_bridge import HermesBridge, HermesResult, TelemetryEvent
 from allegro.core.base.errors import ToldError
+from allegro.core.protocol.event_types import EventType
 from allegro.demo.screen import Screen
 from allegro.scratch.processes import Process, Stage, free_port
 from allegro.testing.agents import make_stand_in
@@ -153,7 +154,7 @@ class Scene:
             async for event in bridge.stream_telemetry(session):
                 self._events.append(event)
                 self._screen.live(event)
-                if event.type == "session.end":
+                if event.type == EventType.SESSION_END:
                     return
 
     async def _sent(self) -> list[tuple[str, float]]:
@@ -175,7 +176,7 @@ def lags_ms(events: list[TelemetryEvent], sent: list[tuple[str, float]]) -> dict
     lags: list[float] = []
     waiting = list(sent)
     for event in events:
-        if event.type != "session.delta" or not isinstance(event.words, dict):
+        if event.type != EventType.SESSION_DELTA or not isinstance(event.words, dict):
             continue
         text = str(event.words.get("text", ""))
         while waiting and waiting[0][0] in text:

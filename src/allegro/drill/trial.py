@@ -15,6 +15,7 @@ import msgspec
 from allegro.adapters.clock import SystemClock
 from allegro.core.base.errors import ToldError
 from allegro.core.ports import Dice
+from allegro.core.protocol.event_types import EventType
 from allegro.drill.checker import (
     SEEN,
     Evidence,
@@ -235,7 +236,7 @@ class Trial:
             await self._fleet.until(is_home, "all issues are home and marked", within_s=HOME_S)
         intents = [
             (int(event["data"].get("order") or 0), str(event["lane"]))
-            async for event in self._fleet.client.events(prefix="action.intent")
+            async for event in self._fleet.client.events(prefix=EventType.ACTION_INTENT)
         ]
         return Evidence(
             writes=calls_of((await self._fleet.forge_log())[seen:], self._who)[1],
@@ -252,7 +253,7 @@ class Trial:
         return frozenset(
             [
                 int(event["data"]["number"])
-                async for event in self._fleet.client.events(prefix="forge.snapshot.issue")
+                async for event in self._fleet.client.events(prefix=EventType.FORGE_SNAPSHOT_ISSUE)
             ]
         )
 
@@ -260,7 +261,7 @@ class Trial:
         return tuple(
             [
                 str(event["subject"])
-                async for event in self._fleet.client.events(prefix="forge.vanished")
+                async for event in self._fleet.client.events(prefix=EventType.FORGE_VANISHED)
                 if datetime.fromisoformat(event["time"]).timestamp() >= since_s
             ]
         )
@@ -268,7 +269,7 @@ class Trial:
     async def _taken(self, since_s: float) -> list[tuple[Taken, dict[str, float]]]:
         """Return who took the forge role since then, and how long each part of it took."""
         found = []
-        async for event in self._fleet.client.events(prefix="role.taken"):
+        async for event in self._fleet.client.events(prefix=EventType.ROLE_TAKEN):
             facts = event["data"]
             at_s = datetime.fromisoformat(event["time"]).timestamp() - facts["act_s"]
             if facts["role"] == "forge" and at_s >= since_s:

@@ -33,6 +33,12 @@ from allegro.core.base.events import Event
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.messages import Serves
+from allegro.core.protocol.payloads.lane import (
+    DutyFailing,
+    JournalGap,
+    SafeModeBegun,
+    SafeModeEnded,
+)
 from allegro.core.settings import LaneSettings
 from allegro.lane.effects.executor import Executor
 from allegro.lane.effects.queries import Queries
@@ -110,7 +116,7 @@ async def end_safe_mode(clock: Clock, state: LaneState, recorder: Recorder) -> N
     await clock.sleep(LASTS_S)
     state.safe_mode = False
     try:
-        await recorder.tell("lane.safe_mode_ended")
+        await recorder.tell(SafeModeEnded())
     except EdgeError as error:
         _log.warning("safe_mode.end_untold", error=str(error))
 
@@ -292,7 +298,7 @@ class _Lane:
         self._note_bug()
         failing = self._failing().get(name)
         if failing is not None and failing.times == 1 and hasattr(self, "recorder"):
-            tell = self.recorder.tell("duty.failing", data={"duty": name}, words=sentence)
+            tell = self.recorder.tell(DutyFailing(duty=name), words=sentence)
             self._telling.begin(name, tell)
 
     def _note_bug(self) -> None:
@@ -304,7 +310,7 @@ class _Lane:
         if not self.state.safe_mode:
             self.state.safe_mode = True
             _log.error("lane.safe_mode", why="three bugs in a minute")
-            self._telling.begin("safe mode", self.recorder.tell("lane.safe_mode"))
+            self._telling.begin("safe mode", self.recorder.tell(SafeModeBegun()))
             self._duties.begin("safe mode", self._end_safe_mode)
 
     def _daily_token(self) -> str:
@@ -449,10 +455,11 @@ class _Lane:
         self.state.disk_ok = free >= self._settings.journal.min_free_mb * 1_000_000
 
     def _gap_event(self, reason: str, shed: int, count: int, first: int, last: int) -> Event:
+        gap = JournalGap(reason=reason, shed=shed, count=count, first=first, last=last)
         return Event(
             id=self._dice.token(16).hex(),
-            type="journal.gap",
+            type=gap.type_.value,
             source=f"lane:{self._settings.lane.name}",
             time=rfc3339(self._clock.now_s()),
-            data={"reason": reason, "class": shed, "count": count, "first": first, "last": last},
+            data=gap.clear(),
         )

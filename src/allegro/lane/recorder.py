@@ -16,6 +16,8 @@ from allegro.core.effects.findings import Leaf
 from allegro.core.effects.receipts import commit_name, words_name
 from allegro.core.forge.marks import Mark
 from allegro.core.ports import Clock, Dice, Journal, Sealer, Version
+from allegro.core.protocol.payloads.actions import ActionIntent
+from allegro.core.protocol.payloads.base import Payload
 
 
 class Recorder:
@@ -42,29 +44,28 @@ class Recorder:
 
     def event(
         self,
-        type_: str,
+        payload: Payload,
         *,
         subject: str = "",
-        data: dict[str, Any] | None = None,
         words: Any = None,
         id_: str = "",
     ) -> Event:
-        """Return an event. `data` stays clear and holds no words; `words` are sealed (H7).
+        """Return an event. `payload` stays clear and holds no words; `words` are sealed (H7).
 
         Every intent carries the epochs this lane knew when it began (R3).
         """
-        if type_ == "action.intent":
-            data = {**(data or {}), "epochs": self.epochs()}
+        if isinstance(payload, ActionIntent):
+            payload = msgspec.structs.replace(payload, epochs=self.epochs())
         now_s = self._clock.now_s()
         id_ = id_ or self._new_id(now_s)
         sealed = b"" if words is None else self._sealer.seal(id_, msgspec.json.encode(words))
         return Event(
             id=id_,
-            type=type_,
+            type=payload.type_.value,
             source=f"lane:{self._lane}",
             time=rfc3339(now_s),
             subject=subject,
-            data=data or {},
+            data=payload.clear(),
             sealed=sealed,
         )
 
@@ -104,11 +105,10 @@ class Recorder:
 
     async def tell(
         self,
-        type_: str,
+        payload: Payload,
         *,
         subject: str = "",
-        data: dict[str, Any] | None = None,
         words: Any = None,
     ) -> Position:
         """Make and append one event."""
-        return await self.append([self.event(type_, subject=subject, data=data, words=words)])
+        return await self.append([self.event(payload, subject=subject, words=words)])

@@ -38,6 +38,7 @@ from allegro.config import load_lane
 from allegro.core.base.events import Event
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.ports import Clock, Dice, ForgeReader, ForgeWriter, Journal
+from allegro.core.protocol.event_types import EventType
 from allegro.lane.app import run
 from allegro.lane.ports import Ports
 from allegro.testing.gateways import STEALS, Trouble
@@ -128,10 +129,10 @@ class Names:
         if method != "append":
             return ""
         for event in arguments[0]:
-            if event.type == "action.receipt":
+            if event.type == EventType.ACTION_RECEIPT:
                 self._receipts += 1
                 return "receipt"
-            if event.type == "action.intent" and event.data.get("order"):
+            if event.type == EventType.ACTION_INTENT and event.data.get("order"):
                 return "intent"
         return ""
 

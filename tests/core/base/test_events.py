@@ -14,8 +14,8 @@ from allegro.core.base.events import (
     content_id,
     decode_event,
     encode_event,
-    shed_class,
 )
+from allegro.core.protocol.event_types import shed_class
 
 
 def event() -> Event:

@@ -28,6 +28,7 @@ from allegro.core.base.untrusted import (
     unreadable,
 )
 from allegro.core.forge.marks import MAX_WATCH
+from allegro.core.protocol.event_types import EventType
 
 Row = tuple[str, str, str, str, float, bytes]
 """id, lane, type, subject, when archived (Unix s), stored bytes."""
@@ -221,7 +222,7 @@ def _file(
 ) -> None:
     """Note the newest version of an object, or a poll's mark. Nothing is newer than now."""
     latest_s = int(at_s) + FORGE_SLACK_S
-    if envelope.type == "forge.mark":
+    if envelope.type == EventType.FORGE_MARK:
         wall_s = min(filing.wall_s, at_s + FORGE_SLACK_S)
         connection.execute(
             "INSERT OR REPLACE INTO mark SELECT ?1, ?2, ?3, ?4 WHERE length(?2) <= ?5 AND"
@@ -240,7 +241,7 @@ def _file(
         # What a lane tells later is newer, whatever time the forge gave it: late commits carry an
         # older second, and a lane whose disk went back tells old versions before those of now.
         # Between lanes only the forge's time can tell, so there it decides.
-        anyway = filing.backdated or envelope.type == "forge.vanished"
+        anyway = filing.backdated or envelope.type == EventType.FORGE_VANISHED
         updated_s = min(filing.updated_s, latest_s)
         by = "row = ?" if row else "id = ?"
         connection.execute(

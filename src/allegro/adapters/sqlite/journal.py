@@ -15,7 +15,7 @@ from allegro.adapters.sqlite.connection import BUSY_MS, Worker
 from allegro.adapters.sqlite.room import Room, age_out, make_room
 from allegro.adapters.sqlite.schema import open_versioned
 from allegro.core.base.errors import EdgeError, JournalFull
-from allegro.core.base.events import Event, Shed, encode_event, shed_class
+from allegro.core.base.events import Event, Shed, encode_event
 from allegro.core.base.sequence import (
     Entry,
     Kept,
@@ -28,6 +28,7 @@ from allegro.core.base.sequence import (
 from allegro.core.base.untrusted import read_msgpack
 from allegro.core.forge.marks import Mark
 from allegro.core.ports import Version
+from allegro.core.protocol.event_types import shed_class
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (

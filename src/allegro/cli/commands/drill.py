@@ -18,6 +18,7 @@ from allegro.cli.output import Failure, json_option, print_json, run_async, sock
 from allegro.client.house_client import HouseClient
 from allegro.core.base.errors import EdgeError, ToldError
 from allegro.core.effects.render import lined
+from allegro.core.protocol.event_types import EventType
 
 TARGET_S = 30.0
 PLANNED_S = 30.0
@@ -259,5 +260,5 @@ async def _one_planned(house: HouseClient) -> dict[str, Any]:
 async def _seen(house: HouseClient) -> tuple[int, int]:
     """Return what the archive knows to be lost, and how often a write of ours was seen twice."""
     gaps = (await house.get("gaps"))["gaps"]
-    doubled = [event async for event in house.events(prefix="effect.doubled")]
+    doubled = [event async for event in house.events(prefix=EventType.EFFECT_DOUBLED)]
     return sum(int(gap["count"]) for gap in gaps), len(doubled)

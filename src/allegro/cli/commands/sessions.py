@@ -25,6 +25,7 @@ from allegro.client.house_client import get, named, post
 from allegro.core.base.timestamps import span
 from allegro.core.base.untrusted import text_of
 from allegro.core.effects.render import framed, lined, one_line, visible
+from allegro.core.protocol.event_types import EventType
 
 MAX_DELTA = 1_000_000
 BAR = "  │ "
@@ -100,8 +101,8 @@ async def _show_steps(bridge: HermesBridge, session: str) -> None:
         text, new_line = step_line(event, in_text=in_text)
         if text:
             click.echo(text, nl=new_line)
-            in_text = event.type == "session.delta"
-        if event.type == "session.end":
+            in_text = event.type == EventType.SESSION_DELTA
+        if event.type == EventType.SESSION_END:
             return
 
 
@@ -120,29 +121,29 @@ def step_line(event: TelemetryEvent, *, in_text: bool = False) -> tuple[str, boo
     words = lined(event.words) if isinstance(event.words, dict) else {}
     facts = lined(event.facts)
     match event.type:
-        case "session.delta":
+        case EventType.SESSION_DELTA:
             text = text_piece(event).replace("\n", "\n" + BAR)
             return (text if in_text or not text else BAR + text), False
-        case "session.tool_began":
+        case EventType.SESSION_TOOL_BEGAN:
             shown = words.get("args") or words.get("preview") or ""
             return f"\n· {facts.get('tool')}: {one_line(shown, 200)}", True
-        case "session.tool_ended" if not facts.get("ok"):
+        case EventType.SESSION_TOOL_ENDED if not facts.get("ok"):
             return f"· {facts.get('tool')} failed or was refused", True
-        case "session.question":
+        case EventType.SESSION_QUESTION:
             question = f"\n? it wants to: {words.get('command')}  ({words.get('description')})"
             if words.get("refused"):
                 return f"{question}\n  denied: {words['refused']}", True
             return question + "\n  allegro requests; allegro approve DIGEST; or reject", True
-        case "session.answered":
+        case EventType.SESSION_ANSWERED:
             return f"  answered: {facts.get('choice')}", True
-        case "model.result" if facts.get("result") != "ok":
+        case EventType.MODEL_RESULT if facts.get("result") != "ok":
             return f"\n· {facts.get('provider')}: {facts.get('result')}", True
-        case "telemetry.gap":
+        case EventType.TELEMETRY_GAP:
             return (
                 "\n· some of its output was lost on the way; the whole answer comes at the end",
                 True,
             )
-        case "session.end":
+        case EventType.SESSION_END:
             return "\n", False
         case _:
             return "", False

@@ -24,28 +24,6 @@ class Shed(enum.IntEnum):
 
 SHED_ORDER = (Shed.TEXT_DELTA, Shed.TOOL_CONTENT, Shed.METRIC, Shed.SNAPSHOT)
 
-_PREFIXES: tuple[tuple[str, Shed], ...] = (
-    ("action.", Shed.RESERVED),
-    ("request.", Shed.RESERVED),
-    ("freeze.", Shed.RESERVED),
-    ("journal.", Shed.RESERVED),
-    ("session.end", Shed.RESERVED),
-    ("session.question", Shed.RESERVED),
-    ("session.delta", Shed.TEXT_DELTA),
-    ("session.tool", Shed.TOOL_CONTENT),
-    ("lane.metric", Shed.METRIC),
-    ("lane.beat", Shed.METRIC),
-    ("forge.snapshot", Shed.SNAPSHOT),
-)
-
-
-def shed_class(event_type: str) -> Shed:
-    """Return what may happen to events of this type when the journal is full."""
-    for prefix, shed in _PREFIXES:
-        if event_type.startswith(prefix):
-            return shed
-    return Shed.KEPT
-
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """A CloudEvents 1.0 envelope with one extension, `sealed`.

@@ -22,6 +22,7 @@ from allegro.core.base.untrusted import (
     real_of,
     text_of,
 )
+from allegro.core.protocol.event_types import EventType
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
@@ -40,9 +41,13 @@ MAX_QUESTIONS = 200
 MAX_COMMAND = 20_000
 MAX_OUTPUT = 1_000_000
 FOLLOWED = (
-    "session.accepted", "session.started", "session.question", "session.answered", "session.end",
-    "model.result",
-)  # fmt: skip
+    EventType.SESSION_ACCEPTED,
+    EventType.SESSION_STARTED,
+    EventType.SESSION_QUESTION,
+    EventType.SESSION_ANSWERED,
+    EventType.SESSION_END,
+    EventType.MODEL_RESULT,
+)
 _ENDS = {end.value for end in End}
 
 
@@ -235,7 +240,7 @@ class Sessions:
                 f"session {session}: {forged} facts were forged inside its sandbox, none believed"
             )
             self._alarm("high", detail, archived.lane)
-        if event.type == "session.question":
+        if event.type == EventType.SESSION_QUESTION:
             changed = await self._ask_sovereign(changed, event, archived.lane)
         if changed.end:
             await self._ended(changed)
@@ -245,22 +250,22 @@ class Sessions:
         """Return the record after one event of its lane. Nothing in it is believed unchecked."""
         data, change = event.data, msgspec.structs.replace
         match event.type:
-            case "session.accepted":
+            case EventType.SESSION_ACCEPTED:
                 return change(
                     record, state="accepted", model=text_of(data.get("model")),
                     agent=text_of(data.get("agent")), local=data.get("local") is True,
                     tools_on=names_of(data.get("tools")),
                     limit_s=float(number_of(data.get("limit_s"))),
                 )  # fmt: skip
-            case "session.started":
+            case EventType.SESSION_STARTED:
                 return change(record, state="running", run=text_of(data.get("run")))
-            case "session.question":
+            case EventType.SESSION_QUESTION:
                 return change(record, state="waiting")
-            case "session.answered":
+            case EventType.SESSION_ANSWERED:
                 choice = text_of(data.get("choice"))
                 denied = record.denied + (choice == "deny")
                 return change(record, state="running", denied=denied)
-            case "model.result":
+            case EventType.MODEL_RESULT:
                 return change(
                     record, tokens=min(MAX_NUMBER, record.tokens + number_of(data.get("tokens_in"))
                     + number_of(data.get("tokens_out"))), calls=min(MAX_NUMBER, record.calls + 1),
@@ -423,7 +428,7 @@ class Sessions:
     async def loan_of(self, request: Request) -> dict[str, Any]:
         """Return the token that a lane sealed to us for a loan. Raises EdgeError when it is gone."""
         rows = await self._archive.events(
-            0, 20, prefix="action.receipt", subject=f"session:{request.id}"
+            0, 20, prefix=EventType.ACTION_RECEIPT, subject=f"session:{request.id}"
         )
         for archived in rows:
             words = self._open_words(decode_event(archived.stored))

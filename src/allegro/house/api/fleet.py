@@ -18,8 +18,7 @@ from aiohttp import web
 from allegro.core.authority.lease import ROLES
 from allegro.core.authority.tokens import fingerprint
 from allegro.core.base.errors import EdgeError, Refusal
-from allegro.core.base.events import Event, encode_event
-from allegro.core.base.timestamps import rfc3339
+from allegro.core.base.events import encode_event
 from allegro.core.base.untrusted import (
     Name,
     Text,
@@ -32,6 +31,8 @@ from allegro.core.base.untrusted import (
 )
 from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.answers import LaneOffer
+from allegro.core.protocol.payloads.base import own_event
+from allegro.core.protocol.payloads.fleet import FailoverReported
 from allegro.core.stores import Archive
 from allegro.house.api.http import answer_json, decode_body, refused
 from allegro.house.files import Fleet, KnownLane
@@ -199,10 +200,8 @@ class FleetApi:
     async def _happened(self, request: web.Request) -> web.Response:
         body = decode_body(await request.read(), Happened)
         now_s = self._clock.now_s()
-        event = Event(
-            id=self._dice.token(16).hex(), type="failover.reported", source="house",
-            time=rfc3339(now_s), data=msgspec.to_builtins(body),
-        )  # fmt: skip
+        payload = FailoverReported(what=body.what, lane=body.lane, role=body.role)
+        event = own_event(payload, id_=self._dice.token(16).hex(), now_s=now_s)
         await self._archive.add([encode_event(event)], now_s)
         self._alert("medium", f"failover reported: {body.what}"[:300])
         return answer_json({"id": event.id})

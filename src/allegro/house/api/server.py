@@ -27,6 +27,7 @@ from allegro.core.base.untrusted import (
     unreadable,
 )
 from allegro.core.forge.issues import Issue
+from allegro.core.protocol.event_types import EventType
 from allegro.core.stores import Archive, Archived
 from allegro.house.api.http import (
     MAX_WAIT_S,
@@ -227,14 +228,14 @@ class Api:
         name = request.query.get("repository", "")
         since_s = int(seconds_in(request, "since_s", 0.0, most=MAX_NUMBER - 1))
         repository = await self._repository_id(name)
-        stored = await self._archive.objects(repository, since_s, "forge.snapshot.issue")
+        stored = await self._archive.objects(repository, since_s, EventType.FORGE_SNAPSHOT_ISSUE)
         read = [_issue(self._words_of(raw)) for raw in stored]
         issues = [issue for issue in read if isinstance(issue, Issue)]
         unreadable = sum(isinstance(issue, Unreadable) for issue in read)
         return answer_json({"issues": issues, "unreadable": unreadable})
 
     async def _repository_id(self, name: str) -> int:
-        for raw in await self._archive.newest_of_type("forge.snapshot.repository"):
+        for raw in await self._archive.newest_of_type(EventType.FORGE_SNAPSHOT_REPOSITORY):
             words = self._words_of(raw)
             if isinstance(words, dict) and words.get("name") == name:
                 return number_of(decode_event(raw).data.get("repository"))

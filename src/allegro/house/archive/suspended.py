@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from allegro.core.base.untrusted import text_of
+from allegro.core.protocol.event_types import ACTIONS, FREEZES
 from allegro.core.stores import Ledger
 
 _NAME = "suspended lanes"
 MAX_LANES = 64
-CLAIMS = ("action.", "freeze.")
+CLAIMS = (ACTIONS, FREEZES)
 """Types of events that claim what became of an order, or that a stop was made."""
 
 

@@ -16,6 +16,8 @@ import structlog
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import MAX_NUMBER, Unreadable, read_value, whole_number
 from allegro.core.ports import Clock
+from allegro.core.protocol.payloads.base import Payload
+from allegro.core.protocol.payloads.polls import ForgeVanished
 from allegro.core.stores import Archive, Ledger
 from allegro.runtime.duties import OneEach
 
@@ -26,7 +28,7 @@ MAX_COMPARED = 500
 _NAME = "to be compared"
 
 AskLane = Callable[[str, str, dict[str, Any]], Awaitable[Any]]
-Own = Callable[[str, dict[str, Any], str], bytes]
+Own = Callable[[Payload, str], bytes]
 """(type, data, subject) -> the stored form of an event of the house itself."""
 
 
@@ -120,10 +122,10 @@ class Vanished:
             await self._archive.add(self._events(gone, repository), self._clock.now_s())
 
     def _events(self, gone: Sequence[str], repository: int) -> list[bytes]:
-        data = {
-            "repository": repository, "vanished": True, "updated_s": int(self._clock.now_s()),
-        }  # fmt: skip
-        return [self._own("forge.vanished", data, subject) for subject in gone]
+        payload = ForgeVanished(
+            repository=repository, vanished=True, updated_s=int(self._clock.now_s())
+        )
+        return [self._own(payload, subject) for subject in gone]
 
 
 def _subjects(answer: object) -> set[str]:

@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from allegro.core.base.events import Event, encode_event
+from allegro.core.base.events import encode_event
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.ports import Clock, Dice
+from allegro.core.protocol.payloads.base import own_event
+from allegro.core.protocol.payloads.fleet import BeatBack, BeatMissing
 from allegro.core.stores import Archive, Ledger
 from allegro.house.lanes import Lanes
 
@@ -100,7 +102,8 @@ class BeatWatch:
     async def _note_late(self, lane: dict[str, Any], heard_s: float, now_s: float) -> None:
         heard_s = heard_s or self._awake_s
         name, linked = lane["name"], bool(lane["linked"])
-        await self._tell("beat.missing", name, now_s - heard_s, now_s, linked=linked)
+        silent_s = round(now_s - heard_s, 1)
+        await self._tell(BeatMissing(lane=name, silent_s=silent_s, linked=linked), now_s)
         await self._keep({**self._late, name: heard_s})
         how = "is linked and does not beat" if linked else "is silent"
         self._alert("high", f"lane {name} {how} since {rfc3339(heard_s)}")
@@ -109,7 +112,8 @@ class BeatWatch:
         heard_s = self._late.get(name)
         if heard_s is None:
             return
-        await self._tell("beat.back", name, now_s - heard_s, now_s, linked=True)
+        silent_s = round(now_s - heard_s, 1)
+        await self._tell(BeatBack(lane=name, silent_s=silent_s, linked=True), now_s)
         await self._keep({other: s for other, s in self._late.items() if other != name})
         self._alert("low", f"{name} is back")
 
@@ -117,11 +121,6 @@ class BeatWatch:
         await self._ledger.set_strings(_LATE, tuple(f"{name} {s}" for name, s in late.items()))
         self._late = late
 
-    async def _tell(
-        self, type_: str, lane: str, silent_s: float, now_s: float, *, linked: bool
-    ) -> None:
-        event = Event(
-            id=self._dice.token(16).hex(), type=type_, source="house", time=rfc3339(now_s),
-            data={"lane": lane, "silent_s": round(silent_s, 1), "linked": linked},
-        )  # fmt: skip
+    async def _tell(self, payload: BeatMissing | BeatBack, now_s: float) -> None:
+        event = own_event(payload, id_=self._dice.token(16).hex(), now_s=now_s)
         await self._archive.add([encode_event(event)], now_s)

@@ -14,6 +14,7 @@ from allegro.core.base.events import Event, decode_event
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.base.untrusted import Unreadable, number_of, read_json, real_of, text_of
 from allegro.core.effects.render import one_line
+from allegro.core.protocol.event_types import BEATS, COUNCIL, EventType
 from allegro.core.stores import HOUSE, Archived
 from allegro.house.fleet.heartbeats import BeatWatch
 from allegro.house.lanes import Lanes
@@ -27,7 +28,7 @@ TROUBLE_S = 5.0
 KEPT = 5
 SHOWN = 3
 NOBODY_S = 20.0
-FOLLOWED = ("role.taken", "beat.", "council.", "lane.beat")
+FOLLOWED = (EventType.ROLE_TAKEN, BEATS, COUNCIL, EventType.LANE_BEAT)
 
 
 class TakeOver(msgspec.Struct, frozen=True):
@@ -133,21 +134,21 @@ class FleetWatch:
         if archived.lane == HOUSE:
             return  # our own word, told when it was written
         lane, other = archived.lane, one_line(text_of(event.data.get("lane"), 32))
-        if event.type == "role.taken":
+        if event.type == EventType.ROLE_TAKEN:
             self._note_take_over(archived, event)
-        elif event.type == "lane.beat":
+        elif event.type == EventType.LANE_BEAT:
             self._beats.beat(lane, archived.at_s)
-        elif event.type == "beat.missing":
+        elif event.type == EventType.BEAT_MISSING:
             self._news("high", archived, f"lane {lane} does not hear {other}")
-        elif event.type == "beat.back":
+        elif event.type == EventType.BEAT_BACK:
             self._news("low", archived, f"lane {lane} hears {other} again")
-        elif event.type == "council.lost":
+        elif event.type == EventType.COUNCIL_LOST:
             self._news(
                 "high", archived, f"lane {lane} lost the council: no role changes hands there"
             )
-        elif event.type == "council.back":
+        elif event.type == EventType.COUNCIL_BACK:
             self._news("low", archived, f"lane {lane} is back in the council")
-        elif event.type == "council.page_aside":
+        elif event.type == EventType.COUNCIL_PAGE_ASIDE:
             what = f"the page of {other} met a bug in lane {lane}"
             self._news("high", archived, f"{what}, which reads it no more for a while")
 

@@ -23,6 +23,9 @@ from allegro.core.effects.matching import (
 )
 from allegro.core.effects.receipts import branch_at
 from allegro.core.effects.render import one_line
+from allegro.core.protocol.event_types import EventType
+from allegro.core.protocol.payloads.base import Payload
+from allegro.core.protocol.payloads.fleet import EffectDoubled
 from allegro.core.stores import Archived
 from allegro.house.files import Fleet
 from allegro.house.ports import Alarm, Ports
@@ -48,7 +51,7 @@ class Watched(msgspec.Struct, frozen=True):
     names: Names
     freeze: Callable[[Freeze], Awaitable[Any]]
     alarm: Alarm
-    own: Callable[[str, dict[str, Any], str], bytes]
+    own: Callable[[Payload, str], bytes]
 
     def revoked(self) -> frozenset[str]:
         """Return the names of the lanes whose word is void: each key of that name is revoked."""
@@ -198,11 +201,10 @@ class BotWrites:
 
     async def _note_doubled(self, write: BotWrite, of: Receipt) -> None:
         """Tell of a second copy of an effect of ours, and know it from now on (G10)."""
-        data = {
-            "kind": write.kind, "target": write.target, "artifact": write.artifact,
-            "also": of.artifact,
-        }  # fmt: skip
-        await self._archive.add([self._own("effect.doubled", data, "")], self._clock.now_s())
+        payload = EffectDoubled(
+            kind=write.kind, target=write.target, artifact=write.artifact, also=of.artifact
+        )
+        await self._archive.add([self._own(payload, "")], self._clock.now_s())
         self._alarm(
             "high", f"{_named(write)} is there more than once: also {of.artifact}", write.lane
         )
@@ -268,19 +270,21 @@ def _write_of(
     closed = number_of(data.get("closed_by")) in bots
     content = text_of(data.get("content"), 300)
     match event.type:
-        case "forge.snapshot.comment" if ours:
+        case EventType.FORGE_SNAPSHOT_COMMENT if ours:
             return "comment", target, number_of(data.get("comment")), content
-        case "forge.snapshot.pull" if ours:
+        case EventType.FORGE_SNAPSHOT_PULL if ours:
             return "pull_request", repository, number, content
-        case "forge.snapshot.label" if ours:
+        case EventType.FORGE_SNAPSHOT_LABEL if ours:
             return "label", target, number_of(data.get("created_s")), content
-        case "forge.snapshot.branch" if number_of(data.get("author_id")) in bots:
+        case EventType.FORGE_SNAPSHOT_BRANCH if number_of(data.get("author_id")) in bots:
             return "branch", repository, 0, branch_at(text_of(data.get("branch"), 64), content)
-        case "forge.snapshot.issue" if closed and number_of(data.get("closed_s")) >= since_s:
+        case EventType.FORGE_SNAPSHOT_ISSUE if (
+            closed and number_of(data.get("closed_s")) >= since_s
+        ):
             return "close", target, number_of(data.get("closed_s")), ""
-        case "forge.snapshot.issue" if data.get("is_pull"):
+        case EventType.FORGE_SNAPSHOT_ISSUE if data.get("is_pull"):
             return None  # it shows as forge.snapshot.pull
-        case "forge.snapshot.issue" if ours:
+        case EventType.FORGE_SNAPSHOT_ISSUE if ours:
             return "issue", target, number, ""
         case _:
             return None

@@ -14,10 +14,11 @@ from allegro.core.authority.actions.forge import ProposeChange
 from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event, decode_event, encode_event
-from allegro.core.base.timestamps import rfc3339
 from allegro.core.base.untrusted import Unreadable, number_of, read_value, real_of, text_of
 from allegro.core.effects.receipts import address_of, content_of, receipts_of
 from allegro.core.effects.render import one_line
+from allegro.core.protocol.event_types import ACTIONS, AUDITS, FREEZES, SNAPSHOTS, EventType
+from allegro.core.protocol.payloads.base import Payload, own_event
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.ordering import was_ordered
 from allegro.core.requests.requests import Request
@@ -43,19 +44,28 @@ OLD_S = 86_400.0
 """News that was archived longer ago is told to nobody: the archive is being read again."""
 
 FOLLOWED = (
-    "action.", "forge.snapshot.", "audit.", "freeze.", "forge.reconciled", "forge.unreachable",
-    "forge.recovered", "forge.unread", "forge.mark", "watch.failing", "watch.replaced",
-    "duty.failing",
-)  # fmt: skip
-_OF_POLLS = ("forge.snapshot.", "forge.reconciled", "forge.mark", "audit.done")
-STEPS = {
-    "action.intent": Step.INTENT,
-    "action.receipt": Step.RECEIPT,
-    "action.failed": Step.FAIL,
-    "action.conflict": Step.CONFLICT,
-    "action.stale": Step.STALE,
-    "action.void": Step.VOID,
-    "action.unknown": Step.SILENCE,
+    ACTIONS,
+    SNAPSHOTS,
+    AUDITS,
+    FREEZES,
+    EventType.FORGE_RECONCILED,
+    EventType.FORGE_UNREACHABLE,
+    EventType.FORGE_RECOVERED,
+    EventType.FORGE_UNREAD,
+    EventType.FORGE_MARK,
+    EventType.WATCH_FAILING,
+    EventType.WATCH_REPLACED,
+    EventType.DUTY_FAILING,
+)
+_OF_POLLS = (SNAPSHOTS, EventType.FORGE_RECONCILED, EventType.FORGE_MARK, EventType.AUDIT_DONE)
+STEPS: dict[str, Step] = {
+    EventType.ACTION_INTENT: Step.INTENT,
+    EventType.ACTION_RECEIPT: Step.RECEIPT,
+    EventType.ACTION_FAILED: Step.FAIL,
+    EventType.ACTION_CONFLICT: Step.CONFLICT,
+    EventType.ACTION_STALE: Step.STALE,
+    EventType.ACTION_VOID: Step.VOID,
+    EventType.ACTION_UNKNOWN: Step.SILENCE,
 }
 
 
@@ -148,12 +158,10 @@ class Follow:
     def _failed(self, sentence: str) -> None:
         self._alarm("high", sentence, "")
 
-    def _own(self, type_: str, data: dict[str, Any], subject: str) -> bytes:
+    def _own(self, payload: Payload, subject: str) -> bytes:
         """Return an event of the house itself."""
-        id_, time = self._dice.token(16).hex(), rfc3339(self._clock.now_s())
-        return encode_event(
-            Event(id=id_, type=type_, source="house", time=time, subject=subject, data=data)
-        )
+        id_, now_s = self._dice.token(16).hex(), self._clock.now_s()
+        return encode_event(own_event(payload, id_=id_, now_s=now_s, subject=subject))
 
     async def _renew_stale(self) -> None:
         """Bring stale requests back, pinned to the world of now; one that cannot be is told."""
@@ -173,38 +181,38 @@ class Follow:
             await self._act(archived, event)
         elif event.type.startswith(_OF_POLLS):
             await self._take_poll(archived, event)
-        elif event.type == "freeze.added":
+        elif event.type == EventType.FREEZE_ADDED:
             self._news("high", archived, "froze")
             await self._take_freeze(event)
-        elif event.type == "watch.failing":
+        elif event.type == EventType.WATCH_FAILING:
             watch = one_line(event.data.get("watch"), 100)
             self._news("high", archived, f"cannot read {watch}")
-        elif event.type == "duty.failing":
+        elif event.type == EventType.DUTY_FAILING:
             duty = one_line(event.data.get("duty"), 100)
             self._news("high", archived, f"says that its duty {duty} failed; it begins again")
-        elif event.type == "forge.unread":
+        elif event.type == EventType.FORGE_UNREAD:
             where = (
                 f"{one_line(event.data.get('watch'), 100)}#{number_of(event.data.get('number'))}"
             )
             self._news("medium", archived, f"cannot read {where}: open it in the "
                        "browser, and shorten or delete it")  # fmt: skip
-        elif event.type == "watch.replaced":
+        elif event.type == EventType.WATCH_REPLACED:
             name = one_line(event.data.get("watch"), 100)
             news = f"says that {name} is another repository now; the old one is gone"
             self._news("medium", archived, news)
-        elif event.type in {"forge.unreachable", "forge.recovered"}:
+        elif event.type in {EventType.FORGE_UNREACHABLE, EventType.FORGE_RECOVERED}:
             self._news("medium", archived, f"says {event.type}")
 
     async def _take_poll(self, archived: Archived, event: Event) -> None:
         """Take what a lane read of the forge: what is there, whose it is, what time it is."""
-        if event.type == "forge.reconciled":
+        if event.type == EventType.FORGE_RECONCILED:
             repository = number_of(event.data.get("repository"))
             await self._vanished.reconciled(archived.lane, repository, archived.row)
-        elif event.type == "forge.mark":
+        elif event.type == EventType.FORGE_MARK:
             await self._writes.hear_clock(archived, event)
-        elif event.type == "audit.done":
+        elif event.type == EventType.AUDIT_DONE:
             await self._writes.learn(event, archived.lane)
-        elif event.type.startswith("forge.snapshot."):
+        elif event.type.startswith(SNAPSHOTS):
             await self._writes.note(archived, event)
 
     def _news(self, urgency: str, archived: Archived, sentence: str) -> None:

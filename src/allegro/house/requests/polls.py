@@ -16,6 +16,7 @@ from allegro.core.authority.actions.forge import (
 from allegro.core.base.events import Event, decode_event
 from allegro.core.base.untrusted import number_of
 from allegro.core.forge.issues import comment_subject, issue_subject
+from allegro.core.protocol.event_types import SNAPSHOTS
 from allegro.core.requests.work import Work
 from allegro.core.stores import Archive, Ledger
 from allegro.house.requests.bots import NAME, bots_in
@@ -37,9 +38,7 @@ class Polls:
         if place is None:
             return frozenset()
         subject, matches = place
-        found = await self._archive.events(
-            0, MOST_VERSIONS, prefix="forge.snapshot.", subject=subject
-        )
+        found = await self._archive.events(0, MOST_VERSIONS, prefix=SNAPSHOTS, subject=subject)
         lanes = set()
         for archived in found:
             try:

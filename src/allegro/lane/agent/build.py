@@ -30,6 +30,7 @@ from allegro.core.base.errors import ConfigError, EdgeError
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.models.ladder import Spend
 from allegro.core.ports import AgentHost, Clock, Dice
+from allegro.core.protocol.payloads.sessions import Talk
 from allegro.core.settings import LaneSettings, ModelSettings
 from allegro.lane.agent.gateways import Gateways
 from allegro.lane.agent.running import OpenSession
@@ -158,8 +159,8 @@ class SessionsApp:
         self._day = DaySpend(self._day.day, spend)
         self._dirty.set()
 
-    async def _record(self, holder: str, type_: str, data: dict[str, Any], words: Any) -> None:
-        await self.sessions.record(holder, type_, data, words)
+    async def _record(self, holder: str, payload: Talk) -> None:
+        await self.sessions.record(holder, payload)
 
     async def _write_spend(self) -> None:
         """Write the day's spend down soon after it changed."""

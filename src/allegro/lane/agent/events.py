@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from allegro.core.agent.sessions import (
     ANSWER_MARGIN_S,
     AgentEvent,
     Answered,
     Asked,
-    End,
     Ended,
     Gap,
     TextDelta,
@@ -23,6 +24,18 @@ from allegro.core.authority.actions.agent import AnswerOnce, session_subject
 from allegro.core.authority.gate import Permit
 from allegro.core.base.events import Event
 from allegro.core.ports import Clock
+from allegro.core.protocol.payloads.actions import SessionAct
+from allegro.core.protocol.payloads.sessions import (
+    SessionAnswered,
+    SessionDelta,
+    SessionEnd,
+    SessionQuestion,
+    SessionToolBegan,
+    SessionToolEnded,
+    SessionUsage,
+    Talk,
+    TelemetryGap,
+)
 from allegro.lane.agent.running import Live
 from allegro.lane.recorder import Recorder
 
@@ -37,66 +50,56 @@ class SessionVoice:
         self._local = local
 
     def event(
-        self, session: str, type_: str, data: dict[str, Any], words: Any = None, id_: str = ""
+        self, session: str, payload: SessionAct | Talk, words: Any = None, id_: str = ""
     ) -> Event:
-        told = {**data, "session": session, **({"local": True} if self._local else {})}
-        return self._recorder.event(
-            type_, subject=session_subject(session), data=told, words=words, id_=id_
-        )
+        payload = msgspec.structs.replace(payload, session=session, local=self._local)
+        return self._recorder.event(payload, subject=session_subject(session), words=words, id_=id_)
 
-    def action_event(self, permit: Permit, type_: str, data: dict[str, Any], words: Any) -> Event:
+    def action_event(self, permit: Permit, payload: SessionAct, words: Any) -> Event:
         action = permit.action
         session = action.session if isinstance(action, AnswerOnce) else action.id
-        clear = {
-            "digest": permit.digest, "order": permit.order_number,
-            "kind": type(action).__struct_config__.tag, **data,
-        }  # fmt: skip
-        return self.event(session, type_, clear, words)
+        payload = msgspec.structs.replace(
+            payload, digest=permit.digest, order=permit.order_number,
+            kind=type(action).__struct_config__.tag,
+        )  # fmt: skip
+        return self.event(session, payload, words)
 
     def told(self, live: Live, event: AgentEvent) -> Event:
         """Return the journal's event of what an agent said; its words are sealed."""
         session = live.action.id
-        data: dict[str, Any]
         match event:
             case TextDelta():
-                return self.event(session, "session.delta", {}, {"text": event.text})
+                return self.event(session, SessionDelta(), {"text": event.text})
             case ToolBegan():
-                data = {"tool": event.tool, "call": event.call}
-                return self.event(session, "session.tool_began", data, event.words)
+                began = SessionToolBegan(tool=event.tool, call=event.call)
+                return self.event(session, began, event.words)
             case ToolEnded():
-                data = {
-                    "tool": event.tool, "call": event.call, "ok": event.ok,
-                    "claimed_ms": event.duration_ms,
-                }  # fmt: skip
-                return self.event(session, "session.tool_ended", data, event.words)
+                ended = SessionToolEnded(
+                    tool=event.tool, call=event.call, ok=event.ok, claimed_ms=event.duration_ms
+                )
+                return self.event(session, ended, event.words)
             case UsageClaimed():
-                data = {
-                    "model": event.model, "tokens_in": event.tokens_in,
-                    "tokens_out": event.tokens_out, "source": "claimed",
-                }  # fmt: skip
-                return self.event(session, "session.usage", data)
+                return self.event(session, SessionUsage(
+                    model=event.model, tokens_in=event.tokens_in, tokens_out=event.tokens_out,
+                    source="claimed",
+                ))  # fmt: skip
             case Asked():
                 number = live.numbers.get(id(event), live.questions)
                 digest = question_digest(session, live.run, number, event)
                 left_s = self._timeout_s - ANSWER_MARGIN_S
-                data = {
-                    "number": number, "run": live.run, "question": digest,
-                    "until_s": round(self._clock.now_s() + left_s, 3),
-                    **({"refused": True} if event.refused else {}),
-                }  # fmt: skip
-                return self.event(session, "session.question", data, asked_notes(event))
+                question = SessionQuestion(
+                    number=number, run=live.run, question=digest,
+                    until_s=round(self._clock.now_s() + left_s, 3), refused=bool(event.refused),
+                )  # fmt: skip
+                return self.event(session, question, asked_notes(event))
             case Answered():
-                return self.event(session, "session.answered", {"choice": event.choice})
+                return self.event(session, SessionAnswered(choice=event.choice))
             case Gap():
-                return self.event(session, "telemetry.gap", {}, {"reason": event.reason})
+                return self.event(session, TelemetryGap(), {"reason": event.reason})
             case Ended():
                 raise AssertionError("an end is told on its own")
 
-    def end(
-        self, session: str, end: End, why: str, data: dict[str, Any], output: str | None
-    ) -> Event:
+    def end(self, session: str, payload: SessionEnd, why: str, output: str | None) -> Event:
         """Return the one end of a session: told twice, it is archived once."""
-        return self.event(
-            session, "session.end", {"state": end.value, **data},
-            {"output": output, "why": why}, id_=self._recorder.end_id(session),
-        )  # fmt: skip
+        words = {"output": output, "why": why}
+        return self.event(session, payload, words, id_=self._recorder.end_id(session))

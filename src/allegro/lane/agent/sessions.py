@@ -32,11 +32,24 @@ from allegro.core.authority.gate import Permit, Situation, may_write
 from allegro.core.base.errors import EdgeError, Refusal, Unholdable
 from allegro.core.effects.render import one_line
 from allegro.core.ports import Clock, Dice, Dress, Run
+from allegro.core.protocol.payloads.actions import (
+    ActionFailed,
+    ActionIntent,
+    ActionReceipt,
+    ActionVoid,
+    SessionAct,
+)
+from allegro.core.protocol.payloads.sessions import (
+    SessionAccepted,
+    SessionEnd,
+    SessionStarted,
+    Talk,
+)
 from allegro.core.settings import HermesSettings
 from allegro.lane.agent.events import SessionVoice
 from allegro.lane.agent.gateways import NEED_TERMINAL, Gateways, Wanted
 from allegro.lane.agent.running import Live, OpenSession
-from allegro.lane.agent.tool_answers import Answers
+from allegro.lane.agent.tool_answers import Answers, Outcome
 from allegro.lane.models.call import Grant
 from allegro.lane.models.proxy import ModelProxy
 from allegro.lane.recorder import Recorder
@@ -80,9 +93,8 @@ class Sessions:
         Waits as long as the journal takes nothing; none of them is begun again meanwhile.
         """
         while self._lost:
-            await self._tell_end(
-                self._lost[0], End.LOST, "the lane ended while it ran; not begun again", {}, None
-            )
+            why = "the lane ended while it ran; not begun again"
+            await self._tell_end(self._lost[0], SessionEnd(state=End.LOST.value), why, None)
             del self._lost[0]
         self._forget_known()
 
@@ -109,48 +121,40 @@ class Sessions:
         session = permit.action.id
         held = self._known.get(session)
         if session in self.live:
-            await self._outcome(permit, "action.receipt", {"artifact": 0}, words)
+            await self._outcome(permit, ActionReceipt(artifact=0), words)
             return
         if isinstance(permit.action, RunSession) and held is not None and not held.ended_s:
-            await self._tell_end(session, End.LOST, words, {}, None)
-        await self._outcome(permit, "action.failed", {"reason": "bug"}, words)
+            await self._tell_end(session, SessionEnd(state=End.LOST.value), words, None)
+        await self._outcome(permit, ActionFailed(reason="bug"), words)
 
     # --- beginning -------------------------------------------------------------------------
 
-    async def _begin(
-        self, permit: Permit, action: RunSession
-    ) -> tuple[str, dict[str, Any], Any] | None:
+    async def _begin(self, permit: Permit, action: RunSession) -> Outcome | None:
         if action.id in self._known:  # also one that is lost and not told yet
-            return "action.receipt", {"reason": "begun before"}, None
+            return ActionReceipt(reason="begun before"), None
         if action.id in self._beginning:
-            return "action.void", {"reason": "busy"}, "another order of it is under way"
+            return ActionVoid(reason="busy"), "another order of it is under way"
         self._beginning.add(action.id)
         try:
             return await self._take_and_post(permit, action)
         finally:
             self._beginning.discard(action.id)
 
-    async def _take_and_post(
-        self, permit: Permit, action: RunSession
-    ) -> tuple[str, dict[str, Any], Any] | None:
+    async def _take_and_post(self, permit: Permit, action: RunSession) -> Outcome | None:
         model = self._proxy.ladder.resolve(action.model)
         if isinstance(model, Refusal):
-            return "action.failed", {"reason": model.reason}, model.detail
+            return ActionFailed(reason=model.reason), model.detail
         tools = tools_of(action, self.gateways.tools())
         if isinstance(tools, str):
             why = self.gateways.why_off(tools.partition(",")[0])
-            return "action.failed", {"reason": "tool_off"}, f"{tools}: off here ({why})"
+            return ActionFailed(reason="tool_off"), f"{tools}: off here ({why})"
         if set(tools) & NEED_TERMINAL and "terminal" not in tools:
-            return (
-                "action.failed",
-                {"reason": "tool_off"},
-                f"{', '.join(NEED_TERMINAL)} needs terminal",
-            )
+            return ActionFailed(reason="tool_off"), f"{', '.join(NEED_TERMINAL)} needs terminal"
         within_s = permit.until_boot_s - self._clock.boot_s() - BEGIN_S
         network = has_network(action, bool(self._settings.destinations))
         ready = await self.gateways.take(Wanted(action.id, tools, network), within_s)
         if ready is None:
-            return "action.void", {"reason": "busy"}, self.gateways.trouble or "no gateway is free"
+            return ActionVoid(reason="busy"), self.gateways.trouble or "no gateway is free"
         live = Live(action, model, ready, self._clock.boot_s())
         self.live[action.id] = live
         try:
@@ -160,25 +164,25 @@ class Sessions:
                 self.live.pop(action.id, None)
                 await self.gateways.done(ready, action.id)
 
-    async def _post(self, permit: Permit, live: Live) -> tuple[str, dict[str, Any], Any] | None:
+    async def _post(self, permit: Permit, live: Live) -> Outcome | None:
         action = live.action
         refusal = may_write(permit, self._situation(), needs_s=BEGIN_S)
         if refusal is not None:
-            return "action.void", {"reason": refusal.reason}, refusal.detail
+            return ActionVoid(reason=refusal.reason), refusal.detail
         self._remember(action.id, permit)
-        accepted = {
-            "model": live.model, "tools": list(live.ready.tools), "network": live.ready.network,
-            "quotes": len(action.quotes), "agent": f"hermes-agent {self.gateways.version}",
-            "limit_s": min(action.limit_s, self._settings.session_s),
-        }  # fmt: skip
+        accepted = SessionAccepted(
+            model=live.model, tools=tuple(live.ready.tools), network=live.ready.network,
+            quotes=len(action.quotes), agent=f"hermes-agent {self.gateways.version}",
+            limit_s=min(action.limit_s, self._settings.session_s),
+        )  # fmt: skip
         await self._recorder.append([
-            self._voice.action_event(permit, "action.intent", {"step": "run"}, None),
-            self._voice.event(action.id, "session.accepted", accepted),
+            self._voice.action_event(permit, ActionIntent(step="run"), None),
+            self._voice.event(action.id, accepted),
         ])  # fmt: skip
         refusal = may_write(permit, self._situation(), needs_s=BEGIN_S)
         if refusal is not None:
             self._forget(action.id)
-            return "action.void", {"reason": refusal.reason}, refusal.detail
+            return ActionVoid(reason=refusal.reason), refusal.detail
         live.grant = Grant(action.id, live.model, math.inf, 10**12)  # it ends with the session
         self._proxy.grant(live.ready.token, live.grant)
         run = Run(action.id, prompt_of(action), action.instructions, action.history, live.model)
@@ -190,23 +194,23 @@ class Sessions:
         live.task = self._acts.task(action.id, self._see_through(live))
         try:
             await self._recorder.append([
-                self._voice.action_event(permit, "action.receipt", {"artifact": 0}, None),
-                self._voice.event(action.id, "session.started", {"run": live.run}),
+                self._voice.action_event(permit, ActionReceipt(artifact=0), None),
+                self._voice.event(action.id, SessionStarted(run=live.run)),
             ])  # fmt: skip
         except EdgeError as error:
             _log.warning("session.begin_untold", session=action.id, error=str(error))
         return None
 
-    async def _not_begun(self, live: Live, error: EdgeError) -> tuple[str, dict[str, Any], Any]:
+    async def _not_begun(self, live: Live, error: EdgeError) -> Outcome:
         """Hermes gave no clear answer: where a run may have begun, its gateway ends with it."""
         if not error.sent:
             self._forget(live.action.id)
             if error.transient:
-                return "action.void", {"reason": "not_sent"}, str(error)
-            return "action.failed", {"reason": "refused"}, str(error)
+                return ActionVoid(reason="not_sent"), str(error)
+            return ActionFailed(reason="refused"), str(error)
         await self.gateways.end(live.ready, live.action.id)
         await self._end(live, End.LOST, "no answer after the prompt was sent", {}, str(error))
-        return "action.failed", {"reason": "answer_lost"}, "may have begun; not begun again"
+        return ActionFailed(reason="answer_lost"), "may have begun; not begun again"
 
     # --- following -------------------------------------------------------------------------
 
@@ -295,7 +299,7 @@ class Sessions:
             await as_edge_error("session", live.action.id, told)
         except EdgeError as error:  # what it said at its end cannot be told; that it ended can
             words = f"its end cannot be told whole: {error}"
-            await self._tell_end(live.action.id, end, words, {}, None)
+            await self._tell_end(live.action.id, SessionEnd(state=end.value), words, None)
         finally:
             await self.gateways.done(live.ready, live.action.id)
 
@@ -306,21 +310,21 @@ class Sessions:
         grant = self._proxy.revoke(live.ready.token) or live.grant
         spend = grant.spend if grant else None
         unpriced = bool(spend and spend.unpriced_tokens)
-        data = {
-            "model": live.model, "duration_s": round(self._clock.boot_s() - live.began_s, 3),
-            "tools": live.tools, "questions": live.questions,
-            "forged": live.ready.gateway.forged,
-            "calls": grant.calls if grant else 0, "tokens": spend.tokens if spend else 0,
-            "cost_usd": "unknown" if unpriced or spend is None else round(spend.usd, 8),
-            "claimed": claimed, **({"served": served} if served else {}),
-        }  # fmt: skip
-        await self._tell_end(live.action.id, end, why, data, output)
+        payload = SessionEnd(
+            state=end.value, model=live.model,
+            duration_s=round(self._clock.boot_s() - live.began_s, 3), tools=live.tools,
+            questions=live.questions, forged=live.ready.gateway.forged,
+            calls=grant.calls if grant else 0, tokens=spend.tokens if spend else 0,
+            cost_usd="unknown" if unpriced or spend is None else round(spend.usd, 8),
+            claimed=claimed, served=served,
+        )  # fmt: skip
+        await self._tell_end(live.action.id, payload, why, output)
 
     async def _tell_end(
-        self, session: str, end: End, why: str, data: dict[str, Any], output: str | None
+        self, session: str, payload: SessionEnd, why: str, output: str | None
     ) -> None:
         """Journal the one end of a session, however long the disk takes."""
-        event = self._voice.end(session, end, why, data, output)
+        event = self._voice.end(session, payload, why, output)
         while True:
             try:
                 await self._recorder.append([event])
@@ -366,28 +370,28 @@ class Sessions:
         if tasks:
             await asyncio.wait(tasks, timeout=4.0)
 
-    async def _lend(self, permit: Permit, action: LendModel) -> tuple[str, dict[str, Any], Any]:
+    async def _lend(self, permit: Permit, action: LendModel) -> Outcome:
         model = self._proxy.ladder.resolve(action.model)
         if isinstance(model, Refusal):
-            return "action.failed", {"reason": model.reason}, model.detail
-        await self._outcome(permit, "action.intent", {"step": "lend"}, None)
+            return ActionFailed(reason=model.reason), model.detail
+        await self._outcome(permit, ActionIntent(step="lend"), None)
         no = may_write(permit, self._situation(), needs_s=1.0)
         if no is not None:
-            return "action.void", {"reason": no.reason}, no.detail
+            return ActionVoid(reason=no.reason), no.detail
         token = self._dice.token(24).hex()
         until_s = self._clock.boot_s() + action.lives_s
         self._proxy.grant(token, Grant(action.id, model, until_s, action.max_tokens))
         words = {"token": token, "model": model, "expires_s": self._clock.now_s() + action.lives_s}
-        return "action.receipt", {"artifact": 0}, words
+        return ActionReceipt(artifact=0), words
 
     # --- telling -----------------------------------------------------------------------------
 
-    async def record(self, holder: str, type_: str, data: dict[str, Any], words: Any) -> None:
+    async def record(self, holder: str, payload: Talk) -> None:
         """Journal one fact about a session or loan. Raises EdgeError when it is not on disk."""
-        await self._recorder.append([self._voice.event(holder, type_, data, words)])
+        await self._recorder.append([self._voice.event(holder, payload)])
 
-    async def _outcome(self, permit: Permit, type_: str, data: dict[str, Any], words: Any) -> None:
-        await self._recorder.append([self._voice.action_event(permit, type_, data, words)])
+    async def _outcome(self, permit: Permit, payload: SessionAct, words: Any) -> None:
+        await self._recorder.append([self._voice.action_event(permit, payload, words)])
 
     def _remember(self, session: str, permit: Permit) -> None:
         """Write down that a session may begin. Raises EdgeError: then it does not."""

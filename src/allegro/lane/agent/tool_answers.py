@@ -10,12 +10,23 @@ from allegro.core.authority.actions.agent import AnswerOnce
 from allegro.core.authority.gate import Permit, Situation, may_write
 from allegro.core.base.errors import EdgeError
 from allegro.core.ports import Clock
+from allegro.core.protocol.payloads.actions import (
+    ActionFailed,
+    ActionIntent,
+    ActionReceipt,
+    ActionStale,
+    ActionVoid,
+    SessionAct,
+)
 from allegro.lane.agent.running import Live
 
 ANSWER_S = 2.0
 CONFIRM_S = 3.0
 
-Tell = Callable[[Permit, str, dict[str, Any], Any], Awaitable[None]]
+Outcome = tuple[SessionAct, Any]
+"""How an order about a session ended: what is told in clear, and words for the house alone."""
+
+Tell = Callable[[Permit, SessionAct, Any], Awaitable[None]]
 
 
 class Answers:
@@ -33,31 +44,31 @@ class Answers:
         self._soon = soon
         self._lane = lane
 
-    async def once(self, permit: Permit, action: AnswerOnce) -> tuple[str, dict[str, Any], Any]:
+    async def once(self, permit: Permit, action: AnswerOnce) -> Outcome:
         live = self._live.get(action.session)
         refusal = self._against(live, action)
         if live is None or refusal:
-            return "action.stale", {"reason": "not_pending"}, refusal
+            return ActionStale(reason="not_pending"), refusal
         no = may_write(permit, self._situation(), needs_s=ANSWER_S)
         if no is not None:
-            return "action.void", {"reason": no.reason}, no.detail
-        await self._outcome(permit, "action.intent", {"step": "answer"}, None)
+            return ActionVoid(reason=no.reason), no.detail
+        await self._outcome(permit, ActionIntent(step="answer"), None)
         no = may_write(permit, self._situation(), needs_s=ANSWER_S)
         if no is not None:
-            return "action.void", {"reason": no.reason}, no.detail
+            return ActionVoid(reason=no.reason), no.detail
         if refusal := self._against(live, action):
-            return "action.stale", {"reason": "not_pending"}, refusal
+            return ActionStale(reason="not_pending"), refusal
         live.answering = action.number
         try:
             await live.ready.gateway.answer(live.run, "once")
             await asyncio.wait_for(live.answered.wait(), CONFIRM_S)
         except EdgeError as error:
             if error.status == 409:
-                return "action.stale", {"reason": "not_pending"}, str(error)
-            return "action.failed", {"reason": "no_clear_answer"}, str(error)
+                return ActionStale(reason="not_pending"), str(error)
+            return ActionFailed(reason="no_clear_answer"), str(error)
         except TimeoutError:
-            return "action.failed", {"reason": "no_clear_answer"}, "Hermes did not confirm it"
-        return "action.receipt", {"artifact": action.number}, None
+            return ActionFailed(reason="no_clear_answer"), "Hermes did not confirm it"
+        return ActionReceipt(artifact=action.number), None
 
     def _against(self, live: Live | None, action: AnswerOnce) -> str:
         """Return why an approval does not meet the pending question; empty when it does."""

@@ -52,6 +52,17 @@ from allegro.core.effects.render import effect_words, one_line
 from allegro.core.forge.issues import Repository, issue_subject, repository_subject
 from allegro.core.forge.token_audit import judge_identity
 from allegro.core.ports import Clock, Dress, ForgeReader, ForgeWriter
+from allegro.core.protocol.payloads.actions import (
+    Act,
+    ActionConflict,
+    ActionFailed,
+    ActionIntent,
+    ActionReceipt,
+    ActionShadowed,
+    ActionStale,
+    ActionUnknown,
+    ActionVoid,
+)
 from allegro.lane.effects.effect_reader import Look, Looking
 from allegro.lane.recorder import Recorder
 from allegro.lane.repository_audit import audit_repository
@@ -65,10 +76,9 @@ RELOOK_S = 0.4
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How an order ended: the event's type, its clear data, and words for the house alone."""
+    """How an order ended: what is told in clear, and words for the house alone."""
 
-    type: str
-    data: dict[str, Any] = {}
+    payload: Act
     words: Any = None
 
 
@@ -129,7 +139,7 @@ class Executor:
         is a bug: the caller tells it with `set_aside`.
         """
         if permit.digest in self._under_way:
-            await self._tell(permit, Outcome("action.void", {"reason": "busy"}))
+            await self._tell(permit, Outcome(ActionVoid(reason="busy")))
             return
         effect = self._under_way[permit.digest] = _Effect(permit, dress)
         try:
@@ -146,20 +156,21 @@ class Executor:
         Raises EdgeError when the journal refuses.
         """
         effect = self._under_way.pop(permit.digest, None)
-        type_ = "action.unknown" if effect is not None and effect.intents else "action.void"
+        in_doubt = effect is not None and effect.intents
+        payload = ActionUnknown(reason="bug") if in_doubt else ActionVoid(reason="bug")
         words = f"a fault in the lane ended it: {one_line(repr(error))}"
-        await self._tell(permit, Outcome(type_, {"reason": "bug"}, words))
+        await self._tell(permit, Outcome(payload, words))
 
     async def _carry_out(self, effect: _Effect) -> Outcome:
         try:
             repo = await self._reader.repository_by_id(effect.action.repository.id)
             if repo is None:
                 words = "gone, or our token may not read it"
-                return Outcome("action.failed", {"reason": "no_repository"}, words)
+                return Outcome(ActionFailed(reason="no_repository"), words)
             look = self._looking.begin(repo, effect.action, effect.dress)
             finding = await look.now()
         except EdgeError as error:
-            return Outcome("action.void", {"reason": "cannot_look", **_wait_of(error)}, str(error))
+            return Outcome(_void("cannot_look", error), str(error))
         if isinstance(finding, Absent):
             refused = await self._against(effect, repo)
             if refused is not None:
@@ -172,7 +183,7 @@ class Executor:
                 return after
             finding = after
         words = "the forge took our writes without effect"
-        return Outcome("action.failed", {"reason": "no_progress"}, _named(effect, words))
+        return Outcome(ActionFailed(reason="no_progress"), _named(effect, words))
 
     async def _against(self, effect: _Effect, repo: Repository) -> Outcome | None:
         """Check repository and change token before the first write (G9). None when all is well."""
@@ -180,12 +191,11 @@ class Executor:
             refusal = await self._refusal(effect, repo)
         except EdgeError as error:
             if error.transient:
-                data = {"reason": "cannot_audit", **_wait_of(error)}
-                return Outcome("action.void", data, str(error))
-            return Outcome("action.failed", {"reason": error.kind or "cannot_audit"}, str(error))
+                return Outcome(_void("cannot_audit", error), str(error))
+            return Outcome(ActionFailed(reason=error.kind or "cannot_audit"), str(error))
         if refusal is None:
             return None
-        return Outcome("action.failed", {"reason": refusal.reason}, refusal.detail)
+        return Outcome(ActionFailed(reason=refusal.reason), refusal.detail)
 
     async def _refusal(self, effect: _Effect, repo: Repository) -> Refusal | None:
         if repo.archived:
@@ -209,7 +219,7 @@ class Executor:
             return refusal
         if self._shadow:
             return await self._show_shadow(effect, absent)
-        await self._tell(effect.permit, Outcome("action.intent", {"step": absent.step.value}))
+        await self._tell(effect.permit, Outcome(ActionIntent(step=absent.step.value)))
         effect.intents.append(absent.step)
         refusal = self._may_not(effect)
         if refusal is not None:
@@ -221,31 +231,30 @@ class Executor:
         found = await self._shown(effect, look, absent, SHOW_S)
         if found is not None:
             return found
-        data = {"reason": "does_not_show", "step": absent.step.value}
-        return Outcome("action.unknown", data, _named(effect, "the forge does not show it"))
+        payload = ActionUnknown(reason="does_not_show", step=absent.step.value)
+        return Outcome(payload, _named(effect, "the forge does not show it"))
 
     def _may_not(self, effect: _Effect, *, after_s: float = 0.0) -> Outcome | None:
         needs_s = after_s + self._write_s
         refusal = may_write(effect.permit, self._situation(), needs_s=needs_s)
         if refusal is None:
             return None
-        return Outcome("action.void", {"reason": refusal.reason}, refusal.detail)
+        return Outcome(ActionVoid(reason=refusal.reason), refusal.detail)
 
     async def _show_shadow(self, effect: _Effect, absent: Absent) -> Outcome:
         """Tell what would be written, and end the order without a write (G12)."""
         dress = effect.dress
         steps = would_write(effect.action, absent, branch=dress.branch, marker=dress.marker)
-        shadow = {"step": absent.step.value, "shadow": True}
-        await self._tell(effect.permit, Outcome("action.intent", shadow))
-        data: dict[str, Any] = {"steps": [step["step"] for step in steps]}
-        words = effect_words(effect.action, dress.marker)
-        if words:
-            data["content"] = self._recorder.content(words)
-        await self._tell(effect.permit, Outcome("action.shadowed", data, steps))
+        intent = ActionIntent(step=absent.step.value, shadow=True)
+        await self._tell(effect.permit, Outcome(intent))
+        shadowed = ActionShadowed(
+            steps=tuple(step["step"] for step in steps), content=self._content(effect)
+        )
+        await self._tell(effect.permit, Outcome(shadowed, steps))
         told = (
             "shadow mode: nothing was written to the forge; `action.shadowed` shows what would be"
         )
-        return Outcome("action.failed", {"reason": "shadow"}, told)
+        return Outcome(ActionFailed(reason="shadow"), told)
 
     async def _after_error(
         self, effect: _Effect, look: Look, absent: Absent, error: EdgeError
@@ -257,8 +266,7 @@ class Executor:
         _log.warning("effect.failed", step=absent.step.value, error=str(error))
         said = said_by(error)
         if said is Said.NOT_SENT:
-            data = {"reason": "not_sent", **_wait_of(error)}
-            return Outcome("action.void", data, _named(effect, str(error)))
+            return Outcome(_void("not_sent", error), _named(effect, str(error)))
         show_s = {Said.NOTHING: SHOW_S, Said.EXISTS: SHOW_AFTER_NO_S}.get(said, 0.0)
         found = await self._shown(effect, look, absent, show_s)
         if found is not None and (found != absent or said is Said.NOTHING):
@@ -267,9 +275,11 @@ class Executor:
             return await self._wait(effect, look, error)
         words = _named(effect, str(error))
         if said is Said.NOTHING:
-            data = {"reason": "no_clear_answer", "step": absent.step.value, "status": error.status}
-            return Outcome("action.unknown", data, words)
-        return Outcome("action.failed", {"reason": error.kind or "refused"}, words)
+            unknown = ActionUnknown(
+                reason="no_clear_answer", step=absent.step.value, status=error.status
+            )
+            return Outcome(unknown, words)
+        return Outcome(ActionFailed(reason=error.kind or "refused"), words)
 
     async def _wait(self, effect: _Effect, look: Look, error: EdgeError) -> Outcome | Finding:
         """Wait as long as the forge asks where the order lasts so long; else it was not done."""
@@ -280,8 +290,7 @@ class Executor:
                 return await look.now()
             except EdgeError as again:
                 error = again
-        data = {"reason": error.kind or "refused", **_wait_of(error)}
-        return Outcome("action.void", data, _named(effect, str(error)))
+        return Outcome(_void(error.kind or "refused", error), _named(effect, str(error)))
 
     async def _shown(
         self, effect: _Effect, look: Look, absent: Absent, show_s: float
@@ -309,20 +318,22 @@ class Executor:
     def _settled(self, effect: _Effect, finding: Finding) -> Outcome:
         match finding:
             case Present():
-                data: dict[str, Any] = {"artifact": finding.number, "commit": finding.commit}
-                if finding.others:
-                    data["others"] = list(finding.others)
-                words = effect_words(effect.action, effect.dress.marker)
-                if words:
-                    data["content"] = self._recorder.content(words)
-                told = {"url": finding.url, "branch": effect.dress.branch}
-                return Outcome("action.receipt", data, told)
+                receipt = ActionReceipt(
+                    artifact=finding.number, commit=finding.commit, others=finding.others,
+                    content=self._content(effect),
+                )  # fmt: skip
+                return Outcome(receipt, {"url": finding.url, "branch": effect.dress.branch})
             case Conflict():
-                return Outcome("action.conflict", {}, _named(effect, finding.reason))
+                return Outcome(ActionConflict(), _named(effect, finding.reason))
             case Stale():
-                return Outcome("action.stale", {}, _named(effect, finding.reason))
+                return Outcome(ActionStale(), _named(effect, finding.reason))
             case _:
                 raise AssertionError("an absent effect is not settled")
+
+    def _content(self, effect: _Effect) -> str:
+        """Return the keyed name of the text an action writes, empty where it writes none."""
+        words = effect_words(effect.action, effect.dress.marker)
+        return self._recorder.content(words) if words else ""
 
     async def _tell(self, permit: Permit, outcome: Outcome) -> None:
         action = of_forge(permit.action)
@@ -333,16 +344,16 @@ class Executor:
             if number
             else repository_subject(action.forge, repository)
         )
-        clear = {
-            "digest": permit.digest, "order": permit.order_number, "kind": kind_of(action),
-            "repository": repository, "number": number, **outcome.data,
-        }  # fmt: skip
-        await self._recorder.tell(outcome.type, subject=subject, data=clear, words=outcome.words)
+        payload = msgspec.structs.replace(
+            outcome.payload, digest=permit.digest, order=permit.order_number,
+            kind=kind_of(action), repository=repository, number=number,
+        )  # fmt: skip
+        await self._recorder.tell(payload, subject=subject, words=outcome.words)
 
 
-def _wait_of(error: EdgeError) -> dict[str, float]:
-    """Return how long the forge asked to be left alone, for the house that orders again."""
-    return {} if error.retry_after_s is None else {"retry_after_s": error.retry_after_s}
+def _void(reason: str, error: EdgeError) -> ActionVoid:
+    """Return that nothing was written, with how long the forge asked to be left alone."""
+    return ActionVoid(reason=reason, retry_after_s=error.retry_after_s)
 
 
 def _named(effect: _Effect, words: str) -> str:

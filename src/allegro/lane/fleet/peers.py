@@ -23,6 +23,8 @@ from allegro.core.protocol.pages import (
     sibling,
     sighted,
 )
+from allegro.core.protocol.payloads.fleet import BeatBack, BeatMissing, CouncilPageAside
+from allegro.core.protocol.payloads.lane import FreezeAdded
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
 
@@ -117,7 +119,7 @@ class Siblings:
         reason = f"{type(error).__name__}: {error}"[:200]
         _log.error("siblings.set_aside", lane=name, error=reason)
         try:
-            await self._recorder.tell("council.page_aside", data={"lane": name}, words=reason)
+            await self._recorder.tell(CouncilPageAside(lane=name), words=reason)
         except EdgeError as failure:
             _log.warning("siblings.untold", lane=name, error=str(failure))
 
@@ -232,7 +234,7 @@ class Siblings:
         finally:  # a disk that refuses stops neither the freeze nor its telling
             for freeze in new:
                 _log.warning("freeze.added", id=freeze.id, by=freeze.by, lane=page.lane)
-                await self._recorder.tell("freeze.added", data={"id": freeze.id}, words=freeze)
+                await self._recorder.tell(FreezeAdded(id=freeze.id), words=freeze)
 
     async def _note_silence(self) -> None:
         """Tell once of a lane that is not heard any more, and once when it is back."""
@@ -246,11 +248,10 @@ class Siblings:
             silent = boot_s - max(since_s, self._awake_s) > SILENT_S
             if silent == (name in self._silent):
                 continue
-            type_ = "beat.missing" if silent else "beat.back"
-            silent_s = boot_s - (since_s if silent else self._silent[name])
-            data = {"lane": name, "silent_s": round(silent_s, 1)}
+            silent_s = round(boot_s - (since_s if silent else self._silent[name]), 1)
+            kind = BeatMissing if silent else BeatBack
             try:
-                await self._recorder.tell(type_, data=data)
+                await self._recorder.tell(kind(lane=name, silent_s=silent_s))
             except EdgeError as error:
                 _log.warning("beat.untold", lane=name, error=str(error))
                 continue

@@ -34,6 +34,8 @@ from allegro.core.authority.lease import (
 from allegro.core.authority.steady import Steady, watched
 from allegro.core.base.errors import EdgeError
 from allegro.core.ports import Clock, Council
+from allegro.core.protocol.payloads.base import Payload
+from allegro.core.protocol.payloads.fleet import CouncilBack, CouncilLost, RoleTaken
 from allegro.lane.fleet.lease_memory import Memory
 from allegro.lane.fleet.peers import BUGS, Siblings
 from allegro.lane.recorder import Recorder
@@ -186,13 +188,13 @@ class Roles:
         if taken is None or taken.acted_s or not self._siblings.names():
             return
         taken = msgspec.structs.replace(taken, acted_s=self._clock.boot_s())
-        data = {
-            "role": role, "epoch": taken.epoch, "before": taken.before, "why": taken.why,
-            "silent_s": round(taken.decided_s - taken.silent_s, 3),
-            "take_s": round(taken.taken_s - taken.decided_s, 3),
-            "act_s": round(taken.acted_s - taken.taken_s, 3),
-        }  # fmt: skip
-        await self._recorder.tell("role.taken", data=data)
+        payload = RoleTaken(
+            role=role, epoch=taken.epoch, before=taken.before, why=taken.why,
+            silent_s=round(taken.decided_s - taken.silent_s, 3),
+            take_s=round(taken.taken_s - taken.decided_s, 3),
+            act_s=round(taken.acted_s - taken.taken_s, 3),
+        )  # fmt: skip
+        await self._recorder.tell(payload)
         self.taken[role] = taken
 
     def _watch(self, role: str, slot: Slot) -> None:
@@ -312,16 +314,16 @@ class Roles:
         _log.info("council.unreachable", error=str(error))
         self._failures += 1
         if self._failures == TELL_AFTER:
-            await self._tell("council.lost", str(error))
+            await self._tell(CouncilLost(), str(error))
 
     async def _answered(self) -> None:
         failures, self._failures = self._failures, 0
         if failures >= TELL_AFTER:
-            await self._tell("council.back", "")
+            await self._tell(CouncilBack(), "")
 
-    async def _tell(self, type_: str, words: str) -> None:
+    async def _tell(self, payload: Payload, words: str) -> None:
         try:
-            await self._recorder.tell(type_, words=words or None)
+            await self._recorder.tell(payload, words=words or None)
         except EdgeError as error:
             _log.warning("council.untold", error=str(error))
 

@@ -18,6 +18,7 @@ from allegro.core.base.canonical import sha256_hex
 from allegro.core.base.errors import EdgeError
 from allegro.core.forge.issues import Branch, Issue, Push, Repository, TimelineEntry, issue_subject
 from allegro.core.ports import ForgeReader, Version
+from allegro.core.protocol.payloads.polls import SnapshotBranch, SnapshotLabel
 from allegro.lane.forge.snapshots import Notes, Taking
 from allegro.lane.recorder import Recorder
 from allegro.lane.trees import Trees
@@ -137,12 +138,12 @@ class Footprints:
         version = self._taking.newer(subject, entry, entry.created_s, 0)
         if version is None:
             return [], []
-        data = {
-            "repository": repo.id, "number": number, "label": entry.label_id,
-            "author_id": entry.author_id, "created_s": entry.created_s,
-            "updated_s": entry.created_s, "content": self._recorder.content(entry.label),
-        }  # fmt: skip
-        return self._taking.note("forge.snapshot.label", version, data, entry)
+        payload = SnapshotLabel(
+            repository=repo.id, number=number, label=entry.label_id, author_id=entry.author_id,
+            created_s=entry.created_s, updated_s=entry.created_s,
+            content=self._recorder.content(entry.label),
+        )  # fmt: skip
+        return self._taking.note(version, payload, entry)
 
     async def _held_by(self, repo: Repository, commit: str, push: Push | None) -> str:
         """Name what a commit of our bots holds; empty for one of others, or that is no one step.
@@ -170,13 +171,13 @@ class Footprints:
         held: str,
     ) -> Notes:  # fmt: skip
         """Return the snapshot of a branch that is new or moved, with who moved it (0: not told)."""
-        data = {
-            "repository": repo.id, "branch": self._recorder.content(branch.name),
-            "commit": branch.commit, "author_id": 0 if push is None else push.author_id,
-            "created_s": now_s if push is None else push.created_s, "updated_s": now_s,
-            "content": self._recorder.content(f"{branch.name}\n{branch.commit}"), "held": held,
-        }  # fmt: skip
-        return self._taking.note("forge.snapshot.branch", version, data, branch)
+        payload = SnapshotBranch(
+            repository=repo.id, branch=self._recorder.content(branch.name), commit=branch.commit,
+            author_id=0 if push is None else push.author_id,
+            created_s=now_s if push is None else push.created_s, updated_s=now_s,
+            content=self._recorder.content(f"{branch.name}\n{branch.commit}"), held=held,
+        )  # fmt: skip
+        return self._taking.note(version, payload, branch)
 
     def _moved(self, repo: Repository, branch: Branch) -> Version | None:
         """Return the version of a branch if it is new or elsewhere than it was."""

@@ -10,6 +10,7 @@ import structlog
 from allegro.core.base.errors import EdgeError
 from allegro.core.forge.issues import Issue, Repository
 from allegro.core.ports import Clock, CommentPage, ForgeReader, Unread, Version
+from allegro.core.protocol.payloads.polls import ForgeUnread
 from allegro.lane.forge.footprints import Footprints
 from allegro.lane.forge.snapshots import Notes, Taking
 from allegro.lane.recorder import Recorder
@@ -117,8 +118,8 @@ class Intake:
         while len(self.unread) > MAX_UNREAD:
             self.unread.pop(next(iter(self.unread)))
         _log.warning("forge.unread", repository=repo.name, number=one.number, reason=one.reason)
-        data = {"repository": key[0], "number": one.number, "id": one.id, "watch": repo.name}
-        await self._recorder.tell("forge.unread", data=data, words=words)
+        payload = ForgeUnread(repository=key[0], number=one.number, id=one.id, watch=repo.name)
+        await self._recorder.tell(payload, words=words)
 
     def forget_unread(self, repository_id: int) -> None:
         """Note that everything of a repository is read again from its beginning."""

@@ -8,6 +8,7 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.forge.issues import Repository
 from allegro.core.forge.marks import Mark
 from allegro.core.ports import Clock, ForgeReader, Unread
+from allegro.core.protocol.payloads.polls import WatchReplaced
 from allegro.lane.forge.intake import Intake
 from allegro.lane.forge.watches import Watch
 from allegro.lane.recorder import Recorder
@@ -102,5 +103,4 @@ class Listings:
         """Tell that a repository is gone and another has its name: nothing of both is mixed."""
         _log.warning("watch.replaced", watch=watch.name, old=old_id, new=new.id)
         await self._intake.append(self._intake.taking.replaced(old_id))
-        data = {"watch": new.name, "repository": new.id, "was": old_id}
-        await self._recorder.tell("watch.replaced", data=data)
+        await self._recorder.tell(WatchReplaced(watch=new.name, repository=new.id, was=old_id))

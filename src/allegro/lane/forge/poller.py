@@ -26,6 +26,14 @@ from allegro.core.forge.marks import (
 )
 from allegro.core.health.facts import Fact
 from allegro.core.ports import Clock, Dice, ForgeReader, Unread
+from allegro.core.protocol.payloads.base import Payload
+from allegro.core.protocol.payloads.polls import (
+    ForgeMark,
+    ForgeRecovered,
+    ForgeUnreachable,
+    WatchFailing,
+    WatchRecovered,
+)
 from allegro.core.settings import ForgeSettings
 from allegro.lane.forge.collect import Collected, ReadPage, collect
 from allegro.lane.forge.comments import read_talk
@@ -257,10 +265,10 @@ class ForgeDuty:
                 raise
             _log.warning("watch.failed", watch=name, kind=error.kind, error=str(error))
             if pace.failed(error, self._clock.boot_s(), self._dice.fraction):
-                await self._alert("watch.failing", {"watch": name, "kind": error.kind}, str(error))
+                await self._alert(WatchFailing(watch=name, kind=error.kind), str(error))
             return False
         if pace.worked():
-            await self._alert("watch.recovered", {"watch": name})
+            await self._alert(WatchRecovered(watch=name))
         return True
 
     async def _relist(self) -> None:
@@ -396,11 +404,11 @@ class ForgeDuty:
         now_s = self._clock.boot_s()
         if tell or now_s - watch.told_s >= MARK_HOME_S:
             watch.told_s = now_s
-            data = {
-                "watch": watch.name, "forge_s": mark.forge_s, "wall_s": mark.wall_s,
-                "date_s": int(self._clock.now_s() - (self._state.forge_offset_s or 0.0)),
-            }  # fmt: skip
-            events = [self._recorder.event("forge.mark", data=data)]
+            payload = ForgeMark(
+                watch=watch.name, forge_s=mark.forge_s, wall_s=mark.wall_s,
+                date_s=int(self._clock.now_s() - (self._state.forge_offset_s or 0.0)),
+            )  # fmt: skip
+            events = [self._recorder.event(payload)]
         position = await self._recorder.append(events, (watch.name, mark))
         watch.mark = mark
         if events:
@@ -477,12 +485,12 @@ class ForgeDuty:
         _log.warning("forge.failed", error=str(error), transient=error.transient)
         self._state.forge_trouble = str(error)
         if failures == 2:
-            await self._alert("forge.unreachable", {"kind": error.kind, "status": error.status})
+            await self._alert(ForgeUnreachable(kind=error.kind, status=error.status))
 
     async def _recovered(self, failures: int) -> None:
         if failures > 2:
-            await self._alert("forge.recovered", {"failures": failures})
+            await self._alert(ForgeRecovered(failures=failures))
 
-    async def _alert(self, type_: str, data: dict[str, object], words: str | None = None) -> None:
+    async def _alert(self, payload: Payload, words: str | None = None) -> None:
         with contextlib.suppress(EdgeError):
-            await self._recorder.tell(type_, data=data, words=words)
+            await self._recorder.tell(payload, words=words)

@@ -12,6 +12,7 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.forge.issues import Issue, Repository, comment_subject
 from allegro.core.forge.marks import Window
 from allegro.core.ports import ForgeReader, IssuePage
+from allegro.core.protocol.payloads.polls import ForgeReconciled
 from allegro.lane.forge.collect import MAX_PASSES, Walk
 from allegro.lane.forge.comments import read_talk
 from allegro.lane.forge.intake import Intake
@@ -56,8 +57,9 @@ class Reconcile:
         for subject, number in gone:
             await self._intake.append(self._taking.vanished(repo.id, subject, number))
         await self._gone_comments(comments, {number for _, number in gone})
-        data = {"repository": repo.id, "issues": len(self._listed), "vanished": len(gone)}
-        await self._recorder.tell("forge.reconciled", data=data)
+        await self._recorder.tell(
+            ForgeReconciled(repository=repo.id, issues=len(self._listed), vanished=len(gone))
+        )
         self._taking.completed(repo.id)
 
     async def _page(self, page: IssuePage) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -22,6 +21,14 @@ from allegro.core.forge.issues import (
     repository_subject,
 )
 from allegro.core.ports import Version
+from allegro.core.protocol.payloads.polls import (
+    ForgeVanished,
+    Snapshot,
+    SnapshotComment,
+    SnapshotIssue,
+    SnapshotPull,
+    SnapshotRepository,
+)
 from allegro.lane.recorder import Recorder
 
 MAX_WORDS = 200_000
@@ -117,15 +124,13 @@ class Taking:
         version = self.newer(subject, plain, issue.updated_s, issue.comment_count)
         if version is None:
             return [], []
-        data = {
-            "repository": issue.repository.id, "number": issue.number, "state": issue.state,
-            "updated_s": issue.updated_s, "created_s": issue.created_s,
-            "author_id": issue.author_id, "is_pull": issue.is_pull_request,
-            "comments": issue.comment_count, "issue_id": issue.id, "closed_s": issue.closed_s or 0,
-        }  # fmt: skip
-        if closed_by is not None:
-            data["closed_by"] = closed_by
-        return self.note("forge.snapshot.issue", version, data, issue)
+        payload = SnapshotIssue(
+            repository=issue.repository.id, number=issue.number, state=issue.state,
+            updated_s=issue.updated_s, created_s=issue.created_s, author_id=issue.author_id,
+            is_pull=issue.is_pull_request, comments=issue.comment_count, issue_id=issue.id,
+            closed_s=issue.closed_s or 0, closed_by=closed_by,
+        )  # fmt: skip
+        return self.note(version, payload, issue)
 
     def pull(self, repo: Repository, pull: PullRequest, issue: Issue) -> Notes:
         """Return the snapshot of a pull request's own part; `issue` is its conversation."""
@@ -134,13 +139,12 @@ class Taking:
         version = self.newer(subject, pull, updated_s, 0)
         if version is None:
             return [], []
-        data = {
-            "repository": repo.id, "number": pull.number, "state": pull.state,
-            "updated_s": updated_s, "created_s": issue.created_s, "author_id": pull.author_id,
-            "head_commit": pull.head_commit,
-            "merged": pull.merged, "content": self._recorder.content(pull.title + "\n" + pull.body),
-        }  # fmt: skip
-        return self.note("forge.snapshot.pull", version, data, pull)
+        payload = SnapshotPull(
+            repository=repo.id, number=pull.number, state=pull.state, updated_s=updated_s,
+            created_s=issue.created_s, author_id=pull.author_id, head_commit=pull.head_commit,
+            merged=pull.merged, content=self._recorder.content(pull.title + "\n" + pull.body),
+        )  # fmt: skip
+        return self.note(version, payload, pull)
 
     def comment(self, repo: Repository, number: int, comment: Comment) -> Notes:
         """Return the snapshot of a comment."""
@@ -148,12 +152,12 @@ class Taking:
         version = self.newer(subject, comment, comment.updated_s, number)
         if version is None:
             return [], []
-        data = {
-            "repository": repo.id, "number": number, "comment": comment.id,
-            "updated_s": comment.updated_s, "created_s": comment.created_s,
-            "author_id": comment.author_id, "content": self._recorder.content(comment.body),
-        }  # fmt: skip
-        return self.note("forge.snapshot.comment", version, data, comment)
+        payload = SnapshotComment(
+            repository=repo.id, number=number, comment=comment.id, updated_s=comment.updated_s,
+            created_s=comment.created_s, author_id=comment.author_id,
+            content=self._recorder.content(comment.body),
+        )  # fmt: skip
+        return self.note(version, payload, comment)
 
     def repository_comments(self, repository_id: int) -> dict[int, set[int]]:
         """Return the ids of the living comments known of a repository, by issue number."""
@@ -200,8 +204,10 @@ class Taking:
         version = self.newer(subject, repo, 0, 0)
         if version is None:
             return [], []
-        data = {"repository": repo.id, "private": repo.private, "archived": repo.archived}
-        return self.note("forge.snapshot.repository", version, data, repo)
+        payload = SnapshotRepository(
+            repository=repo.id, private=repo.private, archived=repo.archived
+        )
+        return self.note(version, payload, repo)
 
     def replaced(self, repository_id: int) -> Notes:
         """Return that a repository and everything known of it is no longer there."""
@@ -225,11 +231,10 @@ class Taking:
         returns = self._history(held).get(held.hash, held.turn)
         version = Version(subject, "", held.updated_s, held.turn, number)
         id_ = self._recorder.version_id(subject, "vanished " + held.hash, held.updated_s, returns)
-        data = {
-            "repository": repository_id, "number": number, "vanished": True,
-            "updated_s": version.updated_s,
-        }  # fmt: skip
-        event = self._recorder.event("forge.vanished", subject=subject, data=data, id_=id_)
+        payload = ForgeVanished(
+            repository=repository_id, number=number, vanished=True, updated_s=version.updated_s
+        )
+        event = self._recorder.event(payload, subject=subject, id_=id_)
         return [event], [version]
 
     def newer(
@@ -277,18 +282,17 @@ class Taking:
         if len(history) > MANY:
             del self._second[version.subject]
 
-    def note(
-        self, type_: str, version: Version, data: dict[str, Any], words: msgspec.Struct
-    ) -> Notes:
+    def note(self, version: Version, payload: Snapshot, words: msgspec.Struct) -> Notes:
         """Return the event of a version that is new, with that version."""
         id_ = self._recorder.version_id(
             version.subject, version.hash, version.updated_s, self._returns(version)
         )
         held = self._versions.get(version.subject)
         if held is not None and held.updated_s > version.updated_s:
-            data["backdated"] = True  # an owner may set the time of a change into the past
+            # an owner may set the time of a change into the past
+            payload = msgspec.structs.replace(payload, backdated=True)
         event = self._recorder.event(
-            type_, subject=version.subject, data=data, words=_fitting(words), id_=id_
+            payload, subject=version.subject, words=_fitting(words), id_=id_
         )
         return [event], [version]
 

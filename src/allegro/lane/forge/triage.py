@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import structlog
 
@@ -14,6 +16,12 @@ from allegro.core.effects.findings import WriteStep
 from allegro.core.forge.issues import STATUS_SCOPE, Issue, Repository, issue_subject
 from allegro.core.forge.triage import TriageRule, triage
 from allegro.core.ports import Clock, Dice, Dress, ForgeReader, ForgeWriter
+from allegro.core.protocol.payloads.actions import (
+    ActionIntent,
+    ShadowEffect,
+    TriageDone,
+    TriageRefused,
+)
 from allegro.core.settings import ForgeSettings
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
@@ -158,26 +166,23 @@ class Triage:
         """Tell once that the forge will not let us label this issue, and leave it alone."""
         self._finish(subject)
         await self._recorder.tell(
-            "triage.refused", subject=subject, data={"status": error.status}, words=str(error)
+            TriageRefused(status=error.status), subject=subject, words=str(error)
         )
 
     async def _mark(self, subject: str, issue: Issue, repo: Repository, action: MarkSeen) -> None:
         digest = action_digest(action_bytes(action))
-        data = {
-            "digest": digest,
-            "kind": "mark_seen",
-            "repository": repo.id,
-            "number": issue.number,
-        }
+        about: dict[str, Any] = {
+            "digest": digest, "kind": "mark_seen", "repository": repo.id, "number": issue.number,
+        }  # fmt: skip
         if self._settings.shadow:
             self._finish(subject)
-            await self._recorder.tell("shadow.effect", subject=subject, data=data, words=action)
+            await self._recorder.tell(ShadowEffect(**about), subject=subject, words=action)
             return
         lease = self._state.acting_lease(ROLE)
         permit = judge_leased(action, lease, self._state.situation())
         if isinstance(permit, Refusal) or not self._has_time(permit):
             return
-        await self._recorder.tell("action.intent", subject=subject, data=data)
+        await self._recorder.tell(ActionIntent(**about), subject=subject)
         if not self._has_time(permit):
             return
         await self._writer.perform(permit, WriteStep.LABEL, Dress("", ""), 0)
@@ -188,7 +193,6 @@ class Triage:
         self._finish(subject, frozenset(wanted))
         forge_now_s = self._clock.now_s() - (self._state.forge_offset_s or 0.0)
         took_s = max(0.0, forge_now_s - issue.created_s)
-        await self._recorder.tell(
-            "triage.done", subject=subject, data={**data, "took_s": round(took_s, 3)}
-        )
+        done = TriageDone(**about, took_s=round(took_s, 3))
+        await self._recorder.tell(done, subject=subject)
         self._state.did(f"marked #{issue.number} as seen")

@@ -9,6 +9,7 @@ import structlog
 from allegro.core.base.errors import EdgeError
 from allegro.core.health.facts import Fact
 from allegro.core.ports import Clock
+from allegro.core.protocol.payloads.lane import LaneBeat
 from allegro.core.settings import BeatSettings
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
@@ -49,9 +50,9 @@ class Beats:
     async def beat(self) -> None:
         """Tell once what was last done. A journal that is full says so elsewhere."""
         done = self._state.done
-        data = {"done": done.what[:200], "done_s": done.at_s, "cycles": self._cycles()}
+        payload = LaneBeat(done=done.what[:200], done_s=done.at_s, cycles=self._cycles())
         try:
-            await self._recorder.tell("lane.beat", data=data)
+            await self._recorder.tell(payload)
         except EdgeError as error:
             _log.info("beat.untold", error=str(error))
 

@@ -26,6 +26,7 @@ from allegro.core.models.stream import MAX_LINE, StreamReader
 from allegro.core.models.usage import Seen, TokenCounts, counted
 from allegro.core.models.waits import retry_after_s
 from allegro.core.ports import Clock, Providers, Upstream
+from allegro.core.protocol.payloads.sessions import ModelCall, ModelResult, Talk
 from allegro.core.settings import Rung
 from allegro.lane.models.canary import CanarySeen
 from allegro.lane.models.passing import (
@@ -43,7 +44,7 @@ _MIDWAY = {
     "half": Trouble.BROKEN, "broken": Trouble.BROKEN, "stalled": Trouble.STALLED,
 }  # fmt: skip
 
-Record = Callable[[str, str, dict[str, Any], Any], Awaitable[None]]
+Record = Callable[[str, Talk], Awaitable[None]]
 """(holder, event type, clear data, words) -> when it is on disk. Raises EdgeError."""
 
 
@@ -118,7 +119,7 @@ class Call:
 
     async def begin(self) -> None:
         """Write down that a call is about to be made. Raises EdgeError: then it is not made."""
-        await self._proxy.record(self._grant.holder, "model.call", self._facts(), None)
+        await self._proxy.record(self._grant.holder, ModelCall(**self._facts()))
 
     async def carry(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
         """Send the call and pass its answer on. None where this rung had no word for the caller."""
@@ -316,20 +317,17 @@ class Call:
         grant.measured = grant.measured and (is_told or not tokens)
         proxy.spent(tokens, cost)
         now_s = proxy.clock.boot_s()
-        facts = {
-            **self._facts(), "result": result, "tokens_in": counts.input,
-            "tokens_out": counts.output, "tokens": "told" if is_told else "estimated",
-            "cost_usd": "unknown" if cost is None else round(cost, 8),
-            "latency_ms": round((now_s - self._began_s) * 1000, 3),
-            "first_ms": None if self._first_s is None
-            else round((self._first_s - self._began_s) * 1000, 3),
-        }  # fmt: skip
-        if counts.cached:
-            facts["tokens_cached"] = counts.cached
-        if reset_s is not None:
-            facts["reset_s"] = reset_s
+        first_s = None if self._first_s is None else self._first_s - self._began_s
+        payload = ModelResult(
+            **self._facts(), result=result, tokens_in=counts.input, tokens_out=counts.output,
+            tokens="told" if is_told else "estimated",
+            cost_usd="unknown" if cost is None else round(cost, 8),
+            latency_ms=round((now_s - self._began_s) * 1000, 3),
+            first_ms=None if first_s is None else round(first_s * 1000, 3),
+            tokens_cached=counts.cached, reset_s=reset_s,
+        )  # fmt: skip
         try:
-            await proxy.record(grant.holder, "model.result", facts, None)
+            await proxy.record(grant.holder, payload)
         except EdgeError as error:
             _log.error("model.unrecorded", error=str(error))
 

@@ -31,6 +31,7 @@ from allegro.core.models.ladder import (
 from allegro.core.models.refusals import classify
 from allegro.core.models.usage import TokenCounts, estimated_tokens
 from allegro.core.ports import Clock, Providers
+from allegro.core.protocol.payloads.sessions import ModelRefused
 from allegro.core.settings import ModelSettings, Rung
 from allegro.lane.models.call import Call, Grant, Record
 from allegro.lane.models.canary import canary_answer
@@ -180,7 +181,7 @@ class ModelProxy:
 
     async def _refuse(self, grant: Grant, refusal: Refusal) -> web.Response:
         with contextlib.suppress(EdgeError):
-            await self.record(grant.holder, "model.refused", {"reason": refusal.reason}, None)
+            await self.record(grant.holder, ModelRefused(reason=refusal.reason))
         return _error(402, refusal.reason, refusal.detail)
 
     def _most(self, model: str, tokens_in: int, tokens_out: int) -> Spend:

@@ -13,6 +13,7 @@ from allegro.core.forge.issues import Repository
 from allegro.core.forge.token_audit import Audit, Identity, judge_identity, judge_login
 from allegro.core.health.facts import Fact
 from allegro.core.ports import Clock, Dice, ForgeReader
+from allegro.core.protocol.payloads.polls import AuditDone
 from allegro.core.settings import ForgeSettings
 from allegro.lane.recorder import Recorder
 from allegro.lane.repository_audit import audit_repository
@@ -104,12 +105,12 @@ class Auditor:
         self._incomplete = self._incomplete + 1 if self._left_out else 0
         self._identity = identity
         self.audits, self._audited_s = tuple(audits), self._clock.now_s()
-        data = {
-            "repositories": len(audits),
-            "comment_only": sum(audit.against is not None for audit in audits),
-            "bots": sorted(self.bots),
-        }
-        await self._recorder.tell("audit.done", data=data)
+        payload = AuditDone(
+            repositories=len(audits),
+            comment_only=sum(audit.against is not None for audit in audits),
+            bots=tuple(sorted(self.bots)),
+        )
+        await self._recorder.tell(payload)
 
     def facts(self) -> list[Fact]:
         """Return what the newest audit found, for `doctor`; nothing before the first."""

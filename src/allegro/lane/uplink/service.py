@@ -51,6 +51,13 @@ from allegro.core.protocol.messages import (
     Stop,
     Welcome,
 )
+from allegro.core.protocol.payloads.actions import OrderRefused
+from allegro.core.protocol.payloads.lane import (
+    FreezeAdded,
+    FreezeThawed,
+    JournalRestarted,
+    TrustChanged,
+)
 from allegro.lane.effects.executor import Executor
 from allegro.lane.effects.queries import Queries
 from allegro.lane.recorder import Recorder
@@ -201,7 +208,7 @@ class Desk:
         """Freeze at once, then say so in the journal."""
         self._state.freeze(freeze)
         _log.warning("freeze.added", id=freeze.id, by=freeze.by)
-        await self._recorder.tell("freeze.added", data={"id": freeze.id}, words=freeze)
+        await self._recorder.tell(FreezeAdded(id=freeze.id), words=freeze)
 
     async def settle(self) -> None:
         """Wait for effects that are under way; used at a clean stop."""
@@ -232,7 +239,7 @@ class Desk:
         elif isinstance(decision, Restart):
             name = self._dice.token(8).hex()
             await journal.restart(name, decision.reason)
-            await self._recorder.tell("journal.restarted", words=decision.reason)
+            await self._recorder.tell(JournalRestarted(), words=decision.reason)
             self._state.reconcile = True
             after = journal.acked
         else:
@@ -352,7 +359,7 @@ class Desk:
     async def _refuse(self, given: GiveOrder, refusal: Refusal) -> OrderAnswer:
         _log.warning("order.refused", reason=refusal.reason, detail=refusal.detail)
         try:
-            await self._recorder.tell("order.refused", data={"reason": refusal.reason})
+            await self._recorder.tell(OrderRefused(reason=refusal.reason))
         except EdgeError as error:
             _log.warning("order.refused.untold", error=str(error))
         return OrderAnswer(given.id, refusal.reason, refusal.detail)
@@ -360,7 +367,7 @@ class Desk:
     async def _bring(self, token: str) -> None:
         if token_type(token) == TYPES[Thaw]:
             if self._thaw(token):
-                await self._recorder.tell("freeze.thawed", words=token)
+                await self._recorder.tell(FreezeThawed(), words=token)
             return
         if token_type(token) == TYPES[RecoveryStop]:
             await self._recovery_stop(token)
@@ -370,9 +377,9 @@ class Desk:
             _log.warning("trust.refused", reason=held.reason, detail=held.detail)
             return
         self._state.keep_trust(held)
+        trust = held.trust
         await self._recorder.tell(
-            "trust.changed",
-            data={"seat": held.trust.seat, "sovereign_number": held.trust.sovereign_number},
+            TrustChanged(seat=trust.seat, sovereign_number=trust.sovereign_number)
         )
 
     def _thaw(self, token: str) -> bool:
