@@ -19,7 +19,6 @@ FORBIDDEN = re.compile(
 MAX_README_WORDS = 2_200
 NOT_WRAPPED_YET = {
     "docs/architecture.md",
-    "docs/forge.md",
     "docs/link-protocol.md",
     "docs/runbook.md",
 }

@@ -7,12 +7,12 @@ boot-time clock without an answer. That an order was given, its number and its l
 ledger before it is sent. An approved effect needs this house to be up, and no lane decides to
 repeat one.
 
-Order of one delivery (`plan_of`, then `Giving.give`): end what ran out, what is void, what must be looked at while
-frozen and what was ordered too often; choose a lane; bring long content ahead of the order and look
-again at time and freezes, because that can take minutes; take the lane's challenge; take a number;
-write the step `order` to the ledger; sign; send; note the answer. An order's `ttl_s` counts from
-its challenge, so the challenge is taken late. When an order brought no clear answer the request is
-in doubt, and the next lane looks at the forge before it writes.
+Order of one delivery (`plan_of`, then `Giving.give`): end what ran out, what is void, what must be
+looked at while frozen and what was ordered too often; choose a lane; bring long content ahead of
+the order and look again at time and freezes, because that can take minutes; take the lane's
+challenge; take a number; write the step `order` to the ledger; sign; send; note the answer. An
+order's `ttl_s` counts from its challenge, so the challenge is taken late. When an order brought no
+clear answer the request is in doubt, and the next lane looks at the forge before it writes.
 
 Must never happen: two orders for one serial key at once; an order that is sent but not in the
 ledger; a new order while frozen; a request for the forge that was ordered ends as failed or expired
