@@ -47,7 +47,7 @@ COVERS = ("status", "fleet status", "events", "doctor", "requests", "show", "exp
           "session", "run", "stop", "drill failover")  # fmt: skip
 # Commands that print nothing that others wrote.
 OWN_WORDS = ("lane", "house", "council", "init", "pair", "keys", "revoke", "approve", "reject",
-             "withdraw", "hermes", "thaw", "demo")  # fmt: skip
+             "withdraw", "hermes", "thaw", "demo", "uninstall")  # fmt: skip
 
 ACTION = action_bytes(change(files=(file_change(),), body=HOSTILE.replace("\x00", "")))
 HISTORY = [{"what": "refused", "at_s": 5.0, "detail": "x", "state": "failed"}]
