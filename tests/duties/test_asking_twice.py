@@ -12,7 +12,7 @@ import pytest
 from allegro.core.authority.actions.agent import RunSession
 from allegro.core.base.errors import EdgeError
 from allegro.core.requests.requests import Request
-from allegro.house.requests.proposals import THE_HOUSE
+from allegro.house.requests.asking import THE_HOUSE, Origin, Terms
 from allegro.testing.virtual import VirtualClock
 
 from .house import House
@@ -32,9 +32,8 @@ async def ask(house: House, body: str = "words", who: str = "a (pid 1)", key: st
 
 async def session(house: House, prompt: str, key: str = "k") -> Request:
     action = RunSession(id=house.requests.new_id(), prompt=prompt)
-    return await house.requests.propose_session(
-        action, "Run it?", kind="review", expires_s=9e9, context="", asked_by="a", key=key
-    )
+    terms = Terms("Run it?", "review", expires_s=9e9)
+    return await house.requests.propose_act(action, terms, Origin("a", key))
 
 
 async def test_the_same_asking_with_the_same_key_is_one_request(house: House) -> None:

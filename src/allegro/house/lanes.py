@@ -63,29 +63,26 @@ def _untold(urgency: str, sentence: str, /, lane: str) -> None:
     _log.warning("alert", urgency=urgency, sentence=sentence, lane=lane)
 
 
-class House:
-    """What every lane's end shares. `fleet` and `freezes` are asked anew each time."""
+class House(msgspec.Struct, frozen=True):
+    """What every lane's end shares. `fleet` and `freezes` are asked anew each time.
 
-    def __init__(
-        self, archive: Archive, ledger: Ledger, clock: Clock, dice: Dice, *,
-        fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
-        sign: Callable[[bytes], bytes], verify: Callable[[bytes, bytes, bytes], bool],
-        archived: Callable[[], None], lane_froze: Callable[[tuple[Freeze, ...]], Awaitable[None]],
-        alert: Tell = _untold,
-        suspended: Callable[[str], bool] = lambda _: False,
-    ) -> None:  # fmt: skip
-        self.archive = archive
-        self.ledger = ledger
-        self.clock = clock
-        self.dice = dice
-        self.fleet = fleet
-        self.freezes = freezes
-        self.sign = sign
-        self.verify = verify
-        self.archived = archived
-        self.lane_froze = lane_froze
-        self.alert = alert
-        self.suspended = suspended
+    `sign` and `verify` are the house key's and everybody's; `archived` is called after events were
+    kept, `lane_froze` with freezes a lane reports; `suspended` says whether work with the lane of
+    this name is suspended.
+    """
+
+    archive: Archive
+    ledger: Ledger
+    clock: Clock
+    dice: Dice
+    fleet: Callable[[], Fleet]
+    freezes: Callable[[], FreezeSet]
+    sign: Callable[[bytes], bytes]
+    verify: Callable[[bytes, bytes, bytes], bool]
+    archived: Callable[[], None]
+    lane_froze: Callable[[tuple[Freeze, ...]], Awaitable[None]]
+    alert: Tell = _untold
+    suspended: Callable[[str], bool] = lambda _: False
 
 
 class LaneEndpoint:

@@ -31,6 +31,7 @@ from allegro.core.protocol.messages import (
 from allegro.core.requests.lifecycle import State
 from allegro.house.api.views import whole
 from allegro.house.orders.giving import LinkedLane
+from allegro.house.requests.asking import Terms
 from allegro.lane.recorder import Recorder
 from allegro.lane.state import LaneState
 from allegro.lane.uplink.service import Desk
@@ -108,9 +109,8 @@ async def ring(folder: Path, is_carried: bool) -> dict[str, object]:
     house.lane = RealGate(desk)
     await house.start()
     action = BELL.types[0](id=house.requests.new_id(), tower="north", lane="a")  # type: ignore[call-arg]
-    request = await house.requests.propose_session(
-        action, "Ring it?", kind="decision", expires_s=clock.now_s() + 3600, context=""
-    )
+    terms = Terms("Ring it?", "decision", clock.now_s() + 3600)
+    request = await house.requests.propose_act(action, terms)
     console = Console(width=100, record=True, file=io.StringIO())
     draw(whole(request), console)
     if request.state is State.PROPOSED:

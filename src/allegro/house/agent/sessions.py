@@ -31,6 +31,7 @@ from allegro.house.agent.barrier import Unread
 from allegro.house.agent.lost import Lost, heard, presumed
 from allegro.house.archive.vanished import AskLane
 from allegro.house.ports import Ports, Reactions
+from allegro.house.requests.asking import Origin, Terms
 from allegro.house.requests.requests import Requests
 from allegro.runtime.consumer import Reader
 from allegro.runtime.duties import OneEach, Soon
@@ -329,10 +330,9 @@ class Sessions:
         )  # fmt: skip
         question = f"Let session {record.id[:10]} do this once: {asked.description or 'a command'}?"
         try:
-            await self._requests.propose_session(
-                action, question, kind="decision", expires_s=until_s, notes=notes,
-                key=f"question {record.id} {run} {number}", context=f"session {record.id}",
-            )  # fmt: skip
+            terms = Terms(question, "decision", until_s, f"session {record.id}", notes)
+            key = f"question {record.id} {run} {number}"
+            await self._requests.propose_act(action, terms, Origin(key=key))
         except EdgeError as error:
             if error.transient:
                 raise  # the ledger's disk: read again
@@ -406,17 +406,13 @@ class Sessions:
         first = (action.prompt.strip().splitlines() or [""])[0]
         question = f"Run a session: {first[:80]}"
         expires_s = self._clock.now_s() + action.limit_s + 3600
-        return await self._requests.propose_session(
-            action, question, kind="review", expires_s=expires_s, asked_by=asked_by, key=key,
-            asked=asked, context=action.issue,
-        )  # fmt: skip
+        terms = Terms(question, "review", expires_s, action.issue)
+        return await self._requests.propose_act(action, terms, Origin(asked_by, key, asked))
 
     async def lend(self, action: LendModel, asked_by: str) -> Request:
         """Ask for a token for a lane's model proxy."""
-        return await self._requests.propose_session(
-            action, f"Lend the model {action.model}", kind="review",
-            expires_s=self._clock.now_s() + 120, asked_by=asked_by, key="", context="",
-        )  # fmt: skip
+        terms = Terms(f"Lend the model {action.model}", "review", self._clock.now_s() + 120)
+        return await self._requests.propose_act(action, terms, Origin(asked_by))
 
     async def revoke(self, id_: str) -> bool:
         """Take a lent model back. Raises EdgeError when its lane cannot be reached."""

@@ -37,7 +37,6 @@ from allegro.core.protocol.answers import (
     PinnedRepository,
 )
 from allegro.core.requests.documents import RequestDocument
-from allegro.core.requests.requests import MAX_ASKED_BY
 
 T = TypeVar("T")
 
@@ -75,22 +74,6 @@ class Proposal(msgspec.Struct, frozen=True):
     expires_in_s: Annotated[float, Meta(ge=0, le=MAX_EXPIRY_S)] | None = None
     asked_by: Text = ""
     key: Key = ""
-
-
-THE_HOUSE = "the house"
-
-
-def asker(asked_by: str) -> str:
-    """Return who asks, as a program names itself: short, and never the house."""
-    named = asked_by[:MAX_ASKED_BY]
-    return f"a program that calls itself {THE_HOUSE}" if named.startswith(THE_HOUSE) else named
-
-
-def asking(asked: msgspec.Struct) -> str:
-    """Name the content of an asking, whoever asks and under whatever key (SHA-256)."""
-    whole = msgspec.to_builtins(asked)
-    content = {name: whole[name] for name in sorted(whole) if name not in {"asked_by", "key"}}
-    return sha256_hex(msgspec.json.encode(content))
 
 
 class Pinned(msgspec.Struct, frozen=True):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -24,8 +23,8 @@ from allegro.core.authority.tokens import Approval, Verify
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.effects.matching import Receipt
 from allegro.core.ports import Clock, Dice
-from allegro.core.requests.documents import Option, RequestDocument
-from allegro.core.requests.index import RequestIndex, program_of
+from allegro.core.requests.documents import RequestDocument
+from allegro.core.requests.index import RequestIndex
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import (
     MAX_DETAIL,
@@ -39,17 +38,18 @@ from allegro.core.requests.work import Work
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import Ledger
 from allegro.house.files import Fleet
-from allegro.house.requests.proposals import (
-    THE_HOUSE,
-    Ask,
-    Pinned,
-    Proposal,
+from allegro.house.requests.asking import (
+    BY_THE_HOUSE,
+    Origin,
+    Terms,
+    Turns,
     asker,
     asking,
-    pin,
-    proposal_of,
-    question_of,
+    document_of,
+    document_of_act,
+    document_of_mirror,
 )
+from allegro.house.requests.proposals import Ask, Pinned, Proposal, pin, proposal_of
 from allegro.house.requests.works import Works
 
 _log = structlog.get_logger()
@@ -74,7 +74,7 @@ class Requests:
         self._listeners: list[Callable[[Request], None]] = []
         self._waiting: dict[str, list[asyncio.Event]] = {}
         self._changing = asyncio.Lock()
-        self._asking: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+        self._turns = Turns()
         self._index = RequestIndex(ledger.requests.values())
         self._works = Works(lambda: fleet().marker)
 
@@ -161,83 +161,54 @@ class Requests:
 
     async def propose(self, proposal: Proposal) -> Request:
         """Pin and keep a proposal. Raises EdgeError with a sentence when it cannot be made."""
-        asked, asked_by = asking(proposal), asker(proposal.asked_by)
-        async with self._one_at_a_time(asked_by, proposal.key):
-            before = self._asked_before(asked_by, proposal.key, asked)
+        origin = Origin(asker(proposal.asked_by), proposal.key, asking(proposal))
+        async with self._turns.turn(origin.asked_by, origin.key):
+            before = self._asked_before(origin)
             if before is not None:
                 return before
             pinned = await pin(proposal, self._ask, self.new_id())
-            return await self._add(
-                pinned,
-                self._document(proposal, pinned),
-                asked_by=asked_by,
-                key=proposal.key,
-                asked=asked,
-            )
+            return await self._add(pinned, self._document(proposal, pinned), origin)
 
-    @contextlib.asynccontextmanager
-    async def _one_at_a_time(self, asked_by: str, key: str) -> AsyncIterator[None]:
-        """Let two askings with the same key pass one after the other; nobody else waits for them."""
-        name = program_of(asked_by), key
-        lock, waiting = self._asking.get(name, (asyncio.Lock(), 0))
-        self._asking[name] = lock, waiting + 1
-        try:
-            async with lock if key else contextlib.nullcontext():
-                yield
-        finally:
-            lock, waiting = self._asking.pop(name)
-            if waiting > 1:
-                self._asking[name] = lock, waiting - 1
+    def _document(self, proposal: Proposal, pinned: Pinned) -> RequestDocument:
+        return document_of(
+            proposal, pinned, now_s=self._clock.now_s(), lasts_s=self._settings.requests.expiry_s
+        )
 
-    def _asked_before(self, asked_by: str, key: str, asked: str) -> Request | None:
+    def _asked_before(self, origin: Origin) -> Request | None:
         """Return the request this program asked for with this key, None when there is none.
 
         Raises EdgeError `key_reused` where it asked for something else with it.
         """
-        id_ = self._index.by_key(asked_by, key)
+        id_ = self._index.by_key(origin.asked_by, origin.key)
         request = None if id_ is None else self.find_exact(id_)
-        if request is not None and request.asked not in {"", asked}:
-            why = f"key {key!r} was used before, for other content: request {request.id}"
+        if request is not None and request.asked not in {"", origin.asked}:
+            why = f"key {origin.key!r} was used before, for other content: request {request.id}"
             raise EdgeError(why, transient=False, kind="key_reused")
         return request
 
     async def propose_mirror(self, action: MirrorRequest, repository: str) -> Request:
         """Keep what the house asks of itself: the home of a request on the forge."""
-        now_s = self._clock.now_s()
-        document = RequestDocument(
-            id=action.id, type="review", urgency="low", context="", question="mirror", options=(),
-            recommendation="", time_constraint="", created_s=now_s,
-            expires_s=now_s + self._settings.requests.expiry_s,
-        )  # fmt: skip
+        document = document_of_mirror(
+            action, now_s=self._clock.now_s(), lasts_s=self._settings.requests.expiry_s
+        )
         return await self._add(Pinned(action, repository, False), document, internal=True)
 
-    async def propose_session(
-        self, action: Action, question: str, *, kind: str, expires_s: float, context: str,
-        asked_by: str = THE_HOUSE, key: str = "", asked: str = "",
-        notes: dict[str, str] | None = None,
-    ) -> Request:  # fmt: skip
-        """Keep an act of a session: `kind` is the document's type. Asked twice, it is one request.
+    async def propose_act(
+        self, action: Action, terms: Terms, origin: Origin = BY_THE_HOUSE
+    ) -> Request:
+        """Keep an act that pins no world of its own, such as a session. Asked twice, it is one.
 
-        `asked` names the content of the asking where the action's own would differ each time.
-        Raises EdgeError with a sentence when it is malformed.
+        `origin.asked` names the content of the asking where the action's own would differ each
+        time, "" else. Raises EdgeError with a sentence when it is malformed.
         """
-        asked = asked or asking(msgspec.structs.replace(action, id=""))
-        async with self._one_at_a_time(asked_by, key):
-            before = self._asked_before(asked_by, key, asked)
+        asked = origin.asked or asking(msgspec.structs.replace(action, id=""))
+        origin = msgspec.structs.replace(origin, asked=asked)
+        async with self._turns.turn(origin.asked_by, origin.key):
+            before = self._asked_before(origin)
             if before is not None:
                 return before
-            now_s = self._clock.now_s()
-            document = RequestDocument(
-                id=action.id, type=kind, urgency="high" if kind == "decision" else "medium",
-                context=context, question=question, options=(
-                    Option("approve", ("it is done once, exactly as shown",), ()),
-                    Option("reject", (), (family_of(action).if_rejected,)),
-                ) if kind == "decision" else (), recommendation="none",
-                time_constraint="answer before it expires" if kind == "decision" else "",
-                created_s=now_s, expires_s=expires_s,
-            )  # fmt: skip
-            pinned = Pinned(action, "", True, notes=notes or {})
-            return await self._add(pinned, document, asked_by=asked_by, key=key, asked=asked)
+            document = document_of_act(action, terms, now_s=self._clock.now_s())
+            return await self._add(Pinned(action, "", True, notes=terms.notes), document, origin)
 
     def find_exact(self, id_: str) -> Request | None:
         """Return the request of this very id, None when it is none in memory."""
@@ -387,12 +358,10 @@ class Requests:
         self,
         pinned: Pinned,
         document: RequestDocument,
+        origin: Origin = BY_THE_HOUSE,
         *,
         internal: bool = False,
         supersedes: str = "",
-        asked_by: str = THE_HOUSE,
-        key: str = "",
-        asked: str = "",
     ) -> Request:
         """Keep a new request. Raises EdgeError with a sentence, not transient, for bad content."""
         action = pinned.action
@@ -403,9 +372,9 @@ class Requests:
         kind = kind_of(action)
         needs_approval = needs_of(kind) is Needs.APPROVAL
         request = Request(
-            asked_by=asked_by,
-            key=key,
-            asked=asked,
+            asked_by=origin.asked_by,
+            key=origin.key,
+            asked=origin.asked,
             id=action.id,
             kind=kind,
             digest=action_digest(raw),
@@ -453,26 +422,6 @@ class Requests:
         why = f"{request.id}, which it was to replace, was done after all"
         moved = await self.take_step(newer, Step.WITHDRAW, why)
         return self._ledger.requests.get(newer.id) if isinstance(moved, Refusal) else moved
-
-    def _document(self, proposal: Proposal, pinned: Pinned) -> RequestDocument:
-        now_s = self._clock.now_s()
-        expires_s = now_s + (proposal.expires_in_s or self._settings.requests.expiry_s)
-        place = f"{pinned.repository}#{proposal.issue}" if proposal.issue else pinned.repository
-        return RequestDocument(
-            id=pinned.action.id,
-            type="approval" if needs_of(proposal.kind) is Needs.APPROVAL else "review",
-            urgency=proposal.urgency,
-            context=proposal.context or place,
-            question=proposal.question or question_of(pinned.action, place),
-            options=(
-                Option("approve", ("it is done once, exactly as shown",), ()),
-                Option("reject", (), (family_of(pinned.action).if_rejected,)),
-            ),
-            recommendation=proposal.recommendation or "none",
-            time_constraint="answer before it expires",
-            created_s=now_s,
-            expires_s=expires_s,
-        )
 
     def _tell(self, request: Request) -> None:
         self._works.changed(request)
