@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from allegro.core.authority.freeze import Freeze, FreezeSet
-from allegro.core.protocol.answers import ANSWERS
+from allegro.core.protocol.queries import ANSWERS, QUERIES
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request
 from allegro.core.settings import RequestSettings
@@ -56,8 +56,8 @@ COVERS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "model_next": ("GET", "/v1/models/a/v1/models", None),
 }  # fmt: skip
 """Query → the call that makes the house send it."""
-BY_A_DUTY = {"look", "listing", "sessions"}
-"""Queries that a duty sends: below, and where sessions and polls are followed."""
+BY_A_DUTY = {"look", "listing", "sessions", "triage_label"}
+"""Queries that a duty sends: below, where sessions and polls are followed, at each new link."""
 UNREAD = {"rest", "deny", "stop_session", "revoke_loan"}
 """Acts whose answer is compared with `True`, or not looked at."""
 
@@ -93,9 +93,11 @@ async def api(tmp_path: Path) -> AsyncIterator[ApiHouse]:
 
 def test_each_query_that_the_house_sends_has_cases() -> None:
     text = "".join(path.read_text("utf-8") for path in SOURCE.rglob("*.py"))
-    text = re.sub(r"\s+", " ", text)
-    asks = r'(?:ask|ask_lane|asked)\( ?(?:self\.\w+, |ask, |[\w.\[\]"]+, )? ?'
-    sent = set(re.findall(asks + r'"([a-z_]+)"', text))
+    sent = {
+        name
+        for name, query in QUERIES.items()
+        if re.search(rf"QueryName\.{name.upper()}\b|\b{query.__name__}\(", text)
+    }
     assert sent == set(COVERS) | BY_A_DUTY | UNREAD
     assert set(ANSWERS) <= set(COVERS) | BY_A_DUTY
 

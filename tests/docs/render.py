@@ -27,6 +27,7 @@ from allegro.core.base.events import Shed
 from allegro.core.protocol import messages
 from allegro.core.protocol.event_types import shed_class
 from allegro.core.protocol.payloads.reading import PAYLOADS
+from allegro.core.protocol.queries import QUERIES
 from allegro.core.requests import lifecycle
 from allegro.core.settings import HouseSettings, LaneSettings, Rung
 from allegro.lane.uplink import service
@@ -70,6 +71,15 @@ def events() -> str:
         facts = ", ".join(f"`{name}`" for name in names) or "–"
         about = " ".join((payload.__doc__ or "").split())
         lines.append(f"| `{type_}` | {facts} | {about} | {_GIVEN_UP[shed_class(type_)]} |")
+    return "\n".join(lines) + "\n"
+
+
+def queries() -> str:
+    """Return the table of all queries, from their parameter types."""
+    lines = ["| method | parameters | answer |", "|---|---|---|"]
+    for name, query in QUERIES.items():
+        fields = ", ".join(f"`{f.name}`" for f in msgspec.structs.fields(query)) or "–"
+        lines.append(f"| `{name}` | {fields} | {' '.join((query.__doc__ or '').split())} |")
     return "\n".join(lines) + "\n"
 
 
@@ -209,6 +219,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "differences": differences.render_table,
     "tokens": tokens,
     "events": events,
+    "queries": queries,
     "frames of the house": lambda: frames(messages.FromHouse),
     "frames of the lane": lambda: frames(messages.FromLane),
     "commands": commands,

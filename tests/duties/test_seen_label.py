@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from allegro.core.base.errors import EdgeError
-from allegro.house.seen_label import METHOD, SeenLabel
+from allegro.core.protocol.queries import QueryName
+from allegro.house.seen_label import SeenLabel
 from allegro.lane.seen_label import WAIT_S
 from allegro.testing.virtual import FakeForge, VirtualClock
 
@@ -71,6 +72,6 @@ async def test_a_label_that_differs_is_told_with_what_to_write(answer: Any, aler
     seen = SeenLabel("triage/seen", alert)
     seen.tell("a", ask)
     await seen.idle()
-    assert asked == [(METHOD, {"label": "triage/seen"})]
+    assert asked == [(QueryName.TRIAGE_LABEL, {"label": "triage/seen"})]
     assert len(told) == alerts
     assert all("house.toml" in one and "\n" not in one for one in told)

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from allegro.core.base.untrusted import text_of
 from allegro.core.effects.render import one_line
+from allegro.core.protocol.queries import TriageLabel
 from allegro.runtime.duties import OneEach
 
-METHOD = "triage_label"
 MAX_LABEL = 200
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
@@ -30,14 +30,14 @@ class SeenLabel:
     def __init__(self, label: str, alert: Tell) -> None:
         self._label = label
         self._alert = alert
-        self._tasks = OneEach(METHOD, lambda sentence: alert("high", sentence, lane=""))
+        self._tasks = OneEach("triage label", lambda sentence: alert("high", sentence, lane=""))
 
     def tell(self, lane: str, ask: Ask) -> None:
         """Begin to tell a lane that has just been linked. One that is older does not understand."""
         self._tasks.begin(lane, lambda: self._tell(lane, ask))
 
     async def _tell(self, lane: str, ask: Ask) -> None:
-        answer = await ask(METHOD, {"label": self._label})
+        answer = await ask(TriageLabel.name, TriageLabel(label=self._label).params())
         label = answer.get("label") if isinstance(answer, dict) else None
         other = text_of(label, MAX_LABEL)
         if other and other != self._label:

@@ -39,6 +39,7 @@ from allegro.core.protocol.payloads.lane import (
     SafeModeBegun,
     SafeModeEnded,
 )
+from allegro.core.protocol.queries import QueryName
 from allegro.core.settings import LaneSettings
 from allegro.lane.effects.executor import Executor
 from allegro.lane.effects.queries import Queries
@@ -208,8 +209,9 @@ class _Lane:
             self.state, self.recorder, None, None, ports.clock, ports.dice,
             sign=self._key.sign, verify=verify,
             own_facts={
-                "status": lambda _: self.status.status(), "doctor": lambda _: self.status.doctor(),
-                "triage_label": self._triage_label,
+                QueryName.STATUS: lambda _: self.status.status(),
+                QueryName.DOCTOR: lambda _: self.status.doctor(),
+                QueryName.TRIAGE_LABEL: self._triage_label,
             }, serves=Serves(
                 bool(settings.forge.url), settings.hermes.gateways, settings.lane.local
             ),

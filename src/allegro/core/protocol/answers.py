@@ -176,20 +176,6 @@ class LaneOffer(msgspec.Struct, frozen=True):
     domain: Name = ""
 
 
-ANSWERS: dict[str, Any] = {
-    "pin_repository": PinnedRepository,
-    "pin_change": PinnedChange,
-    "pin_pull": PinnedPull,
-    "pin_close": PinnedIssue,
-    "look": Sighting,
-    "issue_details": Talk,
-    "status": LaneStatus,
-    "doctor": list[LaneFact],
-    "offer": LaneOffer,
-}
-"""The type of each query's answer that is more than a flag or a list of names."""
-
-
 def read_status(value: object) -> dict[str, Any] | Unreadable:
     """Return a lane's status in plain values: what screens read is typed, the rest JSON holds."""
     whole = _cut(plain(value, depth=8))

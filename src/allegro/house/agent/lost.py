@@ -9,6 +9,7 @@ import msgspec
 
 from allegro.core.agent.sessions import End
 from allegro.core.ports import Clock
+from allegro.core.protocol.queries import QueryName
 from allegro.core.stores import SessionRecord
 
 LOST_AFTER_S = 20.0
@@ -37,7 +38,7 @@ class Lost:
         """
         if not self._lane_home(lane):
             return None
-        known = await self._ask_lane(lane, "sessions", {})
+        known = await self._ask_lane(lane, QueryName.SESSIONS, {})
         if not isinstance(known, list):
             return None
         return frozenset(one for one in known[:MAX_KNOWN] if isinstance(one, str))

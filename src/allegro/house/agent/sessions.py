@@ -17,18 +17,27 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event, decode_event
 from allegro.core.base.untrusted import (
     MAX_NUMBER,
+    Unreadable,
     names_of,
-    number_of,
-    real_of,
     text_of,
 )
 from allegro.core.protocol.event_types import EventType
+from allegro.core.protocol.payloads.sessions import (
+    ModelResult,
+    SessionAccepted,
+    SessionAnswered,
+    SessionEnd,
+    SessionQuestion,
+    SessionStarted,
+)
+from allegro.core.protocol.queries import Deny, QueryName, RevokeLoan, StopSession
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
 from allegro.core.stores import Archived, SessionRecord
 from allegro.house.agent.barrier import Unread
 from allegro.house.agent.lost import Lost, heard, presumed
+from allegro.house.archive.events import ArchivedEvent, read_archived
 from allegro.house.archive.vanished import AskLane
 from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.asking import Origin, Terms
@@ -42,12 +51,15 @@ MAX_QUESTIONS = 200
 MAX_COMMAND = 20_000
 MAX_OUTPUT = 1_000_000
 FOLLOWED = (
-    EventType.SESSION_ACCEPTED,
-    EventType.SESSION_STARTED,
-    EventType.SESSION_QUESTION,
-    EventType.SESSION_ANSWERED,
-    EventType.SESSION_END,
-    EventType.MODEL_RESULT,
+    SessionAccepted.type_,
+    SessionStarted.type_,
+    SessionQuestion.type_,
+    SessionAnswered.type_,
+    SessionEnd.type_,
+    ModelResult.type_,
+)
+Followed = (
+    SessionAccepted | SessionStarted | SessionQuestion | SessionAnswered | SessionEnd | ModelResult
 )
 _ENDS = {end.value for end in End}
 
@@ -217,17 +229,18 @@ class Sessions:
             return taken if isinstance(taken, Refusal) else {"id": found.id, "stopped": True}
         if found.end:
             return Refusal("wrong_state", f"it ended already: {found.end}")
-        stopped = await self._ask_lane(found.lane, "stop_session", {"session": found.id})
+        query = StopSession(session=found.id)
+        stopped = await self._ask_lane(found.lane, query.name, query.params())
         return {"id": found.id, "stopped": stopped is True}
 
     # --- following ---------------------------------------------------------------------------
 
     async def _one(self, archived: Archived) -> None:
-        try:
-            event = decode_event(archived.stored)
-        except ValueError:
+        event = read_archived(archived)
+        if isinstance(event, Unreadable) or not isinstance(event.payload, Followed):
             return
-        session = text_of(event.data.get("session"), 64)
+        payload = event.payload
+        session = text_of(payload.session, 64)
         request = self._requests.find_exact(session)
         if request is None or request.kind != "run_session" or request.lane != archived.lane:
             return  # a lane speaks of sessions that were ordered from it, and of no others
@@ -235,59 +248,54 @@ class Sessions:
         if (record.end and not record.presumed) or archived.row <= record.row:
             return
         record = msgspec.structs.replace(heard(record, archived.at_s), row=archived.row)
-        changed = self._after(record, event)
-        if forged := number_of(event.data.get("forged")):
-            detail = (
-                f"session {session}: {forged} facts were forged inside its sandbox, none believed"
-            )
-            self._alarm("high", detail, archived.lane)
-        if event.type == EventType.SESSION_QUESTION:
-            changed = await self._ask_sovereign(changed, event, archived.lane)
+        changed = self._after(record, event.envelope, payload)
+        if isinstance(payload, SessionEnd) and payload.forged:
+            self._alarm(
+                "high", f"session {session}: {payload.forged} facts were forged inside its sandbox,"
+                " none believed", archived.lane,
+            )  # fmt: skip
+        if isinstance(payload, SessionQuestion):
+            changed = await self._ask_sovereign(changed, event, payload)
         if changed.end:
             await self._ended(changed)
         self._keep(changed)
 
-    def _after(self, record: SessionRecord, event: Event) -> SessionRecord:
+    def _after(self, record: SessionRecord, event: Event, payload: Followed) -> SessionRecord:
         """Return the record after one event of its lane. Nothing in it is believed unchecked."""
-        data, change = event.data, msgspec.structs.replace
-        match event.type:
-            case EventType.SESSION_ACCEPTED:
+        change = msgspec.structs.replace
+        match payload:
+            case SessionAccepted():
                 return change(
-                    record, state="accepted", model=text_of(data.get("model")),
-                    agent=text_of(data.get("agent")), local=data.get("local") is True,
-                    tools_on=names_of(data.get("tools")),
-                    limit_s=float(number_of(data.get("limit_s"))),
+                    record, state="accepted", model=text_of(payload.model),
+                    agent=text_of(payload.agent), local=payload.local,
+                    tools_on=names_of(list(payload.tools)), limit_s=float(payload.limit_s),
                 )  # fmt: skip
-            case EventType.SESSION_STARTED:
-                return change(record, state="running", run=text_of(data.get("run")))
-            case EventType.SESSION_QUESTION:
+            case SessionStarted():
+                return change(record, state="running", run=text_of(payload.run))
+            case SessionQuestion():
                 return change(record, state="waiting")
-            case EventType.SESSION_ANSWERED:
-                choice = text_of(data.get("choice"))
-                denied = record.denied + (choice == "deny")
+            case SessionAnswered():
+                denied = record.denied + (payload.choice == "deny")
                 return change(record, state="running", denied=denied)
-            case EventType.MODEL_RESULT:
+            case ModelResult():
+                tokens = record.tokens + payload.tokens_in + payload.tokens_out
                 return change(
-                    record, tokens=min(MAX_NUMBER, record.tokens + number_of(data.get("tokens_in"))
-                    + number_of(data.get("tokens_out"))), calls=min(MAX_NUMBER, record.calls + 1),
-                    provider=text_of(data.get("provider")),
+                    record, tokens=min(MAX_NUMBER, tokens),
+                    calls=min(MAX_NUMBER, record.calls + 1), provider=text_of(payload.provider),
                 )  # fmt: skip
-            case _:
-                return self._over(record, event)
+            case SessionEnd():
+                return self._over(record, event, payload)
 
-    def _over(self, record: SessionRecord, event: Event) -> SessionRecord:
-        data, words = event.data, self._open_words(event)
+    def _over(self, record: SessionRecord, event: Event, end: SessionEnd) -> SessionRecord:
+        words = self._open_words(event)
         facts = words if isinstance(words, dict) else {}
-        state = text_of(data.get("state"))
-        cost = data.get("cost_usd")
         return msgspec.structs.replace(
-            record, state="ended", end=state if state in _ENDS else End.LOST.value,
+            record, state="ended", end=end.state if end.state in _ENDS else End.LOST.value,
             why=text_of(facts.get("why")), output=text_of(facts.get("output"), MAX_OUTPUT),
-            ended_s=self._clock.now_s(), duration_s=real_of(data.get("duration_s")),
-            calls=max(record.calls, number_of(data.get("calls"))),
-            tools=number_of(data.get("tools")), questions=number_of(data.get("questions")),
-            tokens=max(record.tokens, number_of(data.get("tokens"))),
-            cost_usd=real_of(cost) if isinstance(cost, int | float) else None,
+            ended_s=self._clock.now_s(), duration_s=end.duration_s,
+            calls=max(record.calls, end.calls or 0), tools=end.tools or 0,
+            questions=end.questions or 0, tokens=max(record.tokens, end.tokens or 0),
+            cost_usd=None if isinstance(end.cost_usd, str) else end.cost_usd,
         )  # fmt: skip
 
     def _keep(self, record: SessionRecord) -> None:
@@ -308,22 +316,24 @@ class Sessions:
                 await self._requests.take_step(request, step, "the session ended")
         self._kick()
 
-    async def _ask_sovereign(self, record: SessionRecord, event: Event, lane: str) -> SessionRecord:
+    async def _ask_sovereign(
+        self, record: SessionRecord, event: ArchivedEvent, put: SessionQuestion
+    ) -> SessionRecord:
         """Put a question to Timmy: what he would sign is computed from the words, here."""
-        words = self._open_words(event)
-        number, run = number_of(event.data.get("number")), text_of(event.data.get("run"))
+        words, lane = self._open_words(event.envelope), event.lane
+        number, run = put.number, text_of(put.run)
         if not isinstance(words, dict) or number < 1 or record.asked >= MAX_QUESTIONS:
             self._alarm("high", f"session {record.id}: a question that cannot be read", record.lane)
             return record
         notes = {str(key): str(value)[:MAX_COMMAND] for key, value in list(words.items())[:10]}
         asked = asked_of(notes)
-        if event.data.get("refused") is True or asked.refused:
+        if put.refused or asked.refused:
             why = text_of(asked.refused) or "it cannot be shown whole"
             self._alarm(
                 "medium", f"session {record.id}: its lane denied a question: {why}", record.lane
             )
             return msgspec.structs.replace(record, asked=record.asked + 1)
-        until_s = min(real_of(event.data.get("until_s")) or 0.0, self._clock.now_s() + 3600)
+        until_s = min(put.until_s, self._clock.now_s() + 3600)
         action = AnswerOnce(
             id=self._requests.new_id(), lane=lane, session=record.id, run=run, number=number,
             question=question_digest(record.id, run, number, asked),
@@ -361,8 +371,8 @@ class Sessions:
         action = self._requests.work(request).action
         if isinstance(action, AnswerOnce):
             with contextlib.suppress(EdgeError):
-                params = {"session": action.session, "number": action.number}
-                await self._ask_lane(action.lane, "deny", params)
+                query = Deny(session=action.session, number=action.number)
+                await self._ask_lane(action.lane, query.name, query.params())
 
     async def settle(self, request: Request) -> None:
         """Settle a request whose order brought no word: never by a second order.
@@ -375,7 +385,7 @@ class Sessions:
                 await self._requests.take_step(request, Step.RECEIPT, "its telemetry came")
                 return
             if self._lane_home(request.lane):
-                known = await self._ask_lane(request.lane, "sessions", {})
+                known = await self._ask_lane(request.lane, QueryName.SESSIONS, {})
                 if isinstance(known, list) and request.id in known:
                     return
             elif not self._lost.is_over(
@@ -419,7 +429,8 @@ class Sessions:
         request = self._requests.find_exact(id_)
         if request is None or request.kind != "lend_model":
             raise EdgeError(f"no loan {id_}", transient=False, kind="not_found")
-        return await self._ask_lane(request.lane, "revoke_loan", {"loan": id_}) is True
+        query = RevokeLoan(loan=id_)
+        return await self._ask_lane(request.lane, query.name, query.params()) is True
 
     async def loan_of(self, request: Request) -> dict[str, Any]:
         """Return the token that a lane sealed to us for a loan. Raises EdgeError when it is gone."""

@@ -11,6 +11,7 @@ from allegro.core.authority.actions.agent import LendModel, Quote, RunSession, T
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.untrusted import Name, Number, Text
 from allegro.core.protocol.answers import Talk
+from allegro.core.protocol.queries import AskIssue
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.requests import Request
 from allegro.house.agent.sessions import Sessions
@@ -108,8 +109,7 @@ class SessionApi:
         named = issue_named(issue)
         if named is None:
             raise EdgeError("issue must be like owner/name#12", transient=False)
-        params = {"repository": named[0], "number": named[1]}
-        talk = await asked(self._ask, "issue_details", params, Talk)
+        talk = await asked(self._ask, AskIssue(repository=named[0], number=named[1]), Talk)
         first = Quote(issue, talk.author, f"{talk.title}\n\n{talk.body}"[:MAX_QUOTE])
         rest = [
             Quote(f"{issue} comment {one.id}", one.author, one.body[:MAX_QUOTE])

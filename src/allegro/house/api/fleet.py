@@ -33,6 +33,7 @@ from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.answers import LaneOffer
 from allegro.core.protocol.payloads.base import own_event
 from allegro.core.protocol.payloads.fleet import FailoverReported
+from allegro.core.protocol.queries import LookAt, QueryName, Rest
 from allegro.core.stores import Archive
 from allegro.house.api.http import answer_json, decode_body, refused
 from allegro.house.files import Fleet, KnownLane
@@ -123,7 +124,9 @@ class FleetApi:
         answer: dict[str, Any] = {}
         if lane["linked"]:
             with contextlib.suppress(EdgeError, TimeoutError):
-                raw = await asyncio.wait_for(self._lanes.ask_lane(lane["name"], "fleet", {}), ASK_S)
+                raw = await asyncio.wait_for(
+                    self._lanes.ask_lane(lane["name"], QueryName.FLEET, {}), ASK_S
+                )
                 answer = raw if isinstance(raw, dict) else {}
         siblings, frozen = answer.get("siblings"), answer.get("frozen")
         return {
@@ -147,7 +150,7 @@ class FleetApi:
 
     async def _offer(self, request: web.Request) -> web.Response:
         name = request.match_info["lane"]
-        offer = read_value(await self._lanes.ask_lane(name, "offer", {}), LaneOffer)
+        offer = read_value(await self._lanes.ask_lane(name, QueryName.OFFER, {}), LaneOffer)
         if isinstance(offer, Unreadable):
             why = f"the answer of lane {name} cannot be read: {offer}"
             raise EdgeError(why, transient=False, kind="unreadable")
@@ -163,12 +166,12 @@ class FleetApi:
         outcomes: dict[str, str] = {}
         resting = []
         for role in roles:
-            params = {"lane": body.lane, "role": role, "seconds": body.seconds, "to": body.to}
+            query = Rest(lane=body.lane, role=role, seconds=body.seconds, to=body.to)
             for name, _, _ in self._lanes.linked():
                 if role not in self._lanes.serves(name):
                     continue
                 try:
-                    await self._lanes.ask_lane(name, "rest", params)
+                    await self._lanes.ask_lane(name, query.name, query.params())
                     outcomes[name] = "told"
                     resting += [role] if role not in resting else []
                 except EdgeError as error:
@@ -224,7 +227,9 @@ class FleetApi:
 
     async def _seen_from_here(self, lane: KnownLane) -> dict[str, Any]:
         try:
-            facts = await asyncio.wait_for(self._lanes.ask_lane(lane.name, "doctor", {}), ASK_S)
+            facts = await asyncio.wait_for(
+                self._lanes.ask_lane(lane.name, QueryName.DOCTOR, {}), ASK_S
+            )
         except (EdgeError, TimeoutError):
             return {"host": await _reach(lane.url), "daemon": False, "facts": []}
         return {"host": True, "daemon": True, "facts": told_facts("", facts)}
@@ -232,7 +237,7 @@ class FleetApi:
     async def _seen_from(self, other: str, name: str) -> dict[str, Any]:
         try:
             answer = await asyncio.wait_for(
-                self._lanes.ask_lane(other, "look_at", {"lane": name}), ASK_S
+                self._lanes.ask_lane(other, QueryName.LOOK_AT, LookAt(lane=name).params()), ASK_S
             )
         except (EdgeError, TimeoutError):
             return {}

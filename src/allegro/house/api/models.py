@@ -10,6 +10,7 @@ from aiohttp import web
 
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import number_of, text_of, whole_number
+from allegro.core.protocol.queries import ModelBegin, ModelNext
 from allegro.house.archive.vanished import AskLane
 
 MAX_ROUNDS = 60
@@ -31,17 +32,18 @@ class Lent:
     async def _carry(self, request: web.Request) -> web.StreamResponse:
         lane = request.match_info["lane"]
         path = request.path.removeprefix(f"/v1/models/{lane}")
-        begun = await self._ask_lane(
-            lane, "model_begin",
-            {"path": path, "authorization": request.headers.get("Authorization", ""),
-             "body": await request.read()},
-        )  # fmt: skip
+        query = ModelBegin(
+            path=path,
+            authorization=request.headers.get("Authorization", ""),
+            body=await request.read(),
+        )
+        begun = await self._ask_lane(lane, query.name, query.params())
         answer = begun if isinstance(begun, dict) else {}
         call = text_of(answer.get("call"), 100)
         for _ in range(MAX_ROUNDS):  # a provider may take its time for the first word
             if answer.get("status") is not None or answer.get("done") is not False:
                 break
-            raw = await self._ask_lane(lane, "model_next", {"call": call})
+            raw = await self._next(lane, call)
             answer = raw if isinstance(raw, dict) else {}
         status = number_of(answer.get("status"))
         type_ = text_of(answer.get("type"), 100)
@@ -58,6 +60,10 @@ class Lent:
         await self._pieces(request, response, lane, call)
         return response
 
+    async def _next(self, lane: str, call: str) -> Any:
+        query = ModelNext(call=call)
+        return await self._ask_lane(lane, query.name, query.params())
+
     async def _pieces(
         self, request: web.Request, response: web.StreamResponse, lane: str, call: str
     ) -> None:
@@ -65,7 +71,7 @@ class Lent:
         try:
             empty = 0
             while empty < MAX_ROUNDS:
-                answer: Any = await self._ask_lane(lane, "model_next", {"call": call})
+                answer: Any = await self._next(lane, call)
                 piece = answer.get("piece") if isinstance(answer, dict) else None
                 if isinstance(piece, bytes) and piece:
                     await response.write(piece)

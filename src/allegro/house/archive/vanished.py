@@ -18,6 +18,7 @@ from allegro.core.base.untrusted import MAX_NUMBER, Unreadable, read_value, whol
 from allegro.core.ports import Clock
 from allegro.core.protocol.payloads.base import Payload
 from allegro.core.protocol.payloads.polls import ForgeVanished
+from allegro.core.protocol.queries import AskListing
 from allegro.core.stores import Archive, Ledger
 from allegro.runtime.duties import OneEach
 
@@ -103,7 +104,8 @@ class Vanished:
         rows = self._to_compare.get(lane, {})
         for repository, row in list(rows.items()):
             try:
-                held = _subjects(await self._ask_lane(lane, "listing", {"repository": repository}))
+                query = AskListing(repository=repository)
+                held = _subjects(await self._ask_lane(lane, query.name, query.params()))
             except EdgeError as error:
                 if error.transient:
                     self._not_before_s[lane] = self._clock.boot_s() + IDLE_S

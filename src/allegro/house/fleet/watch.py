@@ -10,12 +10,21 @@ import structlog
 
 from allegro.core.authority.lease import ROLES, WHYS
 from allegro.core.base.errors import EdgeError
-from allegro.core.base.events import Event, decode_event
 from allegro.core.base.timestamps import rfc3339
-from allegro.core.base.untrusted import Unreadable, number_of, read_json, real_of, text_of
+from allegro.core.base.untrusted import Unreadable, read_json, text_of
 from allegro.core.effects.render import one_line
 from allegro.core.protocol.event_types import BEATS, COUNCIL, EventType
+from allegro.core.protocol.payloads.fleet import (
+    BeatBack,
+    BeatMissing,
+    CouncilBack,
+    CouncilLost,
+    CouncilPageAside,
+    RoleTaken,
+)
+from allegro.core.protocol.payloads.lane import LaneBeat
 from allegro.core.stores import HOUSE, Archived
+from allegro.house.archive.events import read_archived
 from allegro.house.fleet.heartbeats import BeatWatch
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions
@@ -127,30 +136,28 @@ class FleetWatch:
         return LOOK_S
 
     async def _one(self, archived: Archived) -> None:
-        try:
-            event = decode_event(archived.stored)
-        except ValueError:
-            return
-        if archived.lane == HOUSE:
-            return  # our own word, told when it was written
-        lane, other = archived.lane, one_line(text_of(event.data.get("lane"), 32))
-        if event.type == EventType.ROLE_TAKEN:
-            self._note_take_over(archived, event)
-        elif event.type == EventType.LANE_BEAT:
-            self._beats.beat(lane, archived.at_s)
-        elif event.type == EventType.BEAT_MISSING:
-            self._news("high", archived, f"lane {lane} does not hear {other}")
-        elif event.type == EventType.BEAT_BACK:
-            self._news("low", archived, f"lane {lane} hears {other} again")
-        elif event.type == EventType.COUNCIL_LOST:
-            self._news(
-                "high", archived, f"lane {lane} lost the council: no role changes hands there"
-            )
-        elif event.type == EventType.COUNCIL_BACK:
-            self._news("low", archived, f"lane {lane} is back in the council")
-        elif event.type == EventType.COUNCIL_PAGE_ASIDE:
-            what = f"the page of {other} met a bug in lane {lane}"
-            self._news("high", archived, f"{what}, which reads it no more for a while")
+        event = read_archived(archived)
+        if isinstance(event, Unreadable) or archived.lane == HOUSE:
+            return  # no event, or our own word, told when it was written
+        lane = archived.lane
+        match event.payload:
+            case RoleTaken() as taken:
+                self._note_take_over(archived, taken)
+            case LaneBeat():
+                self._beats.beat(lane, archived.at_s)
+            case BeatMissing(lane=other):
+                self._news("high", archived, f"lane {lane} does not hear {_name(other)}")
+            case BeatBack(lane=other):
+                self._news("low", archived, f"lane {lane} hears {_name(other)} again")
+            case CouncilLost():
+                self._news(
+                    "high", archived, f"lane {lane} lost the council: no role changes hands there"
+                )
+            case CouncilBack():
+                self._news("low", archived, f"lane {lane} is back in the council")
+            case CouncilPageAside(lane=other):
+                what = f"the page of {_name(other)} met a bug in lane {lane}"
+                self._news("high", archived, f"{what}, which reads it no more for a while")
 
     def _news(self, urgency: str, archived: Archived, sentence: str) -> None:
         if self._clock.now_s() - archived.at_s < OLD_S:
@@ -174,21 +181,20 @@ class FleetWatch:
     def _of(self, lane: str) -> list[TakeOver]:
         return [one for one in self.took if one.lane == lane]
 
-    def _note_take_over(self, archived: Archived, event: Event) -> None:
+    def _note_take_over(self, archived: Archived, taken: RoleTaken) -> None:
         """Keep a take-over that a lane of the council tells of; its time is when it came home.
 
         Another lane has no role to take, and names of lanes that are not in the council are none.
         """
-        data, lane, members = event.data, archived.lane, self._lanes.members()
-        role, before, why = (text_of(data.get(key), 32) for key in ("role", "before", "why"))
+        lane, members = archived.lane, self._lanes.members()
+        role, before, why = (text_of(one, 32) for one in (taken.role, taken.before, taken.why))
         if lane not in members or role not in ROLES:
             return
         took = TakeOver(
             at=rfc3339(archived.at_s), lane=lane, role=role,
             before=before if before in {*members, *self._lanes.names()} else "",
-            why=why if why in WHYS else "unknown", epoch=number_of(data.get("epoch")),
-            silent_s=real_of(data.get("silent_s")) or 0.0,
-            take_s=real_of(data.get("take_s")) or 0.0, act_s=real_of(data.get("act_s")) or 0.0,
+            why=why if why in WHYS else "unknown", epoch=taken.epoch,
+            silent_s=taken.silent_s, take_s=taken.take_s, act_s=taken.act_s,
         )  # fmt: skip
         others = [one for one in self.took if one.lane != lane]
         self.took = sorted([*others, *self._of(lane)[-(KEPT - 1) :], took], key=lambda one: one.at)
@@ -218,3 +224,8 @@ class FleetWatch:
             if boot_s - since_s >= NOBODY_S and role not in self._reported_unheld:
                 self._reported_unheld.add(role)
                 self._alarm("high", f"nobody holds {role} since {boot_s - since_s:.0f} s", "")
+
+
+def _name(given: str) -> str:
+    """Return the name of a lane that another lane gave, fit for a sentence."""
+    return one_line(text_of(given, 32))

@@ -19,6 +19,7 @@ from allegro.core.base.untrusted import MAX_TEXT, Unreadable, text_of
 from allegro.core.effects.render import one_line
 from allegro.core.ports import Clock
 from allegro.core.protocol.answers import read_facts, read_status
+from allegro.core.protocol.queries import QueryName
 from allegro.core.requests.lifecycle import MOST_DOUBTS, STAGES, State
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import Archive, Ledger
@@ -310,7 +311,7 @@ class Facts:
         for link_name, _, link in self._lanes.linked():
             if link_name == lane["name"]:
                 try:
-                    told = await link.ask("doctor", {}, ASK_S)
+                    told = await link.ask(QueryName.DOCTOR, {}, ASK_S)
                 except EdgeError as error:
                     return [*facts, _fact(name + "doctor", "bad", str(error), "link")]
                 facts += told_facts(name, told)
@@ -320,7 +321,7 @@ class Facts:
         for link_name, _, link in self._lanes.linked():
             if link_name == name:
                 try:
-                    told = read_status(await link.ask("status", {}, 3.0))
+                    told = read_status(await link.ask(QueryName.STATUS, {}, 3.0))
                 except EdgeError as error:
                     return {"error": text_of(str(error))}
                 if isinstance(told, Unreadable):

@@ -21,6 +21,7 @@ from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.effects.receipts import address_of, content_of, receipts_of
 from allegro.core.ports import Clock
 from allegro.core.protocol.answers import Sighting
+from allegro.core.protocol.queries import Look
 from allegro.core.requests.lifecycle import Step
 from allegro.core.requests.ordering import given_to, holders
 from allegro.core.requests.requests import Request
@@ -105,8 +106,9 @@ class Looks:
         for name, _, link in linked:
             try:
                 content = await self._ahead.send(link, request)
-                named = {"action": request.action} if content is None else {"content": content}
-                answer = await link.ask("look", {**named, **delivery})
+                action = request.action if content is None else b""
+                query = Look(action=action, content=content or "", **delivery)
+                answer = await link.ask(query.name, query.params())
             except EdgeError as error:
                 trouble = error
                 if not error.transient:

@@ -9,8 +9,7 @@ import msgspec
 import structlog
 
 from allegro.core.authority.freeze import Freeze
-from allegro.core.base.events import Event
-from allegro.core.base.untrusted import number_of, text_of
+from allegro.core.base.untrusted import text_of
 from allegro.core.effects.matching import (
     Altered,
     BotWrite,
@@ -23,10 +22,20 @@ from allegro.core.effects.matching import (
 )
 from allegro.core.effects.receipts import branch_at
 from allegro.core.effects.render import one_line
-from allegro.core.protocol.event_types import EventType
 from allegro.core.protocol.payloads.base import Payload
 from allegro.core.protocol.payloads.fleet import EffectDoubled
-from allegro.core.stores import Archived
+from allegro.core.protocol.payloads.polls import (
+    AuditDone,
+    ForgeMark,
+    Snapshot,
+    SnapshotBranch,
+    SnapshotComment,
+    SnapshotIssue,
+    SnapshotLabel,
+    SnapshotPull,
+    SnapshotRepository,
+)
+from allegro.house.archive.events import ArchivedEvent
 from allegro.house.files import Fleet
 from allegro.house.ports import Alarm, Ports
 from allegro.house.requests.bots import MAX_BOTS, Bots
@@ -85,21 +94,15 @@ class BotWrites:
         await self._bots.resume()
         await self._clocks.resume()
 
-    async def hear_clock(self, archived: Archived, event: Event) -> None:
+    async def hear_clock(self, event: ArchivedEvent, mark: ForgeMark) -> None:
         """Take up the forge's time that a lane tells with its mark. Raises EdgeError."""
-        forge_s = number_of(event.data.get("date_s")) or number_of(event.data.get("forge_s"))
+        forge_s = mark.date_s or mark.forge_s
         if forge_s:
-            await self._clocks.hear(archived.lane, forge_s, archived.at_s)
+            await self._clocks.hear(event.lane, forge_s, event.at_s)
 
-    async def learn(self, event: Event, lane: str) -> None:
+    async def learn(self, audit: AuditDone, lane: str) -> None:
         """Take up which users are our bots; more than MAX_BOTS are not believed."""
-        reported = event.data.get("bots")
-        bots = (
-            {number_of(id_) for id_ in reported[: 4 * MAX_BOTS]}
-            if isinstance(reported, list)
-            else set()
-        )
-        later, left = await self._bots.learn(lane, bots)
+        later, left = await self._bots.learn(lane, set(audit.bots[: 4 * MAX_BOTS]))
         if left:
             self._alarm("high", f"lane {lane} names more bots than are believed", lane)
         if later:
@@ -108,25 +111,25 @@ class BotWrites:
             news = f"says that user {ids}{more} is a bot of ours too: what it writes is matched"
             self._alarm("high", f"lane {lane} {news}", lane)
 
-    async def note(self, archived: Archived, event: Event) -> None:
+    async def note(self, event: ArchivedEvent) -> None:
         """Keep the write of one of our bots that a snapshot shows, until it is matched."""
-        write = bot_write(event, archived, self._bots.ids, self._began_s)
-        if write is None or (write.kind == "branch" and self._ordered.is_commit(write, event)):
+        write = bot_write(event, self._bots.ids, self._began_s)
+        branch = event.payload if isinstance(event.payload, SnapshotBranch) else None
+        if write is None or (branch is not None and self._ordered.is_commit(write, branch)):
             return
         if isinstance(await self._judge(write, write.seen_s), Matched):
             return
         if await self._ledger.is_foreign(write):
             return  # told and frozen before
-        if write.kind == "branch" and 0 < number_of(event.data.get("created_s")) < self._began_s:
+        if branch is not None and 0 < branch.created_s < self._began_s:
             await self._ledger.drop_bot_writes([], [write])
             self._alarm("high", f"{_named(write)} claims to be older than this fleet", write.lane)
             return
-        if await self._ledger.add_bot_write(write) or archived.lane in self._flooding:
+        if await self._ledger.add_bot_write(write) or event.lane in self._flooding:
             return
-        self._flooding.add(archived.lane)
+        self._flooding.add(event.lane)
         await self._stop(
-            f"lane {archived.lane} shows more writes under our name than can be matched",
-            archived.lane,
+            f"lane {event.lane} shows more writes under our name than can be matched", event.lane
         )
 
     async def match(self, *, is_linked: bool, journals_home: bool) -> bool:
@@ -238,53 +241,48 @@ def _named(write: BotWrite) -> str:
     return f"{what} on {one_line(write.target, 120)}"
 
 
-def bot_write(
-    event: Event, archived: Archived, bots: frozenset[int], began_s: float
-) -> BotWrite | None:
+def bot_write(event: ArchivedEvent, bots: frozenset[int], began_s: float) -> BotWrite | None:
     """Return the write of one of our bots that a snapshot shows, None when it shows none.
 
     What was there before this fleet began is not looked at. A branch whose pusher the forge does
     not tell is not looked at either.
     """
-    found = _write_of(event, bots, began_s - 60)
+    seen = event.payload
+    if not isinstance(seen, Snapshot) or isinstance(seen, SnapshotRepository):
+        return None
+    found = _write_of(seen, event.envelope.subject, bots, began_s - 60)
     if found is None:
         return None
     kind, target, artifact, content = found
-    created_s, updated_s = (number_of(event.data.get(key)) for key in ("created_s", "updated_s"))
     return BotWrite(
-        event=f"{archived.row} {event.id}"[:220], kind=kind, target=target, artifact=artifact,
-        content=content, seen_s=archived.at_s, lane=archived.lane,
-        fresh="held" in event.data if kind == "branch"
-        else 0 < updated_s <= created_s + _UNEDITED_S,
+        event=f"{event.row} {event.envelope.id}"[:220], kind=kind, target=target, artifact=artifact,
+        content=content[:300], seen_s=event.at_s, lane=event.lane,
+        fresh=seen.held is not None if isinstance(seen, SnapshotBranch)
+        else 0 < seen.updated_s <= seen.created_s + _UNEDITED_S,
     )  # fmt: skip
 
 
 def _write_of(
-    event: Event, bots: frozenset[int], since_s: float
+    seen: Snapshot, subject: str, bots: frozenset[int], since_s: float
 ) -> tuple[str, str, int, str] | None:
     """Return kind, target, artifact and content."""
-    data, number = event.data, number_of(event.data.get("number"))
-    repository = event.subject.split("#", 1)[0].split("/comment/", 1)[0].split("/branch/", 1)[0]
-    target = f"{repository}#{number}"
-    ours = number_of(data.get("author_id")) in bots and number_of(data.get("created_s")) >= since_s
-    closed = number_of(data.get("closed_by")) in bots
-    content = text_of(data.get("content"), 300)
-    match event.type:
-        case EventType.FORGE_SNAPSHOT_COMMENT if ours:
-            return "comment", target, number_of(data.get("comment")), content
-        case EventType.FORGE_SNAPSHOT_PULL if ours:
-            return "pull_request", repository, number, content
-        case EventType.FORGE_SNAPSHOT_LABEL if ours:
-            return "label", target, number_of(data.get("created_s")), content
-        case EventType.FORGE_SNAPSHOT_BRANCH if number_of(data.get("author_id")) in bots:
-            return "branch", repository, 0, branch_at(text_of(data.get("branch"), 64), content)
-        case EventType.FORGE_SNAPSHOT_ISSUE if (
-            closed and number_of(data.get("closed_s")) >= since_s
-        ):
-            return "close", target, number_of(data.get("closed_s")), ""
-        case EventType.FORGE_SNAPSHOT_ISSUE if data.get("is_pull"):
-            return None  # it shows as forge.snapshot.pull
-        case EventType.FORGE_SNAPSHOT_ISSUE if ours:
-            return "issue", target, number, ""
-        case _:
+    repository = subject.split("#", 1)[0].split("/comment/", 1)[0].split("/branch/", 1)[0]
+    match seen:
+        case SnapshotBranch() if seen.author_id in bots:
+            return "branch", repository, 0, branch_at(text_of(seen.branch, 64), seen.content[:300])
+        case SnapshotIssue() if seen.closed_by in bots and seen.closed_s >= since_s:
+            return "close", f"{repository}#{seen.number}", seen.closed_s, ""
+        case SnapshotBranch() | SnapshotRepository():
             return None
+    if not (seen.author_id in bots and seen.created_s >= since_s):
+        return None
+    target = f"{repository}#{seen.number}"
+    match seen:
+        case SnapshotComment():
+            return "comment", target, seen.comment, seen.content
+        case SnapshotPull():
+            return "pull_request", repository, seen.number, seen.content
+        case SnapshotLabel():
+            return "label", target, seen.created_s, seen.content
+        case SnapshotIssue():  # a pull request shows as forge.snapshot.pull
+            return None if seen.is_pull else ("issue", target, seen.number, "")

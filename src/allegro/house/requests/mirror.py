@@ -9,6 +9,7 @@ from allegro.core.base.timestamps import rfc3339
 from allegro.core.base.untrusted import MAX_NAME, whole_number
 from allegro.core.effects.render import fence
 from allegro.core.protocol.answers import PinnedRepository, Place
+from allegro.core.protocol.queries import AskRepository
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.requests import Request
 from allegro.core.settings import RequestSettings
@@ -97,8 +98,8 @@ def _is_shown(request: Request) -> bool:
 
 async def where(ask: Ask, place: str, number: int) -> tuple[Place, str]:
     """Ask a lane which repository and forge an issue is on. Raises EdgeError."""
-    params = {"repository": place, "number": number}
-    world = await asked(ask, "pin_repository", params, PinnedRepository)
+    query = AskRepository(repository=place, number=number)
+    world = await asked(ask, query, PinnedRepository)
     return world.repository, world.forge
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from allegro.core.authority.actions.forge import ProposeChange
-from allegro.core.base.events import Event
 from allegro.core.effects.matching import GRACE_S, BotWrite, Receipt, made_s
 from allegro.core.effects.receipts import (
     branch_at,
@@ -16,6 +15,7 @@ from allegro.core.effects.receipts import (
 )
 from allegro.core.forge.issues import STATUS_SCOPE
 from allegro.core.forge.triage import FIRST_STATUS
+from allegro.core.protocol.payloads.polls import SnapshotBranch
 from allegro.core.requests.lifecycle import TABLE, State, Step
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
@@ -63,9 +63,9 @@ class OrderedEffects:
         self._names = names
         self._clocks = clocks
 
-    def is_commit(self, write: BotWrite, event: Event) -> bool:
+    def is_commit(self, write: BotWrite, branch: SnapshotBranch) -> bool:
         """Whether a branch stands at the base of an ordered change, or at exactly its commit."""
-        commit, held = event.data.get("commit"), event.data.get("held")
+        commit, held = branch.commit, branch.held
         for work in self._changes_on(write):
             action = work.action
             if isinstance(action, ProposeChange) and (

@@ -13,17 +13,31 @@ import structlog
 from allegro.core.authority.actions.forge import ProposeChange
 from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, Refusal
-from allegro.core.base.events import Event, decode_event, encode_event
-from allegro.core.base.untrusted import Unreadable, number_of, read_value, real_of, text_of
+from allegro.core.base.events import encode_event
+from allegro.core.base.untrusted import Unreadable, read_value, text_of
 from allegro.core.effects.receipts import address_of, content_of, receipts_of
 from allegro.core.effects.render import one_line
 from allegro.core.protocol.event_types import ACTIONS, AUDITS, FREEZES, SNAPSHOTS, EventType
+from allegro.core.protocol.payloads.actions import Act, ActionIntent, ActionReceipt, ActionVoid
 from allegro.core.protocol.payloads.base import Payload, own_event
+from allegro.core.protocol.payloads.lane import DutyFailing, FreezeAdded
+from allegro.core.protocol.payloads.polls import (
+    AuditDone,
+    ForgeMark,
+    ForgeReconciled,
+    ForgeRecovered,
+    ForgeUnreachable,
+    ForgeUnread,
+    Snapshot,
+    WatchFailing,
+    WatchReplaced,
+)
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.ordering import was_ordered
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
 from allegro.core.stores import Archived
+from allegro.house.archive.events import ArchivedEvent, read_archived
 from allegro.house.archive.vanished import AskLane, Vanished
 from allegro.house.files import Fleet
 from allegro.house.ports import Ports, Reactions
@@ -57,7 +71,6 @@ FOLLOWED = (
     EventType.WATCH_REPLACED,
     EventType.DUTY_FAILING,
 )
-_OF_POLLS = (SNAPSHOTS, EventType.FORGE_RECONCILED, EventType.FORGE_MARK, EventType.AUDIT_DONE)
 STEPS: dict[str, Step] = {
     EventType.ACTION_INTENT: Step.INTENT,
     EventType.ACTION_RECEIPT: Step.RECEIPT,
@@ -171,74 +184,73 @@ class Follow:
                 self._alarm("medium", f"{request.kind} {request.id} is stale: {became}", "")
 
     async def _one(self, archived: Archived) -> None:
-        try:
-            event = decode_event(archived.stored)
-        except ValueError as error:
-            _log.warning("event.unreadable", row=archived.row, error=str(error))
+        event = read_archived(archived)
+        if isinstance(event, Unreadable):
+            _log.warning("event.unreadable", row=archived.row, error=str(event))
             self._news("medium", archived, "sent an event that cannot be read")
             return
-        if event.type in STEPS:
-            await self._act(archived, event)
-        elif event.type.startswith(_OF_POLLS):
-            await self._take_poll(archived, event)
-        elif event.type == EventType.FREEZE_ADDED:
-            self._news("high", archived, "froze")
-            await self._take_freeze(event)
-        elif event.type == EventType.WATCH_FAILING:
-            watch = one_line(event.data.get("watch"), 100)
-            self._news("high", archived, f"cannot read {watch}")
-        elif event.type == EventType.DUTY_FAILING:
-            duty = one_line(event.data.get("duty"), 100)
-            self._news("high", archived, f"says that its duty {duty} failed; it begins again")
-        elif event.type == EventType.FORGE_UNREAD:
-            where = (
-                f"{one_line(event.data.get('watch'), 100)}#{number_of(event.data.get('number'))}"
-            )
-            self._news("medium", archived, f"cannot read {where}: open it in the "
-                       "browser, and shorten or delete it")  # fmt: skip
-        elif event.type == EventType.WATCH_REPLACED:
-            name = one_line(event.data.get("watch"), 100)
-            news = f"says that {name} is another repository now; the old one is gone"
-            self._news("medium", archived, news)
-        elif event.type in {EventType.FORGE_UNREACHABLE, EventType.FORGE_RECOVERED}:
-            self._news("medium", archived, f"says {event.type}")
+        match event.payload:
+            case Act() as act if act.type_ in STEPS:
+                await self._act(event, act)
+            case ForgeReconciled() as done:
+                await self._vanished.reconciled(event.lane, done.repository, event.row)
+            case ForgeMark() as mark:
+                await self._writes.hear_clock(event, mark)
+            case AuditDone() as audit:
+                await self._writes.learn(audit, event.lane)
+            case FreezeAdded():
+                self._news("high", event, "froze")
+                await self._take_freeze(event)
+            case _ if isinstance(event.payload, Snapshot):
+                await self._writes.note(event)
+            case _:
+                self._take_trouble(event)
 
-    async def _take_poll(self, archived: Archived, event: Event) -> None:
-        """Take what a lane read of the forge: what is there, whose it is, what time it is."""
-        if event.type == EventType.FORGE_RECONCILED:
-            repository = number_of(event.data.get("repository"))
-            await self._vanished.reconciled(archived.lane, repository, archived.row)
-        elif event.type == EventType.FORGE_MARK:
-            await self._writes.hear_clock(archived, event)
-        elif event.type == EventType.AUDIT_DONE:
-            await self._writes.learn(event, archived.lane)
-        elif event.type.startswith(SNAPSHOTS):
-            await self._writes.note(archived, event)
+    def _take_trouble(self, event: ArchivedEvent) -> None:
+        """Tell a person what a lane says is wrong with it, or well again."""
+        match event.payload:
+            case WatchFailing(watch=watch):
+                self._news("high", event, f"cannot read {one_line(watch, 100)}")
+            case DutyFailing(duty=duty):
+                name = one_line(duty, 100)
+                self._news("high", event, f"says that its duty {name} failed; it begins again")
+            case ForgeUnread(watch=watch, number=number):
+                self._news(
+                    "medium", event, f"cannot read {one_line(watch, 100)}#{number}: open it in the "
+                    "browser, and shorten or delete it",
+                )  # fmt: skip
+            case WatchReplaced(watch=watch):
+                name = one_line(watch, 100)
+                self._news(
+                    "medium", event,
+                    f"says that {name} is another repository now; the old one is gone",
+                )  # fmt: skip
+            case ForgeUnreachable() | ForgeRecovered():
+                self._news("medium", event, f"says {event.envelope.type}")
 
-    def _news(self, urgency: str, archived: Archived, sentence: str) -> None:
-        if self._clock.now_s() - archived.at_s < OLD_S:
-            self._alarm(urgency, f"lane {archived.lane} {sentence}", archived.lane)
+    def _news(self, urgency: str, event: Archived | ArchivedEvent, sentence: str) -> None:
+        if self._clock.now_s() - event.at_s < OLD_S:
+            self._alarm(urgency, f"lane {event.lane} {sentence}", event.lane)
 
-    async def _take_freeze(self, event: Event) -> None:
+    async def _take_freeze(self, event: ArchivedEvent) -> None:
         """Freeze here too: a lane may hear of a stop where the house does not (S6)."""
-        freeze = read_value(self._open_words(event), Freeze)
+        freeze = read_value(self._open_words(event.envelope), Freeze)
         if not isinstance(freeze, Unreadable):
             await self._view.freeze(freeze)
 
-    async def _act(self, archived: Archived, event: Event) -> None:
-        request = self._requests.of_digest(event.data.get("digest"))
+    async def _act(self, event: ArchivedEvent, act: Act) -> None:
+        request = self._requests.of_digest(act.digest)
         if request is None:
             return
-        order = number_of(event.data.get("order"))
-        if not was_ordered(request, order, archived.lane):
+        order = act.order or 0
+        if not was_ordered(request, order, event.lane):
             return  # a lane speaks of its own orders only
-        step = STEPS[event.type]
-        words = self._open_words(event)
-        if step is Step.RECEIPT:
-            await self._take_receipt(archived, event, request, words)
+        step = STEPS[act.type_]
+        words = self._open_words(event.envelope)
+        if isinstance(act, ActionReceipt):
+            await self._take_receipt(event, act, request, words)
             return
-        detail = words if isinstance(words, str) else event.data.get("reason", "")
-        detail = text_of(detail, MAX_TEXT)
+        detail = text_of(words if isinstance(words, str) else _reason_of(act), MAX_TEXT)
         if order != request.order_number:  # says nothing about the newest order
             if step is Step.VOID and order in request.outstanding:
                 await self._requests.void_earlier(request, order, detail)
@@ -248,19 +260,15 @@ class Follow:
         if step is Step.SILENCE:  # the state waits out its time, the reason is kept
             await self._requests.note(request, NO_CLEAR_ANSWER, detail)
             return
-        if step is Step.INTENT:
-            about = "shadow mode, would write" if event.data.get("shadow") else "about to write"
-            detail = f"{about}: {text_of(event.data.get('step'), 20)}"
-        retry_at_s = self._retry_at_s(archived, event) if step is Step.VOID else 0.0
+        if isinstance(act, ActionIntent):
+            about = "shadow mode, would write" if act.shadow else "about to write"
+            detail = f"{about}: {text_of(act.step, 20)}"
+        after_s = act.retry_after_s if isinstance(act, ActionVoid) else None
+        retry_at_s = event.at_s + after_s if after_s else 0.0
         moved = await self._requests.take_step(request, step, detail, retry_at_s=retry_at_s)
         if not isinstance(moved, Refusal) and moved.state is State.CONFLICT:
             sentence = f"{moved.kind} {moved.id}: conflict: {one_line(moved.detail)}"
-            self._alarm("high", sentence, archived.lane)
-
-    def _retry_at_s(self, archived: Archived, event: Event) -> float:
-        """Return when (Unix s) a forge wants to be asked again, 0 where its lane named no wait."""
-        after_s = real_of(event.data.get("retry_after_s"))
-        return archived.at_s + after_s if after_s else 0.0
+            self._alarm("high", sentence, event.lane)
 
     def _may_say_more(self, request: Request) -> bool:
         key = (request.id, request.order_number)
@@ -270,30 +278,29 @@ class Follow:
         return self._said.get(key, 0) <= MAX_WORDS_OF_ORDER
 
     async def _take_receipt(
-        self, archived: Archived, event: Event, request: Request, words: Any
+        self, event: ArchivedEvent, receipt: ActionReceipt, request: Request, words: Any
     ) -> None:
         """Settle a request by its receipt: one artifact for each order, its content computed here.
 
         A receipt that settles nothing covers nothing. One that comes after the request ended is
         still the truth, but for an order that its lane called void.
         """
-        artifact = number_of(event.data.get("artifact"))
-        order = number_of(event.data.get("order"))
+        artifact, order = receipt.artifact or 0, receipt.order or 0
         if (
             request.is_final
             and request.state is not State.DONE
             and order not in request.outstanding
         ):
-            self._alarm_late(request, artifact, archived.lane)
+            self._alarm_late(request, artifact, event.lane)
             return
         if request.artifact and artifact != request.artifact:
             self._alarm(
                 "high", f"{request.kind} {request.id}: a second receipt names {artifact} beside"
-                f" {request.artifact}: it covers no other write", archived.lane,
+                f" {request.artifact}: it covers no other write", event.lane,
             )  # fmt: skip
             return
         work, opened = self._requests.work(request), words if isinstance(words, dict) else {}
-        commit, claimed = text_of(event.data.get("commit"), 64), event.data.get("content", "")
+        commit, claimed = text_of(receipt.commit, 64), receipt.content
         branch, content, url = self._as_approved(work, artifact, text_of(opened.get("url")))
         moved = await self._requests.take_step(
             request, Step.RECEIPT, artifact=artifact, url=url, branch=branch, commit=commit,
@@ -304,17 +311,16 @@ class Follow:
         )  # fmt: skip
         if isinstance(moved, Refusal):
             if request.state is not State.DONE:
-                self._alarm_late(request, artifact, archived.lane)
+                self._alarm_late(request, artifact, event.lane)
             return
-        await self._moot_renewed(moved, archived.lane)
+        await self._moot_renewed(moved, event.lane)
         if claimed and content and claimed != content:
             sentence = f"{moved.kind} {moved.id}: its lane names other words than were approved"
-            self._alarm("high", sentence, archived.lane)
-        if others := event.data.get("others"):
-            sentence = (
-                f"{moved.kind} {moved.id} is there more than once: also {one_line(others, 100)}"
-            )
-            self._alarm("high", sentence, archived.lane)
+            self._alarm("high", sentence, event.lane)
+        if receipt.others:
+            others = one_line(list(receipt.others), 100)
+            sentence = f"{moved.kind} {moved.id} is there more than once: also {others}"
+            self._alarm("high", sentence, event.lane)
 
     def _alarm_late(self, request: Request, artifact: int, lane: str) -> None:
         self._alarm(
@@ -337,3 +343,8 @@ class Follow:
         branch = work.delivery.branch if isinstance(action, ProposeChange) else ""
         content = content_of(action, work.delivery.marker, self._view.fleet().secret)
         return branch, content, address_of(action, artifact, said)
+
+
+def _reason_of(act: Act) -> str:
+    """Return the short code a lane gives for how an order ended, empty where it gives none."""
+    return getattr(act, "reason", "")

@@ -13,12 +13,14 @@ from allegro.core.authority.actions.forge import (
     ProposeChange,
     of_forge,
 )
-from allegro.core.base.events import Event, decode_event
-from allegro.core.base.untrusted import number_of
+from allegro.core.base.untrusted import Unreadable
 from allegro.core.forge.issues import comment_subject, issue_subject
 from allegro.core.protocol.event_types import SNAPSHOTS
+from allegro.core.protocol.payloads.base import OtherEvent, Payload
+from allegro.core.protocol.payloads.polls import SnapshotComment, SnapshotIssue, SnapshotPull
 from allegro.core.requests.work import Work
 from allegro.core.stores import Archive, Ledger
+from allegro.house.archive.events import read_archived
 from allegro.house.requests.bots import NAME, bots_in
 
 MOST_VERSIONS = 500
@@ -41,37 +43,36 @@ class Polls:
         found = await self._archive.events(0, MOST_VERSIONS, prefix=SNAPSHOTS, subject=subject)
         lanes = set()
         for archived in found:
-            try:
-                event = decode_event(archived.stored)
-            except ValueError:  # a lane's bytes: they show nothing
-                continue
-            if matches(event):
+            event = read_archived(archived)
+            if not isinstance(event, Unreadable) and matches(event.payload):
                 lanes.add(archived.lane)
         return frozenset(lanes)
 
 
 def _place(
     acted: Action, artifact: int, content: str, bots: frozenset[int]
-) -> tuple[str, Callable[[Event], bool]] | None:
+) -> tuple[str, Callable[[Payload | OtherEvent], bool]] | None:
     """Return where an effect shows, and whether a snapshot there is it."""
     action = of_forge(acted)
     forge, repository = action.forge, action.repository.id
 
-    def ours(event: Event) -> bool:
-        by = number_of(event.data.get("author_id"))
-        return by in bots and bool(content) and event.data.get("content") == content
+    def ours(seen: SnapshotComment | SnapshotPull) -> bool:
+        return seen.author_id in bots and bool(content) and seen.content == content
 
     if isinstance(action, CommentOnIssue | MirrorRequest):
         issue = action.issue
         return (
             comment_subject(forge, repository, artifact),
-            lambda event: ours(event) and event.data.get("number") == issue,
+            lambda seen: isinstance(seen, SnapshotComment) and ours(seen) and seen.number == issue,
         )
     if isinstance(action, ProposeChange | CreatePullRequest):
-        return issue_subject(forge, repository, artifact) + "/pull", ours
+        return (
+            issue_subject(forge, repository, artifact) + "/pull",
+            lambda seen: isinstance(seen, SnapshotPull) and ours(seen),
+        )
     if isinstance(action, CloseIssue) and artifact == action.issue:
         return (
             issue_subject(forge, repository, artifact),
-            lambda event: number_of(event.data.get("closed_by")) in bots,
+            lambda seen: isinstance(seen, SnapshotIssue) and seen.closed_by in bots,
         )
     return None

@@ -36,6 +36,7 @@ from allegro.core.protocol.answers import (
     PinnedPull,
     PinnedRepository,
 )
+from allegro.core.protocol.queries import AskChange, AskClose, Asked, AskPull, AskRepository
 from allegro.core.requests.documents import RequestDocument
 
 T = TypeVar("T")
@@ -111,23 +112,23 @@ async def pin(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
     return await make(proposal, ask, id_)
 
 
-async def asked(ask: Ask, method: str, params: dict[str, Any], type_: type[T]) -> T:
+async def asked(ask: Ask, query: Asked, type_: type[T]) -> T:
     """Ask a lane and return its answer as a value of this type.
 
     Raises EdgeError; not transient when the answer cannot be read.
     """
-    answer = read_value(await ask(method, params), type_)
+    answer = read_value(await ask(query.name, query.params()), type_)
     if isinstance(answer, Unreadable):
         raise EdgeError(
-            f"the lane's answer to {method} cannot be read: {answer}", transient=False,
+            f"the lane's answer to {query.name} cannot be read: {answer}", transient=False,
             kind="unreadable",
         )  # fmt: skip
     return answer
 
 
 async def _pin_plain(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
-    params = {"repository": proposal.repository, "number": proposal.issue}
-    world = await asked(ask, "pin_repository", params, PinnedRepository)
+    query = AskRepository(repository=proposal.repository, number=proposal.issue)
+    world = await asked(ask, query, PinnedRepository)
     common = _common(world, id_)
     action: Action
     if proposal.kind == "comment":
@@ -141,11 +142,11 @@ async def _pin_change(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
     paths = sorted(proposal.files)
     _check_own_attributes(proposal)
     deleted = [path for path in paths if proposal.files[path] is None]
-    params = {
-        "repository": proposal.repository, "base": proposal.base, "paths": paths,
-        "deleted": deleted,
-    }  # fmt: skip
-    world = await asked(ask, "pin_change", params, PinnedChange)
+    query = AskChange(
+        repository=proposal.repository, base=proposal.base, paths=tuple(paths),
+        deleted=tuple(deleted),
+    )  # fmt: skip
+    world = await asked(ask, query, PinnedChange)
     changes, bases = [], {}
     for path in paths:
         held, content = world.files.get(path), proposal.files[path]
@@ -227,8 +228,8 @@ def _base64(path: str, content: str) -> str:
 
 
 async def _pin_pull(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
-    params = {"repository": proposal.repository, "base": proposal.base, "head": proposal.branch}
-    world = await asked(ask, "pin_pull", params, PinnedPull)
+    query = AskPull(repository=proposal.repository, base=proposal.base, head=proposal.branch)
+    world = await asked(ask, query, PinnedPull)
     action = CreatePullRequest(
         **_common(world, id_),
         base=world.base,
@@ -243,8 +244,8 @@ async def _pin_pull(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
 
 
 async def _pin_close(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
-    params = {"repository": proposal.repository, "number": proposal.issue}
-    world = await asked(ask, "pin_close", params, PinnedIssue)
+    query = AskClose(repository=proposal.repository, number=proposal.issue)
+    world = await asked(ask, query, PinnedIssue)
     if world.state != "open":
         raise EdgeError(f"{proposal.repository}#{proposal.issue} is not open", transient=False)
     words = world.newest_comment_body

@@ -31,6 +31,7 @@ from allegro.core.base.timestamps import rfc3339
 from allegro.core.models.ladder import Spend
 from allegro.core.ports import AgentHost, Clock, Dice
 from allegro.core.protocol.payloads.sessions import Talk
+from allegro.core.protocol.queries import QueryName
 from allegro.core.settings import LaneSettings, ModelSettings
 from allegro.lane.agent.gateways import Gateways
 from allegro.lane.agent.running import OpenSession
@@ -183,10 +184,13 @@ class SessionsApp:
     def answers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
         """Return what the house may ask about sessions and lent models."""
         return {
-            "sessions": self._open, "deny": self._deny, "stop_session": self._stop_session,
-            "model_begin": self.loans.begin, "model_next": self.loans.next,
-            "revoke_loan": self._revoke_loan,
-        }  # fmt: skip
+            QueryName.SESSIONS: self._open,
+            QueryName.DENY: self._deny,
+            QueryName.STOP_SESSION: self._stop_session,
+            QueryName.MODEL_BEGIN: self.loans.begin,
+            QueryName.MODEL_NEXT: self.loans.next,
+            QueryName.REVOKE_LOAN: self._revoke_loan,
+        }
 
     async def _revoke_loan(self, params: dict[str, Any]) -> bool:
         return self.proxy.revoke_holder(str(params["loan"]))

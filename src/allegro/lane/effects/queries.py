@@ -18,6 +18,7 @@ from allegro.core.effects.gitattributes import rewritten_by
 from allegro.core.effects.render import effect_words
 from allegro.core.forge.issues import Comment, Issue, PullRequest, Repository
 from allegro.core.ports import Dress, ForgeReader
+from allegro.core.protocol.queries import QueryName
 from allegro.lane.effects.effect_reader import Looking
 from allegro.lane.effects.gitattributes import attributes_for
 from allegro.lane.trees import Trees
@@ -51,13 +52,13 @@ class Queries:
         self._content = content
         self._listing = listing
         self.methods: dict[str, Answer] = {
-            "issue_details": self._issue_details,
-            "pin_repository": self._pin_repository,
-            "pin_change": self._pin_change,
-            "pin_pull": self._pin_pull,
-            "pin_close": self._pin_close,
-            "look": self._look,
-            "listing": self._list,
+            QueryName.ISSUE_DETAILS: self._issue_details,
+            QueryName.PIN_REPOSITORY: self._pin_repository,
+            QueryName.PIN_CHANGE: self._pin_change,
+            QueryName.PIN_PULL: self._pin_pull,
+            QueryName.PIN_CLOSE: self._pin_close,
+            QueryName.LOOK: self._look,
+            QueryName.LISTING: self._list,
         }
 
     async def answer(self, method: str, params: dict[str, Any]) -> Any:

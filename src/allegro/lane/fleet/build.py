@@ -21,6 +21,7 @@ from allegro.core.authority.roster import banned_of, members_of
 from allegro.core.base.errors import EdgeError
 from allegro.core.health.facts import Fact
 from allegro.core.ports import Council
+from allegro.core.protocol.queries import QueryName
 from allegro.core.settings import LaneSettings
 from allegro.lane.files import LaneFiles
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
@@ -280,9 +281,11 @@ class FleetApp:
     def answers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
         """Return what this lane answers about its fleet."""
         return {
-            "fleet": self._tell, "offer": self._offer, "rest": self._rest,
-            "look_at": self._look_at,
-        }  # fmt: skip
+            QueryName.FLEET: self._tell,
+            QueryName.OFFER: self._offer,
+            QueryName.REST: self._rest,
+            QueryName.LOOK_AT: self._look_at,
+        }
 
     async def _tell(self, params: dict[str, Any]) -> dict[str, Any]:
         del params

@@ -58,6 +58,7 @@ from allegro.core.protocol.payloads.lane import (
     JournalRestarted,
     TrustChanged,
 )
+from allegro.core.protocol.queries import QueryName
 from allegro.lane.effects.executor import Executor
 from allegro.lane.effects.queries import Queries
 from allegro.lane.recorder import Recorder
@@ -270,7 +271,7 @@ class Desk:
     def _with_content(self, query: Query) -> dict[str, Any]:
         """Return what is asked, with the action's bytes where they came ahead (`content`)."""
         digest = query.params.get("content")
-        if query.method != "look" or not isinstance(digest, str):
+        if query.method != QueryName.LOOK or not isinstance(digest, str):
             return query.params
         action = self.blobs.find(digest)
         if action is None:

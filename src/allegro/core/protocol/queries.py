@@ -1,0 +1,251 @@
+"""What a house may ask a lane: the name, the parameters and the answer of every query.
+
+A query reads, or makes its lane do less; it needs no order. Its name is written here and nowhere
+else. `Reply.value` holds the answer in plain values; `ANSWERS` says which type reads it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from allegro.core.protocol.answers import (
+    LaneFact,
+    LaneOffer,
+    LaneStatus,
+    PinnedChange,
+    PinnedIssue,
+    PinnedPull,
+    PinnedRepository,
+    Sighting,
+    Talk,
+)
+
+
+class QueryName(enum.StrEnum):
+    """`Query.method` of every query that a lane of this release answers."""
+
+    DENY = "deny"
+    DOCTOR = "doctor"
+    FLEET = "fleet"
+    ISSUE_DETAILS = "issue_details"
+    LISTING = "listing"
+    LOOK = "look"
+    LOOK_AT = "look_at"
+    MODEL_BEGIN = "model_begin"
+    MODEL_NEXT = "model_next"
+    OFFER = "offer"
+    PIN_CHANGE = "pin_change"
+    PIN_CLOSE = "pin_close"
+    PIN_PULL = "pin_pull"
+    PIN_REPOSITORY = "pin_repository"
+    REST = "rest"
+    REVOKE_LOAN = "revoke_loan"
+    SESSIONS = "sessions"
+    STATUS = "status"
+    STOP_SESSION = "stop_session"
+    TRIAGE_LABEL = "triage_label"
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of one query. The docstring of each class is its line in the docs."""
+
+    name: ClassVar[QueryName]
+
+    def params(self) -> dict[str, Any]:
+        """Return the parameters as `Query.params` carries them: plain values, and bytes."""
+        found: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(bytes,))
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in found.items()
+        }
+
+
+# --- what stands on the forge --------------------------------------------------------------------
+
+
+class AskIssue(Asked, frozen=True, kw_only=True):
+    """An issue with its newest comments, labels, timeline and linked pull requests."""
+
+    name = QueryName.ISSUE_DETAILS
+    repository: str
+    number: int
+
+
+class AskRepository(Asked, frozen=True, kw_only=True):
+    """The repository and the forge; refused where issue `number` (0: none) is not there."""
+
+    name = QueryName.PIN_REPOSITORY
+    repository: str
+    number: int
+
+
+class AskChange(Asked, frozen=True, kw_only=True):
+    """The base commit, and what stands there at each path. `base` empty: the default branch."""
+
+    name = QueryName.PIN_CHANGE
+    repository: str
+    base: str
+    paths: tuple[str, ...]
+    deleted: tuple[str, ...]
+
+
+class AskPull(Asked, frozen=True, kw_only=True):
+    """The commits at base and head, and which changed paths can make the forge run code."""
+
+    name = QueryName.PIN_PULL
+    repository: str
+    base: str
+    head: str
+
+
+class AskClose(Asked, frozen=True, kw_only=True):
+    """The issue as it stands, with its newest comment by somebody else."""
+
+    name = QueryName.PIN_CLOSE
+    repository: str
+    number: int
+
+
+class Look(Asked, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether the effect of an action is there. `content` is the digest of bytes sent ahead."""
+
+    name = QueryName.LOOK
+    action: bytes = b""
+    content: str = ""
+    branch: str | None = None
+    marker: str | None = None
+
+
+class AskListing(Asked, frozen=True, kw_only=True):
+    """The numbers and comment ids that exist in a repository (by id), once it was reconciled."""
+
+    name = QueryName.LISTING
+    repository: int
+
+
+# --- the lane ------------------------------------------------------------------------------------
+
+
+class AskStatus(Asked, frozen=True, kw_only=True):
+    """What `allegro status` shows of the lane."""
+
+    name = QueryName.STATUS
+
+
+class AskDoctor(Asked, frozen=True, kw_only=True):
+    """What `allegro doctor` shows of the lane."""
+
+    name = QueryName.DOCTOR
+
+
+class TriageLabel(Asked, frozen=True, kw_only=True):
+    """Names the label of house.toml; the lane names its own and sets no other than this."""
+
+    name = QueryName.TRIAGE_LABEL
+    label: str
+
+
+# --- the fleet -----------------------------------------------------------------------------------
+
+
+class AskFleet(Asked, frozen=True, kw_only=True):
+    """Roster, quorum, roles held and able to hold, who else is heard."""
+
+    name = QueryName.FLEET
+
+
+class AskOffer(Asked, frozen=True, kw_only=True):
+    """Where its council server is reached, its certificate, its failure domain."""
+
+    name = QueryName.OFFER
+
+
+class Rest(Asked, frozen=True, kw_only=True):
+    """Takes a lane for not ready for a role for so long, a day at most; the holder hands over."""
+
+    name = QueryName.REST
+    lane: str
+    role: str
+    seconds: float
+    to: str
+
+
+class LookAt(Asked, frozen=True, kw_only=True):
+    """Whether that lane's page is fresh, and whether anything answers at its address."""
+
+    name = QueryName.LOOK_AT
+    lane: str
+
+
+# --- sessions and lent models --------------------------------------------------------------------
+
+
+class AskSessions(Asked, frozen=True, kw_only=True):
+    """The ids of the sessions that run on this lane."""
+
+    name = QueryName.SESSIONS
+
+
+class Deny(Asked, frozen=True, kw_only=True):
+    """Whether that question was pending, and got its no."""
+
+    name = QueryName.DENY
+    session: str
+    number: int
+
+
+class StopSession(Asked, frozen=True, kw_only=True):
+    """Whether it ran; its token, its processes and its memory are gone."""
+
+    name = QueryName.STOP_SESSION
+    session: str
+
+
+class RevokeLoan(Asked, frozen=True, kw_only=True):
+    """Whether its token was still good; it is taken back."""
+
+    name = QueryName.REVOKE_LOAN
+    loan: str
+
+
+class ModelBegin(Asked, frozen=True, kw_only=True):
+    """Begins a model call of a program at home: `call`, and its status if it answers in 15 s."""
+
+    name = QueryName.MODEL_BEGIN
+    path: str
+    authorization: str
+    body: bytes
+
+
+class ModelNext(Asked, frozen=True, kw_only=True):
+    """Its status, once; then `piece` (bytes) and `done`; empty, not done after 15 s of silence."""
+
+    name = QueryName.MODEL_NEXT
+    call: str
+
+
+def _named() -> Iterator[type[Asked]]:
+    for value in globals().copy().values():
+        if isinstance(value, type) and issubclass(value, Asked) and value is not Asked:
+            yield value
+
+
+QUERIES: Mapping[str, type[Asked]] = {value.name: value for value in _named()}
+"""The parameters of each query, in the order of the documentation."""
+
+ANSWERS: Mapping[QueryName, Any] = {
+    QueryName.PIN_REPOSITORY: PinnedRepository,
+    QueryName.PIN_CHANGE: PinnedChange,
+    QueryName.PIN_PULL: PinnedPull,
+    QueryName.PIN_CLOSE: PinnedIssue,
+    QueryName.LOOK: Sighting,
+    QueryName.ISSUE_DETAILS: Talk,
+    QueryName.STATUS: LaneStatus,
+    QueryName.DOCTOR: list[LaneFact],
+    QueryName.OFFER: LaneOffer,
+}
+"""The type of each query's answer that is more than a flag or a list of names."""
