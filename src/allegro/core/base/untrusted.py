@@ -98,10 +98,10 @@ def read_msgpack(raw: bytes, type_: type[T]) -> T | Unreadable:
         return unreadable(error)
 
 
-def read_value(value: object, type_: type[T]) -> T | Unreadable:
-    """Convert a decoded value to this type."""
+def read_value(value: object, type_: type[T], *, strict: bool = True) -> T | Unreadable:
+    """Convert a decoded value to this type. Not `strict`: digits in a word are a number too."""
     try:
-        return msgspec.convert(value, type_)
+        return msgspec.convert(value, type_, strict=strict)
     except UNREADABLE as error:
         return unreadable(error)
 

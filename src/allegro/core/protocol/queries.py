@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import Number, Unreadable, read_value
 from allegro.core.protocol.answers import (
     LaneFact,
     LaneOffer,
@@ -23,6 +25,9 @@ from allegro.core.protocol.answers import (
     Sighting,
     Talk,
 )
+
+Params = Mapping[str, object]
+"""The parameters of a query as they came, before `read_query` read them."""
 
 
 class QueryName(enum.StrEnum):
@@ -72,7 +77,7 @@ class AskIssue(Asked, frozen=True, kw_only=True):
 
     name = QueryName.ISSUE_DETAILS
     repository: str
-    number: int
+    number: Number
 
 
 class AskRepository(Asked, frozen=True, kw_only=True):
@@ -80,7 +85,7 @@ class AskRepository(Asked, frozen=True, kw_only=True):
 
     name = QueryName.PIN_REPOSITORY
     repository: str
-    number: int
+    number: Number | None = 0
 
 
 class AskChange(Asked, frozen=True, kw_only=True):
@@ -88,9 +93,9 @@ class AskChange(Asked, frozen=True, kw_only=True):
 
     name = QueryName.PIN_CHANGE
     repository: str
-    base: str
+    base: str | None = ""
     paths: tuple[str, ...]
-    deleted: tuple[str, ...]
+    deleted: tuple[str, ...] | None = ()
 
 
 class AskPull(Asked, frozen=True, kw_only=True):
@@ -98,7 +103,7 @@ class AskPull(Asked, frozen=True, kw_only=True):
 
     name = QueryName.PIN_PULL
     repository: str
-    base: str
+    base: str | None = ""
     head: str
 
 
@@ -107,7 +112,7 @@ class AskClose(Asked, frozen=True, kw_only=True):
 
     name = QueryName.PIN_CLOSE
     repository: str
-    number: int
+    number: Number
 
 
 class Look(Asked, frozen=True, kw_only=True, omit_defaults=True):
@@ -116,15 +121,15 @@ class Look(Asked, frozen=True, kw_only=True, omit_defaults=True):
     name = QueryName.LOOK
     action: bytes = b""
     content: str = ""
-    branch: str | None = None
-    marker: str | None = None
+    branch: str
+    marker: str
 
 
 class AskListing(Asked, frozen=True, kw_only=True):
     """The numbers and comment ids that exist in a repository (by id), once it was reconciled."""
 
     name = QueryName.LISTING
-    repository: int
+    repository: Number
 
 
 # --- the lane ------------------------------------------------------------------------------------
@@ -171,7 +176,7 @@ class Rest(Asked, frozen=True, kw_only=True):
     lane: str
     role: str
     seconds: float
-    to: str
+    to: str = ""
 
 
 class LookAt(Asked, frozen=True, kw_only=True):
@@ -195,7 +200,7 @@ class Deny(Asked, frozen=True, kw_only=True):
 
     name = QueryName.DENY
     session: str
-    number: int
+    number: Number
 
 
 class StopSession(Asked, frozen=True, kw_only=True):
@@ -226,6 +231,17 @@ class ModelNext(Asked, frozen=True, kw_only=True):
 
     name = QueryName.MODEL_NEXT
     call: str
+
+
+A = TypeVar("A", bound=Asked)
+
+
+def read_query(params: object, type_: type[A]) -> A:
+    """Return the parameters of a query as its type. Raises EdgeError where they are of another."""
+    query = read_value(params, type_, strict=False)
+    if isinstance(query, Unreadable):
+        raise EdgeError(f"{type_.name}: bad parameters: {query}", transient=False)
+    return query
 
 
 def _named() -> Iterator[type[Asked]]:

@@ -31,7 +31,14 @@ from allegro.core.base.timestamps import rfc3339
 from allegro.core.models.ladder import Spend
 from allegro.core.ports import AgentHost, Clock, Dice
 from allegro.core.protocol.payloads.sessions import Talk
-from allegro.core.protocol.queries import QueryName
+from allegro.core.protocol.queries import (
+    Deny,
+    Params,
+    QueryName,
+    RevokeLoan,
+    StopSession,
+    read_query,
+)
 from allegro.core.settings import LaneSettings, ModelSettings
 from allegro.lane.agent.gateways import Gateways
 from allegro.lane.agent.running import OpenSession
@@ -181,7 +188,7 @@ class SessionsApp:
             self.proxy.forget_old()
             await asyncio.sleep(FORGET_S)
 
-    def answers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
+    def answers(self) -> dict[str, Callable[[Params], Awaitable[Any]]]:
         """Return what the house may ask about sessions and lent models."""
         return {
             QueryName.SESSIONS: self._open,
@@ -192,17 +199,19 @@ class SessionsApp:
             QueryName.REVOKE_LOAN: self._revoke_loan,
         }
 
-    async def _revoke_loan(self, params: dict[str, Any]) -> bool:
-        return self.proxy.revoke_holder(str(params["loan"]))
+    async def _revoke_loan(self, params: Params) -> bool:
+        return self.proxy.revoke_holder(read_query(params, RevokeLoan).loan)
 
-    async def _open(self, _: dict[str, Any]) -> list[str]:
+    async def _open(self, _: Params) -> list[str]:
         return list(self.sessions.live)
 
-    async def _deny(self, params: dict[str, Any]) -> bool:
-        return await self.sessions.answers.deny(str(params["session"]), int(params["number"]))
+    async def _deny(self, params: Params) -> bool:
+        query = read_query(params, Deny)
+        return await self.sessions.answers.deny(query.session, query.number)
 
-    async def _stop_session(self, params: dict[str, Any]) -> bool:
-        return await self.sessions.stop(str(params["session"]), "stopped by the house")
+    async def _stop_session(self, params: Params) -> bool:
+        session = read_query(params, StopSession).session
+        return await self.sessions.stop(session, "stopped by the house")
 
     async def status(self) -> dict[str, Any]:
         """Return what `allegro status` shows of sessions."""

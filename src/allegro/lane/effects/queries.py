@@ -18,7 +18,19 @@ from allegro.core.effects.gitattributes import rewritten_by
 from allegro.core.effects.render import effect_words
 from allegro.core.forge.issues import Comment, Issue, PullRequest, Repository
 from allegro.core.ports import Dress, ForgeReader
-from allegro.core.protocol.queries import QueryName
+from allegro.core.protocol.queries import (
+    QUERIES,
+    AskChange,
+    AskClose,
+    AskIssue,
+    AskListing,
+    AskPull,
+    AskRepository,
+    Look,
+    Params,
+    QueryName,
+    read_query,
+)
 from allegro.lane.effects.effect_reader import Looking
 from allegro.lane.effects.gitattributes import attributes_for
 from allegro.lane.trees import Trees
@@ -29,7 +41,7 @@ MAX_LINKED = 20
 MAX_TIMELINE = 2_000
 MAX_TALK_BYTES = 1_200_000
 
-Answer = Callable[[dict[str, Any]], Awaitable[Any]]
+Answer = Callable[[Any], Awaitable[object]]
 
 
 class Queries:
@@ -61,18 +73,17 @@ class Queries:
             QueryName.LISTING: self._list,
         }
 
-    async def answer(self, method: str, params: dict[str, Any]) -> Any:
+    async def answer(self, method: str, params: Params) -> Any:
         """Return plain values. Raises EdgeError for an unknown question too."""
         ask = self.methods.get(method)
         if ask is None:
             raise EdgeError(f"unknown question {method!r}", transient=False, kind="unknown")
         try:
-            return msgspec.to_builtins(await ask(params))
+            return msgspec.to_builtins(await ask(read_query(params, QUERIES[method])))
         except UNREADABLE as error:
             raise EdgeError(f"{method}: bad parameters: {error!r}", transient=False) from error
 
-    async def _repository(self, params: dict[str, Any]) -> Repository:
-        name = str(params["repository"])
+    async def _repository(self, name: str) -> Repository:
         repo = await self._reader.repository(name)
         if repo is None:
             raise EdgeError(
@@ -90,10 +101,10 @@ class Queries:
             )
         return issue
 
-    async def _issue_details(self, params: dict[str, Any]) -> Issue:
+    async def _issue_details(self, query: AskIssue) -> Issue:
         """Comments, labels, linked pull requests, timeline (G5)."""
-        repo = await self._repository(params)
-        issue = await self._issue(repo, int(params["number"]))
+        repo = await self._repository(query.repository)
+        issue = await self._issue(repo, query.number)
         comments = _newest(await self._reader.comments(repo, issue.number) or ())
         timeline = await self._reader.timeline(repo, issue.number)
         numbers = {entry.ref_number for entry in timeline if entry.ref_is_pull}
@@ -109,24 +120,24 @@ class Queries:
             linked=tuple(linked),
         )
 
-    async def _pin_repository(self, params: dict[str, Any]) -> dict[str, Any]:
-        repo = await self._repository(params)
-        if params.get("number"):
-            await self._issue(repo, int(params["number"]))
+    async def _pin_repository(self, query: AskRepository) -> dict[str, Any]:
+        repo = await self._repository(query.repository)
+        if query.number:
+            await self._issue(repo, query.number)
         return {"forge": self._forge, "repository": repo}
 
-    async def _pin_change(self, params: dict[str, Any]) -> dict[str, Any]:
+    async def _pin_change(self, query: AskChange) -> dict[str, Any]:
         """Return the base commit and what stands at each path there."""
-        repo, paths = await self._repository(params), list(map(str, params["paths"]))
+        repo, paths = await self._repository(query.repository), query.paths
         if len(paths) > MAX_PATHS:
             raise EdgeError(f"at most {MAX_PATHS} files a change", transient=False)
-        base = str(params.get("base") or repo.default_branch)
+        base = query.base or repo.default_branch
         base_commit = await self._tip(repo, base)
         trees = self._looking.trees(repo)
         commit = await trees.commit(base_commit)
         if commit is None:
             raise EdgeError("the base commit cannot be read", transient=False)
-        await self._check_paths(repo, trees, commit.tree, paths, params)
+        await self._check_paths(repo, trees, commit.tree, query)
         files: dict[str, dict[str, Any] | None] = {}
         room = MAX_PIN_BYTES
         for path in paths:
@@ -145,21 +156,21 @@ class Queries:
         }  # fmt: skip
 
     async def _check_paths(
-        self, repo: Repository, trees: Trees, tree: str, paths: list[str], params: dict[str, Any]
+        self, repo: Repository, trees: Trees, tree: str, query: AskChange
     ) -> None:
         """Raise EdgeError where the forge could never take a change of these paths as asked.
 
         `deleted` names those that only go away: for them it does not matter how a forge keeps them.
         """
-        for path in paths:
+        for path in query.paths:
             obstacle = await trees.obstacle(tree, path)
             if obstacle:
                 raise EdgeError(
                     f"{path}: {obstacle} is no folder in {repo.name}", transient=False,
                     kind="impossible",
                 )  # fmt: skip
-        kept = set(map(str, params.get("deleted") or ()))
-        written = [path for path in paths if path not in kept]
+        kept = set(query.deleted or ())
+        written = [path for path in query.paths if path not in kept]
         attributes = await attributes_for(self._reader, repo, trees, tree, written)
         for path in written:
             told = rewritten_by(path, attributes)
@@ -168,20 +179,20 @@ class Queries:
                     f"{path}: {told}; change it with git", transient=False, kind="impossible"
                 )
 
-    async def _pin_pull(self, params: dict[str, Any]) -> dict[str, Any]:
-        repo = await self._repository(params)
-        base = str(params.get("base") or repo.default_branch)
+    async def _pin_pull(self, query: AskPull) -> dict[str, Any]:
+        repo = await self._repository(query.repository)
+        base = query.base or repo.default_branch
         base_commit = await self._tip(repo, base)
-        head_commit = await self._tip(repo, str(params["head"]))
+        head_commit = await self._tip(repo, query.head)
         return {
             "forge": self._forge, "repository": repo, "base": base, "base_commit": base_commit,
             "head_commit": head_commit,
             "ci_paths": await self._looking.trees(repo).ci_changes(base_commit, head_commit),
         }  # fmt: skip
 
-    async def _pin_close(self, params: dict[str, Any]) -> dict[str, Any]:
-        repo = await self._repository(params)
-        issue = await self._issue(repo, int(params["number"]))
+    async def _pin_close(self, query: AskClose) -> dict[str, Any]:
+        repo = await self._repository(query.repository)
+        issue = await self._issue(repo, query.number)
         comments = await self._reader.comments(repo, issue.number) or ()
         newest = newest_foreign(comments, self._bots)
         return {
@@ -192,19 +203,19 @@ class Queries:
             "newest_comment_body": newest and newest.body,
         }  # fmt: skip
 
-    async def _list(self, params: dict[str, Any]) -> dict[str, list[int]]:
-        return self._listing(int(params["repository"]))
+    async def _list(self, query: AskListing) -> dict[str, list[int]]:
+        return self._listing(query.repository)
 
-    async def _look(self, params: dict[str, Any]) -> dict[str, Any]:
+    async def _look(self, query: Look) -> dict[str, Any]:
         """Look for an action's effect without doing anything."""
-        action = parse_action(bytes(params["action"]))
+        action = parse_action(query.action)
         if isinstance(action, Refusal):
             raise EdgeError(str(action), transient=False)
         action = of_forge(action)
         repo = await self._reader.repository_by_id(action.repository.id)
         if repo is None:
             return {"finding": "Stale", "reason": "the repository is gone"}
-        dress = Dress(str(params["branch"]), str(params["marker"]))
+        dress = Dress(query.branch, query.marker)
         finding = await self._looking.look(repo, action, dress)
         content = self._content(effect_words(action, dress.marker))
         return {

@@ -21,7 +21,7 @@ from allegro.core.authority.roster import banned_of, members_of
 from allegro.core.base.errors import EdgeError
 from allegro.core.health.facts import Fact
 from allegro.core.ports import Council
-from allegro.core.protocol.queries import QueryName
+from allegro.core.protocol.queries import LookAt, Params, QueryName, Rest, read_query
 from allegro.core.settings import LaneSettings
 from allegro.lane.files import LaneFiles
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
@@ -278,7 +278,7 @@ class FleetApp:
 
     # --- what the house asks -----------------------------------------------------------------
 
-    def answers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
+    def answers(self) -> dict[str, Callable[[Params], Awaitable[Any]]]:
         """Return what this lane answers about its fleet."""
         return {
             QueryName.FLEET: self._tell,
@@ -287,7 +287,7 @@ class FleetApp:
             QueryName.LOOK_AT: self._look_at,
         }
 
-    async def _tell(self, params: dict[str, Any]) -> dict[str, Any]:
+    async def _tell(self, params: Params) -> dict[str, Any]:
         del params
         held, freezes = self.roles.held(), self._state.freezes
         return {
@@ -302,30 +302,29 @@ class FleetApp:
             "siblings": self.siblings.describe(), "lease_s": self._settings.council.lease_s,
         }  # fmt: skip
 
-    async def _offer(self, params: dict[str, Any]) -> dict[str, Any]:
+    async def _offer(self, params: Params) -> dict[str, Any]:
         """Tell where this lane's council server would be, and its certificate."""
         del params
         from allegro.lane.fleet.council_server import offer  # noqa: PLC0415 (only while joining)
 
         return offer(self._settings, Path(self._files.council), self._clock.now_s())
 
-    async def _rest(self, params: dict[str, Any]) -> dict[str, Any]:
+    async def _rest(self, params: Params) -> dict[str, Any]:
         """Take a lane for not ready for a role; where it is this one, hand the role over."""
-        lane, role = str(params.get("lane", "")), str(params.get("role", ""))
-        seconds = params.get("seconds", 0)
-        if role not in self._served() or not isinstance(seconds, int | float) or not self._members:
+        query = read_query(params, Rest)
+        lane, role, to = query.lane, query.role, query.to
+        if role not in self._served() or not self._members:
             raise EdgeError("rest needs a role of this fleet and seconds", transient=False)
-        to = str(params.get("to", ""))
         if lane not in self._members or to not in {"", *self._members} or to == lane != "":
             raise EdgeError("rest needs lanes of this council", transient=False)
-        self.siblings.rest(lane, role, float(seconds))
+        self.siblings.rest(lane, role, query.seconds)
         if to and lane == self._me.lane and role in self.roles.held():
             self.roles.hand_over(role, to)
         return {"held": self.roles.held()}
 
-    async def _look_at(self, params: dict[str, Any]) -> dict[str, Any]:
+    async def _look_at(self, params: Params) -> dict[str, Any]:
         """Tell what this lane sees of another: its page in the council, and whether it answers."""
-        name = str(params.get("lane", ""))
+        name = read_query(params, LookAt).lane
         member = next((m for m in members_of(self._state.held) if m.name == name), None)
         if member is None:
             return {}

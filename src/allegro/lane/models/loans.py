@@ -12,6 +12,7 @@ import msgspec
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Name, Unreadable, read_value
 from allegro.core.ports import Clock, Dice
+from allegro.core.protocol.queries import Params
 from allegro.runtime.consumer import as_edge_error
 from allegro.runtime.duties import Soon
 
@@ -70,7 +71,7 @@ class Loans:
         self._dropping = Soon("loans")
         self._is_dropping = False
 
-    async def begin(self, params: dict[str, Any]) -> dict[str, Any]:
+    async def begin(self, params: Params) -> dict[str, Any]:
         """Begin a call with a loan's token. Raises EdgeError when there are too many."""
         asked = read_value(params, Begin)
         if isinstance(asked, Unreadable):
@@ -90,7 +91,7 @@ class Loans:
     async def _open(self, asked: Begin) -> Answer:
         return await self._call(PATHS[asked.path], asked.path, asked.authorization, asked.body)
 
-    async def next(self, params: dict[str, Any]) -> dict[str, Any]:
+    async def next(self, params: Params) -> dict[str, Any]:
         """Return how a call began, once, then each piece; `done` with its end.
 
         None of these while it is silent. Raises EdgeError when it broke off, and when it is asked
