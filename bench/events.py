@@ -10,7 +10,7 @@ from allegro.adapters.crypto.signatures import HpkeSealer, SealingKey
 from allegro.core.base.events import Event
 from allegro.core.ports import Journal
 from allegro.core.protocol.payloads.polls import WatchRecovered
-from allegro.lane.recorder import Recorder
+from allegro.lane.recorder import Author, Recorder
 
 _WORDS = {"title": "t" * 40, "body": "b" * 108}
 _FILL = "x" * 317
@@ -24,8 +24,7 @@ def recorder(journal: Journal | None, sealing_key: bytes) -> Recorder:
         sealer,
         SystemClock(),
         SystemDice(),
-        lane="bench",
-        secret=os.urandom(32),
+        by=Author("bench", os.urandom(32)),
     )
 
 

@@ -33,7 +33,7 @@ from allegro.core.protocol.payloads.sessions import Talk
 from allegro.core.settings import HermesSettings, ModelSettings, Rung
 from allegro.lane.models.call import Grant
 from allegro.lane.models.proxy import ModelProxy
-from allegro.lane.recorder import Recorder
+from allegro.lane.recorder import Author, Recorder
 from allegro.scratch.processes import Stage, override
 from allegro.testing.agents import make_stand_in
 from allegro.testing.models import ModelStub, play
@@ -219,7 +219,7 @@ async def overhead(folder: Path, port: int, calls: int) -> dict[str, float]:
     journal = await bench_journal(folder / "proxy.db")
     clock, dice = SystemClock(), SystemDice()
     sealer = HpkeSealer("bench", SealingKey.make().public)
-    recorder = Recorder(journal, sealer, clock, dice, lane="bench", secret=b"s" * 32)
+    recorder = Recorder(journal, sealer, clock, dice, by=Author("bench", b"s" * 32))
 
     async def record(holder: str, payload: Talk) -> None:
         await recorder.tell(payload, subject=holder)

@@ -51,13 +51,15 @@ from allegro.core.protocol.messages import (
     OrderAnswer,
     Serves,
 )
-from allegro.lane.effects.executor import Executor
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.core.settings import ForgeSettings
+from allegro.lane.effects.executor import Executor, Rules
+from allegro.lane.recorder import Author, Recorder
+from allegro.lane.state import KeptState, LaneState
 from allegro.lane.uplink.service import Desk
 from allegro.testing.gitea import GiteaSimulator
 from allegro.testing.virtual import PlainSealer
 from tests.core.builders import HOUSE, LANE, SOVEREIGN, TRUST
+from tests.duties.contexts import Carrying, context_of
 
 Wrap = Callable[[ForgeReader, ForgeWriter], tuple[ForgeReader, ForgeWriter]]
 
@@ -227,20 +229,22 @@ class Site:
         plain = GiteaReader(http)
         reader, writer = wrap(plain, GiteaWriter(http, plain, self.clock.now_s))
         state = LaneState(
-            clock=self.clock, journal=self.journal, held=LaneTrust(TRUST), freezes=FreezeSet(),
-            forge=FORGE, save_freezes=_kept, save_trust=_kept, safe_mode=False,
-        )  # fmt: skip
+            clock=self.clock,
+            journal=self.journal,
+            kept=KeptState(LaneTrust(TRUST), FreezeSet(), _kept, _kept),
+            forge=FORGE,
+            safe_mode=False,
+        )
         state.heard_house(self.clock.now_s())
         recorder = Recorder(
-            self.journal, PlainSealer(), self.clock, self._dice, lane="a", secret=b"s" * 32
+            self.journal, PlainSealer(), self.clock, self._dice, by=Author("a", b"s" * 32)
         )
-        executor = Executor(
-            reader, writer, recorder, self.clock, state.situation, bots=self.bots, forbidden=(),
-            accepted=(), write_s=WRITE_S, shadow=False,
-        )  # fmt: skip
+        rules = Rules(bots=self.bots, write_s=WRITE_S)
+        executor = Executor((reader, writer), recorder, self.clock, state.situation, rules)
+        ctx = context_of(state, recorder, self.clock, ForgeSettings(), dice=self._dice)
         self.desk = Desk(
-            state, recorder, executor, None, self.clock, self._dice, sign=LANE.sign,
-            verify=verify, own_facts={}, serves=Serves(True, 0, False),
+            ctx, (LANE.sign, verify), {"forge": Carrying(executor)}, lambda name: None,
+            Serves(True, 0, False),
         )  # fmt: skip
         return self.desk
 
@@ -324,7 +328,7 @@ class Site:
         )  # fmt: skip
         assert isinstance(answer, OrderAnswer)
         assert not answer.reason, answer
-        await asyncio.wait_for(self.desk.settle(), 200.0)
+        await asyncio.wait_for(self.desk.dispatch.settle(), 200.0)
         return (await self.events(after))[-1]
 
     async def events(self, after_seq: int) -> list[Event]:

@@ -35,10 +35,11 @@ from allegro.core.protocol.messages import (
     Serves,
     Welcome,
 )
+from allegro.core.settings import ForgeSettings
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.lanes import House, LaneEndpoint
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.recorder import Author, Recorder
+from allegro.lane.state import KeptState, LaneState
 from allegro.lane.uplink.service import Desk
 from allegro.link.dial import LaneLink
 from allegro.link.frames import decode_from_house, decode_from_lane, encode
@@ -46,6 +47,7 @@ from allegro.link.handshake import greet
 from allegro.link.listen import LinkListener
 from allegro.testing.virtual import PlainSealer
 from tests.core.builders import FORGE, HOUSE, LANE, RECOVERY, SOVEREIGN, TRUST
+from tests.duties.contexts import Carrying, context_of
 
 QUOTA_BYTES = 10**9
 
@@ -70,10 +72,13 @@ async def real_lane(folder: Path, facts: dict[str, Callable[[], Any]]) -> AsyncI
         now_s=clock.now_s, gap_event=lambda *_: Event("g", "journal.gap", "lane:a", ""),
     )  # fmt: skip
     state = LaneState(
-        clock=clock, journal=journal, held=LaneTrust(TRUST), freezes=FreezeSet(), forge=FORGE,
-        save_freezes=lambda _: None, save_trust=lambda _: None, safe_mode=False,
-    )  # fmt: skip
-    recorder = Recorder(journal, PlainSealer(), clock, dice, lane="a", secret=b"s" * 32)
+        clock=clock,
+        journal=journal,
+        kept=KeptState(LaneTrust(TRUST), FreezeSet(), lambda _: None, lambda _: None),
+        forge=FORGE,
+        safe_mode=False,
+    )
+    recorder = Recorder(journal, PlainSealer(), clock, dice, by=Author("a", b"s" * 32))
 
     def asked(fact: Callable[[], Any]) -> Callable[[dict[str, Any]], Any]:
         async def answer(params: dict[str, Any]) -> Any:
@@ -81,10 +86,9 @@ async def real_lane(folder: Path, facts: dict[str, Callable[[], Any]]) -> AsyncI
 
         return answer
 
-    desk = Desk(
-        state, recorder, None, None, clock, dice, sign=LANE.sign, verify=verify,
-        own_facts={name: asked(fact) for name, fact in facts.items()}, serves=Serves(),
-    )  # fmt: skip
+    answers = {name: asked(fact) for name, fact in facts.items()}
+    ctx = context_of(state, recorder, clock, ForgeSettings(), dice=dice)
+    desk = Desk(ctx, (LANE.sign, verify), {"forge": Carrying()}, answers.get, Serves())
     listener = LinkListener(desk, desk.blobs)
     await listener.start(f"unix:{folder / 's'}", None)
     try:

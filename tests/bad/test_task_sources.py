@@ -25,7 +25,7 @@ ALLOWED = {
     "house/lanes.py": (1, "runs `keep_running`"),
     "house/orders/arbiter.py": (1, "`_carried` looks at its result: the request is postponed"),
     "lane/tokens/auditor.py": (2, "pauses, awaited in the same function"),
-    "lane/uplink/service.py": (1, "`ended` looks at its result: the order is set aside"),
+    "lane/uplink/dispatch.py": (1, "`ended` looks at its result: the order is set aside"),
     "lane/models/loans.py": (2, "read by `next`, and dropped where nobody asks"),
     "lane/agent/sessions.py": (1, "the reader of a session: whatever it raises is the session's end"),
     "link/dial.py": (3, "their results are raised where the link ends, and it begins again"),

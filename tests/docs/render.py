@@ -30,7 +30,7 @@ from allegro.core.protocol.payloads.reading import PAYLOADS
 from allegro.core.protocol.queries import QUERIES
 from allegro.core.requests import lifecycle
 from allegro.core.settings import HouseSettings, LaneSettings, Rung
-from allegro.lane.uplink import service
+from allegro.lane.uplink import dispatch
 from allegro.link import blobs, dial, entry, handshake, timing, window
 
 ROOT = Path(__file__).parents[2]
@@ -105,8 +105,8 @@ def limits() -> str:
             f"{entry.ENTRY_BYTES}, {entry.ALL_BYTES}, {entry.MAX_ENTERING}",
         ),
         ("pause before the house dials again, with jitter", f"at most {backoff.LINK.cap_s:g} s"),
-        ("a challenge is kept for", f"{service.CHALLENGE_LIFE_S:g} s"),
-        ("challenges held at once", f"{service.MAX_CHALLENGES}"),
+        ("a challenge is kept for", f"{dispatch.CHALLENGE_LIFE_S:g} s"),
+        ("challenges held at once", f"{dispatch.MAX_CHALLENGES}"),
         ("longest `ttl_s` a lane accepts", f"{gate.MAX_TTL_S} s"),
         ("batches out and not acknowledged", f"{timing.WINDOW_BATCHES}"),
         (

@@ -28,16 +28,24 @@ from allegro.core.forge.marks import Mark
 from allegro.core.models.ladder import Spend
 from allegro.core.ports import GatewaySpec, Journal, Run, Version
 from allegro.core.protocol.payloads.sessions import Talk
-from allegro.core.settings import HermesSettings, ModelSettings
+from allegro.core.settings import (
+    ForgeSettings,
+    HermesSettings,
+    LaneIdentity,
+    LaneSettings,
+    ModelSettings,
+)
 from allegro.lane.agent.gateways import Gateways
 from allegro.lane.agent.running import OpenSession
 from allegro.lane.agent.sessions import Sessions
 from allegro.lane.models.canary import CANARY_PROMPT
 from allegro.lane.models.proxy import ModelProxy
-from allegro.lane.recorder import Recorder
+from allegro.lane.recorder import Author, Recorder
+from allegro.lane.state import LaneState
 from allegro.testing.virtual import PlainSealer, SeededDice
 from tests.core.builders import TRUST, approval_for, order_for, run_session, situation
 
+from .contexts import context_of
 from .providers import LADDER, ScriptedProviders
 
 LANE, S1, S2 = "a", "session1session1", "session2session2"
@@ -293,12 +301,12 @@ class Stage:
         self.host.proxy = self.proxy
         self.gateways = Gateways(self.host, self.proxy, self.clock, self.dice, self.settings)
         recorder = Recorder(
-            cast(Journal, self.page), PlainSealer(), self.clock, self.dice, lane=LANE, secret=b"s"
+            cast(Journal, self.page), PlainSealer(), self.clock, self.dice, by=Author(LANE, b"s")
         )
-        self.sessions = Sessions(
-            self.gateways, self.proxy, recorder, self.clock, self.dice, self.settings,
-            self.situation, lane=LANE, local=False, known=dict(self.known), save=self._save,
-        )  # fmt: skip
+        settings = LaneSettings(LaneIdentity(LANE, "state"), ForgeSettings(), hermes=self.settings)
+        here = cast(LaneState, self)  # of it only the situation is asked
+        ctx = context_of(here, recorder, self.clock, settings, dice=self.dice)
+        self.sessions = Sessions(ctx, self.gateways, self.proxy, dict(self.known), self._save)
 
     async def _record(self, holder: str, payload: Talk) -> None:
         await self.sessions.record(holder, payload)

@@ -14,6 +14,7 @@ from allegro.lane.tokens.daily import DailyToken
 from allegro.testing.gitea import GiteaSimulator
 from allegro.testing.virtual import FakeForge, SeededDice, VirtualClock
 
+from .contexts import context_of
 from .lane import Lane, journal_in, settings_of
 
 DAILY = ("write:issue", "read:repository", "read:user", "read:organization")
@@ -39,6 +40,15 @@ class Site:
         asked = {call.user for call in self.simulator.log}
         self.simulator.log.clear()
         return asked
+
+    def auditor_with(self, reader: GiteaReader) -> Auditor:
+        """Return an auditor of the daily token that reads with this reader."""
+        lane = self.lane
+        ctx = context_of(
+            lane.state, lane.recorder, lane.clock, lane.settings, reader=reader, writer=None,
+            dice=SeededDice(2),
+        )  # fmt: skip
+        return Auditor(ctx, self.daily)
 
     async def live(self, seconds: float) -> None:
         await self.lane.live(seconds)
@@ -71,9 +81,7 @@ async def site(
     real = made.reader, GiteaWriter(made.http, made.reader, clock.now_s)
     made.lane = lane = Lane(FakeForge(clock), clock, journal, settings, real)
     await lane.start()
-    made.auditor = Auditor(
-        made.reader, lane.recorder, lane.state, settings, clock, SeededDice(2), made.daily,
-    )  # fmt: skip
+    made.auditor = made.auditor_with(made.reader)
     try:
         yield made
     finally:

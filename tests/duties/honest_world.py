@@ -42,7 +42,7 @@ from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.house.requests.polls import Polls
 from allegro.house.requests.requests import Requests
-from allegro.lane.effects.executor import Executor
+from allegro.lane.effects.executor import Executor, Rules
 from allegro.lane.effects.queries import Queries
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import SeededDice, VirtualClock
@@ -115,10 +115,10 @@ class HonestLane:
         await self.lane.start()
         self.lane.state.home_marks = await self.world.archive.marks(["a", "b"], 64)
         forge, recorder = self.world.forge, self.lane.recorder
+        rules = Rules(bots=frozenset({BOT}), write_s=2.0)
         self.executor = Executor(
-            forge, forge, recorder, self.clock, self.lane.state.situation, bots=frozenset({BOT}),
-            forbidden=(), accepted=(), write_s=2.0, shadow=False,
-        )  # fmt: skip
+            (forge, forge), recorder, self.clock, self.lane.state.situation, rules
+        )
         self._queries = Queries(
             forge, self.executor.looking, frozenset({BOT}), FORGE, recorder.content,
             self.lane.duty.listing,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -19,14 +20,17 @@ from allegro.core.ports import ForgeReader, ForgeWriter
 from allegro.core.settings import ForgeSettings
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
 from allegro.lane.fleet.peers import Siblings
-from allegro.lane.fleet.roles import Pace, Roles
+from allegro.lane.fleet.roles import Pace, Roles, TakeOver, Terms
 from allegro.lane.forge.poller import ForgeDuty
 from allegro.lane.forge.snapshots import Taking
 from allegro.lane.forge.triage import Triage
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.recorder import Author, Recorder
+from allegro.lane.role_work import Workers
+from allegro.lane.state import KeptState, LaneState
 from allegro.testing.virtual import BOT, FakeForge, PlainSealer, SeededDice, VirtualClock
 from tests.core.builders import TRUST
+
+from .contexts import context_of
 
 FORGE = "forge.example.org"
 GARDEN, SHED = "home/garden", "home/shed"
@@ -37,6 +41,23 @@ def settings_of(**changes: object) -> ForgeSettings:
         url="https://" + FORGE, token_file="token", watch=(GARDEN,), bots=("fleet-bot",)
     )
     return msgspec.structs.replace(plain, **changes)
+
+
+class Keeper:
+    """Keeps the roles of a lane, as the fleet's part does."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+
+    @property
+    def taken(self) -> Mapping[str, TakeOver]:
+        return self._lane.roles.taken
+
+    async def acted(self, role: str) -> None:
+        await self._lane.roles.acted(role)
+
+    def undecided(self) -> bool:
+        return self._lane.undecided
 
 
 class Lane:
@@ -63,35 +84,33 @@ class Lane:
 
     def _new_state(self) -> LaneState:
         return LaneState(
-            clock=self.clock, journal=self.journal, held=LaneTrust(TRUST), freezes=FreezeSet(),
-            forge=FORGE, save_freezes=_kept, save_trust=_kept, safe_mode=False,
-        )  # fmt: skip
+            clock=self.clock,
+            journal=self.journal,
+            kept=KeptState(LaneTrust(TRUST), FreezeSet(), _kept, _kept),
+            forge=FORGE,
+            safe_mode=False,
+        )
 
     async def start(self) -> None:
         """Start the duty, or start it again: only the journal remembers what was before."""
         self.state = state = self._new_state()
         self.recorder = recorder = Recorder(
-            self.journal, PlainSealer(), self.clock, self._dice, lane="a", secret=b"s" * 32
+            self.journal, PlainSealer(), self.clock, self._dice, by=Author("a", b"s" * 32)
         )
         taking = Taking(recorder, FORGE, await self.journal.versions())
-        triage = Triage(
-            self._reader, self._writer, recorder, state, self.settings, self.clock, self._dice,
-            frozenset({BOT}),
+        ctx = context_of(
+            state, recorder, self.clock, self.settings, reader=self._reader, writer=self._writer,
+            dice=self._dice,
         )  # fmt: skip
         council = LocalCouncil(Registers(), "a", alone=True)
-        siblings = Siblings(
-            council, state, recorder, self.clock, lane="a", names=tuple, ready=lambda: ("forge",),
-            is_linked=lambda: self.linked,
+        siblings = Siblings(ctx, council, tuple, lambda: ("forge",), lambda: self.linked)
+        terms = Terms(
+            me=Me("a", "a1"), roles=("forge",), pace=Pace(30.0, 300.0), order=lambda role: ("a",),
+            banned=frozenset, ready=lambda: ("forge",),
         )  # fmt: skip
-        self.roles = roles = Roles(
-            council, state, recorder, siblings, self.clock, Me("a", "a1"), roles=("forge",),
-            pace=Pace(30.0, 300.0), order=lambda role: ("a",), banned=frozenset,
-            ready=lambda: ("forge",), memory=Memory(Epochs({}, _kept), Written({}, _kept)),
-        )  # fmt: skip
-        self.duty = ForgeDuty(
-            self._reader, recorder, taking, triage, state, lambda: roles, self.settings, self.clock,
-            self._dice, lambda: self.undecided,
-        )  # fmt: skip
+        memory = Memory(Epochs({}, _kept), Written({}, _kept))
+        self.roles = Roles(ctx, council, siblings, terms, memory, Workers())
+        self.duty = ForgeDuty(ctx, taking, Triage(ctx, frozenset({BOT})), Keeper(self))
         await self.duty.resume()
 
     async def step(self) -> float:

@@ -15,14 +15,17 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.base.events import decode_event
 from allegro.core.base.sequence import Kept
 from allegro.core.protocol.pages import Page
+from allegro.core.settings import ForgeSettings, LaneIdentity, LaneSettings
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
 from allegro.lane.fleet.peers import Siblings
-from allegro.lane.fleet.roles import Pace, Roles
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.fleet.roles import Pace, Roles, Terms
+from allegro.lane.recorder import Author, Recorder
+from allegro.lane.role_work import Workers
+from allegro.lane.state import KeptState, LaneState
 from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
 from tests.core.builders import TRUST
 
+from .contexts import context_of
 from .lane import FORGE, journal_in
 
 NAMES = ("a", "b", "c")
@@ -67,22 +70,29 @@ class OneLane:
         clock = fleet.clock
         self.council = Cut(LocalCouncil(fleet.registers, name, alone=False))
         self.state = LaneState(
-            clock=clock, journal=journal, held=LaneTrust(TRUST), freezes=FreezeSet(), forge=FORGE,
-            save_freezes=_drop, save_trust=_drop, safe_mode=False, watches=("acme/web",),
-        )  # fmt: skip
-        recorder = Recorder(
-            journal, PlainSealer(), clock, SeededDice(ord(name)), lane=name, secret=b"s" * 32
+            clock=clock,
+            journal=journal,
+            kept=KeptState(LaneTrust(TRUST), FreezeSet(), _drop, _drop),
+            forge=FORGE,
+            safe_mode=False,
+            watches=("acme/web",),
         )
-        self.siblings = Siblings(
-            self.council, self.state, recorder, clock, lane=name,
-            names=lambda: tuple(n for n in NAMES if n != name and n not in fleet.banned), ready=self.ready,
-            is_linked=lambda: True,
+        self.recorder = Recorder(
+            journal, PlainSealer(), clock, SeededDice(ord(name)), by=Author(name, b"s" * 32)
+        )
+        settings = LaneSettings(LaneIdentity(name, "state"), ForgeSettings())
+        self.ctx = ctx = context_of(self.state, self.recorder, clock, settings)
+        self.siblings = Siblings(ctx, self.council, self.others, self.ready, lambda: True)
+        terms = Terms(
+            me=Me(name, f"{name}{starts}"), roles=("forge",), pace=Pace(LEASE_S, RETURN_S),
+            order=lambda role: NAMES, banned=lambda: fleet.banned, ready=self.ready,
         )  # fmt: skip
-        self.roles = Roles(
-            self.council, self.state, recorder, self.siblings, clock, Me(name, f"{name}{starts}"),
-            roles=("forge",), pace=Pace(LEASE_S, RETURN_S), order=lambda role: NAMES,
-            banned=lambda: fleet.banned, ready=self.ready, memory=Memory(Epochs({}, self.kept.update), Written({}, _drop)),
-        )  # fmt: skip
+        memory = Memory(Epochs({}, self.kept.update), Written({}, _drop))
+        self.workers = Workers()
+        self.roles = Roles(ctx, self.council, self.siblings, terms, memory, self.workers)
+
+    def others(self) -> tuple[str, ...]:
+        return tuple(n for n in NAMES if n != self.name and n not in self.fleet.banned)
 
     def ready(self) -> tuple[str, ...]:
         return ("forge",) if self.is_ready else ()

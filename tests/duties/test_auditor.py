@@ -14,9 +14,8 @@ from allegro.core.forge.token_audit import Identity
 from allegro.core.health.facts import Fact
 from allegro.core.settings import LaneIdentity, LaneSettings
 from allegro.lane.repository_audit import audit_repository
-from allegro.lane.tokens.auditor import Auditor, TokenRefused
+from allegro.lane.tokens.auditor import TokenRefused
 from allegro.lane.tokens.checkup import checkup
-from allegro.testing.virtual import SeededDice
 
 from .forge_site import DAILY, Site, site
 
@@ -155,10 +154,7 @@ class _Broken(GiteaReader):
 
 async def test_a_bug_met_in_an_audit_ends_no_lane_and_the_next_audit_counts(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
-        broken = Auditor(
-            _Broken(here.http), here.lane.recorder, here.lane.state,
-            here.lane.settings, here.lane.clock, SeededDice(2), here.daily,
-        )  # fmt: skip
+        broken = here.auditor_with(_Broken(here.http))
         with pytest.raises(EdgeError, match="LookupError: a bug met") as found:
             await broken.audit()
         assert (found.value.transient, found.value.kind) == (True, "bug")
@@ -184,11 +180,8 @@ async def test_an_audit_that_fails_is_tried_again_within_seconds_not_at_the_next
     async with site(tmp_path) as here:
         await here.auditor.audit()
         clock, done = here.lane.clock, asyncio.Event()
-        auditor = Auditor(
-            _Refused(here.http), here.lane.recorder, here.lane.state,
-            here.lane.settings, clock, SeededDice(2), here.daily,
-        )  # fmt: skip
-        auditor.audited = done.set
+        auditor = here.auditor_with(_Refused(here.http))
+        here.lane.state.on_audit(done.set)
         running = asyncio.create_task(auditor.run())
         await asyncio.sleep(0.01)
         clock.advance(here.lane.settings.audit_s)

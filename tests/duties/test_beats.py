@@ -15,14 +15,15 @@ from allegro.core.authority.gate import LaneTrust
 from allegro.core.base.crashes import LASTS_S
 from allegro.core.base.errors import EdgeError
 from allegro.core.protocol.payloads.lane import SafeModeEnded
-from allegro.core.settings import BeatSettings
-from allegro.lane.app import end_safe_mode
+from allegro.core.settings import BeatSettings, ForgeSettings, LaneIdentity, LaneSettings
 from allegro.lane.health.heartbeat import Beats
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.housekeeping import end_safe_mode
+from allegro.lane.recorder import Author, Recorder
+from allegro.lane.state import KeptState, LaneState
 from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
 from tests.core.builders import TRUST
 
+from .contexts import context_of
 from .lane import FORGE, journal_in
 
 
@@ -64,14 +65,18 @@ async def beats(tmp_path: Path, watcher: Watcher) -> AsyncIterator[Beats]:
     clock = VirtualClock()
     journal = await journal_in(tmp_path, clock)
     state = LaneState(
-        clock=clock, journal=journal, held=LaneTrust(TRUST), freezes=FreezeSet(), forge=FORGE,
-        save_freezes=lambda _: None, save_trust=lambda _: None, safe_mode=False,
-    )  # fmt: skip
-    recorder = Recorder(journal, PlainSealer(), clock, SeededDice(1), lane="a", secret=b"s" * 32)
-    yield Beats(
-        recorder, state, clock, BeatSettings(watcher.url), cycles=lambda: 3,
-        healthy=lambda: not state.forge_trouble, ping=ping,
-    )  # fmt: skip
+        clock=clock,
+        journal=journal,
+        kept=KeptState(LaneTrust(TRUST), FreezeSet(), lambda _: None, lambda _: None),
+        forge=FORGE,
+        safe_mode=False,
+    )
+    recorder = Recorder(journal, PlainSealer(), clock, SeededDice(1), by=Author("a", b"s" * 32))
+    settings = LaneSettings(
+        LaneIdentity("a", "state"), ForgeSettings(), beat=BeatSettings(watcher.url)
+    )
+    ctx = context_of(state, recorder, clock, settings)
+    yield Beats(ctx, lambda: 3, lambda: not state.forge_trouble, ping)
     await journal.close()
 
 
@@ -114,14 +119,17 @@ async def test_a_safe_mode_ends_also_where_the_journal_cannot_take_the_news(tmp_
     clock = VirtualClock()
     journal = await journal_in(tmp_path, clock)
     state = LaneState(
-        clock=clock, journal=journal, held=LaneTrust(TRUST), freezes=FreezeSet(), forge=FORGE,
-        save_freezes=lambda _: None, save_trust=lambda _: None, safe_mode=True,
-    )  # fmt: skip
-    recorder = Recorder(journal, PlainSealer(), clock, SeededDice(1), lane="a", secret=b"s" * 32)
+        clock=clock,
+        journal=journal,
+        kept=KeptState(LaneTrust(TRUST), FreezeSet(), lambda _: None, lambda _: None),
+        forge=FORGE,
+        safe_mode=True,
+    )
+    recorder = Recorder(journal, PlainSealer(), clock, SeededDice(1), by=Author("a", b"s" * 32))
     await journal.close()
     with pytest.raises(EdgeError):
         await recorder.tell(SafeModeEnded())
-    ending = asyncio.create_task(end_safe_mode(clock, state, recorder))
+    ending = asyncio.create_task(end_safe_mode(context_of(state, recorder, clock, ForgeSettings())))
     await asyncio.sleep(0)
     clock.advance(LASTS_S + 1)
     await ending

@@ -12,17 +12,16 @@ import pytest
 from allegro.adapters.council import LocalCouncil, Registers
 from allegro.core.authority.gate import LaneTrust
 from allegro.core.authority.lease import Slot
-from allegro.core.protocol.messages import Serves
 from allegro.core.protocol.pages import Page
 from allegro.core.settings import ForgeSettings, LaneIdentity, LaneSettings
-from allegro.lane.files import LaneFiles
-from allegro.lane.fleet.build import FleetApp
-from allegro.lane.ports import Ports
-from allegro.lane.uplink.service import Desk
-from allegro.testing.virtual import FakeForge, PlainSealer, SeededDice, VirtualClock
+from allegro.lane.fleet.build import FleetWing, known_epochs
+from allegro.lane.role_work import RoleWork, Workers
+from allegro.runtime.duties import Duties
+from allegro.testing.virtual import FakeForge, SeededDice, VirtualClock
 from tests.core.authority.test_roster import THREE
 from tests.core.builders import TRUST
 
+from .contexts import context_of
 from .small_fleet import OneLane, opened
 
 ME = THREE.members[0]
@@ -62,34 +61,23 @@ class Probed(FakeForge):
         return await super().date_s()
 
 
-def app_of(lane: OneLane, folder: Path, council: Buggy) -> FleetApp:
-    clock, dice = lane.fleet.clock, SeededDice(1)
+def wing_of(lane: OneLane, folder: Path, council: Buggy, duties: Duties) -> FleetWing:
+    clock = lane.fleet.clock
     settings = LaneSettings(LaneIdentity(ME.name, str(folder)), FORGE)
     lane.state.held = LaneTrust(msgspec.structs.replace(TRUST, lane=ME.lane), roster=THREE)
     lane.state.leases.clear()
-    recorder = lane.siblings._recorder
     forge = Probed(clock)
     forge.council = council
-    desk = Desk(
-        lane.state, recorder, None, None, clock, dice, sign=lambda words: b"", verify=_never,
-        own_facts={}, serves=Serves(True, 0, False),
+    ctx = context_of(
+        lane.state, lane.recorder, clock, settings, reader=forge, writer=forge,
+        councils=lambda _: council,
     )  # fmt: skip
-    desk.executor = object()  # type: ignore[assignment]  # only its presence is asked for
-    ports = Ports(
-        clock=clock, dice=dice, journal=lane.journal, sealer=PlainSealer(), reader=forge,
-        writer=forge, councils=lambda _: council,
-    )  # fmt: skip
-    return FleetApp(
-        settings, LaneFiles(folder), ports, recorder, lane.state, desk,
-        lambda: False,
-    )  # fmt: skip
+    workers = Workers()
+    workers.enter("forge", RoleWork(lambda: True))
+    return FleetWing(ctx, known_epochs(ctx.files), workers, duties, lambda: False)
 
 
-def _never(*words: object) -> bool:
-    return False
-
-
-async def holds_in_the_end(app: FleetApp, clock: VirtualClock) -> bool:
+async def holds_in_the_end(app: FleetWing, clock: VirtualClock) -> bool:
     for _ in range(TRIES):
         for _ in range(20):
             await asyncio.sleep(0)
@@ -107,8 +95,8 @@ async def test_a_bug_in_one_part_of_the_councils_work_ends_no_other_and_is_begun
 ) -> None:
     failed: list[str] = []
     async with opened(tmp_path) as fleet:
-        app = app_of(fleet.lanes["a"], tmp_path, Buggy(dict(bugs)))
-        app.failed = lambda name, sentence: failed.append(name)
+        duties = Duties(fleet.clock, SeededDice(1), lambda name, sentence: failed.append(name))
+        app = wing_of(fleet.lanes["a"], tmp_path, Buggy(dict(bugs)), duties.nested())
         running = asyncio.create_task(app.run())
         try:
             assert await holds_in_the_end(app, fleet.clock)

@@ -17,8 +17,9 @@ from allegro.core.forge.marks import Mark
 from allegro.core.protocol.pages import MAX_FREEZES, Page
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
 from allegro.lane.fleet.peers import ASIDE_S, SILENT_S
-from allegro.lane.fleet.roles import Pace, Roles
+from allegro.lane.fleet.roles import Pace, Roles, Terms
 from allegro.lane.forge.watches import newest_home
+from allegro.lane.role_work import RoleWork, Workers
 from allegro.lane.state import HOUSE_S
 
 from .small_fleet import LEASE_S, RETURN_S, Fleet, opened
@@ -144,7 +145,7 @@ async def test_work_under_way_ends_before_the_role_is_offered(fleet: Fleet) -> N
         slot = await a.council.read("forge")
         seen.append((a.holds, slot.record.offered if slot.record else ""))
 
-    a.roles.drains["forge"] = drain
+    a.workers.enter("forge", RoleWork(lambda: True, drain=drain))
     a.roles.hand_over("forge", "b")
     await a.roles.step("forge")
     assert seen == [(False, "")], "the lease was given up, and nothing offered yet"
@@ -275,11 +276,12 @@ async def test_a_lane_that_is_alone_takes_its_role_at_once_at_every_start(
     a, epochs = fleet.lanes["a"], Epochs({"forge": epoch} if epoch else {}, _drop)
     alone = LocalCouncil(Registers(), "a", alone=True, highest=epochs.highest)
     a.state.leases.clear()
-    roles = Roles(
-        alone, a.state, a.roles._recorder, a.siblings, fleet.clock, Me("a", "a9"),
-        roles=("forge",), pace=Pace(30.0, RETURN_S), order=lambda role: ("a",),
-        banned=frozenset, ready=a.ready, memory=Memory(epochs, Written({}, _drop)),
+    terms = Terms(
+        me=Me("a", "a9"), roles=("forge",), pace=Pace(30.0, RETURN_S), order=lambda role: ("a",),
+        banned=frozenset, ready=a.ready,
     )  # fmt: skip
+    memory = Memory(epochs, Written({}, _drop))
+    roles = Roles(a.ctx, alone, a.siblings, terms, memory, Workers())
     await roles.step("forge")
     assert a.holds
     assert epochs.highest("forge") == max(1, epoch) + 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from allegro.core.forge.issues import Issue, PullRequest, Repository
 from allegro.core.ports import Journal, Version
 from allegro.lane.forge.snapshots import MANY, Notes, Taking
-from allegro.lane.recorder import Recorder
+from allegro.lane.recorder import Author, Recorder
 from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
 
 GARDEN = Repository(7, "timmy/garden")
@@ -30,7 +30,7 @@ class Observer:
     def __init__(self) -> None:
         self._recorder = Recorder(
             cast(Journal, None),  # events are made here, not written
-            PlainSealer(), VirtualClock(), SeededDice(1), lane="a", secret=b"s" * 32,
+            PlainSealer(), VirtualClock(), SeededDice(1), by=Author("a", b"s" * 32),
         )  # fmt: skip
         self._kept: dict[str, Version] = {}
         self.restart()

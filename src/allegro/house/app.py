@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +69,7 @@ from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.house.requests.polls import Polls
 from allegro.house.requests.requests import Requests
 from allegro.runtime.duties import Duties
+from allegro.runtime.program import Program, running
 
 _log = structlog.get_logger()
 MAX_LANE_FREEZES = 50
@@ -84,11 +84,11 @@ async def run(settings: HouseSettings) -> int:
     """
     bring_fleet_forward(files_of(settings))
     app = _House(settings)
-    try:
-        await app.start()
-        await app.wait()
-    finally:
-        await app.stop()
+    hold = partial(hold_folder, app.folder, "another house")
+    async with running(hold, notify) as program:
+        program.stack.callback(_log.info, "house.stopped")
+        await app.start(program)
+        await app.wait(program)
     return 0
 
 
@@ -101,31 +101,27 @@ class _House:
         self._sealing = load_sealing(self._files)
         self._clock, self._dice = SystemClock(), SystemDice()
         self._words = Words(lambda id_, sealed: self._sealing.open(self._fleet.id, id_, sealed))
-        self._stopping = asyncio.Event()
         self._woken = asyncio.Event()
         self._duties = Duties(self._clock, self._dice, self._duty_failed)
         self._fault: Fault | None = None
-        self._stack = contextlib.AsyncExitStack()
+        self.folder = self._files.folder
 
-    async def start(self) -> None:
+    async def start(self, program: Program) -> None:
         """Open archive and ledger, then the socket, then dial."""
-        for name in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(name, self._stopping.set)
-        self._stack.callback(hold_folder(self._files.folder, "another house").close)
         settings = self._settings
         quota = int(settings.archive.quota_gb * 1e9)
         self._archive = open_archive(self._files.archive, quota_bytes=quota, same=self._words.same)
-        self._stack.push_async_callback(self._archive.close)
+        program.stack.push_async_callback(self._archive.close)
         now_s = self._clock.now_s()
         self._ledger = open_ledger(self._files.ledger, now_s - REMEMBERED_S, now_s)
-        self._stack.push_async_callback(self._ledger.close)
+        program.stack.push_async_callback(self._ledger.close)
         self._alerts = Alerts(self._ledger, self._clock)
         self._alert = self._alerts.raise_alert
         await self._alerts.resume()
         self._suspended = Suspended(self._ledger)
         await self._suspended.resume()
         self._fault = await tie_stores(self._archive, self._ledger, self._dice)
-        self._stack.push_async_callback(self._close_books)
+        program.stack.push_async_callback(self._close_books)
         self._freezes = await self._known_freezes()
         house = House(
             self._archive, self._ledger, self._clock, self._dice, fleet=lambda: self._fleet,
@@ -134,7 +130,7 @@ class _House:
             alert=self._alert, suspended=self._suspended.__contains__,
         )  # fmt: skip
         self._lanes = Lanes(house, settings.forge.triage_label)
-        self._stack.push_async_callback(self._lanes.stop)
+        program.stack.push_async_callback(self._lanes.stop)
         self._requests = Requests(
             self._ledger, self._clock, self._dice, settings, lambda: self._fleet,
             self._lanes.ask, verify,
@@ -186,12 +182,13 @@ class _House:
         self._tell_damage()
         await self._check_seat()
         await self._api.start(socket_of(settings))
-        self._stack.push_async_callback(self._api.stop)
+        program.stack.push_async_callback(self._api.stop)
+        program.stack.push_async_callback(self._duties.stop)
         if settings.house.acting:
             self._lanes.refresh()
             self._begin(mirror=mirror.run, progress=progress.run)
         self._duties.begin("alive", self._alive)
-        notify("READY=1\nSTATUS=running")
+        program.ready()
         _log.info("house.ready", house=settings.house.name, seat=self._fleet.seat)
 
     def _begin(self, **shown: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -232,9 +229,9 @@ class _House:
         )  # fmt: skip
         return Orders(requests, clock, hands, parallel=settings.parallel, woken=self._woken)
 
-    async def wait(self) -> None:
+    async def wait(self, program: Program) -> None:
         """Return at a signal. Raises what must end the program."""
-        await self._duties.wait(self._stopping)
+        await self._duties.wait(program.stopping)
 
     def _tell_damage(self) -> None:
         """Tell what was found wrong with the stores at this start."""
@@ -252,12 +249,6 @@ class _House:
             await renew_tie(self._archive, self._ledger, self._dice)
         except EdgeError as error:
             _log.error("stores.not_tied", error=str(error))
-
-    async def stop(self) -> None:
-        notify("STOPPING=1")
-        await self._duties.stop()
-        await self._stack.aclose()
-        _log.info("house.stopped")
 
     def _sign(self, message: bytes) -> bytes:
         return self._key.sign(message)  # the key of now: it may have been rotated

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from allegro.core.ports import (
     AgentHost,
     Clock,
@@ -16,23 +18,25 @@ from allegro.core.ports import (
 )
 
 
-class Ports:
-    """The ports of one lane."""
+def _same_council(council: Council) -> Council:
+    return council
 
-    def __init__(
-        self, *, clock: Clock, dice: Dice, journal: Journal, sealer: Sealer,
-        reader: ForgeReader, writer: ForgeWriter,
-        councils: Callable[[Council], Council] = lambda council: council,
-        agents: Callable[[AgentHost], AgentHost] = lambda host: host,
-    ) -> None:  # fmt: skip
-        self.clock = clock
-        self.dice = dice
-        self.journal = journal
-        self.sealer = sealer
-        self.reader = reader
-        self.writer = writer
-        self.councils = councils
-        self.agents = agents
+
+def _same_host(host: AgentHost) -> AgentHost:
+    return host
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """The ports of one lane. `councils` and `agents` may stand before what a wing makes later."""
+
+    clock: Clock
+    dice: Dice
+    journal: Journal
+    sealer: Sealer
+    reader: ForgeReader
+    writer: ForgeWriter
+    councils: Callable[[Council], Council] = _same_council
+    agents: Callable[[AgentHost], AgentHost] = _same_host
 
 
 Wrap = Callable[[Ports], Ports]

@@ -20,6 +20,13 @@ from allegro.core.protocol.payloads.actions import ActionIntent
 from allegro.core.protocol.payloads.base import Payload
 
 
+class Author(msgspec.Struct, frozen=True):
+    """In whose name events are made: the lane, and the secret of its fleet for names and ids."""
+
+    lane: str
+    secret: bytes
+
+
 class Recorder:
     """Makes events and appends them. `grew` is set after each append, for the link's sender."""
 
@@ -30,17 +37,18 @@ class Recorder:
         clock: Clock,
         dice: Dice,
         *,
-        lane: str,
-        secret: bytes,
+        by: Author,
+        epochs: Callable[[], dict[str, int]] = dict,
     ) -> None:
+        """`epochs` returns the highest epoch of each role that this lane knows."""
         self.journal = journal
         self.grew = asyncio.Event()
-        self.epochs: Callable[[], dict[str, int]] = dict
         self._sealer = sealer
         self._clock = clock
         self._dice = dice
-        self._lane = lane
-        self._secret = secret
+        self._lane = by.lane
+        self._secret = by.secret
+        self._epochs = epochs
 
     def event(
         self,
@@ -55,7 +63,7 @@ class Recorder:
         Every intent carries the epochs this lane knew when it began (R3).
         """
         if isinstance(payload, ActionIntent):
-            payload = msgspec.structs.replace(payload, epochs=self.epochs())
+            payload = msgspec.structs.replace(payload, epochs=self._epochs())
         now_s = self._clock.now_s()
         id_ = id_ or self._new_id(now_s)
         sealed = b"" if words is None else self._sealer.seal(id_, msgspec.json.encode(words))
@@ -81,7 +89,7 @@ class Recorder:
         return content_id(self._secret, subject, content_hash, updated_s, returns)
 
     def end_id(self, session: str) -> str:
-        """Return the id of a session's one end: told twice, it is archived once."""
+        """Return the id of a session's one end: recorded twice, it is archived once."""
         return keyed_hex(self._secret, "session end", session)[:40]
 
     def content(self, text: str) -> str:

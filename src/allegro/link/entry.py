@@ -115,7 +115,7 @@ class Newcomer:
 
     async def within(self, work: Awaitable[T]) -> T:
         """Do the handshake. Raises ProtocolError when it takes too long, or too much comes."""
-        self._tap.on_data = self._arrived
+        self._tap.show_to(self._arrived)
         self._among.add(self)
         try:
             async with asyncio.timeout(HANDSHAKE_S) as self._limit:
@@ -125,7 +125,7 @@ class Newcomer:
             raise ProtocolError(why) from error
         finally:
             self._among.remove(self)
-            self._tap.on_data = None
+            self._tap.show_to(None)
 
     def end(self, why: str) -> None:
         """Take nothing more, and end the handshake with a reason."""

@@ -227,8 +227,8 @@ class _Session:
         self._answers.cancel()
         with contextlib.suppress(ConnectionError, TimeoutError):
             code = WSCloseCode.POLICY_VIOLATION if why else WSCloseCode.OK
-            told = self._socket.close(code=code, message=why.encode()[:MAX_CLOSE_WORDS])
-            await asyncio.wait_for(told, SHUT_S if self.tap.is_shut else CLOSE_S)
+            closing = self._socket.close(code=code, message=why.encode()[:MAX_CLOSE_WORDS])
+            await asyncio.wait_for(closing, SHUT_S if self.tap.is_shut else CLOSE_S)
         if self.tap.is_shut:
             self.tap.abort()
 

@@ -21,7 +21,7 @@ _REARM_S = 0.25
 class Tap(asyncio.Protocol):
     """Made by `on`. `is_dead` says that the connection was ended for silence.
 
-    `on_data` is called with all that arrives, before it is passed on.
+    A watcher is called with all that arrives, before it is passed on.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -37,7 +37,7 @@ class Tap(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self.is_shut = False
         self.is_dead = False
-        self.on_data: Callable[[bytes], None] | None = None
+        self._watcher: Callable[[bytes], None] | None = None
 
     @classmethod
     def on(cls, transport: asyncio.BaseTransport | None) -> Tap:
@@ -52,6 +52,10 @@ class Tap(asyncio.Protocol):
             with contextlib.suppress(OSError):  # a Unix socket has no such thing
                 plug.setsockopt(_IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
         return tap
+
+    def show_to(self, watcher: Callable[[bytes], None] | None) -> None:
+        """Call `watcher` with all that arrives from now on, nobody if it is None."""
+        self._watcher = watcher
 
     def watch(self, dead_s: float) -> None:
         """From now on end the connection when no byte arrives for `dead_s` seconds."""
@@ -101,8 +105,8 @@ class Tap(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._dead_s and self._loop.time() - self._armed_s > _REARM_S:
             self._arm()
-        if self.on_data is not None:
-            self.on_data(data)
+        if self._watcher is not None:
+            self._watcher(data)
         if not self.is_shut:
             self._inner.data_received(data)
 

@@ -1,14 +1,15 @@
 """The tasks of a program: long-living duties that begin again after a bug, and short work beside.
 
 A bare task that raises dies unseen, or ends the program with everything else in it. Here a bug
-belongs to its duty: it is logged with its traceback, told to a person, and the duty begins again
+belongs to its duty: it is logged with its traceback, reported to a person, and the duty begins again
 after growing pauses while all others go on.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -31,6 +32,29 @@ Run = Callable[[], Awaitable[None]]
 """Begins a duty, or the serving of one lane, anew each time."""
 
 
+Answer = Callable[[dict[str, Any]], Awaitable[Any]]
+"""Answers one query with plain values. Raises EdgeError with a sentence for the asker."""
+
+
+class Duty(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of a program, with all that others need of it.
+
+    `run` begins it anew each time; None for a part that only answers or only listens. `facts`
+    returns its lines of `doctor`. `queries` are what it answers, by the name of the query.
+    `start` opens what it listens on before any duty runs; it raises ConfigError to end the program.
+    `leave` is called at a clean end while everything still runs, `stop` once no duty runs any more;
+    both also where `start` was never reached.
+    """
+
+    name: str
+    run: Run | None = None
+    facts: Callable[[], list[Any]] = list
+    queries: Mapping[str, Answer] = {}
+    start: Run | None = None
+    leave: Run | None = None
+    stop: Run | None = None
+
+
 class Failing(msgspec.Struct, frozen=True):
     """How often in a row a duty failed, why the last time, and when (boot-time s)."""
 
@@ -42,18 +66,57 @@ class Failing(msgspec.Struct, frozen=True):
 class Duties:
     """Runs each duty from its beginning until the program ends.
 
-    `failed` is called at each failure. What is told to a person at the program's end (ToldError)
+    `failed` is called at each failure. A ToldError
     ends the program: `wait` raises it. A duty that returns is done.
     """
 
-    def __init__(self, clock: Clock, dice: Dice, failed: Failed) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        dice: Dice,
+        failed: Failed,
+        failing: dict[str, Failing] | None = None,
+    ) -> None:
+        """`failing` is where failures are noted, with those of other duties; its own if None."""
         self._clock = clock
         self._dice = dice
         self._failed = failed
+        self._known: list[Duty] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._failing: dict[str, Failing] = {}
+        self._failing: dict[str, Failing] = {} if failing is None else failing
         self._over = asyncio.Event()
         self._ended_by: BaseException | None = None
+
+    def nested(self) -> Duties:
+        """Return duties of a part that ends and begins them itself; their failures count here."""
+        return Duties(self._clock, self._dice, self._failed, self._failing)
+
+    def add(self, *duties: Duty) -> None:
+        """Know these duties: their facts and queries count from now on, nothing of them runs."""
+        self._known += duties
+
+    def facts(self) -> list[Any]:
+        """Return what all duties say of themselves, in the order in which they were added."""
+        return [fact for duty in self._known for fact in duty.facts()]
+
+    def query(self, name: str) -> Answer | None:
+        """Return what answers a query, None when no duty does."""
+        return next((d.queries[name] for d in self._known if name in d.queries), None)
+
+    async def start(self) -> None:
+        """Open what the duties listen on, then begin those that run. Raises ConfigError."""
+        for duty in self._known:
+            if duty.start is not None:
+                await duty.start()
+        for duty in self._known:
+            if duty.run is not None:
+                self.begin(duty.name, duty.run)
+
+    async def leave(self) -> None:
+        """Let each duty take its leave while all of them still run."""
+        for duty in self._known:
+            if duty.leave is not None:
+                await duty.leave()
 
     def begin(self, name: str, run: Run) -> None:
         """Begin a duty that begins again whenever it fails. `run` is called for each beginning."""
@@ -83,8 +146,15 @@ class Duties:
         }
 
     async def stop(self) -> None:
-        """End every duty, and wait until they have ended."""
+        """End every duty and wait until they have ended; then let each close what it opened.
+
+        The one that was added last closes first; one that raises keeps no other from closing.
+        """
         await ended(self._tasks.values())
+        async with contextlib.AsyncExitStack() as stack:
+            for duty in self._known:
+                if duty.stop is not None:
+                    stack.push_async_callback(duty.stop)
 
     def _pause_s(self, name: str, why: str) -> float:
         """Note a failure; return the pause before the duty begins again."""

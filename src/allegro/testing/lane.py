@@ -32,6 +32,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import structlog
 
 from allegro.config import load_lane
@@ -204,9 +205,10 @@ def wrap(arguments: argparse.Namespace) -> Callable[[Ports], Ports]:
     trouble = Trouble(lose_after_s=lost_s, steal=arguments.steal, events=arguments.steal_events)
 
     def wrapped(ports: Ports) -> Ports:
-        ports.agents = trouble.host
+        ports = msgspec.structs.replace(ports, agents=trouble.host)
         if arguments.clock is not None:
-            ports.clock = cast(Clock, Stepped(ports.clock, arguments.clock))
+            stepped = cast(Clock, Stepped(ports.clock, arguments.clock))
+            ports = msgspec.structs.replace(ports, clock=stepped)
         if arguments.flood:
             _flood_on_signal(ports, arguments.flood, arguments.flood_type)
         if not point:

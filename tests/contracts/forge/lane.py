@@ -35,13 +35,16 @@ from allegro.core.base.sequence import Kept
 from allegro.core.effects.findings import WriteStep
 from allegro.core.forge.issues import Issue, Repository
 from allegro.core.ports import Dress
-from allegro.core.settings import ForgeSettings
+from allegro.core.settings import ForgeSettings, LaneIdentity, LaneSettings
+from allegro.lane.context import Context
 from allegro.lane.effects.effect_reader import Looking
-from allegro.lane.effects.executor import Executor
+from allegro.lane.effects.executor import Executor, Rules
 from allegro.lane.effects.queries import Queries
+from allegro.lane.files import LaneFiles
 from allegro.lane.forge.triage import Triage
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.ports import Ports
+from allegro.lane.recorder import Author, Recorder
+from allegro.lane.state import KeptState, LaneState
 
 from .forge_backends import Site
 from .people import MAIN, People
@@ -97,7 +100,7 @@ class Lane:
         self.reader = GiteaReader(self._http)
         self.writer = GiteaWriter(self._http, self.reader, self._clock.now_s)
         self.recorder = Recorder(
-            journal, ClearSealer(), self._clock, self._dice, lane=LANE, secret=b"s" * 32
+            journal, ClearSealer(), self._clock, self._dice, by=Author(LANE, b"s" * 32)
         )
         self.executor = self.executor_with()
         self.looking = Looking(self.reader, people.bots)
@@ -130,27 +133,19 @@ class Lane:
         self, *, forbidden: tuple[str, ...] = (), accepted: tuple[str, ...] = (),
         refuse: WriteStep | None = None, shadow: bool = False,
     ) -> Executor:  # fmt: skip
-        return Executor(
-            self.reader,
-            self.writer if refuse is None else Refusing(self.writer, refuse),
-            self.recorder,
-            self._clock,
-            self._situation,
-            bots=self._people.bots,
-            forbidden=forbidden,
-            accepted=accepted,
-            write_s=15.0,
+        writer = self.writer if refuse is None else Refusing(self.writer, refuse)
+        rules = Rules(
+            bots=self._people.bots, forbidden=forbidden, accepted=accepted, write_s=15.0,
             shadow=shadow,
-        )
+        )  # fmt: skip
+        return Executor((self.reader, writer), self.recorder, self._clock, self._situation, rules)
 
     def executor_over(self, http: GiteaHttp) -> Executor:
         """Return an executor with a connection of its own."""
         reader = GiteaReader(http)
-        return Executor(
-            reader, GiteaWriter(http, reader, self._clock.now_s), self.recorder, self._clock,
-            self._situation, bots=self._people.bots, forbidden=(), accepted=(), write_s=15.0,
-            shadow=False,
-        )  # fmt: skip
+        writer = GiteaWriter(http, reader, self._clock.now_s)
+        rules = Rules(bots=self._people.bots, write_s=15.0)
+        return Executor((reader, writer), self.recorder, self._clock, self._situation, rules)
 
     def fresh_reader(self) -> GiteaReader:
         """Return a reader that has learnt nothing yet, on the same connection."""
@@ -244,27 +239,21 @@ class Lane:
         state = LaneState(
             clock=self._clock,
             journal=self.journal,
-            held=LaneTrust(self._trust),
-            freezes=FreezeSet(),
+            kept=KeptState(LaneTrust(self._trust), FreezeSet(), _forget, _forget),
             forge=FORGE,
-            save_freezes=_forget,
-            save_trust=_forget,
             safe_mode=False,
         )
         until_s = self._clock.boot_s() + 60.0
         state.heard_house(self._clock.now_s())
         state.leases["forge"] = Lease("forge", LANE, 1, until_s)
-        settings = ForgeSettings(url=self._site.url, token_file="", watch=(), bots=())
-        return Triage(
-            self.reader,
-            self.writer,
-            self.recorder,
-            state,
-            settings,
-            self._clock,
-            self._dice,
-            self._people.bots,
-        )
+        forge = ForgeSettings(url=self._site.url, token_file="", watch=(), bots=())
+        ports = Ports(
+            clock=self._clock, dice=self._dice, journal=self.journal, sealer=ClearSealer(),
+            reader=self.reader, writer=self.writer,
+        )  # fmt: skip
+        settings = LaneSettings(LaneIdentity(LANE, ""), forge)
+        ctx = Context(settings, LaneFiles(Path()), ports, state, self.recorder)
+        return Triage(ctx, self._people.bots)
 
     async def mark_seen(self, repo: Repository, issue: Issue) -> None:
         """Let a lane that has just begun look at this issue, and do what it does with new ones."""

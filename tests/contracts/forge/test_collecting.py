@@ -8,7 +8,7 @@ from allegro.core.forge.marks import Window
 from allegro.core.ports import IssuePage
 from allegro.lane.forge.collect import ReadPage, collect
 from allegro.lane.forge.intake import Intake
-from allegro.lane.forge.reconcile import Reconcile
+from allegro.lane.forge.reconcile import Manner, Reconcile
 from allegro.lane.forge.snapshots import Taking
 
 from .forge_backends import Site
@@ -99,6 +99,5 @@ async def test_what_was_deleted_meanwhile_is_told_as_vanished_once(
 async def compare(lane: Lane, taking: Taking, repo: Repository) -> None:
     intake = Intake(lane.reader, lane.recorder, taking, SystemClock())
     await Reconcile(
-        lane.reader, lane.recorder, intake, repo, 50, started_s=2**33, patient=False,
-        seen=lambda _: None,
-    ).run()  # fmt: skip
+        lane.reader, lane.recorder, intake, repo, Manner(50, 2**33, False), lambda _: None
+    ).run()

@@ -20,6 +20,7 @@ from allegro.adapters.sqlite.journal import SqliteJournal
 from allegro.core.authority.actions.families import FAMILIES
 from allegro.core.authority.freeze import FreezeSet
 from allegro.core.authority.gate import LaneTrust, Permit
+from allegro.core.base.errors import Refusal
 from allegro.core.ports import Dress
 from allegro.core.protocol.messages import (
     Challenge,
@@ -29,16 +30,19 @@ from allegro.core.protocol.messages import (
     Serves,
 )
 from allegro.core.requests.lifecycle import State
+from allegro.core.settings import ForgeSettings
 from allegro.house.api.views import whole
 from allegro.house.orders.giving import LinkedLane
 from allegro.house.requests.asking import Terms
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.recorder import Author, Recorder
+from allegro.lane.state import KeptState, LaneState
+from allegro.lane.uplink.dispatch import Carrier
 from allegro.lane.uplink.service import Desk
 from allegro.link.dial import LaneLink
 from allegro.sovereign.show import draw
 from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
 from tests.core.builders import FORGE, LANE, TRUST
+from tests.duties.contexts import context_of
 from tests.duties.house import FakeLane, House
 from tests.duties.lane import journal_in
 
@@ -50,6 +54,9 @@ class Ringer:
 
     def __init__(self) -> None:
         self.rung: list[str] = []
+
+    def may_begin(self) -> Refusal | None:
+        return None
 
     async def carry_out(self, permit: Permit, dress: Dress) -> None:
         self.rung.append(cast(Any, permit.action).tower)
@@ -73,7 +80,7 @@ class RealGate(FakeLane):
     async def order(self, make: Callable[[int], GiveOrder]) -> OrderAnswer:
         answer = await self.desk.answer(make(1))
         assert isinstance(answer, OrderAnswer)
-        await self.desk.settle()
+        await self.desk.dispatch.settle()
         return answer
 
 
@@ -84,27 +91,21 @@ class RingingHouse(House):
         return [("a", TRUST.lane, cast(LaneLink, self.lane))]
 
 
-def desk_of(journal: SqliteJournal, clock: VirtualClock) -> Desk:
-    state = LaneState(
-        clock=clock, journal=journal, held=LaneTrust(TRUST), freezes=FreezeSet(), forge=FORGE,
-        save_freezes=lambda _: None, save_trust=lambda _: None, safe_mode=False,
-    )  # fmt: skip
+def desk_of(journal: SqliteJournal, clock: VirtualClock, carriers: dict[str, Carrier]) -> Desk:
+    kept = KeptState(LaneTrust(TRUST), FreezeSet(), lambda _: None, lambda _: None)
+    state = LaneState(clock=clock, journal=journal, kept=kept, forge=FORGE, safe_mode=False)
     state.heard_house(clock.now_s())
     dice = SeededDice(1)
-    recorder = Recorder(journal, PlainSealer(), clock, dice, lane="a", secret=b"s" * 32)
-    return Desk(
-        state, recorder, None, None, clock, dice, sign=LANE.sign, verify=verify, own_facts={},
-        serves=Serves(),
-    )  # fmt: skip
+    recorder = Recorder(journal, PlainSealer(), clock, dice, by=Author("a", b"s" * 32))
+    ctx = context_of(state, recorder, clock, ForgeSettings(), dice=dice)
+    return Desk(ctx, (LANE.sign, verify), carriers, lambda name: None, Serves())
 
 
 async def ring(folder: Path, is_carried: bool) -> dict[str, object]:
     """Take one bell the whole way; return its states, what was shown, what was rung."""
     clock, ringer = VirtualClock(), Ringer()
     journal = await journal_in(folder, clock)
-    desk = desk_of(journal, clock)
-    if is_carried:
-        desk.carriers["bell"] = ringer
+    desk = desk_of(journal, clock, {"bell": ringer} if is_carried else {})
     house = RingingHouse(folder, clock)
     house.lane = RealGate(desk)
     await house.start()

@@ -26,10 +26,12 @@ from allegro.adapters.sandbox.connect import ConnectProxy
 from allegro.adapters.sandbox.door import open_door
 from allegro.adapters.state_form import save
 from allegro.config import read_secret
-from allegro.core.base.errors import ConfigError, EdgeError
+from allegro.core.authority.gate import Permit
+from allegro.core.base.errors import ConfigError, EdgeError, Refusal
 from allegro.core.base.timestamps import rfc3339
+from allegro.core.health.facts import Fact
 from allegro.core.models.ladder import Spend
-from allegro.core.ports import AgentHost, Clock, Dice
+from allegro.core.ports import AgentHost, Dice, Dress
 from allegro.core.protocol.payloads.sessions import Talk
 from allegro.core.protocol.queries import (
     Deny,
@@ -39,17 +41,17 @@ from allegro.core.protocol.queries import (
     StopSession,
     read_query,
 )
-from allegro.core.settings import LaneSettings, ModelSettings
+from allegro.core.settings import ModelSettings
+from allegro.lane.agent.facts import running_facts
 from allegro.lane.agent.gateways import Gateways
 from allegro.lane.agent.running import OpenSession
 from allegro.lane.agent.sessions import Sessions
-from allegro.lane.files import LaneFiles
+from allegro.lane.context import Context
 from allegro.lane.models.loans import Loans
 from allegro.lane.models.proxy import ModelProxy
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.role_work import RoleWork, Workers
 from allegro.lane.state_files import SESSIONS, KeptDay, load_day, read_kept, save_day
-from allegro.runtime.duties import Run
+from allegro.runtime.duties import Answer, Duty
 
 _log = structlog.get_logger()
 FORGET_S = 30.0
@@ -89,14 +91,28 @@ def read_day(path: Path, models: ModelSettings, now_s: float) -> DaySpend:
     return DaySpend(rfc3339(now_s)[:10], Spend(models.usd_per_day, models.tokens_per_day))
 
 
-class SessionsApp:
+class AgentEffects:
+    """Carries out orders for the agent: sessions, answers to its questions, lent models."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def may_begin(self) -> Refusal | None:
+        return None
+
+    async def carry_out(self, permit: Permit, dress: Dress) -> None:
+        await self._sessions.carry_out(permit, dress)
+
+    async def set_aside(self, permit: Permit, error: BaseException) -> None:
+        await self._sessions.set_aside(permit, error)
+
+
+class AgentWing:
     """Everything of a lane that has to do with agent sessions."""
 
-    def __init__(
-        self, settings: LaneSettings, files: LaneFiles, clock: Clock, dice: Dice,
-        recorder: Recorder, state: LaneState, wrap: Callable[[AgentHost], AgentHost],
-    ) -> None:  # fmt: skip
-        self._settings = settings
+    def __init__(self, ctx: Context, workers: Workers) -> None:
+        self._settings = settings = ctx.settings
+        files, clock, dice = ctx.files, ctx.ports.clock, ctx.ports.dice
         self._files = files
         self._clock = clock
         self._runtime = make_runtime(files.folder)
@@ -108,16 +124,19 @@ class SessionsApp:
         self.proxy = ModelProxy(
             settings.models, self._providers, clock, self._record, self._today, self._spent
         )
-        host = wrap(self._host(dice))
+        host = ctx.ports.agents(self._host(dice))
         self.gateways = Gateways(host, self.proxy, clock, dice, settings.hermes)
         self.sessions = Sessions(
-            self.gateways, self.proxy, recorder, clock, dice, settings.hermes, state.situation,
-            lane=settings.lane.name, local=settings.lane.local,
+            ctx,
+            self.gateways,
+            self.proxy,
             known=load_open(files.sessions),
             save=lambda known: save(files.sessions, SESSIONS, KeptSessions(known)),
-        )  # fmt: skip
+        )
         self.loans = Loans(partial(call_local, self._runtime / "models"), clock, dice)
-        state.on_freeze(self.sessions.freeze)
+        ctx.state.on_freeze(self.sessions.freeze)
+        workers.enter("hermes", RoleWork(lambda: not self.gateways.trouble))
+        self.effects = AgentEffects(self.sessions)
 
     def _host(self, dice: Dice) -> AgentHost:
         settings = self._settings.hermes
@@ -133,18 +152,29 @@ class SessionsApp:
     async def _models_door(self, path: Path) -> Callable[[], Awaitable[None]]:
         return await open_door(self.proxy.routes(), path, most=AGENT_CALLS, mode=0o666)
 
-    async def start(self) -> dict[str, Run]:
-        """Open the proxy's socket; return the duties to run, by name."""
+    def duties(self) -> list[Duty]:
+        """Return what runs, what it answers, and how all of it ends while the journal is open."""
+        return [
+            Duty(
+                name="gateways", run=self.gateways.run, facts=self._facts, queries=self.answers(),
+                start=self._start, stop=self._stop,
+            ),
+            Duty(name="lost sessions", run=self.sessions.recover),
+            Duty(name="spend", run=self._write_spend),
+            Duty(name="loans", run=self._forget_loans),
+        ]  # fmt: skip
+
+    def _facts(self) -> list[Fact]:
+        return running_facts(self._settings, self.status())
+
+    async def _start(self) -> None:
+        """Open the proxy's socket."""
         own = self._runtime / "models"
         self._close_door = await open_door(self.proxy.routes(), own, most=OWN_CALLS, mode=0o600)
         if self._settings.hermes.destinations:
             await self._connect.start(self._runtime / "connect")
-        return {
-            "gateways": self.gateways.run, "lost sessions": self.sessions.recover,
-            "spend": self._write_spend, "loans": self._forget_loans,
-        }  # fmt: skip
 
-    async def stop(self) -> None:
+    async def _stop(self) -> None:
         """End sessions while the journal is open."""
         await self.sessions.close()
         await self.loans.close()
@@ -188,7 +218,7 @@ class SessionsApp:
             self.proxy.forget_old()
             await asyncio.sleep(FORGET_S)
 
-    def answers(self) -> dict[str, Callable[[Params], Awaitable[Any]]]:
+    def answers(self) -> dict[str, Answer]:
         """Return what the house may ask about sessions and lent models."""
         return {
             QueryName.SESSIONS: self._open,
@@ -213,7 +243,7 @@ class SessionsApp:
         session = read_query(params, StopSession).session
         return await self.sessions.stop(session, "stopped by the house")
 
-    async def status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """Return what `allegro status` shows of sessions."""
         gateways = self.gateways
         return {

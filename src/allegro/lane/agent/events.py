@@ -1,4 +1,4 @@
-"""How a lane tells of sessions: every event with its session, words sealed, claims marked."""
+"""The events of sessions: each with its session, words sealed, claims marked."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class SessionVoice:
         )  # fmt: skip
         return self.event(session, payload, words)
 
-    def told(self, live: Live, event: AgentEvent) -> Event:
+    def of_agent(self, live: Live, event: AgentEvent) -> Event:
         """Return the journal's event of what an agent said; its words are sealed."""
         session = live.action.id
         match event:
@@ -97,9 +97,9 @@ class SessionVoice:
             case Gap():
                 return self.event(session, TelemetryGap(), {"reason": event.reason})
             case Ended():
-                raise AssertionError("an end is told on its own")
+                raise AssertionError("an end is an event of its own")
 
     def end(self, session: str, payload: SessionEnd, why: str, output: str | None) -> Event:
-        """Return the one end of a session: told twice, it is archived once."""
+        """Return the one end of a session: recorded twice, it is archived once."""
         words = {"output": output, "why": why}
         return self.event(session, payload, words, id_=self._recorder.end_id(session))

@@ -28,10 +28,10 @@ from allegro.core.agent.sessions import (
     tools_of,
 )
 from allegro.core.authority.actions.agent import AnswerOnce, LendModel, RunSession
-from allegro.core.authority.gate import Permit, Situation, may_write
+from allegro.core.authority.gate import Permit, may_write
 from allegro.core.base.errors import EdgeError, Refusal, Unholdable
 from allegro.core.effects.render import one_line
-from allegro.core.ports import Clock, Dice, Dress, Run
+from allegro.core.ports import Dress, Run
 from allegro.core.protocol.payloads.actions import (
     ActionFailed,
     ActionIntent,
@@ -45,14 +45,13 @@ from allegro.core.protocol.payloads.sessions import (
     SessionStarted,
     Talk,
 )
-from allegro.core.settings import HermesSettings
 from allegro.lane.agent.events import SessionVoice
 from allegro.lane.agent.gateways import NEED_TERMINAL, Gateways, Wanted
 from allegro.lane.agent.running import Live, OpenSession
 from allegro.lane.agent.tool_answers import Answers, Outcome
+from allegro.lane.context import Context
 from allegro.lane.models.call import Grant
 from allegro.lane.models.proxy import ModelProxy
-from allegro.lane.recorder import Recorder
 from allegro.runtime.consumer import as_edge_error
 from allegro.runtime.duties import Soon
 
@@ -64,25 +63,29 @@ KNOWN_S = 8 * 86_400
 
 
 class Sessions:
-    """`load` and `save` keep the open sessions on disk; `situation` is asked before each act."""
+    """`known` are the sessions that the last process left on disk; `save` writes them there."""
 
     def __init__(
-        self, gateways: Gateways, proxy: ModelProxy, recorder: Recorder, clock: Clock, dice: Dice,
-        settings: HermesSettings, situation: Callable[[], Situation], *, lane: str, local: bool,
-        known: dict[str, OpenSession], save: Callable[[dict[str, OpenSession]], None],
-    ) -> None:  # fmt: skip
+        self,
+        ctx: Context,
+        gateways: Gateways,
+        proxy: ModelProxy,
+        known: dict[str, OpenSession],
+        save: Callable[[dict[str, OpenSession]], None],
+    ) -> None:
+        lane = ctx.settings.lane
         self.gateways = gateways
         self._proxy = proxy
-        self._recorder = recorder
-        self._clock = clock
-        self._dice = dice
-        self._settings = settings
-        self._situation = situation
-        self._voice = SessionVoice(recorder, clock, settings.question_timeout_s, local=local)
+        self._recorder = recorder = ctx.recorder
+        self._clock = clock = ctx.ports.clock
+        self._dice = ctx.ports.dice
+        self._settings = settings = ctx.settings.hermes
+        self._situation = situation = ctx.state.situation
+        self._voice = SessionVoice(recorder, clock, settings.question_timeout_s, local=lane.local)
         self._known = known
         self._save = save
         self.live: dict[str, Live] = {}
-        self.answers = Answers(self.live, clock, situation, self._outcome, self._soon, lane)
+        self.answers = Answers(self.live, clock, situation, self._outcome, self._soon, lane.name)
         self._acts = Soon("sessions")
         self._beginning: set[str] = set()
         self._lost = [session for session, held in known.items() if not held.ended_s]
@@ -130,7 +133,7 @@ class Sessions:
     # --- beginning -------------------------------------------------------------------------
 
     async def _begin(self, permit: Permit, action: RunSession) -> Outcome | None:
-        if action.id in self._known:  # also one that is lost and not told yet
+        if action.id in self._known:  # also one that is lost and not yet reported
             return ActionReceipt(reason="begun before"), None
         if action.id in self._beginning:
             return ActionVoid(reason="busy"), "another order of it is under way"
@@ -209,7 +212,8 @@ class Sessions:
                 return ActionVoid(reason="not_sent"), str(error)
             return ActionFailed(reason="refused"), str(error)
         await self.gateways.end(live.ready, live.action.id)
-        await self._end(live, End.LOST, "no answer after the prompt was sent", {}, str(error))
+        ended = Ended(End.LOST, str(error), "", {})
+        await self._end(live, End.LOST, "no answer after the prompt was sent", ended)
         return ActionFailed(reason="answer_lost"), "may have begun; not begun again"
 
     # --- following -------------------------------------------------------------------------
@@ -237,10 +241,11 @@ class Sessions:
                     waiting.append(queue.get_nowait())
                 waiting = joined(waiting)
                 ended = next((one for one in waiting if isinstance(one, Ended)), None)
-                told = [one for one in waiting if not isinstance(one, Ended)]
+                said = [one for one in waiting if not isinstance(one, Ended)]
                 try:
-                    if told:
-                        await self._recorder.append([self._voice.told(live, one) for one in told])
+                    if said:
+                        events = [self._voice.of_agent(live, one) for one in said]
+                        await self._recorder.append(events)
                     waiting, tries = [], 0
                 except EdgeError as error:
                     ended, tries = None, tries + 1
@@ -295,18 +300,16 @@ class Sessions:
         self.live.pop(live.action.id, None)
         try:
             await self.gateways.end(live.ready, live.action.id)
-            told = self._end(live, end, why, ended.usage, ended.output, served=ended.served)
-            await as_edge_error("session", live.action.id, told)
-        except EdgeError as error:  # what it said at its end cannot be told; that it ended can
-            words = f"its end cannot be told whole: {error}"
+            ending = self._end(live, end, why, ended)
+            await as_edge_error("session", live.action.id, ending)
+        except EdgeError as error:  # what it said at its end cannot be recorded; that it ended can
+            words = f"its end cannot be recorded whole: {error}"
             await self._tell_end(live.action.id, SessionEnd(state=end.value), words, None)
         finally:
             await self.gateways.done(live.ready, live.action.id)
 
-    async def _end(
-        self, live: Live, end: End, why: str, claimed: dict[str, int], output: str,
-        *, served: str = "",
-    ) -> None:  # fmt: skip
+    async def _end(self, live: Live, end: End, why: str, ended: Ended) -> None:
+        """Journal the end of a session, with what it used and what it claimed to have used."""
         grant = self._proxy.revoke(live.ready.token) or live.grant
         spend = grant.spend if grant else None
         unpriced = bool(spend and spend.unpriced_tokens)
@@ -316,9 +319,9 @@ class Sessions:
             questions=live.questions, forged=live.ready.gateway.forged,
             calls=grant.calls if grant else 0, tokens=spend.tokens if spend else 0,
             cost_usd="unknown" if unpriced or spend is None else round(spend.usd, 8),
-            claimed=claimed, served=served,
+            claimed=ended.usage, served=ended.served,
         )  # fmt: skip
-        await self._tell_end(live.action.id, payload, why, output)
+        await self._tell_end(live.action.id, payload, why, ended.output)
 
     async def _tell_end(
         self, session: str, payload: SessionEnd, why: str, output: str | None
@@ -337,7 +340,7 @@ class Sessions:
         held = self._known.get(session)
         if held is not None:
             self._known[session] = msgspec.structs.replace(held, ended_s=self._clock.now_s())
-            with contextlib.suppress(EdgeError):  # told twice is archived once
+            with contextlib.suppress(EdgeError):  # recorded twice, it is archived once
                 self._save(self._known)
 
     # --- answering, stopping, lending ----------------------------------------------------------

@@ -242,7 +242,7 @@ class Look:
             if change.path.rsplit("/", 1)[-1] == ".gitattributes" and change.operation != "delete"
         }
         for path in paths:
-            told = rewritten_by(path, held)
-            if told and await self._reader.stores_lfs():
-                return Stale(f"{path}: {told}")
+            rewriter = rewritten_by(path, held)
+            if rewriter and await self._reader.stores_lfs():
+                return Stale(f"{path}: {rewriter}")
         return None

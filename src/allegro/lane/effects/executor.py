@@ -92,6 +92,21 @@ class _Effect:
         self.intents: list[WriteStep] = []
 
 
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for every order of this lane.
+
+    `bots` are the ids of the fleet's own users, `forbidden` logins whose token writes nothing,
+    `accepted` repositories that are written to although their default branch is open to us.
+    `write_s` is how long one write may take; in `shadow` nothing is written at all.
+    """
+
+    bots: frozenset[int]
+    forbidden: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
+    write_s: float
+    shadow: bool = False
+
+
 class Executor:
     """Carries out permits, several digests at once.
 
@@ -103,29 +118,18 @@ class Executor:
 
     def __init__(
         self,
-        reader: ForgeReader,
-        writer: ForgeWriter,
+        forge: tuple[ForgeReader, ForgeWriter],
         recorder: Recorder,
         clock: Clock,
         situation: Callable[[], Situation],
-        *,
-        bots: frozenset[int],
-        forbidden: tuple[str, ...],
-        accepted: tuple[str, ...],
-        write_s: float,
-        shadow: bool,
+        rules: Rules,
     ) -> None:
-        self._reader = reader
-        self._writer = writer
+        self._reader, self._writer = forge
         self._recorder = recorder
         self._clock = clock
         self._situation = situation
-        self._looking = Looking(reader, bots)
-        self._bots = bots
-        self._forbidden = forbidden
-        self._accepted = accepted
-        self._write_s = write_s
-        self._shadow = shadow
+        self.rules = rules
+        self._looking = Looking(self._reader, rules.bots)
         self._under_way: dict[str, _Effect] = {}
 
     @property
@@ -206,10 +210,10 @@ class Executor:
         if token is None:
             return Refusal("no_change_token", "set forge.change_token_file at the house")
         identity = await self._reader.whoami(token, scopes=False)
-        refusal = judge_identity(identity, self._bots, self._forbidden)
+        refusal = judge_identity(identity, self.rules.bots, self.rules.forbidden)
         if refusal is not None:
             return refusal
-        audit = await audit_repository(self._reader, repo, identity, self._accepted, token)
+        audit = await audit_repository(self._reader, repo, identity, self.rules.accepted, token)
         return None if audit.against is None else Refusal("repository_refused", audit.against)
 
     async def _write(self, effect: _Effect, look: Look, absent: Absent) -> Outcome | Finding:
@@ -217,7 +221,7 @@ class Executor:
         refusal = self._may_not(effect)
         if refusal is not None:
             return refusal
-        if self._shadow:
+        if self.rules.shadow:
             return await self._show_shadow(effect, absent)
         await self._tell(effect.permit, Outcome(ActionIntent(step=absent.step.value)))
         effect.intents.append(absent.step)
@@ -235,7 +239,7 @@ class Executor:
         return Outcome(payload, _named(effect, "the forge does not show it"))
 
     def _may_not(self, effect: _Effect, *, after_s: float = 0.0) -> Outcome | None:
-        needs_s = after_s + self._write_s
+        needs_s = after_s + self.rules.write_s
         refusal = may_write(effect.permit, self._situation(), needs_s=needs_s)
         if refusal is None:
             return None
@@ -251,10 +255,10 @@ class Executor:
             steps=tuple(step["step"] for step in steps), content=self._content(effect)
         )
         await self._tell(effect.permit, Outcome(shadowed, steps))
-        told = (
+        words = (
             "shadow mode: nothing was written to the forge; `action.shadowed` shows what would be"
         )
-        return Outcome(ActionFailed(reason="shadow"), told)
+        return Outcome(ActionFailed(reason="shadow"), words)
 
     async def _after_error(
         self, effect: _Effect, look: Look, absent: Absent, error: EdgeError

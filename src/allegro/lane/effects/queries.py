@@ -41,6 +41,17 @@ MAX_LINKED = 20
 MAX_TIMELINE = 2_000
 MAX_TALK_BYTES = 1_200_000
 
+NAMES = (
+    QueryName.ISSUE_DETAILS,
+    QueryName.PIN_REPOSITORY,
+    QueryName.PIN_CHANGE,
+    QueryName.PIN_PULL,
+    QueryName.PIN_CLOSE,
+    QueryName.LOOK,
+    QueryName.LISTING,
+)
+"""What a house may ask about the forge."""
+
 Answer = Callable[[Any], Awaitable[object]]
 
 
@@ -56,7 +67,7 @@ class Queries:
         content: Callable[[str], str],
         listing: Callable[[int], dict[str, list[int]]],
     ) -> None:
-        """`content` names words without telling them; `listing` gives what a repository holds."""
+        """`content` gives words a name that does not disclose them; `listing` gives what a repository holds."""
         self._reader = reader
         self._looking = looking
         self._bots = bots
@@ -173,10 +184,10 @@ class Queries:
         written = [path for path in query.paths if path not in kept]
         attributes = await attributes_for(self._reader, repo, trees, tree, written)
         for path in written:
-            told = rewritten_by(path, attributes)
-            if told and await self._reader.stores_lfs():
+            rewriter = rewritten_by(path, attributes)
+            if rewriter and await self._reader.stores_lfs():
                 raise EdgeError(
-                    f"{path}: {told}; change it with git", transient=False, kind="impossible"
+                    f"{path}: {rewriter}; change it with git", transient=False, kind="impossible"
                 )
 
     async def _pin_pull(self, query: AskPull) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,15 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.health.facts import Fact
 from allegro.core.ports import Council
 from allegro.core.protocol.queries import LookAt, Params, QueryName, Rest, read_query
-from allegro.core.settings import LaneSettings
+from allegro.lane.context import Context
 from allegro.lane.files import LaneFiles
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
 from allegro.lane.fleet.peers import Siblings
-from allegro.lane.fleet.roles import Pace, Roles
-from allegro.lane.ports import Ports
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.fleet.roles import Pace, Roles, TakeOver, Terms
+from allegro.lane.role_work import Workers
 from allegro.lane.state_files import load_epochs, load_written, save_epochs, save_written
-from allegro.lane.uplink.service import Desk
 from allegro.runtime.consumer import as_edge_error
-from allegro.runtime.duties import Duties, Failed, Failing
+from allegro.runtime.duties import Answer, Duties, Duty
 
 _log = structlog.get_logger()
 ALONE_LEASE_S = 30.0
@@ -41,79 +38,69 @@ PROBE_S = 3.0
 PROBE_FRESH_S = 8.0
 LEAVE_S = 2.0
 MIN_TIMEOUT_S = 0.5
-TOLD_FREEZES = 64
+SHOWN_FREEZES = 64
 UNDECIDED_S = 15.0
 UNSETTLED_LEASES = 3
 
 
-class FleetApp:
-    """`sessions_work` asks the gateways; `on_taken` hears of each role that was taken.
+class FleetWing:
+    """This lane's part in a fleet, also while it is alone.
 
-    `failed` hears of each failure of a duty of the fleet part.
+    `duties` run what belongs to the council of now: they end and begin with each roster.
     """
 
     def __init__(
-        self, settings: LaneSettings, files: LaneFiles, ports: Ports, recorder: Recorder,
-        state: LaneState, desk: Desk, is_linked: Callable[[], bool],
-    ) -> None:  # fmt: skip
-        self._settings = settings
-        self._files = files
-        self._clock = ports.clock
-        self._recorder = recorder
-        self._state = state
-        self._reader = ports.reader
-        self._councils = ports.councils
-        self._desk = desk
+        self,
+        ctx: Context,
+        epochs: Epochs,
+        workers: Workers,
+        duties: Duties,
+        is_linked: Callable[[], bool],
+    ) -> None:
+        self._ctx = ctx
+        self._settings = ctx.settings
+        self._files = ctx.files
+        self._ports = ctx.ports
+        self._clock = ctx.ports.clock
+        self._state = ctx.state
+        self._workers = workers
         self._is_linked = is_linked
-        self._me = Me(settings.lane.name, ports.dice.token(8).hex())
-        self._epochs = Epochs(
-            load_epochs(files.epochs), lambda epochs: save_epochs(files.epochs, epochs)
-        )
-        recorder.epochs = self._epochs.all
+        self._me = Me(ctx.settings.lane.name, ctx.ports.dice.token(8).hex())
+        self._epochs = epochs
         self._changed = asyncio.Event()
         self._forge_answered_s = float("-inf")
-        self.sessions_work: Callable[[], bool] = lambda: False
-        self._duties = Duties(self._clock, ports.dice, self._tell_failed)
-        self.failed: Failed = lambda name, sentence: None
-        self.on_taken: Callable[[str], None] = lambda role: None
-        self.drains: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._duties = duties
         self._set_up()
-        desk.own_facts |= self.answers()
-        desk.roles = self._held
-        state.on_trust(self.trust_changed)
+        ctx.state.on_trust(self.trust_changed)
+
+    def duty(self) -> Duty:
+        """Return the whole part as one duty, with what it answers and how it takes its leave."""
+        return Duty(
+            name="council", run=self.run, facts=self.facts, queries=self.answers(), leave=self.leave
+        )
 
     def _set_up(self) -> None:
         """Make council, siblings and roles for the roster of now."""
-        state, clock = self._state, self._clock
+        state = self._state
         members = members_of(state.held)
         self._members = tuple(member.name for member in members)
         self._number = state.held.roster.number if state.held.roster and members else 0
-        self._forget_marks()
-        self.council = self._councils(self._council())
-        self.siblings = Siblings(
-            self.council, state, self._recorder, clock, lane=self._me.lane,
-            names=self._others, ready=self.ready, is_linked=self._is_linked,
-        )  # fmt: skip
+        self._state.peers_left(self._members)
+        self.council = self._ports.councils(self._council())
+        self.siblings = Siblings(self._ctx, self.council, self._others, self.ready, self._is_linked)
         lease_s = self._settings.council.lease_s if members else ALONE_LEASE_S
         path, number = self._files.written, self._number
         written = Written(load_written(path, number), partial(save_written, path, number))
-        self.roles = Roles(
-            self.council, state, self._recorder, self.siblings, clock, self._me,
-            roles=self._served(), pace=Pace(lease_s, self._settings.council.return_s),
-            order=self._order, banned=lambda: banned_of(state.held), ready=self.ready,
-            memory=Memory(self._epochs, written if members else Written({}, _drop)),
-        )  # fmt: skip
-        self.roles.on_taken = self._taken
-        self.roles.drains = self.drains
-
-    def _tell_failed(self, name: str, sentence: str) -> None:
-        self.failed(name, sentence)
-
-    def _taken(self, role: str) -> None:
-        self.on_taken(role)
-
-    def _held(self) -> dict[str, int]:
-        return self.roles.held()
+        terms = Terms(
+            me=self._me,
+            roles=self._served(),
+            pace=Pace(lease_s, self._settings.council.return_s),
+            order=self._order,
+            banned=lambda: banned_of(state.held),
+            ready=self.ready,
+        )
+        memory = Memory(self._epochs, written if members else Written({}, _drop))
+        self.roles = Roles(self._ctx, self.council, self.siblings, terms, memory, self._workers)
 
     def _council(self) -> Council:
         if not self._members:
@@ -146,7 +133,7 @@ class FleetApp:
         while True:
             if self._changed.is_set():
                 await self.council.close()
-                self._state.leases.clear()
+                self._state.council_changed()
                 self._set_up()
                 self._changed.clear()
             names = ", ".join(self._members) or "alone"
@@ -164,10 +151,6 @@ class FleetApp:
             self._duties.begin("siblings", self.siblings.run)
             self._duties.begin("forge probe", self._probe)
 
-    def failing(self) -> dict[str, Failing]:
-        """Return which duties of the fleet part failed and are not well again."""
-        return self._duties.failing()
-
     def trust_changed(self) -> None:
         """Look whether the roster or its members are others now.
 
@@ -180,13 +163,8 @@ class FleetApp:
             self._changed.set()
         elif members != self._members:
             self._members = members
-            self._forget_marks()
+            self._state.peers_left(self._members)
             _log.warning("council.members", members=", ".join(members), number=number)
-
-    def _forget_marks(self) -> None:
-        """Drop the marks of lanes that are in the council no more."""
-        for gone in set(self._state.sibling_marks) - set(self._members):
-            del self._state.sibling_marks[gone]
 
     async def leave(self) -> None:
         """Give every role away before this program ends; not longer than two seconds."""
@@ -207,8 +185,17 @@ class FleetApp:
         state = self._state
         if state.safe_mode or not state.has_room:
             return ()
-        works = {"forge": self._forge_is_near(), "hermes": self.sessions_work()}
+        works = {"forge": self._forge_is_near(), "hermes": self._workers.is_able("hermes")}
         return tuple(role for role in self._served() if works[role])
+
+    @property
+    def taken(self) -> Mapping[str, TakeOver]:
+        """How this lane came to each role it took."""
+        return self.roles.taken
+
+    async def acted(self, role: str) -> None:
+        """Note the first act after a take-over. Raises EdgeError of the journal."""
+        await self.roles.acted(role)
 
     def undecided(self) -> bool:
         """Whether the council has decided for a while nothing about who polls.
@@ -224,13 +211,13 @@ class FleetApp:
 
     def _forge_is_near(self) -> bool:
         age_s = self._clock.boot_s() - self._forge_answered_s
-        return self._desk.executor is not None and age_s < PROBE_FRESH_S
+        return self._workers.is_able("forge") and age_s < PROBE_FRESH_S
 
     async def _probe(self) -> None:
         """Ask the forge for its date: a lane that polls nothing must know whether it could."""
         while "forge" in self._served():
             try:
-                await asyncio.wait_for(self._reader.date_s(), PROBE_S)
+                await asyncio.wait_for(self._ports.reader.date_s(), PROBE_S)
                 self._forge_answered_s = self._clock.boot_s()
             except (EdgeError, TimeoutError) as error:
                 _log.info("forge.not_near", error=str(error))
@@ -269,25 +256,25 @@ class FleetApp:
         )  # fmt: skip
         unheard = [one["lane"] for one in self.siblings.describe() if not one["heard"]]
         if unheard:
-            told = ", ".join(str(name) for name in unheard)
+            names = ", ".join(str(name) for name in unheard)
             facts.append(
-                Fact("siblings", "warn", f"not heard: {told}", "council pages",
+                Fact("siblings", "warn", f"not heard: {names}", "council pages",
                      mend="allegro fleet status, then look at that lane")
             )  # fmt: skip
         return facts
 
     # --- what the house asks -----------------------------------------------------------------
 
-    def answers(self) -> dict[str, Callable[[Params], Awaitable[Any]]]:
+    def answers(self) -> dict[str, Answer]:
         """Return what this lane answers about its fleet."""
         return {
-            QueryName.FLEET: self._tell,
+            QueryName.FLEET: self._describe,
             QueryName.OFFER: self._offer,
             QueryName.REST: self._rest,
             QueryName.LOOK_AT: self._look_at,
         }
 
-    async def _tell(self, params: Params) -> dict[str, Any]:
+    async def _describe(self, params: Params) -> dict[str, Any]:
         del params
         held, freezes = self.roles.held(), self._state.freezes
         return {
@@ -298,7 +285,7 @@ class FleetApp:
             "holders": {role: list(self.roles.holder(role)) for role in self._served()},
             "held_for_s": {role: round(self.roles.held_for_s(role), 1) for role in held},
             "frozen": not freezes.is_thawed,
-            "freezes": [one.id for one in freezes.active[-TOLD_FREEZES:]],
+            "freezes": [one.id for one in freezes.active[-SHOWN_FREEZES:]],
             "siblings": self.siblings.describe(), "lease_s": self._settings.council.lease_s,
         }  # fmt: skip
 
@@ -333,6 +320,11 @@ class FleetApp:
             "heard": seen.get("heard") is True, "ready": seen.get("ready", []),
             "host": await answers(member.address),
         }  # fmt: skip
+
+
+def known_epochs(files: LaneFiles) -> Epochs:
+    """Return the highest epoch of each role that this lane ever knew, as its folder has them."""
+    return Epochs(load_epochs(files.epochs), partial(save_epochs, files.epochs))
 
 
 def _drop(value: object) -> None:

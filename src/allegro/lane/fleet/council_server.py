@@ -7,9 +7,8 @@ council. It reads what the lane keeps (trust and roster) and holds no key but th
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
-import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ from allegro.core.settings import LaneSettings
 from allegro.lane.files import LaneFiles
 from allegro.lane.state_files import load_trust
 from allegro.runtime.duties import Duties, Run
+from allegro.runtime.program import running
 
 _log = structlog.get_logger()
 LOOK_S = 0.25
@@ -96,8 +96,8 @@ def offer(settings: LaneSettings, folder: Path, now_s: float) -> dict[str, Any]:
     address = council.address or council.listen
     host = address.rpartition(":")[0]
     if not address or host in {"0.0.0.0", "[::]", "::", "*"}:  # noqa: S104 (refused, not bound)
-        told = "set council.listen, and council.address as the other lanes see it, in its lane.toml"
-        raise EdgeError(f"{settings.lane.name} keeps no council: {told}", transient=False)
+        fix = "set council.listen, and council.address as the other lanes see it, in its lane.toml"
+        raise EdgeError(f"{settings.lane.name} keeps no council: {fix}", transient=False)
     files = ServerFiles(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     certificate = files.certificate
@@ -119,16 +119,11 @@ async def run(settings: LaneSettings) -> int:
     lane = LaneFiles(Path(settings.lane.state_dir).expanduser())  # noqa: ASYNC240
     lane.council.mkdir(mode=0o700, parents=True, exist_ok=True)
     keeper = _Keeper(settings, lane, ServerFiles(lane.council), binary)
-    stopping = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-    with contextlib.closing(hold_folder(lane.council, "another council program")):
-        notify("READY=1")
-        try:
-            await keep(keeper.step, stopping, SystemClock(), SystemDice())
-        finally:
-            notify("STOPPING=1")
-            await keeper.server.stop()
+    hold = partial(hold_folder, lane.council, "another council program")
+    async with running(hold, notify) as program:
+        program.stack.push_async_callback(keeper.server.stop)
+        program.ready()
+        await keep(keeper.step, program.stopping, SystemClock(), SystemDice())
     return 0
 
 

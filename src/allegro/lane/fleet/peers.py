@@ -13,7 +13,7 @@ from allegro.core.authority.lease import Sibling
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import UNREADABLE, text_of
 from allegro.core.forge.marks import of_watches
-from allegro.core.ports import Clock, Council
+from allegro.core.ports import Council
 from allegro.core.protocol.pages import (
     FRESH_PAGES,
     MAX_FREEZES,
@@ -25,8 +25,7 @@ from allegro.core.protocol.pages import (
 )
 from allegro.core.protocol.payloads.fleet import BeatBack, BeatMissing, CouncilPageAside
 from allegro.core.protocol.payloads.lane import FreezeAdded
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.context import Context
 
 _log = structlog.get_logger()
 PAGE_S = 2.0
@@ -50,15 +49,14 @@ class Siblings:
     """`names` says who the other lanes are; `ready` which roles this lane could do now."""
 
     def __init__(
-        self, council: Council, state: LaneState, recorder: Recorder, clock: Clock, *,
-        lane: str, names: Callable[[], Sequence[str]], ready: Callable[[], tuple[str, ...]],
-        is_linked: Callable[[], bool],
+        self, ctx: Context, council: Council, names: Callable[[], Sequence[str]],
+        ready: Callable[[], tuple[str, ...]], is_linked: Callable[[], bool],
     ) -> None:  # fmt: skip
         self._council = council
-        self._state = state
-        self._recorder = recorder
-        self._clock = clock
-        self._lane = lane
+        self._state = ctx.state
+        self._recorder = ctx.recorder
+        self._clock = clock = ctx.ports.clock
+        self._lane = ctx.settings.lane.name
         self.names = names
         self._ready = ready
         self._is_linked = is_linked
@@ -109,7 +107,7 @@ class Siblings:
             self._seen.get(name), revision, page, boot_s=self._clock.boot_s(), page_s=PAGE_S
         )
         if page is not None:
-            self._state.sibling_marks[name] = of_watches(page.marks, self._state.watches)
+            self._state.peer_named_marks(name, of_watches(page.marks, self._state.watches))
             await self._take_freezes(page)
 
     async def _set_aside(self, name: str, error: BaseException) -> None:
@@ -182,11 +180,11 @@ class Siblings:
     def describe(self) -> list[dict[str, object]]:
         """Return what is known of each other lane, in plain values; ages in seconds."""
         boot_s = self._clock.boot_s()
-        told = []
+        described = []
         for name in self.names():
             sighting = self._seen.get(name)
             page = sighting.page if sighting is not None else None
-            told.append(
+            described.append(
                 {
                     "lane": name, "heard": self._is_heard(name),
                     "age_s": None if sighting is None else round(boot_s - sighting.changed_s, 1),
@@ -195,7 +193,7 @@ class Siblings:
                     "version": page.version if page else "",
                 }
             )  # fmt: skip
-        return told
+        return described
 
     def _is_heard(self, name: str) -> bool:
         sighting = self._seen.get(name)

@@ -7,7 +7,7 @@ asks `state.leases` for itself, each time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -24,7 +24,6 @@ from allegro.core.authority.lease import (
     Wait,
     decide,
     heir_of,
-    holds,
     rank_of,
     seen,
     sending,
@@ -33,13 +32,13 @@ from allegro.core.authority.lease import (
 )
 from allegro.core.authority.steady import Steady, watched
 from allegro.core.base.errors import EdgeError
-from allegro.core.ports import Clock, Council
+from allegro.core.ports import Council
 from allegro.core.protocol.payloads.base import Payload
 from allegro.core.protocol.payloads.fleet import CouncilBack, CouncilLost, RoleTaken
+from allegro.lane.context import Context
 from allegro.lane.fleet.lease_memory import Memory
 from allegro.lane.fleet.peers import BUGS, Siblings
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.role_work import Workers
 
 _log = structlog.get_logger()
 TICKS = 5
@@ -75,40 +74,56 @@ class TakeOver(msgspec.Struct, frozen=True):
     is_from_another: bool = False
 
 
-class Roles:
-    """`roles` are those this lane serves; `order` gives a role's lanes by preference.
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What this lane may hold, and how.
 
-    `drains` are called by role before it is given away, and return once nothing is under way.
+    `roles` are those it serves; `order` gives a role's lanes by preference; `banned` are lanes
+    whose key was revoked; `ready` are the roles this lane could do the work of now.
+    """
+
+    me: Me
+    roles: tuple[str, ...]
+    pace: Pace
+    order: Callable[[str], tuple[str, ...]]
+    banned: Callable[[], frozenset[str]]
+    ready: Callable[[], tuple[str, ...]]
+
+
+class Roles:
+    """Keeps the leases of the roles that its terms name.
+
+    `workers` do the work of the roles: they hear of a role that was taken, and are drained before
+    one is given away.
     """
 
     def __init__(
-        self, council: Council, state: LaneState, recorder: Recorder, siblings: Siblings,
-        clock: Clock, me: Me, *, roles: tuple[str, ...], pace: Pace,
-        order: Callable[[str], tuple[str, ...]], banned: Callable[[], frozenset[str]],
-        ready: Callable[[], tuple[str, ...]], memory: Memory,
-    ) -> None:  # fmt: skip
+        self,
+        ctx: Context,
+        council: Council,
+        siblings: Siblings,
+        terms: Terms,
+        memory: Memory,
+        workers: Workers,
+    ) -> None:
         self._council = council
-        self._state = state
-        self._recorder = recorder
+        self._state = ctx.state
+        self._recorder = ctx.recorder
         self._siblings = siblings
-        self._clock = clock
-        self._me = me
-        self._pace = pace
-        self._order = order
-        self._banned = banned
-        self._ready = ready
+        self._clock = clock = ctx.ports.clock
+        self._terms = terms
+        self._me = terms.me
+        self._pace = terms.pace
         self._epochs, self._written = memory
         self._views = {
             role: View(role, epoch=memory.epochs.highest(role), left=memory.written.last(role))
-            for role in roles
+            for role in terms.roles
         }
-        self._steady = {role: Steady(clock.boot_s()) for role in roles}
+        self._steady = {role: Steady(clock.boot_s()) for role in terms.roles}
         self._asked: dict[str, str] = {}
         self._failures = 0
         self._since_s: dict[str, float] = {}
-        self.drains: dict[str, Callable[[], Awaitable[None]]] = {}
         self.taken: dict[str, TakeOver] = {}
-        self.on_taken: Callable[[str], None] = lambda role: None
+        self._workers = workers
 
     async def run(self, role: str) -> None:
         """Keep one role until cancelled: a tick five times a lease."""
@@ -168,9 +183,7 @@ class Roles:
 
     def held(self) -> dict[str, int]:
         """Return the roles this lane holds now, with their epochs."""
-        boot_s = self._clock.boot_s()
-        leases = self._state.leases
-        return {role: lease.epoch for role, lease in leases.items() if holds(lease, boot_s)}
+        return self._state.held_roles()
 
     def held_for_s(self, role: str) -> float:
         """Return for how long (s) this lane has held a role without a break, 0 where it does not."""
@@ -224,9 +237,9 @@ class Roles:
             self._epochs.keep(role, view.epoch)
 
     def _decide(self, role: str) -> Step:
-        order, siblings = self._order(role), self._siblings.of_role(role)
+        order, siblings = self._terms.order(role), self._siblings.of_role(role)
         holder, _ = self.holder(role)
-        ready = role in self._ready() and not self._siblings.is_resting(self._me.lane, role)
+        ready = role in self._terms.ready() and not self._siblings.is_resting(self._me.lane, role)
         heir = heir_of(
             self._me.lane, order, siblings, ready=ready, return_after_s=self._pace.return_s
         )
@@ -234,7 +247,7 @@ class Roles:
             ready=ready,
             rank=rank_of(self._me.lane, order, [s for s in siblings if s.name != holder]),
             heir=self._asked.get(role) or heir,
-            banned=self._banned(),
+            banned=self._terms.banned(),
             members=frozenset((self._me.lane, *self._siblings.names())),
         )
         view, boot_s = self._views[role], self._clock.boot_s()
@@ -269,7 +282,7 @@ class Roles:
         if after.lease is not None:
             if role not in self.held():  # taken, or had again after it ran out
                 self._since_s[role] = self._clock.boot_s()
-            self._state.leases[role] = after.lease
+            self._state.lease_written(role, after.lease)
 
     def _took(self, before: View, step: Take, decided_s: float) -> None:
         role, holder = before.role, _holder_of(before)
@@ -281,7 +294,7 @@ class Roles:
             self._siblings.doubt(holder)
         self._judge_offer(before, self._me.lane)
         _log.info("role.taken", role=role, epoch=step.record.epoch, before=holder, why=step.why)
-        self.on_taken(role)
+        self._workers.take_up(role)
 
     def _judge_offer(self, before: View, holder: str) -> None:
         """Let a lane rest that did not take what it was offered, and forgive one that did."""
@@ -296,19 +309,17 @@ class Roles:
 
     def _drop(self, role: str) -> None:
         self._since_s.pop(role, None)
-        if self._state.leases.pop(role, None) is not None:
+        if self._state.lease_given_up(role):
             _log.info("role.left", role=role)
 
     async def _stand_down(self, role: str) -> None:
         """Give up the lease first, then wait for what is under way: the offer comes after."""
         self._views[role] = stood_down(self._views[role])
         self._drop(role)
-        drain = self.drains.get(role)
-        if drain is not None:
-            try:
-                await asyncio.wait_for(drain(), DRAIN_S)
-            except TimeoutError:
-                _log.warning("role.not_drained", role=role)
+        try:
+            await asyncio.wait_for(self._workers.drain(role), DRAIN_S)
+        except TimeoutError:
+            _log.warning("role.not_drained", role=role)
 
     async def _failed(self, error: EdgeError) -> None:
         _log.info("council.unreachable", error=str(error))

@@ -108,8 +108,8 @@ class Footprints:
             if wanted <= found.keys():
                 return found, ""
             if not page.more or 0 < page.oldest_s < since_s:
-                told = f"{odd} activities cannot be read: who moved a branch may not be told"
-                return found, told if odd else ""
+                words = f"{odd} activities cannot be read: who moved a branch may stay unknown"
+                return found, words if odd else ""
         return found, (
             f"more than {PUSH_PAGES} pages of activities since the last look: who moved a branch "
             "may not be told"

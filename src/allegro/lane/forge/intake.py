@@ -28,13 +28,15 @@ class Intake:
     """`unread` is what could not be read, newest last: (repository id, number, id) to words."""
 
     def __init__(
-        self, reader: ForgeReader, recorder: Recorder, taking: Taking, clock: Clock
-    ) -> None:
+        self, reader: ForgeReader, recorder: Recorder, taking: Taking, clock: Clock,
+        footprints: Footprints | None = None,
+    ) -> None:  # fmt: skip
+        """`footprints` look for what our bots did; without them only the issues are read."""
         self._reader = reader
         self._recorder = recorder
         self._clock = clock
         self.taking = taking
-        self.footprints: Footprints | None = None
+        self._footprints = footprints
         self.unread: dict[tuple[int, int, int], tuple[float, str]] = {}
 
     async def append(self, notes: Notes) -> None:
@@ -65,8 +67,8 @@ class Intake:
         if talk and (issue.comment_count or known):
             more = await self._part(repo, issue, self._talk(repo, issue), patient)
             events, versions = _joined((events, versions), more)
-        if self.footprints is not None and issue.updated_s >= started_s:
-            looking = self.footprints.labels(repo, issue, started_s)
+        if self._footprints is not None and issue.updated_s >= started_s:
+            looking = self._footprints.labels(repo, issue, started_s)
             more = await self._part(repo, issue, looking, patient)
             events, versions = _joined((events, versions), more)
         if issue.is_pull_request:

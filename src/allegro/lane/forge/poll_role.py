@@ -18,20 +18,20 @@ RECENT_S = 60.0
 
 
 class Turn:
-    """`undecided` says that the council has decided nothing for a while.
-
-    A lane then reads on without the role, and changes nothing; others may do the same, and what
+    """Asks the keeper of roles. Where the council has decided nothing for a while, a lane reads on without the role, and changes nothing; others may do the same, and what
     two of them tell is archived once. `begin_again` lets the polls go on from what is home.
     """
 
     def __init__(
-        self, state: LaneState, clock: Clock, roles: Callable[[], RoleKeeper],
-        undecided: Callable[[], bool], begin_again: Callable[[], None],
-    ) -> None:  # fmt: skip
+        self,
+        state: LaneState,
+        clock: Clock,
+        keeper: RoleKeeper,
+        begin_again: Callable[[], None],
+    ) -> None:
         self._state = state
         self._clock = clock
-        self._roles = roles
-        self._undecided = undecided
+        self._keeper = keeper
         self._begin_again = begin_again
         self._epoch = 0
         self._polled_s = float("-inf")
@@ -47,7 +47,7 @@ class Turn:
             self.reads_on = False
             self._note_take_over()
             return True
-        if not self._undecided():
+        if not self._keeper.undecided():
             self.reads_on = False
             return False
         if not self.reads_on:
@@ -61,11 +61,11 @@ class Turn:
         """Note a poll: a holder's first is the first act of its take-over."""
         self._polled_s = self._clock.boot_s()
         if not self.reads_on:
-            await self._roles().acted(ROLE)
+            await self._keeper.acted(ROLE)
 
     def _note_take_over(self) -> None:
         """After another lane held the role: go on from the mark that is home, and list anew."""
-        taken = self._roles().taken.get(ROLE)
+        taken = self._keeper.taken.get(ROLE)
         if taken is None or taken.epoch == self._epoch:
             return
         if self._epoch or taken.is_from_another:

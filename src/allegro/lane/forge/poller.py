@@ -25,7 +25,7 @@ from allegro.core.forge.marks import (
     window,
 )
 from allegro.core.health.facts import Fact
-from allegro.core.ports import Clock, Dice, ForgeReader, Unread
+from allegro.core.ports import Unread
 from allegro.core.protocol.payloads.base import Payload
 from allegro.core.protocol.payloads.polls import (
     ForgeMark,
@@ -34,14 +34,14 @@ from allegro.core.protocol.payloads.polls import (
     WatchFailing,
     WatchRecovered,
 )
-from allegro.core.settings import ForgeSettings
+from allegro.lane.context import Context
 from allegro.lane.forge.collect import Collected, ReadPage, collect
 from allegro.lane.forge.comments import read_talk
 from allegro.lane.forge.footprints import Footprints
 from allegro.lane.forge.intake import Intake
 from allegro.lane.forge.listings import Listings
 from allegro.lane.forge.poll_role import Turn
-from allegro.lane.forge.reconcile import Reconcile
+from allegro.lane.forge.reconcile import Manner, Reconcile
 from allegro.lane.forge.snapshots import Taking
 from allegro.lane.forge.triage import Triage
 from allegro.lane.forge.watches import (
@@ -52,8 +52,6 @@ from allegro.lane.forge.watches import (
     Watch,
     newest_home,
 )
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
 from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()
@@ -70,45 +68,38 @@ _WHOLE_FORGE = {"waiting", "token_not_audited", "secret", "journal_full"}
 class ForgeDuty:
     """Runs while this lane holds the `forge` role. `hint` makes the next poll come at once.
 
-    While the council decides nothing (`undecided`) it reads on without the role. What fails is a
-    watch, or one repository of it: it is told, tried again after growing pauses, and the others go
-    on. `found_new` is called when a poll found an issue that was just opened.
+    While the council decides nothing it reads on without the role. What fails is a watch, or one
+    repository of it: it is reported, tried again after growing pauses, and the others go on.
+    `keeper` keeps the roles; `found_new` is called when a poll found an issue that was just opened.
     """
 
     def __init__(
         self,
-        reader: ForgeReader,
-        recorder: Recorder,
+        ctx: Context,
         taking: Taking,
         triage: Triage,
-        state: LaneState,
-        roles: Callable[[], RoleKeeper],
-        settings: ForgeSettings,
-        clock: Clock,
-        dice: Dice,
-        undecided: Callable[[], bool],
+        keeper: RoleKeeper,
+        found_new: Callable[[], None] = lambda: None,
     ) -> None:
-        self._reader = reader
-        self._recorder = recorder
+        self._reader = reader = ctx.ports.reader
+        self._recorder = recorder = ctx.recorder
         self._taking = taking
         self._triage = triage
-        self._state = state
-        self._settings = settings
-        self._clock = clock
-        self._dice = dice
-        self._intake = Intake(reader, recorder, taking, clock)
-        self._footprints = self._intake.footprints = Footprints(
-            reader, recorder, taking, triage.bots, triage.own_labels
-        )
+        self._state = state = ctx.state
+        self._settings = settings = ctx.settings.forge
+        self._clock = clock = ctx.ports.clock
+        self._dice = ctx.ports.dice
+        self._footprints = Footprints(reader, recorder, taking, triage.bots, triage.own_labels)
+        self._intake = Intake(reader, recorder, taking, clock, self._footprints)
         self._listings = Listings(reader, recorder, self._intake, clock)
-        self._turn = Turn(state, clock, roles, undecided, self._begin_again)
+        self._turn = Turn(state, clock, keeper, self._begin_again)
         self._hinted = asyncio.Event()
         self._watches = [Watch(name) for name in settings.watch]
         self._failures = 0
         self._poll_at_s = float("-inf")
         self._marks_home = MarksHome()
         self._cycling = asyncio.Lock()
-        self.found_new: Callable[[], None] = lambda: None
+        self._found_new = found_new
         self.cycles = 0
 
     def hint(self) -> None:
@@ -210,14 +201,14 @@ class ForgeDuty:
         self._poll_at_s = float("-inf")
         if not self._turn.may_poll():
             return
-        self._state.home_marks |= self._marks_home.learn(self._recorder.journal.acked)
+        self._state.marks_came_home(self._marks_home.learn(self._recorder.journal.acked))
         if not self._recorder.journal.has_room:
             self._state.did("journal full: waiting")
             return
         if self._state.relist:
             await self._relist()
         if self._state.reconcile:
-            self._state.reconcile = False
+            self._state.comparison_begun()
             for watch in self._watches:
                 watch.list_anew()
         troubles = [await self._one_watch(watch) for watch in self._watches]
@@ -226,7 +217,7 @@ class ForgeDuty:
             raise troubles[0]
         self.cycles += 1
         shown = [str(trouble) for trouble in troubles if trouble is not None]
-        self._state.forge_trouble = "; ".join(shown[:TROUBLES_SHOWN])
+        self._state.forge_failed("; ".join(shown[:TROUBLES_SHOWN]))
         self._state.did("polled without the council" if self._turn.reads_on else "polled")
 
     def _begin_again(self) -> None:
@@ -240,7 +231,7 @@ class ForgeDuty:
             return False
         more = await self._triage.work()
         if self._triage.overflowed and not self._triage.waiting():
-            self._triage.overflowed = False
+            self._triage.offered_again()
             for watch in self._watches:
                 watch.catch_up = True
         return more
@@ -275,7 +266,7 @@ class ForgeDuty:
         """Journal everything anew: the house lost what it had."""
         await self._recorder.journal.forget_versions()
         self._taking.forget()
-        self._state.relist = False
+        self._state.listed_anew()
         for watch in self._watches:
             watch.list_anew()
 
@@ -312,9 +303,7 @@ class ForgeDuty:
         for one in collected.unread:
             await self._intake.tell_unread(self._listings.owner(watch, one), one)
         reached_s = watch.mark.forge_s
-        self._state.forge_offset_s = (
-            self._clock.now_s() - collected.date_s if collected.date_s else None
-        )
+        self._state.heard_forge(collected.date_s)
         mark = self._moved(watch, watch.mark, collected, now_s, boot_s)
         await self._advance(watch, mark, tell=changed)
         watch.catch_up = watch.catch_up and not catch_up
@@ -326,7 +315,7 @@ class ForgeDuty:
     ) -> Mark:
         """Return the mark after a poll that began at `now_s` (and `boot_s` on our steady clock)."""
         if is_clock(collected.date_s, now_s):
-            watch.clock.told(collected.date_s, boot_s)
+            watch.clock.showed(collected.date_s, boot_s)
             return next_mark(mark, collected.date_s, now_s)
         took_s = math.ceil(self._clock.boot_s() - boot_s)
         newest_s = max((issue.updated_s for issue in collected.issues), default=0) - took_s
@@ -395,7 +384,7 @@ class ForgeDuty:
                 unit.active_s = self._clock.boot_s()
                 await self._intake.keep(unit.repo, [(issue.number, notes)])
                 if is_new:
-                    self.found_new()
+                    self._found_new()
             self._triage.offer(watch.name, unit.repo, issue, since_s=watch.started_s)
 
     async def _advance(self, watch: Watch, mark: Mark, *, tell: bool) -> None:
@@ -434,13 +423,11 @@ class ForgeDuty:
         await self._branches(unit, watch.mark.forge_s)
 
     async def _reconcile(self, watch: Watch, unit: Unit) -> None:
-        await Reconcile(
-            self._reader, self._recorder, self._intake, unit.repo, await self._page_size(),
-            started_s=watch.started_s, patient=unit.pace.is_failing,
-            seen=lambda issue: self._triage.offer(
-                watch.name, unit.repo, issue, since_s=watch.started_s
-            ),
-        ).run()  # fmt: skip
+        def seen(issue: Issue) -> None:
+            self._triage.offer(watch.name, unit.repo, issue, since_s=watch.started_s)
+
+        manner = Manner(await self._page_size(), watch.started_s, unit.pace.is_failing)
+        await Reconcile(self._reader, self._recorder, self._intake, unit.repo, manner, seen).run()
 
     async def _sweep(self, unit: Unit, forge_now_s: int) -> None:
         """Find edited comments: an edit does not touch its issue's own time."""
@@ -475,15 +462,15 @@ class ForgeDuty:
             if error.kind in _WHOLE_FORGE:
                 raise
             if error.kind not in {"not_found", "forbidden"}:  # it shows us no code
-                told = Unread(unit.repo.id, 0, 0, f"branches: {error}")
-                await self._intake.tell_unread(unit.repo, told)
+                unread_list = Unread(unit.repo.id, 0, 0, f"branches: {error}")
+                await self._intake.tell_unread(unit.repo, unread_list)
 
     async def _page_size(self) -> int:
         return (await self._reader.server()).page_size
 
     async def _failed(self, error: EdgeError, failures: int) -> None:
         _log.warning("forge.failed", error=str(error), transient=error.transient)
-        self._state.forge_trouble = str(error)
+        self._state.forge_failed(str(error))
         if failures == 2:
             await self._alert(ForgeUnreachable(kind=error.kind, status=error.status))
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
+import msgspec
+
 from allegro.core.base.errors import EdgeError
 from allegro.core.forge.issues import Issue, Repository, comment_subject
 from allegro.core.forge.marks import Window
@@ -22,25 +24,38 @@ from allegro.lane.recorder import Recorder
 _UNSURE = {"garbage", "garbled", "too_large"}
 
 
+class Manner(msgspec.Struct, frozen=True):
+    """How a repository is read: entries a page, since when (Unix s) its watch takes closed issues
+    whole, and whether what fails in one issue is passed over (`patient`)."""
+
+    page_size: int
+    started_s: int
+    patient: bool
+
+
 class Reconcile:
     """Compares one repository with the forge, from its first issue to its last comment.
 
-    `seen` is called with each issue. `patient` passes over what fails in one issue. Raises
-    EdgeError; what was journalled until then stays.
+    `seen` is called with each issue. Raises EdgeError; what was journalled until then stays.
     """
 
     def __init__(
-        self, reader: ForgeReader, recorder: Recorder, intake: Intake, repo: Repository,
-        page_size: int, *, started_s: int, patient: bool, seen: Callable[[Issue], None],
-    ) -> None:  # fmt: skip
+        self,
+        reader: ForgeReader,
+        recorder: Recorder,
+        intake: Intake,
+        repo: Repository,
+        manner: Manner,
+        seen: Callable[[Issue], None],
+    ) -> None:
         self._reader = reader
         self._recorder = recorder
         self._intake = intake
         self._taking: Taking = intake.taking
         self._repo = repo
-        self._page_size = page_size
-        self._started_s = started_s
-        self._patient = patient
+        self._page_size = manner.page_size
+        self._started_s = manner.started_s
+        self._patient = manner.patient
         self._seen = seen
         self._listed: set[int] = set()
 

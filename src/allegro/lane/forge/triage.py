@@ -15,16 +15,14 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.effects.findings import WriteStep
 from allegro.core.forge.issues import STATUS_SCOPE, Issue, Repository, issue_subject
 from allegro.core.forge.triage import TriageRule, triage
-from allegro.core.ports import Clock, Dice, Dress, ForgeReader, ForgeWriter
+from allegro.core.ports import Dress
 from allegro.core.protocol.payloads.actions import (
     ActionIntent,
     ShadowEffect,
     TriageDone,
     TriageRefused,
 )
-from allegro.core.settings import ForgeSettings
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.context import Context
 from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()
@@ -49,27 +47,22 @@ class Triage:
     offered again.
     """
 
-    def __init__(
-        self,
-        reader: ForgeReader,
-        writer: ForgeWriter,
-        recorder: Recorder,
-        state: LaneState,
-        settings: ForgeSettings,
-        clock: Clock,
-        dice: Dice,
-        bots: frozenset[int],
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._recorder = recorder
-        self._state = state
-        self._settings = settings
-        self._clock = clock
-        self._dice = dice
+    def __init__(self, ctx: Context, bots: frozenset[int]) -> None:
+        """`bots` are the ids of the fleet's own users."""
+        self._reader = ctx.ports.reader
+        self._writer = ctx.ports.writer
+        self._recorder = ctx.recorder
+        self._state = ctx.state
+        self._settings = ctx.settings.forge
+        self._clock = ctx.ports.clock
+        self._dice = ctx.ports.dice
         self.bots = bots
         self._queue: dict[str, Waiting] = {}
         self._done: dict[str, frozenset[str]] = {}
+        self.overflowed = False
+
+    def offered_again(self) -> None:
+        """Note that what the queue had no room for is offered again at the next poll."""
         self.overflowed = False
 
     def may_act(self) -> bool:

@@ -41,6 +41,10 @@ class Pace:
         self.trouble = error
         return self.failures == TELL_AFTER
 
+    def retry_now(self) -> None:
+        """Wait no longer, whatever failed before."""
+        self.not_before_s = float("-inf")
+
     def worked(self) -> bool:
         """Note that it works; return whether a person was told that it does not."""
         was_failing = self.is_failing
@@ -51,7 +55,7 @@ class Pace:
 class ForgeClock:
     """A second that the forge's clock has surely reached, also where its answers tell none.
 
-    Without a `Date`, what it told last or the newest change that was seen, and from there on our
+    Without a `Date`, what it showed last or the newest change that was seen, and from there on our
     own steady clock: so a poll never reads more than what changed of late. `boot_s` are its
     seconds.
     """
@@ -60,7 +64,7 @@ class ForgeClock:
         self._known: tuple[int, float] | None = None
         self.is_untold = False
 
-    def told(self, date_s: int, boot_s: float) -> None:
+    def showed(self, date_s: int, boot_s: float) -> None:
         """Note what the forge's clock showed."""
         self._known = date_s, boot_s
         self.is_untold = False
@@ -137,7 +141,7 @@ class Watch:
         """Forget where it stood here: another lane polled meanwhile."""
         self.mark = None
         self.catch_up = True
-        self.pace.not_before_s = float("-inf")
+        self.pace.retry_now()
         self.list_anew()
 
     def list_anew(self) -> None:
@@ -149,8 +153,8 @@ class Watch:
         """Watch exactly these repositories; what is known of those that stay is kept."""
         units: dict[int, Unit] = {}
         for repo in found:
-            units[repo.id] = self.repositories.get(repo.id) or Unit(repo)
-            units[repo.id].repo = repo
+            unit = units[repo.id] = self.repositories.get(repo.id) or Unit(repo)
+            unit.repo = repo
         self.repositories = units
 
 
@@ -164,10 +168,15 @@ class Taken(Protocol):
 
 
 class RoleKeeper(Protocol):
-    """What a duty asks of `Roles`: how it came to its role; and it tells of its first act."""
+    """What a duty asks of who keeps the roles: how it came to its role, and whether nobody is named.
+
+    `undecided` says that the council has decided nothing for a while about who polls. `acted`
+    notes the first act after a take-over.
+    """
 
     @property
     def taken(self) -> Mapping[str, Taken]: ...
+    def undecided(self) -> bool: ...
     async def acted(self, role: str) -> None: ...
 
 

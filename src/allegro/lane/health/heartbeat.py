@@ -8,11 +8,8 @@ import structlog
 
 from allegro.core.base.errors import EdgeError
 from allegro.core.health.facts import Fact
-from allegro.core.ports import Clock
 from allegro.core.protocol.payloads.lane import LaneBeat
-from allegro.core.settings import BeatSettings
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.context import Context
 
 _log = structlog.get_logger()
 BEAT_S = 15.0
@@ -22,14 +19,16 @@ class Beats:
     """`cycles` counts polls; `healthy` says whether all is well; `ping` calls the watcher's URL."""
 
     def __init__(
-        self, recorder: Recorder, state: LaneState, clock: Clock, settings: BeatSettings, *,
-        cycles: Callable[[], int], healthy: Callable[[], bool],
+        self,
+        ctx: Context,
+        cycles: Callable[[], int],
+        healthy: Callable[[], bool],
         ping: Callable[[str], Awaitable[None]],
-    ) -> None:  # fmt: skip
-        self._recorder = recorder
-        self._state = state
-        self._clock = clock
-        self._settings = settings
+    ) -> None:
+        self._recorder = ctx.recorder
+        self._state = ctx.state
+        self._clock = ctx.ports.clock
+        self._settings = ctx.settings.beat
         self._cycles = cycles
         self._healthy = healthy
         self._ping = ping

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,20 +18,32 @@ from allegro.lane.state import LaneState
 from allegro.runtime.duties import Failing
 
 
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a running lane's other parts are asked.
+
+    `journal_bytes` and `journal_lag` are bytes and events that wait for the house, `facts` the
+    lines of doctor of all duties, `failing` the duties that failed of late. `reader` is None while
+    the forge was not reached; `sessions` returns None where no agent runs.
+    """
+
+    reader: Callable[[], ForgeReader | None] = lambda: None
+    journal_bytes: Callable[[], int] = lambda: 0
+    journal_lag: Callable[[], int] = lambda: 0
+    is_linked: Callable[[], bool] = lambda: False
+    failing: Callable[[], dict[str, Failing]] = dict
+    facts: Callable[[], list[Fact]] = list
+    sessions: Callable[[], dict[str, Any] | None] = lambda: None
+
+
 class Status:
     """Collects facts from state, journal and audits; asks nothing twice."""
 
-    def __init__(self, state: LaneState, settings: LaneSettings) -> None:
+    def __init__(
+        self, state: LaneState, settings: LaneSettings, sources: Sources | None = None
+    ) -> None:
+        self._sources = sources or Sources()
         self._state = state
         self._settings = settings
-        self.reader: ForgeReader | None = None
-        self.journal_bytes: Callable[[], int] = lambda: 0
-        self.journal_lag: Callable[[], int] = lambda: 0
-        self.is_linked: Callable[[], bool] = lambda: False
-        self.failing: Callable[[], dict[str, Failing]] = dict
-        self.more_facts: list[Callable[[], list[Fact]]] = []
-        self.sessions: Callable[[], Awaitable[dict[str, Any]]] | None = None
-        self.session_facts: Callable[[LaneSettings, dict[str, Any]], list[Fact]] = lambda *_: []
         self._registry = CollectorRegistry()
         self._gauges = {
             name: Gauge(f"allegro_lane_{name}", text, registry=self._registry)
@@ -47,7 +59,7 @@ class Status:
     def healthy(self) -> bool:
         return (
             not self._state.forge_trouble and self._state.has_room
-            and not self._state.safe_mode and self._state.clock_trusted and not self.failing()
+            and not self._state.safe_mode and self._state.clock_trusted and not self._sources.failing()
         )  # fmt: skip
 
     async def status(self) -> dict[str, Any]:
@@ -66,11 +78,11 @@ class Status:
             "forge": state.forge,
             "forge_trouble": state.forge_trouble,
             "room": state.has_room,
-            "journal_bytes": self.journal_bytes(),
-            "journal_waiting": self.journal_lag(),
+            "journal_bytes": self._sources.journal_bytes(),
+            "journal_waiting": self._sources.journal_lag(),
             "clock_trusted": state.clock_trusted,
             "failure_domain": self._settings.lane.failure_domain,
-            "sessions": await self.sessions() if self.sessions else None,
+            "sessions": self._sources.sessions(),
         }
 
     async def doctor(self) -> list[dict[str, Any]]:
@@ -86,16 +98,13 @@ class Status:
             *([await self._forge_fact()] if self._settings.forge.url else []),
             *self._label_facts(),
         ]
-        if self.sessions is not None:
-            facts += self.session_facts(self._settings, await self.sessions())
-        for more in self.more_facts:
-            facts += more()
+        facts += self._sources.facts()
         facts += [
             Fact(
                 f"duty {name}", "bad", f"{one.why} ({one.times} times in a row)", "this program",
                 mend="it begins again by itself; its log says `item.failed` with the place: report it",
             )
-            for name, one in sorted(self.failing().items())
+            for name, one in sorted(self._sources.failing().items())
         ]  # fmt: skip
         if self._state.safe_mode:
             facts.append(
@@ -146,9 +155,7 @@ class Status:
         )
 
     def _disk_fact(self) -> Fact:
-        waiting = (
-            f"{self.journal_lag()} events, {self.journal_bytes() // 1024} KiB wait for the house"
-        )
+        waiting = f"{self._sources.journal_lag()} events, {self._sources.journal_bytes() // 1024} KiB wait for the house"
         if self._state.has_room:
             return Fact("disk and journal", "ok", waiting, "journal")
         if self._state.disk_ok:
@@ -185,7 +192,8 @@ class Status:
         )
 
     async def _forge_fact(self) -> Fact:
-        if self._state.forge_trouble or self.reader is None:
+        reader = self._sources.reader()
+        if self._state.forge_trouble or reader is None:
             return Fact(
                 "forge",
                 "bad",
@@ -194,7 +202,7 @@ class Status:
                 mend="check forge.url, the network and the token",
             )
         try:
-            server = await self.reader.server()
+            server = await reader.server()
         except EdgeError as error:
             return Fact("forge", "bad", str(error), "GET /version", mend="check forge.url")
         return Fact("forge", "ok", f"{server.flavour} {server.version}", "GET /version")
@@ -213,8 +221,8 @@ class Status:
     async def _metrics(self, _: web.Request) -> web.Response:
         gauges, state = self._gauges, self._state
         gauges["frozen"].set(not state.freezes.is_thawed)
-        gauges["linked"].set(self.is_linked())
-        gauges["journal_bytes"].set(self.journal_bytes())
-        gauges["journal_waiting"].set(self.journal_lag())
+        gauges["linked"].set(self._sources.is_linked())
+        gauges["journal_bytes"].set(self._sources.journal_bytes())
+        gauges["journal_waiting"].set(self._sources.journal_lag())
         gauges["forge_reachable"].set(not state.forge_trouble)
         return web.Response(body=generate_latest(self._registry), content_type="text/plain")

@@ -83,8 +83,8 @@ async def canary_answer(
     }
     if not body.get("stream"):
         choice = {"index": 0, "message": delta, "finish_reason": finish}
-        told = {**common, "object": "chat.completion", "choices": [choice], "usage": usage}
-        return web.json_response(told)
+        answer = {**common, "object": "chat.completion", "choices": [choice], "usage": usage}
+        return web.json_response(answer)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     for choices, extra in (

@@ -191,8 +191,8 @@ class ModelProxy:
         costs = [cost_usd(rung, counts) or 0.0 for rung in rungs]
         return Spend(max(costs, default=0.0), tokens_in + tokens_out)
 
-    def _bounded(self, told: Any) -> int:
-        wanted = told if isinstance(told, int) and not isinstance(told, bool) else None
+    def _bounded(self, asked: Any) -> int:
+        wanted = asked if isinstance(asked, int) and not isinstance(asked, bool) else None
         most = self._settings.max_tokens
         return most if wanted is None or wanted < 1 else min(wanted, most)
 
@@ -278,5 +278,5 @@ class ModelProxy:
 
 
 def _error(status: int, code: str, message: str) -> web.Response:
-    told = {"error": {"message": message, "type": "allegro", "param": None, "code": code}}
-    return web.json_response(told, status=status)
+    body = {"error": {"message": message, "type": "allegro", "param": None, "code": code}}
+    return web.json_response(body, status=status)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import structlog
 
@@ -12,12 +11,10 @@ from allegro.core.base.errors import EdgeError, Refusal, ToldError
 from allegro.core.forge.issues import Repository
 from allegro.core.forge.token_audit import Audit, Identity, judge_identity, judge_login
 from allegro.core.health.facts import Fact
-from allegro.core.ports import Clock, Dice, ForgeReader
+from allegro.core.ports import ForgeReader
 from allegro.core.protocol.payloads.polls import AuditDone
-from allegro.core.settings import ForgeSettings
-from allegro.lane.recorder import Recorder
+from allegro.lane.context import Context
 from allegro.lane.repository_audit import audit_repository
-from allegro.lane.state import LaneState
 from allegro.lane.tokens.daily import DailyToken
 from allegro.lane.tokens.facts import identity_facts, protection_facts
 from allegro.runtime.consumer import as_edge_error
@@ -35,27 +32,21 @@ class Auditor:
     """`bots` are the ids of the fleet's own users, `audits` the newest verdicts: both are empty before
     the first audit.
 
-    `audited` is called after each audit but the first.
     Each repository is audited for itself: one that does not answer stays comment-only until it
     does, and holds up nothing.
     """
 
     def __init__(
         self,
-        reader: ForgeReader,
-        recorder: Recorder,
-        state: LaneState,
-        settings: ForgeSettings,
-        clock: Clock,
-        dice: Dice,
+        ctx: Context,
         token: DailyToken,
     ) -> None:
-        self._reader = reader
-        self._recorder = recorder
-        self._state = state
-        self._settings = settings
-        self._clock = clock
-        self._dice = dice
+        self._reader = ctx.ports.reader
+        self._recorder = ctx.recorder
+        self._state = ctx.state
+        self._settings = ctx.settings.forge
+        self._clock = ctx.ports.clock
+        self._dice = ctx.ports.dice
         self._token = token
         self._left_out = 0
         self._incomplete = 0
@@ -63,7 +54,6 @@ class Auditor:
         self._audited_s = 0.0
         self.audits: tuple[Audit, ...] = ()
         self.bots: frozenset[int] = frozenset()
-        self.audited: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
         """Audit every `audit_s`, and at once when the token's file changed.
@@ -77,9 +67,8 @@ class Auditor:
             try:
                 await self.audit()
                 failures = 0
-                self.audited()
             except EdgeError as error:
-                self._token.trouble = str(error)
+                self._token.not_audited(str(error))
                 _log.warning("audit.failed", error=str(error))
                 delay_s = TOKEN.delay_s(failures, self._dice.fraction)
                 failures += 1
@@ -111,6 +100,7 @@ class Auditor:
             bots=tuple(sorted(self.bots)),
         )
         await self._recorder.tell(payload)
+        self._state.audited(self.bots)
 
     def facts(self) -> list[Fact]:
         """Return what the newest audit found, for `doctor`; nothing before the first."""
@@ -173,10 +163,7 @@ class Auditor:
             self._note(repo.name, error)
             failed, against = error, f"not audited yet, tried again by itself: {error}"
             audit = Audit(identity, repo.name, repo.default_branch, None, None, against)
-        if audit.against is None:
-            self._state.refused_repositories.pop(repo.id, None)
-        else:
-            self._state.refused_repositories[repo.id] = audit.against
+        self._state.repository_audited(repo.id, audit.against)
         return audit, failed
 
     def _note(self, name: str, error: EdgeError) -> None:

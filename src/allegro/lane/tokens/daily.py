@@ -38,6 +38,10 @@ class DailyToken:
         """Return the file's text for the audit alone. Raises EdgeError where there is none."""
         return self._read()
 
+    def not_audited(self, trouble: str) -> None:
+        """Note why the last audit failed; what is refused meanwhile says so."""
+        self.trouble = trouble
+
     def accept(self, text: str) -> None:
         """Let this text be used from now on, and no other."""
         self._accepted = _digest(text)

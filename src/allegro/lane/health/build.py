@@ -1,0 +1,47 @@
+"""Wires what a running lane reports of its health: status, doctor, metrics, heartbeat, dead man."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from allegro.core.protocol.queries import QueryName
+from allegro.lane.context import Context
+from allegro.lane.health.heartbeat import Beats
+from allegro.lane.health.status import Sources, Status
+from allegro.lane.loopback import Page
+from allegro.runtime.duties import Duty
+
+
+def make_status(ctx: Context, sources: Sources) -> Status:
+    """Return the one place that knows how this lane is."""
+    return Status(ctx.state, ctx.settings, sources)
+
+
+def build(
+    ctx: Context,
+    status: Status,
+    cycles: Callable[[], int],
+    ping: Callable[[str], Awaitable[None]],
+) -> list[Duty]:
+    """Return the heartbeat, the dead-man switch, and the pages where they are configured.
+
+    `cycles` counts polls; `ping` calls the dead-man's URL.
+    """
+    beats = Beats(ctx, cycles, status.healthy, ping)
+
+    async def tell_status(_: dict[str, Any]) -> Any:
+        return await status.status()
+
+    async def tell_doctor(_: dict[str, Any]) -> Any:
+        return await status.doctor()
+
+    found = [
+        Duty(name="status", queries={QueryName.STATUS: tell_status, QueryName.DOCTOR: tell_doctor}),
+        Duty(name="beats", run=beats.tell_on, facts=beats.facts),
+        Duty(name="dead-man switch", run=beats.call_on),
+    ]
+    if ctx.settings.status.listen:
+        page = Page(status.routes(), ctx.settings.status.listen)
+        found.append(Duty(name="status page", start=page.start, stop=page.stop))
+    return found
