@@ -36,6 +36,7 @@ from allegro.house.ports import Ports, Reactions
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.core.builders import HOUSE, SOVEREIGN
+from tests.duties.alerts import noted
 from tests.duties.house import FLEET, LANE, FakeLane, House
 
 Case = tuple[str, str, str, dict[str, Any]]
@@ -208,9 +209,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
         alerts.append(("high", aside.reason))
 
     ports = Ports(archive, house.ledger, house.clock, SeededDice(4), _words)
-    reactions = Reactions(
-        lambda urgency, sentence, _: alerts.append((urgency, sentence)), set_aside
-    )
+    reactions = Reactions(noted(alerts), set_aside)
     session_lanes = SessionLanes(lanes.ask_lane, lambda _: True)
     sessions = Sessions(ports, house.requests, session_lanes, reactions, house.orders.wake)
     house.followers["agent"] = sessions
@@ -218,7 +217,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
     suspended = Suspended(house.ledger)
     asides = Asides(
         house.ledger, house.requests, suspended, house.clock, SeededDice(6), _no_freeze,
-        lambda urgency, told, _: alerts.append((urgency, told)), house.orders.wake,
+        noted(alerts), house.orders.wake,
     )  # fmt: skip
     made = ApiHouse(house, folder / "house.sock", _session(folder / "house.sock"))
     api = Api(
@@ -228,7 +227,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
             *Lent(lanes.ask_lane).routes(),
             *FleetApi(
                 archive, lanes, watch, house.clock, SeededDice(5), lambda: fleet,
-                lambda urgency, told: alerts.append((urgency, told)),
+                noted(alerts),
             ).routes(),
             *asides.routes(),
         ],

@@ -28,6 +28,7 @@ from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.testing.virtual import SeededDice, VirtualClock
+from tests.duties.alerts import noted
 from tests.duties.house import FLEET, House
 from tests.duties.test_fleet_watch import FakeLanes
 
@@ -45,6 +46,7 @@ class EventHouse:
         self.house = House(folder, VirtualClock())
         self.aside: list[SetAside] = []
         self.alerts: list[tuple[str, str]] = []
+        self._alarm = noted(self.alerts)
         self.frozen: list[Freeze] = []
         self.answer: Any = {"issues": [], "comments": []}
         self._quota_bytes = quota_bytes
@@ -88,9 +90,6 @@ class EventHouse:
 
     async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
         self.aside.append(aside)
-
-    def _alarm(self, urgency: str, sentence: str, lane: str) -> None:
-        self.alerts.append((urgency, sentence))
 
     async def send(self, lane: str, bodies: Sequence[bytes]) -> Refusal | None:
         """Archive what a lane sends; each entry is archived, a repeat or a named gap."""

@@ -143,11 +143,11 @@ def test_doctor_calls_damaged_trust_damaged(tmp_path: Path) -> None:
     files = LaneFiles(tmp_path)
     save_trust(files.trust, HELD)
     write_state(files.paired, PAIRED)
-    assert own_facts(files)[1].verdict == "ok"
+    assert own_facts(files)[1].state == "ok"
     files.trust.write_bytes(b"{}")
     fact = own_facts(files)[1]
-    assert (fact.what, fact.verdict) == ("pairing", "bad")
-    assert "put a good copy back" in fact.told
+    assert (fact.code.code, fact.state) == ("lane.pairing", "bad")
+    assert "put a good copy back" in fact.detail
 
 
 @pytest.mark.parametrize("left_out", ["trust", "revoked", "roster", "roster_by"])

@@ -15,6 +15,7 @@ from allegro.adapters.sqlite.connection import Worker, open_database
 from allegro.adapters.sqlite.journal import SqliteJournal
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.sequence import Position
+from allegro.core.health import codes
 from allegro.core.protocol.messages import FromHouse, FromLane, LogIn, Query, Refused, Stop, Welcome
 from allegro.core.settings import HermesSettings
 from allegro.core.stores import SetAside
@@ -212,14 +213,14 @@ class _BadBook:
 async def test_a_bug_in_writing_alerts_down_keeps_no_later_one_from_being_written() -> None:
     book = _BadBook()
     alerts = Alerts(cast(Any, book), VirtualClock())
-    alerts.raise_alert("high", "the first")
+    alerts.raise_alert(codes.LANE_BACK, "the first")
     for _ in range(5):
         await asyncio.sleep(0)
-    alerts.raise_alert("high", "the second")
+    alerts.raise_alert(codes.LANE_BACK, "the second")
     for _ in range(5):
         await asyncio.sleep(0)
-    assert [alert.sentence for alert in book.kept] == ["the second"]
-    assert {one["told"] for one in alerts.listed()} == {"the first", "the second"}
+    assert [alert.subject for alert in book.kept] == ["the second"]
+    assert {one["subject"] for one in alerts.listed()} == {"the first", "the second"}
 
 
 async def test_a_bug_in_setting_aside_shows_the_item_again_and_the_others(tmp_path: Path) -> None:

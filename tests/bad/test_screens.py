@@ -74,7 +74,9 @@ STATUS: dict[str, Any] = {
     "local_only_since_s": 3.0, "freezes": [{"id": "f", "by": "b", "at_s": 1.0, "reason": "r"}],
     "lanes": [LANE, {**LANE, "linked": False}], "waiting_for_sovereign": 1, "oldest_waiting_s": 5.0,
     "blocked": "b", "archive": {"events": 1, "repeats_dropped": 2},
-    "alerts": [{"urgency": "high", "at_s": 1.0, "told": "t", "count": 3}],
+    "alerts": [{
+        "code": "c", "severity": "P1", "source": "s", "at_s": 1.0, "sentence": "t", "count": 3,
+    }],
     "suspended": [{"lane": "a", "reason": "r"}],
 }  # fmt: skip
 TOOK = {
@@ -96,7 +98,8 @@ EVENT: dict[str, Any] = {
     "subject": "x", "data": {"reason": "r", "step": "s", "number": 1}, "words": {"title": "t", "number": 1},
 }  # fmt: skip
 FACTS = {"ok": False, "facts": [
-    {"verdict": "bad", "what": "w", "told": "t", "source": "s", "age_s": 5.0, "mend": "m"},
+    {"state": "bad", "what": "w", "detail": "t", "source": "s", "age_s": 5.0, "fix": "m",
+     "code": "c"},
 ]}  # fmt: skip
 GAPS = {"gaps": [{"lane": "a", "journal": "j", "first": 1, "last": 2, "count": 2, "reason": "r"}]}
 SESSION: dict[str, Any] = {
@@ -109,7 +112,7 @@ SESSION: dict[str, Any] = {
 def hostile(value: Any) -> Any:
     """Return a copy with hostile words in place of every word but action, digest and states."""
     if isinstance(value, dict):
-        kept = {"action", "digest", "urgency", "verdict", "kind"}
+        kept = {"action", "digest", "urgency", "severity", "state", "kind"}
         return {
             key: inner if key in kept else hostile(inner) for key, inner in value.items()
         }  # fmt: skip

@@ -51,7 +51,7 @@ class Door(NamedTuple):
 
     def told(self) -> tuple[str, str]:
         (fact,) = self.hook.facts()
-        return fact.verdict, fact.told
+        return fact.state, fact.detail
 
 
 def signed(payload: bytes) -> str:

@@ -24,6 +24,7 @@ from allegro.core.authority import tokens as approvals
 from allegro.core.authority.actions import families as actions
 from allegro.core.base import backoff
 from allegro.core.base.events import Shed
+from allegro.core.health import codes
 from allegro.core.protocol import messages
 from allegro.core.protocol.event_types import shed_class
 from allegro.core.protocol.payloads.reading import PAYLOADS
@@ -190,6 +191,16 @@ def exit_codes() -> str:
     return "\n".join(lines) + "\n"
 
 
+def health_codes() -> str:
+    """Return the table of health codes, with the section of the runbook for each."""
+    lines = ["| code | severity | is about | do | depends on |", "|---|---|---|---|---|"]
+    for code in sorted(codes.CODES.values(), key=lambda one: one.code):
+        about = f"[{code.title}](runbook.md#{code.runbook})"
+        parent = f"`{code.depends_on}`" if code.depends_on else "–"
+        lines.append(f"| `{code.code}` | {code.severity} | {about} | {code.fix} | {parent} |")
+    return "\n".join(lines).replace("{subject}", "SUBJECT") + "\n"
+
+
 def _context() -> click.Context:
     return click.Context(click.Command("allegro"))
 
@@ -225,6 +236,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "exit codes": exit_codes,
     "limits": limits,
+    "health codes": health_codes,
 }
 
 SAMPLES: dict[str, Callable[[], str]] = {

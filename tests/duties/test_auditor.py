@@ -11,6 +11,7 @@ import pytest
 from allegro.adapters.gitea.reader import GiteaReader
 from allegro.core.base.errors import EdgeError
 from allegro.core.forge.token_audit import Identity
+from allegro.core.health import codes
 from allegro.core.health.facts import Fact
 from allegro.core.settings import LaneIdentity, LaneSettings
 from allegro.lane.repository_audit import audit_repository
@@ -94,7 +95,7 @@ async def test_a_watch_that_is_not_there_holds_up_no_audit(tmp_path: Path) -> No
 async def facts_of(here: Site) -> dict[str, Fact]:
     settings = LaneSettings(LaneIdentity("a", "state"), here.lane.settings)
     found = await checkup(settings, here.reader, here.clock)
-    return {fact.what: fact for fact in found}
+    return {f"{fact.code.code} {fact.subject}".strip(): fact for fact in found}
 
 
 @pytest.mark.parametrize("left_out", ["write:issue", "read:repository"])
@@ -102,19 +103,19 @@ async def test_doctor_names_a_scope_that_is_missing(tmp_path: Path, left_out: st
     async with site(tmp_path) as here:
         here.token = here.world.token("fleet-bot", [s for s in DAILY if s != left_out])
         here.daily.accept(here.token)
-        scopes = (await facts_of(here))["token scopes"]
-        assert scopes.verdict == "bad"
-        assert scopes.told == f"missing: {left_out}"
-        assert left_out in scopes.mend
+        scopes = (await facts_of(here))["forge.token.scopes"]
+        assert scopes.state == "bad"
+        assert scopes.detail == f"missing: {left_out}"
+        assert left_out in scopes.code.fix
 
 
 async def test_doctor_needs_the_organisations_scope_only_for_organisations(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         here.token = here.world.token("fleet-bot", [s for s in DAILY if "organ" not in s])
         here.daily.accept(here.token)
-        assert (await facts_of(here))["token scopes"].verdict == "ok"
+        assert (await facts_of(here))["forge.token.scopes"].state == "ok"
         here.lane.settings = msgspec.structs.replace(here.lane.settings, watch=("org:home",))
-        assert (await facts_of(here))["token scopes"].told == "missing: read:organization"
+        assert (await facts_of(here))["forge.token.scopes"].detail == "missing: read:organization"
 
 
 async def test_a_watch_that_cannot_be_read_is_a_fact_and_the_others_are_asked(
@@ -126,11 +127,11 @@ async def test_a_watch_that_cannot_be_read_is_a_fact_and_the_others_are_asked(
         assert shed is not None
         shed.has_issues = shed.has_pulls = False
         facts = await facts_of(here)
-        verdicts = {what: fact.verdict for what, fact in facts.items() if "watch" in what}
+        verdicts = {fact.subject: fact.state for fact in facts.values() if fact.code is codes.WATCH}
         assert verdicts == {
-            "watch home/shed": "bad", "watch home/nowhere": "bad", "watch home/garden": "ok",
+            "home/shed": "bad", "home/nowhere": "bad", "home/garden": "ok",
         }  # fmt: skip
-        assert "protection of home/garden" in facts
+        assert "forge.protection home/garden" in facts
 
 
 async def test_a_refused_branch_keeps_the_forges_own_words(tmp_path: Path) -> None:

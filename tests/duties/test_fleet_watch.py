@@ -19,6 +19,7 @@ from allegro.house.fleet.watch import KEPT, NOBODY_S, SHOWN, FleetWatch
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions
 from allegro.testing.virtual import SeededDice, VirtualClock
+from tests.duties.alerts import noted
 
 from .house import House as Small
 
@@ -93,7 +94,7 @@ class Watched:
             ),
             cast(Lanes, self.lanes),
             Reactions(
-                lambda urgency, sentence, _: self.alerts.append((urgency, sentence)),
+                noted(self.alerts),
                 self._set_aside,
             ),
         )  # fmt: skip

@@ -34,6 +34,7 @@ from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.testing.virtual import BOT, HUMAN, SeededDice, VirtualClock
 from tests.core.builders import FORGE
+from tests.duties.alerts import noted
 
 from .house import FLEET, LANE, House
 
@@ -68,7 +69,7 @@ class Followed:
                 house.ask_lane,
             ),
             Reactions(
-                lambda urgency, sentence, _: self.alerts.append((urgency, sentence)),
+                noted(self.alerts),
                 self._set_aside,
             ),
             Names("triage/seen", self.fleet.secret),

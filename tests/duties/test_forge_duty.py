@@ -480,7 +480,7 @@ async def test_a_repository_of_an_organisation_fails_alone(make_lane: MakeLane) 
     assert [event.data["watch"] for event in failing] == [SHED]
     assert lane.state.forge_trouble == ""
     assert lane.duty.cycles > 50
-    assert [fact.what for fact in lane.duty.facts()] == [f"watch {SHED}"]
+    assert [(fact.code.code, fact.subject) for fact in lane.duty.facts()] == [("forge.watch", SHED)]
 
     del lane.forge.faults[SHED]
     await lane.live(1000)
@@ -684,7 +684,7 @@ async def test_large_issues_are_read_in_smaller_parts_and_told_when_too_large(
     assert b"shorten or delete" in unread[0].sealed
     assert (await lane.mark()).forge_s > before.forge_s
     assert await lane.told("watch.failing") == []
-    assert [fact.what for fact in lane.duty.facts()] == ["unread"]
+    assert [fact.code.code for fact in lane.duty.facts()] == ["forge.object_unread"]
 
     lane.forge.edit(lane.forge.issues[1, 4], body="short now")
     await lane.live(20)
@@ -732,11 +732,11 @@ async def test_polls_of_a_forge_without_a_date_do_not_grow(
     given = await polled(lane, 90)
     assert sum(given[-10:]) <= 2 * sum(given[10:20])
     await nothing_is_missing_or_double(lane)
-    facts = {fact.what: fact for fact in lane.duty.facts()}
-    assert facts["forge's clock"].verdict == "warn"
+    facts = {fact.code.code: fact for fact in lane.duty.facts()}
+    assert facts["forge.clock"].state == "warn"
     lane.forge.tells_date = True
     await lane.live(20)
-    assert "forge's clock" not in {fact.what for fact in lane.duty.facts()}
+    assert "forge.clock" not in {fact.code.code for fact in lane.duty.facts()}
 
 
 @pytest.mark.parametrize("behind_s", [-7_000, 7_000])

@@ -102,4 +102,7 @@ async def test_a_rename_and_a_mirror_without_issues_hold_up_nobody(tmp_path: Pat
         assert any(b"home/orchard" in sealed for sealed in names)
         assert [e.data["watch"] for e in await here.lane.told("watch.failing")] == ["home/shed"]
         assert here.lane.state.forge_trouble == ""
-        assert any(fact.what == "watch home/shed" for fact in here.lane.duty.facts())
+        assert any(
+            (fact.code.code, fact.subject) == ("forge.watch", "home/shed")
+            for fact in here.lane.duty.facts()
+        )

@@ -18,6 +18,7 @@ from allegro.core.base.events import Event, encode_event
 from allegro.core.base.sequence import Kept
 from allegro.core.base.store_ties import Fault
 from allegro.core.effects.matching import BotWrite
+from allegro.core.health import codes
 from allegro.core.stores import Place, SessionRecord
 from allegro.house.archive.store_ties import renew_tie, tie_stores
 from allegro.house.archive.suspended import Suspended
@@ -261,16 +262,16 @@ async def test_alerts_are_alive_after_a_restart_with_their_counts(books: Books) 
     clock = VirtualClock()
     alerts = Alerts(books.ledger, clock)
     await alerts.resume()
-    alerts.raise_alert("critical", "made under our name", "a")
+    alerts.raise_alert(codes.WRITE_FOREIGN, "comment 5", "a", more="")
     for n in range(500):
-        alerts.raise_alert("low", f"note {n % 300}", "thief")
+        alerts.raise_alert(codes.PEER_BACK, f"note {n % 300}", "thief")
         clock.advance(1.0)
     await alerts.save()
     await books.close()
     await books.begin()
     again = Alerts(books.ledger, clock)
     await again.resume()
-    assert again.listed()[0]["told"] == "made under our name"
+    assert again.listed()[0]["sentence"] == "comment 5 was made under our name by nobody here"
     assert again.listed() == alerts.listed()
     assert again.counts() == alerts.counts()
 
@@ -291,12 +292,12 @@ async def test_a_full_disk_loses_no_alert(books: Books) -> None:
 
     book = Full()
     alerts = Alerts(book, VirtualClock())  # type: ignore[arg-type]
-    alerts.raise_alert("high", "told")
+    alerts.raise_alert(codes.FORGE, "a", "a")
     with pytest.raises(EdgeError):
         await alerts.save()
     book.is_full = False
     await alerts.save()
-    assert [one.sentence for one in await books.ledger.alerts()] == ["told"]
+    assert [one.code for one in await books.ledger.alerts()] == ["forge.reachable"]
 
 
 async def test_a_suspension_holds_over_a_restart_until_it_is_lifted(books: Books) -> None:

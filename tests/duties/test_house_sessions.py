@@ -30,6 +30,7 @@ from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.newest_state import ItemPorts
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import SeededDice, VirtualClock
+from tests.duties.alerts import noted
 
 from .house import LANE, House, until
 
@@ -57,20 +58,20 @@ class Home:
         self.home = True
         self.knows: list[str] = []
         self.told: list[tuple[str, str, dict[str, Any]]] = []
-        self.alerts: list[str] = []
+        self.alerts: list[tuple[str, str]] = []
         self._seq: dict[str, int] = {}
         self._ids = 0
         self.sessions = Sessions(
             Ports(archive, house.ledger, house.clock, SeededDice(9), _open), house.requests,
             SessionLanes(self._ask_lane, lambda _: self.home),
-            Reactions(lambda _, sentence, lane: self.alerts.append(sentence), self._set_aside),
+            Reactions(noted(self.alerts), self._set_aside),
             house.orders.wake,
         )  # fmt: skip
         house.followers["agent"] = self.sessions
         self.task = asyncio.create_task(self.sessions.run())
 
     async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
-        self.alerts.append(f"set aside: {aside.reason}")
+        self.alerts.append(("high", f"set aside: {aside.reason}"))
 
     async def _ask_lane(self, lane: str, method: str, params: dict[str, Any]) -> Any:
         if not self.home:
@@ -233,7 +234,7 @@ async def test_a_question_that_cannot_be_read_is_an_alert_and_no_request(
     data: dict[str, Any] = {"session": id_, "number": 1, "run": "run_1", "told": {}}
     await home.bring("session.question", **{**data, **changes})
     assert home.answers() == []
-    assert "cannot be read" in home.alerts[-1]
+    assert "cannot be read" in home.alerts[-1][1]
 
 
 async def test_too_many_questions_are_refused_with_an_alert(home: Home) -> None:
@@ -470,6 +471,7 @@ class _House:
     def __init__(self, *members: str) -> None:
         self._roster = _Roster(tuple(_Known(name) for name in members)) if members else None
         self.away: set[str] = set()
+        self.alert = noted([])
 
     def fleet(self) -> Any:
         return _Paired(self._roster)
@@ -679,4 +681,4 @@ async def test_a_question_that_cannot_be_shown_whole_is_an_alert_and_no_request(
     data: dict[str, Any] = {"session": id_, "number": 1, "run": "run_1", "refused": True}
     await home.bring("session.question", told=told, **data)
     assert home.answers() == []
-    assert "it is too long" in home.alerts[-1]
+    assert "it is too long" in home.alerts[-1][1]

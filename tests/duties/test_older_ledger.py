@@ -72,3 +72,30 @@ async def test_what_was_written_before_is_covered_and_nothing_else(
         write, await ledger.receipts_for(target), open_order=False, journals_home=True, now_s=2e9
     )
     assert found == (Matched() if is_ours else Unmatched())
+
+
+async def test_a_sentence_of_an_older_ledger_stays_readable_with_the_code_other(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ledger.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(FILE.read_text())
+    connection.executescript("""
+        DROP TABLE IF EXISTS alert;
+        CREATE TABLE alert (
+          urgency TEXT NOT NULL, lane TEXT NOT NULL, sentence TEXT NOT NULL, first_s REAL NOT NULL,
+          last_s REAL NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (urgency, lane, sentence));
+        INSERT INTO alert VALUES ('critical', 'a', 'made under our name', 1.0, 2.0, 3);
+        INSERT INTO alert VALUES ('low', '', 'b is back', 4.0, 5.0, 1);
+        PRAGMA user_version = 2;
+    """)
+    connection.close()
+    opened = open_ledger(path)
+    found = sorted(await opened.alerts(), key=lambda one: one.first_s)
+    await opened.close()
+    assert [(one.code, one.severity, one.sentence, one.count) for one in found] == [
+        ("other", "P0", "made under our name", 3), ("other", "P3", "b is back", 1),
+    ]  # fmt: skip
+    again = open_ledger(path)
+    assert len(await again.alerts()) == 2
+    await again.close()

@@ -12,6 +12,7 @@ from allegro.core.protocol.queries import QueryName
 from allegro.house.seen_label import SeenLabel
 from allegro.lane.seen_label import WAIT_S
 from allegro.testing.virtual import FakeForge, VirtualClock
+from tests.duties.alerts import noted
 
 from .lane import GARDEN, Lane, journal_in, settings_of
 
@@ -57,7 +58,7 @@ async def test_after_a_log_in_a_lane_waits_for_the_houses_label_a_moment(tmp_pat
     ({"label": 5}, 0), ([], 0), (EdgeError("unknown question", transient=False), 0),
 ])  # fmt: skip
 async def test_a_label_that_differs_is_told_with_what_to_write(answer: Any, alerts: int) -> None:
-    told: list[str] = []
+    told: list[tuple[str, str]] = []
     asked: list[tuple[str, dict[str, Any]]] = []
 
     async def ask(method: str, params: dict[str, Any]) -> Any:
@@ -66,12 +67,9 @@ async def test_a_label_that_differs_is_told_with_what_to_write(answer: Any, aler
             raise answer
         return answer
 
-    def alert(urgency: str, sentence: str, /, lane: str) -> None:
-        told.append(sentence)
-
-    seen = SeenLabel("triage/seen", alert)
+    seen = SeenLabel("triage/seen", noted(told))
     seen.tell("a", ask)
     await seen.idle()
     assert asked == [(QueryName.TRIAGE_LABEL, {"label": "triage/seen"})]
     assert len(told) == alerts
-    assert all("house.toml" in one and "\n" not in one for one in told)
+    assert all("house.toml" in one and "\n" not in one for _, one in told)

@@ -17,6 +17,8 @@ from allegro.adapters.hermes.home import Template, config, home_files
 from allegro.adapters.hermes.install import version_of
 from allegro.adapters.hermes.telemetry import MAX_DATAGRAM, Telemetry
 from allegro.core.agent.sessions import AgentEvent, Gap, ToolBegan, ToolEnded, UsageClaimed
+from allegro.core.health import codes
+from allegro.core.health.facts import fact_page
 from allegro.core.settings import HermesSettings, LaneIdentity, LaneSettings, ModelSettings
 from allegro.lane.agent.facts import agent_words, existing_facts, running_facts, swap_fact
 
@@ -242,7 +244,7 @@ def status(**changes: Any) -> dict[str, Any]:
 
 
 def verdicts(**changes: Any) -> Iterator[tuple[str, str]]:
-    return ((f.what, f.verdict) for f in running_facts(lane(), status(**changes)))
+    return ((f.code.code, f.state) for f in running_facts(lane(), status(**changes)))
 
 
 def test_a_lane_that_is_well_has_no_line_that_warns() -> None:
@@ -255,18 +257,18 @@ COOLING = {"provider": "p", "model": "m1", "trouble": "dead_key", "for_s": 5.0}
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"trouble": "Hermes did not start"}, ("hermes", "bad")),
-        ({"sandbox": "bubblewrap is not installed", "tools": []}, ("sandbox", "bad")),
-        ({"tools": []}, ("tools", "bad")),
-        ({"cooling": [COOLING]}, ("model provider", "warn")),
+        ({"trouble": "Hermes did not start"}, ("agent.hermes", "bad")),
+        ({"sandbox": "bubblewrap is not installed", "tools": []}, ("agent.sandbox", "bad")),
+        ({"tools": []}, ("agent.tools", "bad")),
+        ({"cooling": [COOLING]}, ("model.provider", "warn")),
         (
             {"dialects": [{"provider": "p", "model": "m", "takes": "no stream_options"}]},
-            ("model dialect", "ok"),
+            ("model.dialect", "ok"),
         ),
-        ({"running": [{"session": "s", "waits_for_answer": 2}]}, ("a question waits", "warn")),
+        ({"running": [{"session": "s", "waits_for_answer": 2}]}, ("agent.question", "warn")),
         (
             {"spent_today": {"usd": 9.0, "tokens": 0, "unpriced_tokens": 0}},
-            ("spend today", "warn"),
+            ("model.spend", "warn"),
         ),
     ],
 )
@@ -274,14 +276,14 @@ def test_each_trouble_has_a_line_and_a_way_to_mend_it(
     changes: dict[str, Any], line: tuple[str, str]
 ) -> None:
     assert line in verdicts(**changes)
-    facts = [f for f in running_facts(lane(), status(**changes)) if f.verdict == "bad"]
-    assert all(fact.mend for fact in facts)
+    facts = [f for f in running_facts(lane(), status(**changes)) if f.state == "bad"]
+    assert all(fact_page(fact, 1.0).fix for fact in facts)
 
 
 def test_what_has_no_price_is_told() -> None:
     told = {"usd": 0.0, "tokens": 9, "unpriced_tokens": 9}
     facts = running_facts(lane(models=ModelSettings()), status(spent_today=told))
-    assert "9 tokens of unknown price" in facts[-1].told
+    assert "9 tokens of unknown price" in facts[-1].detail
 
 
 @pytest.mark.parametrize(
@@ -294,15 +296,15 @@ def test_what_has_no_price_is_told() -> None:
 )
 def test_swap_is_a_way_out_of_memory(swaps: str, verdict: str) -> None:
     fact = swap_fact(swaps)
-    assert fact.verdict == verdict
-    assert ("/dev/sda2" in fact.told) is (verdict == "warn")
+    assert fact.state == verdict
+    assert ("/dev/sda2" in fact.detail) is (verdict == "warn")
 
 
 def test_a_hermes_of_somebody_else_is_told_apart_by_its_tools() -> None:
-    facts = {f.what: f for f in existing_facts(["memory", "terminal"], lane())}
-    assert facts["toolset of that Hermes"].verdict == "bad"
-    assert "terminal" in facts["tools of that Hermes"].told
-    assert facts["sandbox"].verdict == "warn"
+    facts = {f.code.code: f for f in existing_facts(["memory", "terminal"], lane())}
+    assert facts["agent.hermes.toolset"].state == "bad"
+    assert "terminal" in facts["agent.hermes.tools"].detail
+    assert facts["agent.sandbox"].state == "warn"
 
 
 @pytest.mark.parametrize(
@@ -322,8 +324,8 @@ def test_doctor_says_whether_a_version_was_tried(version: str, is_one: bool) -> 
 def test_doctor_names_each_tool_that_is_off_with_its_reason() -> None:
     off = {"terminal": "this Hermes did not ask before a dangerous command: every tool stays off"}
     facts = running_facts(lane(), status(tools=[], off=off))
-    (fact,) = [fact for fact in facts if fact.what == "tools"]
-    assert (fact.verdict, "terminal: this Hermes did not ask" in fact.told) == ("bad", True)
+    (fact,) = [fact for fact in facts if fact.code is codes.TOOLS]
+    assert (fact.state, "terminal: this Hermes did not ask" in fact.detail) == ("bad", True)
 
 
 # --- which Hermes is installed -------------------------------------------------------------------

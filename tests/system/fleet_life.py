@@ -380,7 +380,7 @@ class Life(QuickStage, ScratchFleet):
         return dict((await self.until(found, what, within_s=within_s))[0])
 
     async def alerts(self) -> list[str]:
-        return [str(alert["told"]) for alert in (await self.status())["alerts"]]
+        return [str(alert["sentence"]) for alert in (await self.status())["alerts"]]
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -162,4 +162,4 @@ async def test_a_write_under_our_name_that_nobody_ordered_freezes_the_fleet(
     )  # fmt: skip
     await theatre.until(theatre.frozen, "the fleet freezes", 15)
     alerts = (await theatre.stage.status())["alerts"]
-    assert any("by nobody here" in alert["told"] for alert in alerts)
+    assert any("by nobody here" in alert["sentence"] for alert in alerts)

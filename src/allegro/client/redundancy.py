@@ -71,11 +71,11 @@ class RedundancyManager(Bridge):
         house = _own(response["house"])
         siblings = {name: _sibling(one) for name, one in response["siblings"].items()}
         troubles = tuple(
-            f"{fact.get('what')}: {fact.get('told')}"
+            f"{fact.get('what')}: {fact.get('detail')}"
             for fact in response["house"].get("facts", ())
-            if fact.get("verdict") != "ok"
+            if fact.get("state") != "ok"
         )
-        is_bad = any(fact.get("verdict") == "bad" for fact in response["house"].get("facts", ()))
+        is_bad = any(fact.get("state") == "bad" for fact in response["house"].get("facts", ()))
         verdict = _verdict(house, siblings, is_bad=is_bad)
         return HealthStatus(host, verdict, house, siblings, troubles)
 

@@ -382,8 +382,8 @@ class Play:
 
     async def _server_version(self, forge: Forge) -> str:
         facts = (await self._stage.client.get("doctor"))["facts"]
-        versions = [fact["told"] for fact in facts if fact["what"].endswith(": forge")]
-        return str(versions[0]) if versions else forge.url
+        found = [fact["detail"] for fact in facts if fact["code"] == "forge.reachable"]
+        return str(found[0]) if found else forge.url
 
 
 def remember(folder: Path, url: str, repository: str) -> None:

@@ -33,6 +33,7 @@ from allegro.core.authority.tokens import Thaw
 from allegro.core.base.errors import ConfigError, EdgeError, Refusal
 from allegro.core.base.store_ties import LEDGER_FAULTS, Fault
 from allegro.core.effects.render import one_line
+from allegro.core.health import codes
 from allegro.core.settings import HouseSettings
 from allegro.house.agent.progress import Progress
 from allegro.house.agent.sessions import SessionLanes, Sessions
@@ -236,11 +237,12 @@ class _House:
     def _tell_damage(self) -> None:
         """Tell what was found wrong with the stores at this start."""
         if self._fault is not None:
-            self._alert("critical", f"{self._fault.value}: check what happened")
+            self._alert(codes.STORES, self._fault.value)
         for aside in self._ledger.damaged[:MAX_DAMAGE]:
-            self._alert("high", f"{aside.item} of the ledger was set aside: {aside.reason}")
+            self._alert(codes.LEDGER_DAMAGED, aside.item, reason=aside.reason)
         if len(self._ledger.damaged) > MAX_DAMAGE:
-            self._alert("high", f"{len(self._ledger.damaged)} cells of the ledger were set aside")
+            many = f"{len(self._ledger.damaged)} cells"
+            self._alert(codes.LEDGER_DAMAGED, many, reason="see the log")
 
     async def _close_books(self) -> None:
         """Write down what is still in memory, and that both stores were closed together."""
@@ -255,7 +257,7 @@ class _House:
 
     def _duty_failed(self, name: str, sentence: str) -> None:
         _log.error("duty.failed", duty=name)
-        self._alert("high", one_line(sentence))
+        self._alert(codes.TASK_FAILED, name, detail=one_line(sentence))
 
     async def _alive(self) -> None:
         """Beat for the watchdog, and dial at once after the machine slept."""
@@ -292,7 +294,7 @@ class _House:
         try:
             await self._ledger.save_freezes(self._freezes)
         except EdgeError as error:
-            self._alert("critical", f"the freeze holds but cannot be written down: {error}")
+            self._alert(codes.FREEZE_UNSAVED, str(error))
         return lanes
 
     async def _take_freeze(self, freeze: Freeze) -> None:
@@ -307,12 +309,9 @@ class _House:
                 kept = sound(freeze)
                 if kept.id in self._freezes.thawed:  # lifted before it came: it stops nothing
                     self._freezes = add(self._freezes, kept)
-                    sentence = (
-                        "a stop came under an id that was thawed before: stop anew if it is meant"
-                    )
-                    self._alert("high", f"{sentence} ({one_line(kept.by)})")
+                    self._alert(codes.FREEZE_THAWED_BEFORE, one_line(kept.by))
                     continue
-                self._alert("high", f"frozen by {one_line(kept.by)}: {one_line(kept.reason)}"[:300])
+                self._alert(codes.FROZEN, one_line(kept.by), reason=one_line(kept.reason))
                 await self._freeze(kept)
 
     async def _stop_everything(self, reason: str, by: str) -> dict[str, Any]:

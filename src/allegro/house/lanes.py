@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
@@ -16,6 +16,9 @@ from allegro.core.authority.tokens import Login, b64url, fingerprint, issue_toke
 from allegro.core.base.errors import EdgeError, ProtocolError, Refusal
 from allegro.core.base.untrusted import names_of, number_of
 from allegro.core.forge.triage import SEEN_LABEL
+from allegro.core.health import codes
+from allegro.core.health.alerts import RaiseAlert, sentence_of
+from allegro.core.health.codes import Code
 from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.messages import (
     MAX_HOUSE_FRAME,
@@ -52,15 +55,10 @@ MUTE_S = 60.0
 """So long a lane that gave no answer is asked after the others."""
 
 
-class Tell(Protocol):
-    """Tells a person something that a lane caused."""
-
-    def __call__(self, urgency: str, sentence: str, /, lane: str) -> None: ...
-
-
-def _untold(urgency: str, sentence: str, /, lane: str) -> None:
+def _log_alert(code: Code, subject: str, /, lane: str = "", **values: object) -> None:
     """For a house without a screen: log what a person should see."""
-    _log.warning("alert", urgency=urgency, sentence=sentence, lane=lane)
+    sentence = sentence_of(code, subject, lane, values)
+    _log.warning("alert", code=code.code, sentence=sentence, lane=lane)
 
 
 class House(msgspec.Struct, frozen=True):
@@ -81,7 +79,7 @@ class House(msgspec.Struct, frozen=True):
     verify: Callable[[bytes, bytes, bytes], bool]
     archived: Callable[[], None]
     lane_froze: Callable[[tuple[Freeze, ...]], Awaitable[None]]
-    alert: Tell = _untold
+    alert: RaiseAlert = _log_alert
     suspended: Callable[[str], bool] = lambda _: False
 
 
@@ -180,16 +178,10 @@ class LaneEndpoint:
             return taken
         if taken.rejected:
             _log.warning("archive.unreadable", lane=self.name, count=taken.rejected)
-            self._house.alert(
-                "medium", f"lane {self.name} sent what cannot be archived: see the named gaps",
-                self.name,
-            )  # fmt: skip
+            self._house.alert(codes.ARCHIVE_REJECTED, self.name, self.name)
         if taken.clashes:
             _log.warning("archive.clash", lane=self.name, count=taken.clashes)
-            self._house.alert(
-                "high", f"lane {self.name} told other things under an id that was told before",
-                self.name,
-            )  # fmt: skip
+            self._house.alert(codes.ARCHIVE_CLASH, self.name, self.name)
         self.home = taken.position.seq
         self.head = max(self.head, last.head, self.home)
         self._house.archived()
@@ -230,12 +222,9 @@ class Lanes:
 
     def __init__(self, house: House, seen_label: str = SEEN_LABEL) -> None:
         self._house = house
-        self._seen_label = SeenLabel(seen_label, self._alert)
+        self._seen_label = SeenLabel(seen_label, house.alert)
         self._ends: dict[str, tuple[LaneEndpoint, LaneLink, asyncio.Task[None]]] = {}
         self._mute: dict[str, float] = {}
-
-    def _alert(self, urgency: str, sentence: str, /, lane: str) -> None:
-        self._house.alert(urgency, sentence, lane)
 
     def refresh(self) -> None:
         """Dial lanes that were paired, drop those that were revoked or changed."""
@@ -254,7 +243,10 @@ class Lanes:
     def _begin(self, name: str, link: LaneLink) -> asyncio.Task[None]:
         """Keep a lane linked; a bug that it meets ends its own link, which begins again."""
         house, what = self._house, f"link {name}"
-        failed = partial(house.alert, "high", lane=name)
+
+        def failed(sentence: str) -> None:
+            house.alert(codes.TASK_FAILED, what, name, detail=sentence)
+
         running = keep_running(what, link.run, house.clock, lambda _: AFTER_BUG_S, failed)
         return asyncio.create_task(running, name=what)
 

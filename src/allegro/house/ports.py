@@ -8,12 +8,10 @@ from typing import Any
 import msgspec
 
 from allegro.core.base.events import Event
+from allegro.core.health.alerts import RaiseAlert
 from allegro.core.ports import Clock, Dice
 from allegro.core.stores import Archive, Ledger
 from allegro.runtime.consumer import OnSetAside
-
-Alarm = Callable[[str, str, str], None]
-"""(urgency, sentence, the lane whose word it was or nothing)"""
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -29,5 +27,5 @@ class Ports(msgspec.Struct, frozen=True):
 class Reactions(msgspec.Struct, frozen=True):
     """Whom a duty tells: a person, by an alarm; and who takes the items that it cannot handle."""
 
-    alarm: Alarm
+    alarm: RaiseAlert
     on_set_aside: OnSetAside

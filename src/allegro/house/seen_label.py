@@ -8,10 +8,12 @@ lane could name any label.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 from allegro.core.base.untrusted import text_of
 from allegro.core.effects.render import one_line
+from allegro.core.health import codes
+from allegro.core.health.alerts import RaiseAlert
 from allegro.core.protocol.queries import TriageLabel
 from allegro.runtime.duties import OneEach
 
@@ -20,17 +22,13 @@ MAX_LABEL = 200
 Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
 
-class Tell(Protocol):
-    def __call__(self, urgency: str, sentence: str, /, lane: str) -> None: ...
-
-
 class SeenLabel:
     """`label` is `forge.triage_label` of house.toml."""
 
-    def __init__(self, label: str, alert: Tell) -> None:
+    def __init__(self, label: str, alert: RaiseAlert) -> None:
         self._label = label
         self._alert = alert
-        self._tasks = OneEach("triage label", lambda sentence: alert("high", sentence, lane=""))
+        self._tasks = OneEach("triage label", self._failed)
 
     def tell(self, lane: str, ask: Ask) -> None:
         """Begin to tell a lane that has just been linked. One that is older does not understand."""
@@ -41,11 +39,11 @@ class SeenLabel:
         label = answer.get("label") if isinstance(answer, dict) else None
         other = text_of(label, MAX_LABEL)
         if other and other != self._label:
-            self._alert(
-                "high", f"lane {lane} marks no issue as seen: forge.triage_label is"
-                f" {one_line(other, MAX_LABEL)!r} in lane.toml and {self._label!r} in house.toml;"
-                " write the same into both, and restart the one you changed", lane=lane,
-            )  # fmt: skip
+            here = one_line(other, MAX_LABEL)
+            self._alert(codes.LABEL, self._label, lane, here=here)
+
+    def _failed(self, sentence: str) -> None:
+        self._alert(codes.TASK_FAILED, "triage label", detail=sentence)
 
     async def idle(self) -> None:
         """Wait until each lane that is being told was told."""

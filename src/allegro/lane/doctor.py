@@ -18,7 +18,8 @@ from allegro.adapters.sandbox.attacks import Targets, existing, run_attacks
 from allegro.adapters.sandbox.boundary import find_sandbox
 from allegro.config import read_secret
 from allegro.core.base.errors import ConfigError, EdgeError
-from allegro.core.health.facts import Fact
+from allegro.core.health import codes
+from allegro.core.health.facts import Fact, State
 from allegro.core.settings import LaneSettings, Rung
 from allegro.lane.agent.facts import agent_words, existing_facts, swap_fact
 from allegro.lane.files import LaneFiles
@@ -59,27 +60,25 @@ def _swap() -> Fact:
     try:
         return swap_fact(Path("/proc/swaps").read_text("utf-8"))
     except OSError:
-        return Fact("swap", "warn", "this system does not tell", "/proc/swaps")
+        return Fact(codes.SWAP, "unknown", "this system does not tell", "/proc/swaps")
 
 
 def _sandbox(settings: LaneSettings) -> Fact:
     found = find_sandbox(settings.hermes.sandbox)
     if not found.holds:
-        return Fact("sandbox", "bad" if settings.hermes.tools else "warn", found.reason, "tried now",
-                    mend="tools stay off without one")  # fmt: skip
+        state: State = "bad" if settings.hermes.tools else "warn"
+        return Fact(codes.SANDBOX, state, found.reason, "tried now")
     if found.own_user:
-        return Fact(
-            "sandbox", "ok", f"bubblewrap, own user id {settings.hermes.user_id}", "tried now"
-        )
-    return Fact("sandbox", "ok", "bubblewrap, own user namespace", "tried now")
+        words = f"bubblewrap, own user id {settings.hermes.user_id}"
+        return Fact(codes.SANDBOX, "ok", words, "tried now")
+    return Fact(codes.SANDBOX, "ok", "bubblewrap, own user namespace", "tried now")
 
 
 def _hermes(settings: LaneSettings, files: LaneFiles) -> Fact:
     version = version_of(python_of(settings.hermes, files.folder))
     if version:
-        return Fact("hermes", "ok", agent_words(version), "its environment")
-    return Fact("hermes", "bad", "not installed", "its environment",
-                mend="allegro hermes install --config lane.toml")  # fmt: skip
+        return Fact(codes.HERMES, "ok", agent_words(version), "its environment")
+    return Fact(codes.HERMES, "bad", "not installed", "its environment")
 
 
 def _secret(name: str) -> str:
@@ -90,47 +89,48 @@ async def _existing(settings: LaneSettings) -> list[Fact]:
     try:
         key = _secret(settings.hermes.key_file)
     except ConfigError as error:
-        return [Fact("hermes", "bad", str(error), "hermes.key_file")]
+        return [Fact(codes.HERMES, "bad", str(error), "hermes.key_file")]
     wire = HermesWire(settings.hermes.url, key)
     try:
         if not await wire.is_up():
-            return [Fact("hermes", "bad", f"nothing answers at {settings.hermes.url}", "/health")]
-        told = Fact("hermes", "ok", agent_words(wire.capabilities.version), "/health")
-        return [told, *existing_facts(await wire.toolsets(), settings)]
+            return [
+                Fact(codes.HERMES, "bad", f"nothing answers at {settings.hermes.url}", "/health")
+            ]
+        answers = Fact(codes.HERMES, "ok", agent_words(wire.capabilities.version), "/health")
+        return [answers, *existing_facts(await wire.toolsets(), settings)]
     except EdgeError as error:
-        return [Fact("hermes", "bad", str(error), "its API", mend="check hermes.key_file")]
+        return [Fact(codes.HERMES, "bad", str(error), "its API")]
     finally:
         await wire.close()
 
 
 async def _provider(settings: LaneSettings, rung: Rung) -> Fact:
-    what = f"model {rung.model} at {rung.provider}"
+    what = f"{rung.model} at {rung.provider}"
     providers = HttpProviders(settings.models, _secret)
     try:
-        status, told = await providers.probe(rung)
+        status, models = await providers.probe(rung)
     except ConfigError as error:
-        return Fact(what, "bad", str(error), "models.rungs", mend="chmod 600 the key_file")
+        return Fact(codes.PROVIDER, "bad", str(error), "models.rungs", what)
     except EdgeError as error:
-        return Fact(what, "warn", f"not reachable: {error}", "GET /models", mend="check base_url")
+        return Fact(codes.PROVIDER, "warn", f"not reachable: {error}", "GET /models", what)
     finally:
         await providers.close()
     if status in {401, 403}:
-        return Fact(what, "bad", f"refuses the key ({status})", "GET /models", mend="a living key")
-    if status == 200 and (rung.upstream or rung.model) not in told:
-        return Fact(what, "warn", "does not list this model", "GET /models", mend="check upstream")
-    return Fact(what, "ok", "answers", "GET /models")
+        return Fact(codes.PROVIDER, "bad", f"refuses the key ({status})", "GET /models", what)
+    if status == 200 and (rung.upstream or rung.model) not in models:
+        return Fact(codes.PROVIDER, "warn", "does not list this model", "GET /models", what)
+    return Fact(codes.PROVIDER, "ok", "answers", "GET /models", what)
 
 
 def attack(settings: LaneSettings) -> Iterator[Fact]:
     """Run the attack list in this lane's sandbox; yield each result as it comes."""
     found = find_sandbox(settings.hermes.sandbox)
     if not found.holds:
-        yield Fact("sandbox", "bad", found.reason, "tried now", mend="tools stay off without one")
+        yield Fact(codes.SANDBOX, "bad", found.reason, "tried now")
         return
     for held in run_attacks(_targets(settings), settings.hermes):
-        verdict = "ok" if held.holds else "bad"
-        yield Fact(held.name, verdict, held.detail, "tried now",
-                   mend="" if held.holds else "switch every tool off and report this")  # fmt: skip
+        state: State = "ok" if held.holds else "bad"
+        yield Fact(codes.SANDBOX_ATTACK, state, held.detail, "tried now", held.name)
 
 
 def _targets(settings: LaneSettings) -> Targets:

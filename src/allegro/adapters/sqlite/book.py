@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -11,8 +12,9 @@ from allegro.adapters.sqlite.connection import Worker
 from allegro.adapters.sqlite.schema import get_meta
 from allegro.adapters.sqlite.ties import get_tie, put_tie
 from allegro.core.base.store_ties import Tie
-from allegro.core.base.untrusted import number_of, real_of, whole_number
-from allegro.core.health.alerts import URGENCIES, Alert, Key
+from allegro.core.base.untrusted import Unreadable, number_of, read_json, real_of, whole_number
+from allegro.core.health.alerts import Alert, Key
+from allegro.core.health.codes import Severity
 from allegro.core.stores import Place, SetAside
 
 BOOK_SCHEMA = """
@@ -25,8 +27,9 @@ CREATE TABLE IF NOT EXISTS set_aside (
   duty TEXT NOT NULL, item TEXT NOT NULL, lane TEXT NOT NULL, reason TEXT NOT NULL,
   at_s REAL NOT NULL, PRIMARY KEY (duty, item));
 CREATE TABLE IF NOT EXISTS alert (
-  urgency TEXT NOT NULL, lane TEXT NOT NULL, sentence TEXT NOT NULL, first_s REAL NOT NULL,
-  last_s REAL NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (urgency, lane, sentence));
+  code TEXT NOT NULL, lane TEXT NOT NULL, subject TEXT NOT NULL, severity TEXT NOT NULL,
+  "values" TEXT NOT NULL, first_s REAL NOT NULL, last_s REAL NOT NULL, count INTEGER NOT NULL,
+  PRIMARY KEY (code, lane, subject));
 """
 MAX_ASIDE = 500
 READERS = ("followed", "sessions followed", "fleet")
@@ -113,29 +116,18 @@ class SqliteBook:
 
     async def alerts(self) -> list[Alert]:
         rows = await self._worker.run(lambda c: c.execute("SELECT * FROM alert").fetchall())
-        return [
-            Alert(
-                str(urgency),
-                str(lane),
-                str(sentence),
-                real_of(first) or 0.0,
-                real_of(last) or 0.0,
-                number_of(count),
-            )
-            for urgency, lane, sentence, first, last, count in rows
-            if urgency in URGENCIES
-        ]
+        return [_alert(row) for row in rows if row[3] in set(Severity)]
 
     async def keep_alerts(self, alerts: Sequence[Alert], gone: Sequence[Key]) -> None:
         """Write alerts and drop others in one commit."""
 
         def job(connection: sqlite3.Connection) -> None:
             connection.executemany(
-                "DELETE FROM alert WHERE urgency = ? AND lane = ? AND sentence = ?", gone
+                "DELETE FROM alert WHERE code = ? AND lane = ? AND subject = ?", gone
             )
             connection.executemany(
-                "INSERT OR REPLACE INTO alert VALUES (?,?,?,?,?,?)",
-                [msgspec.structs.astuple(alert) for alert in alerts],
+                "INSERT OR REPLACE INTO alert VALUES (?,?,?,?,?,?,?,?)",
+                [_alert_row(alert) for alert in alerts],
             )
 
         await self._worker.run(job)
@@ -163,6 +155,24 @@ def put_aside(connection: sqlite3.Connection, aside: Sequence[SetAside]) -> None
             " WHERE lane = ? ORDER BY rowid DESC LIMIT -1 OFFSET ?)",
             (lane, MAX_ASIDE),
         )
+
+
+def _alert(row: Sequence[Any]) -> Alert:
+    code, lane, subject, severity, raw, first, last, count = row
+    values = read_json(str(raw), dict[str, str])
+    return Alert(
+        str(code), str(lane), str(subject), Severity(severity),
+        {} if isinstance(values, Unreadable) else values,
+        real_of(first) or 0.0, real_of(last) or 0.0, number_of(count),
+    )  # fmt: skip
+
+
+def _alert_row(alert: Alert) -> tuple[str | float, ...]:
+    values = msgspec.json.encode(alert.values).decode()
+    return (
+        alert.code, alert.lane, alert.subject, alert.severity.value, values, alert.first_s,
+        alert.last_s, alert.count,
+    )  # fmt: skip
 
 
 def _place(connection: sqlite3.Connection, name: str) -> Place:

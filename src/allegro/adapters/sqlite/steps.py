@@ -11,6 +11,8 @@ from allegro.core.authority.actions.forge import ProposeChange, UpdateStatus
 from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_msgpack
 from allegro.core.effects.matching import Receipt
 from allegro.core.effects.receipts import branch_receipts, label_receipts
+from allegro.core.health.alerts import URGENCIES
+from allegro.core.health.codes import OTHER
 from allegro.core.requests.requests import Request, parsed
 
 _NO_OBJECT_AHEAD = """
@@ -21,6 +23,14 @@ WHERE EXISTS (SELECT 1 FROM event WHERE event.row = object.row)
 _NO_MARK_AHEAD = """
 UPDATE mark SET forge_s = MIN(forge_s,
   COALESCE((SELECT CAST(MAX(at_s) AS INTEGER) FROM cursor), forge_s) + ?)
+"""
+
+
+_ALERTS = """
+CREATE TABLE alert (
+  code TEXT NOT NULL, lane TEXT NOT NULL, subject TEXT NOT NULL, severity TEXT NOT NULL,
+  "values" TEXT NOT NULL, first_s REAL NOT NULL, last_s REAL NOT NULL, count INTEGER NOT NULL,
+  PRIMARY KEY (code, lane, subject))
 """
 
 
@@ -60,6 +70,28 @@ def closes_by_time(connection: sqlite3.Connection) -> None:
                 "UPDATE OR REPLACE receipt SET artifact = ? WHERE kind = 'close' AND request = ?",
                 (int(request.settled_s or request.created_s), id_),
             )
+
+
+def alerts_by_code(connection: sqlite3.Connection) -> None:
+    """Ledger 2 to 3: an alert is a code and its subject; a sentence of before has the code `other`."""
+    exists = "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'alert'"
+    if not connection.execute(exists).fetchone()[0]:
+        return
+    connection.execute("ALTER TABLE alert RENAME TO alert_of_before")
+    connection.execute(_ALERTS)
+    severities = {urgency: severity.value for severity, urgency in URGENCIES.items()}
+    rows = connection.execute(
+        "SELECT urgency, lane, sentence, first_s, last_s, count FROM alert_of_before"
+        " ORDER BY last_s"
+    ).fetchall()
+    connection.executemany(
+        "INSERT OR REPLACE INTO alert VALUES (?,?,?,?,'{}',?,?,?)",
+        [
+            (OTHER.code, lane, sentence, severities.get(urgency, "P0"), first_s, last_s, count)
+            for urgency, lane, sentence, first_s, last_s, count in rows
+        ],
+    )
+    connection.execute("DROP TABLE alert_of_before")
 
 
 def _receipts(request: Request) -> tuple[Receipt, ...]:

@@ -147,8 +147,8 @@ def _work_lines(shown: dict[str, Any], now_s: float) -> list[str]:
         f"archive: {archive['events']} events, {archive['repeats_dropped']} repeats dropped"
     )
     lines += [
-        f"alert ({alert['urgency']}) {span(now_s - alert['at_s'])} ago{_often(alert)}: "
-        f"{alert['told']}"
+        f"alert {alert['severity']} {alert['code']} {span(now_s - alert['at_s'])} ago"
+        f"{_often(alert)}, says {alert['source']}: {alert['sentence']}"
         for alert in shown["alerts"][:MAX_SHOWN_ALERTS]
     ]
     return lines

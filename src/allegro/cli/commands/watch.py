@@ -27,9 +27,13 @@ from allegro.config import load_house, load_lane
 from allegro.core.base.timestamps import span
 from allegro.core.base.untrusted import names_of
 from allegro.core.effects.render import lined, one_line
+from allegro.core.health.facts import fact_page
 
 _SHOWN_FACTS = {"number", "kind", "step", "reason", "took_s", "issues"}
-_MARK = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "red")}
+_MARK = {
+    "ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "red"),
+    "unknown": ("?   ", "yellow"),
+}  # fmt: skip
 
 
 @click.command(cls=Command, example="allegro events --type forge. --last 20", exits=ASKS_HOUSE)
@@ -114,16 +118,18 @@ def doctor(config: Path | None, attack: bool, socket: Path | None, as_json: bool
         return 0 if report["ok"] else 1
     table = Table(box=None, pad_edge=False, show_header=False)
     for fact in lined(report["facts"]):
-        word, style = _MARK.get(fact["verdict"], ("?   ", ""))
-        source = f"{fact['source']}, {span(fact['age_s'])} old" if fact["age_s"] else fact["source"]
-        table.add_row(
-            Text(word, style=style),
-            Text(fact["what"]),
-            Text(fact["told"]),
-            Text(f"({source})", style="dim"),
+        word, style = _MARK.get(fact["state"], ("?   ", ""))
+        source = (
+            f"{fact['source']}, {span(fact['age_s'])} old"
+            if fact["age_s"]
+            else f"{fact['source']}, now"
         )
-        if fact["mend"] and fact["verdict"] != "ok":
-            table.add_row("", "", Text("→ " + fact["mend"], style="italic"), "")
+        table.add_row(
+            Text(word, style=style), Text(fact["what"]), Text(fact["detail"]),
+            Text(f"({fact['code']}: {source})", style="dim"),
+        )  # fmt: skip
+        if fact["fix"] and fact["state"] != "ok":
+            table.add_row("", "", Text("→ " + fact["fix"], style="italic"), "")
     console().print(table)
     return 0 if report["ok"] else 1
 
@@ -149,8 +155,8 @@ def _lane_doctor(config: Path, attack: bool) -> dict[str, Any]:
 
     settings = load_lane(config)
     found = attacked(settings) if attack else run_async(check(settings))
-    facts = [msgspec.to_builtins(fact) for fact in found]
-    good = all(fact["verdict"] != "bad" for fact in facts)
+    facts = [msgspec.to_builtins(fact_page(fact, now_s())) for fact in found]
+    good = all(fact["state"] != "bad" for fact in facts)
     return {"schema": "allegro.doctor/1", "ok": good, "facts": facts}
 
 

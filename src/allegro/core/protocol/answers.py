@@ -158,7 +158,7 @@ class LaneStatus(msgspec.Struct, frozen=True):
 
 
 class LaneFact(msgspec.Struct, frozen=True):
-    """One line of a lane's own `doctor`."""
+    """One line of a lane's own `doctor`. The release before knew no code, subject and state."""
 
     what: Name
     verdict: Literal["ok", "warn", "bad"]
@@ -166,6 +166,9 @@ class LaneFact(msgspec.Struct, frozen=True):
     source: Name
     age_s: Seconds = 0.0
     mend: Text = ""
+    code: Name = "other"
+    subject: Text = ""
+    state: Literal["ok", "warn", "bad", "unknown"] | None = None
 
 
 class LaneOffer(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ from allegro.core.base.untrusted import (
     names_of,
     text_of,
 )
+from allegro.core.health import codes
 from allegro.core.protocol.event_types import EventType
 from allegro.core.protocol.payloads.sessions import (
     ModelResult,
@@ -82,14 +83,14 @@ class Sessions:
         self._open_words = ports.open_words
         self._requests = requests
         self._ask_lane, self._lane_home = lanes.ask, lanes.is_home
-        self._alarm = alarm = reactions.alarm
+        self._alarm = reactions.alarm
         self._kick = kick
         self._grew = asyncio.Event()
         self._listeners: list[Callable[[SessionRecord], None]] = []
         self._waiting: dict[str, list[asyncio.Event]] = {}
         self._lost = Lost(lanes.ask, lanes.is_home, ports.clock)
         self._is_resumed = False
-        self._denials = Soon("denials", lambda detail: alarm("high", detail, ""))
+        self._denials = Soon("denials", self._failed("denials"))
         self._unread = Unread(requests)
         self.records: dict[str, SessionRecord] = {}
         self._reader = Reader(
@@ -97,8 +98,12 @@ class Sessions:
             reactions.on_set_aside, self._flush,
         )  # fmt: skip
         self._unsaved: dict[str, SessionRecord] = {}
-        self._asking = OneEach("lost sessions", lambda detail: alarm("high", detail, ""))
+        self._asking = OneEach("lost sessions", self._failed("lost sessions"))
         requests.on_change(self._request_changed)
+
+    def _failed(self, task: str) -> Callable[[str], None]:
+        """Return what raises the alert of a fault in short work of this name."""
+        return lambda sentence: self._alarm(codes.TASK_FAILED, task, detail=sentence)
 
     def on_change(self, listener: Callable[[SessionRecord], None]) -> None:
         self._listeners.append(listener)
@@ -250,10 +255,7 @@ class Sessions:
         record = msgspec.structs.replace(heard(record, archived.at_s), row=archived.row)
         changed = self._after(record, event.envelope, payload)
         if isinstance(payload, SessionEnd) and payload.forged:
-            self._alarm(
-                "high", f"session {session}: {payload.forged} facts were forged inside its sandbox,"
-                " none believed", archived.lane,
-            )  # fmt: skip
+            self._alarm(codes.FORGED, session, archived.lane, count=payload.forged)
         if isinstance(payload, SessionQuestion):
             changed = await self._ask_sovereign(changed, event, payload)
         if changed.end:
@@ -323,15 +325,13 @@ class Sessions:
         words, lane = self._open_words(event.envelope), event.lane
         number, run = put.number, text_of(put.run)
         if not isinstance(words, dict) or number < 1 or record.asked >= MAX_QUESTIONS:
-            self._alarm("high", f"session {record.id}: a question that cannot be read", record.lane)
+            self._alarm(codes.QUESTION_UNREADABLE, record.id, record.lane)
             return record
         notes = {str(key): str(value)[:MAX_COMMAND] for key, value in list(words.items())[:10]}
         asked = asked_of(notes)
         if put.refused or asked.refused:
             why = text_of(asked.refused) or "it cannot be shown whole"
-            self._alarm(
-                "medium", f"session {record.id}: its lane denied a question: {why}", record.lane
-            )
+            self._alarm(codes.QUESTION_DENIED, record.id, record.lane, reason=why)
             return msgspec.structs.replace(record, asked=record.asked + 1)
         until_s = min(put.until_s, self._clock.now_s() + 3600)
         action = AnswerOnce(
@@ -346,11 +346,7 @@ class Sessions:
         except EdgeError as error:
             if error.transient:
                 raise  # the ledger's disk: read again
-            self._alarm(
-                "high",
-                f"session {record.id}: a question that cannot be asked: {error}",
-                record.lane,
-            )
+            self._alarm(codes.QUESTION_UNASKED, record.id, record.lane, reason=error)
             return record
         return msgspec.structs.replace(record, asked=record.asked + 1)
 

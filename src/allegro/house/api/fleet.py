@@ -29,6 +29,9 @@ from allegro.core.base.untrusted import (
     real_of,
     text_of,
 )
+from allegro.core.effects.render import one_line
+from allegro.core.health import codes
+from allegro.core.health.alerts import RaiseAlert
 from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.answers import LaneOffer
 from allegro.core.protocol.payloads.base import own_event
@@ -39,7 +42,7 @@ from allegro.house.api.http import answer_json, decode_body, refused
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.fleet.council_view import agreement, holder_of, registered
 from allegro.house.fleet.watch import FleetWatch
-from allegro.house.health.doctor import told_facts
+from allegro.house.health.doctor import answered_facts
 from allegro.house.lanes import Lanes
 
 ASK_S = 4.0
@@ -68,7 +71,7 @@ class FleetApi:
 
     def __init__(
         self, archive: Archive, lanes: Lanes, watch: FleetWatch, clock: Clock, dice: Dice,
-        fleet: Callable[[], Fleet], alert: Callable[[str, str], None],
+        fleet: Callable[[], Fleet], alert: RaiseAlert,
     ) -> None:  # fmt: skip
         self._archive = archive
         self._lanes = lanes
@@ -206,7 +209,7 @@ class FleetApi:
         payload = FailoverReported(what=body.what, lane=body.lane, role=body.role)
         event = own_event(payload, id_=self._dice.token(16).hex(), now_s=now_s)
         await self._archive.add([encode_event(event)], now_s)
-        self._alert("medium", f"failover reported: {body.what}"[:300])
+        self._alert(codes.FAILOVER_REPORTED, one_line(body.what))
         return answer_json({"id": event.id})
 
     async def _health(self, request: web.Request) -> web.Response:
@@ -232,7 +235,8 @@ class FleetApi:
             )
         except (EdgeError, TimeoutError):
             return {"host": await _reach(lane.url), "daemon": False, "facts": []}
-        return {"host": True, "daemon": True, "facts": told_facts("", facts)}
+        pages = msgspec.to_builtins(answered_facts("", facts, self._clock.now_s()))
+        return {"host": True, "daemon": True, "facts": pages}
 
     async def _seen_from(self, other: str, name: str) -> dict[str, Any]:
         try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
 from allegro.core.base.events import encode_event
 from allegro.core.base.timestamps import rfc3339
+from allegro.core.health import codes
+from allegro.core.health.alerts import RaiseAlert
 from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.payloads.base import own_event
 from allegro.core.protocol.payloads.fleet import BeatBack, BeatMissing
@@ -27,7 +28,7 @@ class BeatWatch:
 
     def __init__(
         self, archive: Archive, ledger: Ledger, lanes: Lanes, clock: Clock, dice: Dice,
-        alert: Callable[[str, str], None],
+        alert: RaiseAlert,
     ) -> None:  # fmt: skip
         self._archive = archive
         self._ledger = ledger
@@ -105,8 +106,8 @@ class BeatWatch:
         silent_s = round(now_s - heard_s, 1)
         await self._tell(BeatMissing(lane=name, silent_s=silent_s, linked=linked), now_s)
         await self._keep({**self._late, name: heard_s})
-        how = "is linked and does not beat" if linked else "is silent"
-        self._alert("high", f"lane {name} {how} since {rfc3339(heard_s)}")
+        code = codes.LANE_HEARTBEAT if linked else codes.LANE_SILENT
+        self._alert(code, name, since=rfc3339(heard_s))
 
     async def _note_back(self, name: str, now_s: float) -> None:
         heard_s = self._late.get(name)
@@ -115,7 +116,7 @@ class BeatWatch:
         silent_s = round(now_s - heard_s, 1)
         await self._tell(BeatBack(lane=name, silent_s=silent_s, linked=True), now_s)
         await self._keep({other: s for other, s in self._late.items() if other != name})
-        self._alert("low", f"{name} is back")
+        self._alert(codes.LANE_BACK, name)
 
     async def _keep(self, late: dict[str, float]) -> None:
         await self._ledger.set_strings(_LATE, tuple(f"{name} {s}" for name, s in late.items()))

@@ -13,6 +13,8 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.base.untrusted import Unreadable, read_json, text_of
 from allegro.core.effects.render import one_line
+from allegro.core.health import codes
+from allegro.core.health.codes import Code
 from allegro.core.protocol.event_types import BEATS, COUNCIL, EventType
 from allegro.core.protocol.payloads.fleet import (
     BeatBack,
@@ -62,7 +64,7 @@ class FleetWatch:
         self._ledger = ledger
         self._lanes = lanes
         self._clock = clock
-        self._alarm = alarm = reactions.alarm
+        self._alarm = reactions.alarm
         self._grew = asyncio.Event()
         self._is_unread = True
         self._beats = BeatWatch(
@@ -71,7 +73,7 @@ class FleetWatch:
             lanes,
             clock,
             ports.dice,
-            lambda urgency, sentence: alarm(urgency, sentence, ""),
+            reactions.alarm,
         )
         self.took: list[TakeOver] = []
         self._nobody_since_s: dict[str, float] = {}
@@ -146,22 +148,19 @@ class FleetWatch:
             case LaneBeat():
                 self._beats.beat(lane, archived.at_s)
             case BeatMissing(lane=other):
-                self._news("high", archived, f"lane {lane} does not hear {_name(other)}")
+                self._news(codes.PEER, archived, _name(other))
             case BeatBack(lane=other):
-                self._news("low", archived, f"lane {lane} hears {_name(other)} again")
+                self._news(codes.PEER_BACK, archived, _name(other))
             case CouncilLost():
-                self._news(
-                    "high", archived, f"lane {lane} lost the council: no role changes hands there"
-                )
+                self._news(codes.COUNCIL, archived, lane)
             case CouncilBack():
-                self._news("low", archived, f"lane {lane} is back in the council")
+                self._news(codes.COUNCIL_BACK, archived, lane)
             case CouncilPageAside(lane=other):
-                what = f"the page of {_name(other)} met a bug in lane {lane}"
-                self._news("high", archived, f"{what}, which reads it no more for a while")
+                self._news(codes.COUNCIL_PAGE, archived, _name(other))
 
-    def _news(self, urgency: str, archived: Archived, sentence: str) -> None:
+    def _news(self, code: Code, archived: Archived, subject: str, **values: object) -> None:
         if self._clock.now_s() - archived.at_s < OLD_S:
-            self._alarm(urgency, sentence, archived.lane)
+            self._alarm(code, subject, archived.lane, **values)
 
     async def _flush(self) -> None:
         """Write the newest take-overs, when there are new ones."""
@@ -200,12 +199,9 @@ class FleetWatch:
         self.took = sorted([*others, *self._of(lane)[-(KEPT - 1) :], took], key=lambda one: one.at)
         self._is_unsaved = True
         if took.before not in {"", lane}:
-            self._news(
-                "medium" if took.why == "offered" else "high",
-                archived,
-                f"{role}: {lane} took over from {took.before} ({took.why}), "
-                f"first act {took.silent_s + took.take_s + took.act_s:.1f} s after its last word",
-            )
+            code = codes.ROLE_HANDED_OVER if took.why == "offered" else codes.ROLE_TAKEN
+            seconds = f"{took.silent_s + took.take_s + took.act_s:.1f}"
+            self._news(code, archived, role, before=took.before, why=took.why, seconds=seconds)
 
     def _note_nobody(self) -> None:
         """Alert once when lanes are linked that serve a role and none of them holds it."""
@@ -216,14 +212,14 @@ class FleetWatch:
         for role in ROLES:
             if role not in served - held:
                 if role in self._reported_unheld:
-                    self._alarm("low", f"{role} is held again", "")
+                    self._alarm(codes.ROLE_HELD, role)
                 self._nobody_since_s.pop(role, None)
                 self._reported_unheld.discard(role)
                 continue
             since_s = self._nobody_since_s.setdefault(role, boot_s)
             if boot_s - since_s >= NOBODY_S and role not in self._reported_unheld:
                 self._reported_unheld.add(role)
-                self._alarm("high", f"nobody holds {role} since {boot_s - since_s:.0f} s", "")
+                self._alarm(codes.ROLE_VACANT, role, seconds=f"{boot_s - since_s:.0f}")
 
 
 def _name(given: str) -> str:

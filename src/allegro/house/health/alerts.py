@@ -1,4 +1,4 @@
-"""What a person should see: kept in the ledger by urgency, counted, alive after a restart."""
+"""What a person should see: kept in the ledger by severity, counted, alive after a restart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import structlog
 
 from allegro.core.base.errors import EdgeError
-from allegro.core.health.alerts import URGENCIES, Alert, Key, by_urgency, raised
+from allegro.core.health.alerts import URGENCIES, Alert, Key, by_severity, raised
+from allegro.core.health.codes import Code, code_of
 from allegro.core.ports import Clock
 from allegro.core.stores import AlertBook
 from allegro.runtime.duties import Soon
@@ -33,11 +34,13 @@ class Alerts:
         before = {alert.key: alert for alert in await self._book.alerts()}
         self._held = {**before, **self._held}
 
-    def raise_alert(self, urgency: str, sentence: str, lane: str = "") -> None:
-        """Show a person this sentence; `lane` is whose word caused it. Repeats are counted."""
-        alert, gone = raised(self._held, urgency, lane[:64], sentence, self._clock.now_s())
+    def raise_alert(self, code: Code, subject: str, /, lane: str = "", **values: object) -> None:
+        """Show a person that a condition began (see RaiseAlert). Repeats are counted."""
+        now_s = self._clock.now_s()
+        alert, gone = raised(self._held, code, subject, lane[:64], values, now_s)
         if alert.count == 1:
-            _log.warning("alert", urgency=alert.urgency, lane=alert.lane, sentence=alert.sentence)
+            _log.warning("alert", code=alert.code, subject=alert.subject, lane=alert.lane,
+                         severity=alert.severity.value, sentence=alert.sentence)  # fmt: skip
         for key in gone:
             self._held.pop(key, None)
             self._unsaved[key] = None
@@ -49,21 +52,16 @@ class Alerts:
     def listed(self) -> list[dict[str, Any]]:
         """Return the most urgent alerts, newest first among equals, in plain values.
 
-        `at_s` is when one was raised last and `first_s` when first (Unix s), `told` the sentence.
+        `at_s` is when one was raised last and `first_s` when first (Unix s). `urgency` and `told`
+        are the names of the release before.
         """
-        return [
-            {
-                "at_s": one.last_s, "first_s": one.first_s, "urgency": one.urgency,
-                "told": one.sentence, "count": one.count, "lane": one.lane,
-            }
-            for one in by_urgency(self._held.values())[:SHOWN]
-        ]  # fmt: skip
+        return [_shown(one) for one in by_severity(self._held.values())[:SHOWN]]
 
     def counts(self) -> dict[str, int]:
         """Return how many different alerts are kept of each urgency."""
         return {
-            urgency: sum(one.urgency == urgency for one in self._held.values())
-            for urgency in URGENCIES
+            urgency: sum(one.severity is severity for one in self._held.values())
+            for severity, urgency in URGENCIES.items()
         }
 
     async def save(self) -> None:
@@ -87,3 +85,15 @@ class Alerts:
             _log.error("alerts.unsaved", error=str(error))
         finally:
             self._is_saving = False
+
+
+def _shown(alert: Alert) -> dict[str, Any]:
+    code = code_of(alert.code)
+    return {
+        "code": alert.code, "title": code.title, "severity": alert.severity.value,
+        "subject": alert.subject, "values": alert.values, "sentence": alert.sentence,
+        "source": f"lane {alert.lane}" if alert.lane else "house", "lane": alert.lane,
+        "fix": code.fix.replace("{subject}", alert.subject), "runbook": code.runbook,
+        "at_s": alert.last_s, "first_s": alert.first_s, "count": alert.count,
+        "urgency": URGENCIES[alert.severity], "told": alert.sentence,
+    }  # fmt: skip

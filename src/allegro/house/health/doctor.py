@@ -17,8 +17,12 @@ from allegro.core.base.store_ties import Fault
 from allegro.core.base.timestamps import span
 from allegro.core.base.untrusted import MAX_TEXT, Unreadable, text_of
 from allegro.core.effects.render import one_line
+from allegro.core.health import codes
+from allegro.core.health.codes import Code
+from allegro.core.health.facts import Fact, FactPage, fact_page, verdict_of
+from allegro.core.health.facts import State as FactState
 from allegro.core.ports import Clock
-from allegro.core.protocol.answers import read_facts, read_status
+from allegro.core.protocol.answers import LaneFact, read_facts, read_status
 from allegro.core.protocol.queries import QueryName
 from allegro.core.requests.lifecycle import MOST_DOUBTS, STAGES, State
 from allegro.core.settings import HouseSettings
@@ -105,33 +109,27 @@ class Facts:
 
     async def doctor(self) -> dict[str, Any]:
         """Return doctor's facts of house and lanes; `ok` is false when one of them is bad."""
-        facts = [*self._own_facts(), *self._request_facts(), *await self._trouble_facts()]
+        now_s = self._clock.now_s()
+        own = [*self._own_facts(), *self._request_facts(), *await self._trouble_facts()]
+        own += [*self._domain_facts(), *await self._archive_facts()]
+        pages = [fact_page(fact, now_s) for fact in own]
         for found in await asyncio.gather(*map(self._lane_facts, self._lanes.describe())):
-            facts += found
-        facts += self._domain_facts()
-        if not self._lanes.describe():
-            facts.append(
-                _fact(
-                    "lanes", "bad", "none paired", "fleet.json", "run `allegro pair` on both sides"
-                )
-            )
-        gaps = await self._archive.gaps()
-        facts.append(
-            _fact(
-                "gaps",
-                "warn" if gaps else "ok",
-                f"{len(gaps)} named gaps",
-                "archive",
-                "see `allegro events --gaps`" if gaps else "",
-            )
-        )
+            pages += found
         return {
             "schema": "allegro.doctor/1",
-            "ok": all(fact["verdict"] != "bad" for fact in facts),
-            "facts": facts,
+            "ok": all(page.state != "bad" for page in pages),
+            "facts": [msgspec.to_builtins(page) for page in pages],
         }
 
-    def _domain_facts(self) -> list[dict[str, Any]]:
+    async def _archive_facts(self) -> list[Fact]:
+        gaps = await self._archive.gaps()
+        words = f"{len(gaps)} named gaps"
+        facts = [Fact(codes.ARCHIVE_GAPS, "warn" if gaps else "ok", words, "archive")]
+        if not self._lanes.describe():
+            facts.append(Fact(codes.LANES, "bad", "none paired", "fleet.json"))
+        return facts
+
+    def _domain_facts(self) -> list[Fact]:
         """Say loudly where one outage would take more than one lane of the council (R6)."""
         roster = self._fleet().roster
         by_domain: dict[str, list[str]] = {}
@@ -139,113 +137,69 @@ class Facts:
             if member.domain:
                 by_domain.setdefault(member.domain, []).append(member.name)
         return [
-            _fact(
-                "failure domain",
-                "bad",
-                f"{', '.join(names)} share {domain}",
-                "roster",
-                "move a lane elsewhere: one outage there ends the council",
-            )
+            Fact(codes.FAILURE_DOMAIN, "bad", f"shared by {', '.join(names)}", "roster", domain)
             for domain, names in by_domain.items()
             if len(names) > 1
         ]
 
-    def _own_facts(self) -> list[dict[str, Any]]:
-        fleet, freezes = self._fleet(), self._freezes()
-        facts = [
-            _fact("version", "ok", f"allegro {__version__}", "program"),
-            _fact(
-                "seat",
-                "ok" if self._settings.house.acting else "warn",
-                f"number {fleet.seat}"
-                + ("" if self._settings.house.acting else ", following read-only"),
-                "fleet.json",
-            ),
-            _fact(
-                "keys",
-                "ok",
-                f"sovereign key {fleet.sovereign_number}, house key {fleet.house_number}",
-                "fleet.json",
-            ),
+    def _own_facts(self) -> list[Fact]:
+        return [
+            Fact(codes.VERSION, "ok", f"allegro {__version__}", "program"),
+            *self._key_facts(),
+            self._disk_fact(),
+            *self._freeze_facts(),
+            self._change_token_fact(),
         ]
-        encrypted = b"ENCRYPTED" in _read(self._files.sovereign)
-        facts.append(
-            _fact(
-                "sovereign key",
-                "ok" if encrypted else "warn",
-                "behind a passphrase"
-                if encrypted
-                else "without a passphrase: who reads this disk can approve",
-                "sovereign.key",
-                "" if encrypted else "allegro keys rotate sovereign --config house.toml",
-            )
-        )
-        free = shutil.disk_usage(self._files.folder).free
-        low = free < LOW_DISK_BYTES
-        facts.append(
-            _fact(
-                "disk",
-                "bad" if low else "ok",
-                f"{free // 1_000_000} MB free",
-                "statvfs",
-                "free space: the archive cannot grow" if low else "",
-            )
-        )
-        if not freezes.is_thawed:
-            ids = ", ".join(f.id for f in freezes.active)
-            facts.append(
-                _fact(
-                    "freeze",
-                    "warn",
-                    f"frozen: {ids}",
-                    "ledger",
-                    "allegro thaw --all --config house.toml",
-                )
-            )
-        if not self._settings.forge.change_token_file:
-            facts.append(
-                _fact(
-                    "change token",
-                    "warn",
-                    "not configured: no code changes",
-                    "house.toml",
-                    "set forge.change_token_file",
-                )
-            )
-        else:
-            facts.append(
-                _fact(
-                    "a thief of the change token",
-                    "warn",
-                    "could push branches and open pull requests; never to protected branches",
-                    "scopes",
-                    "delete the token at the forge",
-                )
-            )
-        return facts
 
-    async def _trouble_facts(self) -> list[dict[str, Any]]:
+    def _key_facts(self) -> list[Fact]:
+        fleet, acting = self._fleet(), self._settings.house.acting
+        seat = f"number {fleet.seat}" + ("" if acting else ", following read-only")
+        keys = f"sovereign key {fleet.sovereign_number}, house key {fleet.house_number}"
+        encrypted = b"ENCRYPTED" in _read(self._files.sovereign)
+        open_key = "without a passphrase: who reads this disk can approve"
+        words = "behind a passphrase" if encrypted else open_key
+        state: FactState = "ok" if encrypted else "warn"
+        return [
+            Fact(codes.HOUSE_SEAT, "ok" if acting else "warn", seat, "fleet.json"),
+            Fact(codes.HOUSE_KEYS, "ok", keys, "fleet.json"),
+            Fact(codes.SOVEREIGN_KEY, state, words, "sovereign.key"),
+        ]
+
+    def _disk_fact(self) -> Fact:
+        free = shutil.disk_usage(self._files.folder).free
+        words = f"{free // 1_000_000} MB free"
+        return Fact(codes.HOUSE_DISK, "bad" if free < LOW_DISK_BYTES else "ok", words, "statvfs")
+
+    def _freeze_facts(self) -> list[Fact]:
+        freezes = self._freezes()
+        if freezes.is_thawed:
+            return []
+        words = f"frozen: {', '.join(freeze.id for freeze in freezes.active)}"
+        return [Fact(codes.FROZEN, "warn", words, "ledger")]
+
+    def _change_token_fact(self) -> Fact:
+        if not self._settings.forge.change_token_file:
+            words = "not configured: no code changes"
+            return Fact(codes.CHANGE_TOKEN, "warn", words, "house.toml")
+        reach = "could push branches and open pull requests; never to protected branches"
+        return Fact(codes.CHANGE_TOKEN_REACH, "warn", reach, "scopes")
+
+    async def _trouble_facts(self) -> list[Fact]:
         """Say which lanes get no orders, what was set aside, and whether both stores fit."""
         fault, aside = self._troubles.fault, await self._ledger.all_set_aside()
-        facts = [
-            _fact(
-                "stores", "bad" if fault else "ok", fault.value if fault else "belong together",
-                "archive, ledger", "put back what is missing, or check requests and receipts",
+        fit = fault.value if fault else "belong together"
+        count = f"{len(aside)} items could not be handled"
+        return [
+            Fact(codes.STORES, "bad" if fault else "ok", fit, "archive, ledger"),
+            Fact(codes.SET_ASIDE, "warn" if aside else "ok", count, "ledger"),
+            *(
+                Fact(codes.LANE_SUSPENDED, "bad", f"suspended: {one['reason']}", "ledger",
+                     str(one["lane"]))
+                for one in self._troubles.suspended.described()
             ),
-            _fact(
-                "set aside", "warn" if aside else "ok", f"{len(aside)} items could not be handled",
-                "ledger", "see the alerts of `allegro status`, and update allegro",
-            ),
-        ]  # fmt: skip
-        return facts + [
-            _fact(
-                f"lane {one['lane']}: orders", "bad", f"suspended: {one['reason']}", "ledger",
-                f"allegro fleet resume {one['lane']}",
-            )
-            for one in self._troubles.suspended.described()
         ]  # fmt: skip
 
-    def _request_facts(self) -> list[dict[str, Any]]:
+    def _request_facts(self) -> list[Fact]:
         now_s = self._clock.now_s()
         stuck = [
             request
@@ -253,68 +207,44 @@ class Facts:
             if request.state in {State.ORDERED, State.SENT, State.UNKNOWN, State.APPROVED}
             and now_s - (request.history[-1].at_s if request.history else request.created_s) > 300
         ]
-        told = ", ".join(f"{r.id[:8]} {r.state.value}" for r in stuck[:5]) or "none"
+        named = ", ".join(f"{r.id[:8]} {r.state.value}" for r in stuck[:5]) or "none"
         failing = [r for r in stuck if r.doubts >= FAILING]
-        words = "; ".join(f"{r.id[:8]} after {r.doubts}: {r.detail[:200]}" for r in failing[:3])
+        words = "; ".join(
+            f"{r.id[:8]} after {r.doubts} of {MOST_DOUBTS}: {r.detail[:200]}" for r in failing[:3]
+        )
+        words = one_line(words, MAX_TEXT) or "none"
         return [
-            _fact(
-                "orders that keep failing",
-                "warn" if failing else "ok",
-                one_line(words, MAX_TEXT) or "none",
-                "ledger",
-                f"mend what the forge says; after {MOST_DOUBTS} orders the request ends"
-                if failing
-                else "",
-            ),
-            _fact(
-                "stuck items",
-                "warn" if stuck else "ok",
-                told,
-                "ledger",
-                "allegro explain ID" if stuck else "",
-            ),
+            Fact(codes.REQUEST_FAILING, "warn" if failing else "ok", words, "ledger"),
+            Fact(codes.REQUEST_STUCK, "warn" if stuck else "ok", named, "ledger"),
         ]
 
-    async def _lane_facts(self, lane: dict[str, Any]) -> list[dict[str, Any]]:
-        name = f"lane {lane['name']}: "
+    async def _lane_facts(self, lane: dict[str, Any]) -> list[FactPage]:
+        """Return what the house knows of a lane, then what the lane answers of itself."""
+        name, now_s = lane["name"], self._clock.now_s()
+        link = next((link for other, _, link in self._lanes.linked() if other == name), None)
+        facts = self._link_facts(lane)
+        answer: object = None
+        if lane["linked"] and link is not None:
+            try:
+                answer = await link.ask(QueryName.DOCTOR, {}, ASK_S)
+            except EdgeError as error:
+                facts.append(Fact(codes.LANE_DOCTOR, "bad", str(error), "link"))
+        pages = [of_lane(fact_page(fact, now_s), name) for fact in facts]
+        return pages if answer is None else [*pages, *answered_facts(name, answer, now_s)]
+
+    def _link_facts(self, lane: dict[str, Any]) -> list[Fact]:
         if not lane["linked"]:
-            return [
-                _fact(
-                    name + "link",
-                    "bad",
-                    lane["trouble"],
-                    "link",
-                    _link_mend(lane["trouble"]),
-                )
-            ]
+            return [Fact(_link_code(lane["trouble"]), "bad", lane["trouble"], "link")]
         since = span(self._clock.now_s() - lane["since_s"])
-        version = lane["version"]
+        is_home = lane["home"] >= lane["head"]
+        on_the_way = f"{max(0, lane['head'] - lane['home'])} events on the way"
         facts = [
-            _fact(name + "link", "ok", f"up for {since}", "link"),
-            _fact(
-                name + "journal",
-                "ok" if lane["home"] >= lane["head"] else "warn",
-                f"{max(0, lane['head'] - lane['home'])} events on the way",
-                "link",
-            ),
+            Fact(codes.LANE_LINK, "ok", f"up for {since}", "link"),
+            Fact(codes.LANE_JOURNAL, "ok" if is_home else "warn", on_the_way, "link"),
         ]
-        if version != __version__:
-            facts.append(
-                _fact(
-                    name + "version",
-                    "warn",
-                    f"{version}, the house has {__version__}",
-                    "greeting",
-                    "update the older side",
-                )
-            )
-        for link_name, _, link in self._lanes.linked():
-            if link_name == lane["name"]:
-                try:
-                    told = await link.ask(QueryName.DOCTOR, {}, ASK_S)
-                except EdgeError as error:
-                    return [*facts, _fact(name + "doctor", "bad", str(error), "link")]
-                facts += told_facts(name, told)
+        if lane["version"] != __version__:
+            words = f"{lane['version']}, the house has {__version__}"
+            facts.append(Fact(codes.VERSION, "warn", words, "greeting"))
         return facts
 
     async def _lane_status(self, name: str) -> Any:
@@ -330,41 +260,52 @@ class Facts:
         return None
 
 
-def _fact(what: str, verdict: str, told: str, source: str, mend: str = "") -> dict[str, Any]:
-    return {
-        "what": what, "verdict": verdict, "told": told, "source": source, "age_s": 0.0,
-        "mend": mend,
-    }  # fmt: skip
+def of_lane(page: FactPage, lane: str) -> FactPage:
+    """Return a fact as one about this lane; an empty name leaves it as it is."""
+    if not lane:
+        return page
+    return msgspec.structs.replace(page, lane=lane, what=f"lane {lane}: {page.what}")
 
 
-def told_facts(name: str, told: object) -> list[dict[str, Any]]:
-    """Return what a lane told of itself; what cannot be read is said, and hides nothing else."""
-    facts = read_facts(told)
-    if isinstance(facts, Unreadable):
-        facts = [facts]
-    return [
-        _fact(name + "doctor", "bad", f"its answer cannot be read: {fact}", "link")
-        if isinstance(fact, Unreadable)
-        else {**msgspec.to_builtins(fact), "what": name + fact.what}
-        for fact in facts
+def answered_facts(lane: str, answer: object, now_s: float) -> list[FactPage]:
+    """Return what a lane answered of itself; what cannot be read is said, and hides nothing else.
+
+    A lane of the release before names no code: its facts have the code `other`.
+    """
+    facts = read_facts(answer)
+    pages = [
+        _answered(fact, now_s) for fact in ([facts] if isinstance(facts, Unreadable) else facts)
     ]
+    return [of_lane(page, lane) for page in pages]
 
 
-_LINK_MENDS = {
-    "house_behind": "read *Lost house* in the runbook before you take the seat",
-    "wrong_seat": "on the house that is to act: allegro house --config house.toml take-seat",
-    "old_key": "on the house that is to act: allegro house --config house.toml take-seat",
-    "wrong_key": "pair anew, if you know why the keys changed",
-    "bad_signature": "pair anew, if you know why the keys changed",
-    "wrong_protocol": "update the older side",
+def _answered(fact: LaneFact | Unreadable, now_s: float) -> FactPage:
+    if isinstance(fact, Unreadable):
+        words = f"its answer cannot be read: {fact}"
+        return fact_page(Fact(codes.LANE_DOCTOR, "bad", words, "link"), now_s)
+    state, code = fact.state or fact.verdict, codes.code_of(fact.code)
+    is_known = code is not codes.OTHER
+    return FactPage(
+        code=fact.code, title=code.title if is_known else fact.what, severity=code.severity,
+        subject=fact.subject, state=state, detail=fact.told, source=fact.source,
+        at_s=now_s - fact.age_s, age_s=fact.age_s, fix=fact.mend, runbook=code.runbook, lane="",
+        what=fact.what, verdict=verdict_of(state), told=fact.told, mend=fact.mend,
+    )  # fmt: skip
+
+
+_LINK_CODES = {
+    "house_behind": codes.LANE_LINK_HOUSE_BEHIND,
+    "wrong_seat": codes.LANE_LINK_SEAT,
+    "old_key": codes.LANE_LINK_SEAT,
+    "wrong_key": codes.LANE_LINK_KEYS,
+    "bad_signature": codes.LANE_LINK_KEYS,
+    "wrong_protocol": codes.LANE_LINK_PROTOCOL,
 }
 
 
-def _link_mend(trouble: str) -> str:
-    """Return what to do about a lane that is not linked, by the reason at the beginning."""
-    return _LINK_MENDS.get(
-        trouble.partition(":")[0], "check that the lane runs and its port is reachable"
-    )
+def _link_code(trouble: str) -> Code:
+    """Return the code of a lane that is not linked, by the reason at the beginning."""
+    return _LINK_CODES.get(trouble.partition(":")[0], codes.LANE_LINK)
 
 
 def _held_ids(detail: dict[str, Any] | None) -> list[str]:

@@ -12,6 +12,8 @@ from allegro.core.base.errors import Refusal
 from allegro.core.base.events import Event
 from allegro.core.base.untrusted import number_of
 from allegro.core.effects.render import one_line
+from allegro.core.health import codes
+from allegro.core.health.alerts import RaiseAlert
 from allegro.core.ports import Clock, Dice
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.ordering import was_ordered
@@ -19,7 +21,6 @@ from allegro.core.stores import HOUSE, Ledger, SetAside
 from allegro.house.api.http import answer_json, refused
 from allegro.house.archive.content import event_of
 from allegro.house.archive.suspended import CLAIMS, Suspended
-from allegro.house.ports import Alarm
 from allegro.house.requests.requests import Requests
 
 SHOWN = 200
@@ -31,7 +32,7 @@ class Asides:
 
     def __init__(
         self, ledger: Ledger, requests: Requests, suspended: Suspended, clock: Clock, dice: Dice,
-        freeze: Callable[[Freeze], Awaitable[Any]], alarm: Alarm, kick: Callable[[], None],
+        freeze: Callable[[Freeze], Awaitable[Any]], alarm: RaiseAlert, kick: Callable[[], None],
     ) -> None:  # fmt: skip
         self._ledger = ledger
         self._requests = requests
@@ -56,15 +57,13 @@ class Asides:
         """
         event = event_of(stored)
         what = f"{event.type} of lane {aside.lane}" if event else f"item {aside.item}"
-        sentence = f"{aside.duty}: {what} was set aside: {aside.reason}"
-        self._alarm("high", one_line(sentence), aside.lane)
+        reason = one_line(aside.reason)
+        self._alarm(codes.SET_ASIDE, one_line(what), aside.lane, duty=aside.duty, reason=reason)
         if event is None or not event.type.startswith(CLAIMS) or aside.lane in {"", HOUSE}:
             return
         why = f"its {event.type} could not be read: {aside.reason}"
         if await self._suspended.suspend(aside.lane, one_line(why)):
-            lift = f"`allegro fleet resume {aside.lane}`"
-            sentence = f"lane {aside.lane} gets no orders until {lift}: {why}"
-            self._alarm("critical", one_line(sentence), aside.lane)
+            self._alarm(codes.LANE_SUSPENDED, aside.lane, aside.lane, reason=one_line(why))
         if self._is_out(event, aside.lane):
             reason = f"lane {aside.lane} spoke of an order that is out, and {why}"
             id_ = self._dice.token(8).hex()

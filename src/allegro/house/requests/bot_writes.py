@@ -22,6 +22,9 @@ from allegro.core.effects.matching import (
 )
 from allegro.core.effects.receipts import branch_at
 from allegro.core.effects.render import one_line
+from allegro.core.health import codes
+from allegro.core.health.alerts import RaiseAlert, sentence_of
+from allegro.core.health.codes import Code
 from allegro.core.protocol.payloads.base import Payload
 from allegro.core.protocol.payloads.fleet import EffectDoubled
 from allegro.core.protocol.payloads.polls import (
@@ -37,7 +40,7 @@ from allegro.core.protocol.payloads.polls import (
 )
 from allegro.house.archive.events import ArchivedEvent
 from allegro.house.files import Fleet
-from allegro.house.ports import Alarm, Ports
+from allegro.house.ports import Ports
 from allegro.house.requests.bots import MAX_BOTS, Bots
 from allegro.house.requests.forge_clocks import ForgeClocks
 from allegro.house.requests.ordered_effects import Names, OrderedEffects
@@ -59,7 +62,7 @@ class Watched(msgspec.Struct, frozen=True):
     fleet: Callable[[], Fleet]
     names: Names
     freeze: Callable[[Freeze], Awaitable[Any]]
-    alarm: Alarm
+    alarm: RaiseAlert
     own: Callable[[Payload, str], bytes]
 
     def revoked(self) -> frozenset[str]:
@@ -104,12 +107,11 @@ class BotWrites:
         """Take up which users are our bots; more than MAX_BOTS are not believed."""
         later, left = await self._bots.learn(lane, set(audit.bots[: 4 * MAX_BOTS]))
         if left:
-            self._alarm("high", f"lane {lane} names more bots than are believed", lane)
+            self._alarm(codes.BOTS_TOO_MANY, lane, lane)
         if later:
             ids = ", ".join(map(str, later[:TOLD_EACH]))
             more = f" and {len(later) - TOLD_EACH} more" if len(later) > TOLD_EACH else ""
-            news = f"says that user {ids}{more} is a bot of ours too: what it writes is matched"
-            self._alarm("high", f"lane {lane} {news}", lane)
+            self._alarm(codes.BOTS, f"{ids}{more}", lane)
 
     async def note(self, event: ArchivedEvent) -> None:
         """Keep the write of one of our bots that a snapshot shows, until it is matched."""
@@ -123,14 +125,12 @@ class BotWrites:
             return  # told and frozen before
         if branch is not None and 0 < branch.created_s < self._began_s:
             await self._ledger.drop_bot_writes([], [write])
-            self._alarm("high", f"{_named(write)} claims to be older than this fleet", write.lane)
+            self._alarm(codes.WRITE_TOO_OLD, _named(write), write.lane)
             return
         if await self._ledger.add_bot_write(write) or event.lane in self._flooding:
             return
         self._flooding.add(event.lane)
-        await self._stop(
-            f"lane {event.lane} shows more writes under our name than can be matched", event.lane
-        )
+        await self._stop(codes.WRITE_FLOOD, event.lane, event.lane)
 
     async def match(self, *, is_linked: bool, journals_home: bool) -> bool:
         """Match what waits; say whether anything still does.
@@ -158,7 +158,7 @@ class BotWrites:
             if isinstance(verdict, Altered | Unmatched) and await self._ordered.settle(write):
                 continue
             if isinstance(verdict, Altered):
-                self._alarm("high", f"{_named(write)}: our words were changed", write.lane)
+                self._alarm(codes.WRITE_ALTERED, _named(write), write.lane)
             if isinstance(verdict, Doubled):
                 await self._note_doubled(write, verdict.of)
             is_new = not any(_same(write, one) for one in foreign)
@@ -192,15 +192,17 @@ class BotWrites:
             by_lane.setdefault(write.lane, []).append(write)
         for lane, writes in by_lane.items():
             for write in writes[1:TOLD_EACH]:
-                self._alarm("critical", f"{_named(write)} {_NOBODYS}", lane)
+                self._alarm(codes.WRITE_FOREIGN, _named(write), lane, more="")
             more = f", and {len(writes) - 1} more" if len(writes) > 1 else ""
             hint = _OWN_LABEL if any(write.kind == "label" for write in writes) else ""
-            await self._stop(f"{_named(writes[0])} {_NOBODYS}{more}{hint}", lane)
+            named = _named(writes[0])
+            await self._stop(codes.WRITE_FOREIGN, named, lane, more=f"{more}{hint}")
 
-    async def _stop(self, sentence: str, lane: str) -> None:
-        self._alarm("critical", sentence, lane)
-        id_ = self._dice.token(8).hex()
-        await self._freeze(Freeze(id_, self._clock.now_s(), "house", sentence))
+    async def _stop(self, code: Code, subject: str, lane: str, **values: object) -> None:
+        """Alert, and freeze the fleet with the alert's sentence as the reason."""
+        self._alarm(code, subject, lane, **values)
+        reason = sentence_of(code, subject, lane, values)
+        await self._freeze(Freeze(self._dice.token(8).hex(), self._clock.now_s(), "house", reason))
 
     async def _note_doubled(self, write: BotWrite, of: Receipt) -> None:
         """Tell of a second copy of an effect of ours, and know it from now on (G10)."""
@@ -208,9 +210,7 @@ class BotWrites:
             kind=write.kind, target=write.target, artifact=write.artifact, also=of.artifact
         )
         await self._archive.add([self._own(payload, "")], self._clock.now_s())
-        self._alarm(
-            "high", f"{_named(write)} is there more than once: also {of.artifact}", write.lane
-        )
+        self._alarm(codes.WRITE_DOUBLED, _named(write), write.lane, others=of.artifact)
         copy = msgspec.structs.replace(of, artifact=write.artifact)
         await self._ledger.save(receipts=(copy,))
 
@@ -223,7 +223,6 @@ class BotWrites:
         return min(boot_s - last_s, MAX_COUNTED_S)
 
 
-_NOBODYS = "was made under our name by nobody here"
 _OWN_LABEL = "; if it is the lane's triage label, set forge.triage_label of house.toml to it"
 
 

@@ -17,6 +17,8 @@ from allegro.core.base.events import encode_event
 from allegro.core.base.untrusted import Unreadable, read_value, text_of
 from allegro.core.effects.receipts import address_of, content_of, receipts_of
 from allegro.core.effects.render import one_line
+from allegro.core.health import codes
+from allegro.core.health.codes import Code
 from allegro.core.protocol.event_types import ACTIONS, AUDITS, FREEZES, SNAPSHOTS, EventType
 from allegro.core.protocol.payloads.actions import Act, ActionIntent, ActionReceipt, ActionVoid
 from allegro.core.protocol.payloads.base import Payload, own_event
@@ -169,7 +171,7 @@ class Follow:
         return RECHECK_S if waits else IDLE_S
 
     def _failed(self, sentence: str) -> None:
-        self._alarm("high", sentence, "")
+        self._alarm(codes.TASK_FAILED, "follow", detail=sentence)
 
     def _own(self, payload: Payload, subject: str) -> bytes:
         """Return an event of the house itself."""
@@ -181,13 +183,13 @@ class Follow:
         for request in self._requests.stale():
             became = await self._requests.renew(request)
             if became:
-                self._alarm("medium", f"{request.kind} {request.id} is stale: {became}", "")
+                self._alarm(codes.REQUEST_STALE, _named(request), reason=became)
 
     async def _one(self, archived: Archived) -> None:
         event = read_archived(archived)
         if isinstance(event, Unreadable):
             _log.warning("event.unreadable", row=archived.row, error=str(event))
-            self._news("medium", archived, "sent an event that cannot be read")
+            self._news(codes.EVENT_UNREADABLE, archived, archived.lane)
             return
         match event.payload:
             case Act() as act if act.type_ in STEPS:
@@ -199,7 +201,7 @@ class Follow:
             case AuditDone() as audit:
                 await self._writes.learn(audit, event.lane)
             case FreezeAdded():
-                self._news("high", event, "froze")
+                self._news(codes.LANE_FROZE, event, event.lane)
                 await self._take_freeze(event)
             case _ if isinstance(event.payload, Snapshot):
                 await self._writes.note(event)
@@ -210,27 +212,21 @@ class Follow:
         """Tell a person what a lane says is wrong with it, or well again."""
         match event.payload:
             case WatchFailing(watch=watch):
-                self._news("high", event, f"cannot read {one_line(watch, 100)}")
+                self._news(codes.WATCH, event, one_line(watch, 100))
             case DutyFailing(duty=duty):
-                name = one_line(duty, 100)
-                self._news("high", event, f"says that its duty {name} failed; it begins again")
+                self._news(codes.LANE_DUTY, event, one_line(duty, 100))
             case ForgeUnread(watch=watch, number=number):
-                self._news(
-                    "medium", event, f"cannot read {one_line(watch, 100)}#{number}: open it in the "
-                    "browser, and shorten or delete it",
-                )  # fmt: skip
+                self._news(codes.UNREAD, event, f"{one_line(watch, 100)}#{number}")
             case WatchReplaced(watch=watch):
-                name = one_line(watch, 100)
-                self._news(
-                    "medium", event,
-                    f"says that {name} is another repository now; the old one is gone",
-                )  # fmt: skip
-            case ForgeUnreachable() | ForgeRecovered():
-                self._news("medium", event, f"says {event.envelope.type}")
+                self._news(codes.WATCH_REPLACED, event, one_line(watch, 100))
+            case ForgeUnreachable():
+                self._news(codes.FORGE, event, event.lane)
+            case ForgeRecovered():
+                self._news(codes.FORGE_BACK, event, event.lane)
 
-    def _news(self, urgency: str, event: Archived | ArchivedEvent, sentence: str) -> None:
+    def _news(self, code: Code, event: Archived | ArchivedEvent, subject: str) -> None:
         if self._clock.now_s() - event.at_s < OLD_S:
-            self._alarm(urgency, f"lane {event.lane} {sentence}", event.lane)
+            self._alarm(code, subject, event.lane)
 
     async def _take_freeze(self, event: ArchivedEvent) -> None:
         """Freeze here too: a lane may hear of a stop where the house does not (S6)."""
@@ -267,8 +263,8 @@ class Follow:
         retry_at_s = event.at_s + after_s if after_s else 0.0
         moved = await self._requests.take_step(request, step, detail, retry_at_s=retry_at_s)
         if not isinstance(moved, Refusal) and moved.state is State.CONFLICT:
-            sentence = f"{moved.kind} {moved.id}: conflict: {one_line(moved.detail)}"
-            self._alarm("high", sentence, event.lane)
+            reason = one_line(moved.detail)
+            self._alarm(codes.REQUEST_CONFLICT, _named(moved), event.lane, reason=reason)
 
     def _may_say_more(self, request: Request) -> bool:
         key = (request.id, request.order_number)
@@ -294,10 +290,8 @@ class Follow:
             self._alarm_late(request, artifact, event.lane)
             return
         if request.artifact and artifact != request.artifact:
-            self._alarm(
-                "high", f"{request.kind} {request.id}: a second receipt names {artifact} beside"
-                f" {request.artifact}: it covers no other write", event.lane,
-            )  # fmt: skip
+            both = {"artifact": artifact, "first": request.artifact}
+            self._alarm(codes.RECEIPT_SECOND, _named(request), event.lane, **both)
             return
         work, opened = self._requests.work(request), words if isinstance(words, dict) else {}
         commit, claimed = text_of(receipt.commit, 64), receipt.content
@@ -315,25 +309,21 @@ class Follow:
             return
         await self._moot_renewed(moved, event.lane)
         if claimed and content and claimed != content:
-            sentence = f"{moved.kind} {moved.id}: its lane names other words than were approved"
-            self._alarm("high", sentence, event.lane)
+            self._alarm(codes.RECEIPT_CONTENT, _named(moved), event.lane)
         if receipt.others:
             others = one_line(list(receipt.others), 100)
-            sentence = f"{moved.kind} {moved.id} is there more than once: also {others}"
-            self._alarm("high", sentence, event.lane)
+            self._alarm(codes.WRITE_DOUBLED, _named(moved), event.lane, others=others)
 
     def _alarm_late(self, request: Request, artifact: int, lane: str) -> None:
-        self._alarm(
-            "high", f"{request.kind} {request.id} is {request.state.value}: a receipt for"
-            f" {artifact} came all the same and covers nothing", lane,
-        )  # fmt: skip
+        state = request.state.value
+        self._alarm(codes.RECEIPT_LATE, _named(request), lane, state=state, artifact=artifact)
 
     async def _moot_renewed(self, done: Request, lane: str) -> None:
         """Take back what was asked in the place of a request that was done after all, and tell."""
         newer = await self._requests.withdraw_renewed(done)
         if newer is not None:
-            self._alarm("high", f"{done.kind} {done.id} was stale, and done after all: {newer.id}, asked"
-                        f" in its place, is {newer.state.value}", lane)  # fmt: skip
+            state = newer.state.value
+            self._alarm(codes.RENEWED_DONE, _named(done), lane, newer=newer.id, state=state)
 
     def _as_approved(self, work: Work, artifact: int, said: str) -> tuple[str, str, str]:
         """Return branch, name of the words and address of an effect, from the approved bytes."""
@@ -348,3 +338,8 @@ class Follow:
 def _reason_of(act: Act) -> str:
     """Return the short code a lane gives for how an order ended, empty where it gives none."""
     return getattr(act, "reason", "")
+
+
+def _named(request: Request) -> str:
+    """Return a request as the subject of an alert."""
+    return f"{request.kind} {request.id}"

@@ -19,6 +19,7 @@ from allegro.adapters.council import LocalCouncil, Registers
 from allegro.core.authority.lease import Me
 from allegro.core.authority.roster import banned_of, members_of
 from allegro.core.base.errors import EdgeError
+from allegro.core.health import codes
 from allegro.core.health.facts import Fact
 from allegro.core.ports import Council
 from allegro.core.protocol.queries import LookAt, Params, QueryName, Rest, read_query
@@ -241,26 +242,18 @@ class FleetWing:
         facts = []
         own, forge = self._settings.lane.failure_domain, self._settings.forge.failure_domain
         if own and own == forge:
-            facts.append(
-                Fact("failure domain", "bad", f"this lane and the forge share {own}", "lane.toml",
-                     mend="move one of them: an outage there takes both")
-            )  # fmt: skip
+            words = f"this lane and the forge share {own}"
+            facts.append(Fact(codes.FAILURE_DOMAIN, "bad", words, "lane.toml"))
         if not self._members:
             return facts
         agrees = self.siblings.has_quorum()
-        running = ", ".join(self._members)
-        facts.append(
-            Fact("council", "ok" if agrees else "bad",
-                 f"{self._number} of {running}" if agrees else "does not answer", "council",
-                 mend="" if agrees else "allegro council must run here and on a second lane")
-        )  # fmt: skip
-        unheard = [one["lane"] for one in self.siblings.describe() if not one["heard"]]
-        if unheard:
-            names = ", ".join(str(name) for name in unheard)
-            facts.append(
-                Fact("siblings", "warn", f"not heard: {names}", "council pages",
-                     mend="allegro fleet status, then look at that lane")
-            )  # fmt: skip
+        words = f"{self._number} of {', '.join(self._members)}" if agrees else "does not answer"
+        facts.append(Fact(codes.COUNCIL, "ok" if agrees else "bad", words, "council"))
+        facts += [
+            Fact(codes.PEER, "warn", "not heard", "council pages", str(one["lane"]))
+            for one in self.siblings.describe()
+            if not one["heard"]
+        ]
         return facts
 
     # --- what the house asks -----------------------------------------------------------------

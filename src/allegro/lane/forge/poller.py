@@ -24,7 +24,8 @@ from allegro.core.forge.marks import (
     next_mark,
     window,
 )
-from allegro.core.health.facts import Fact
+from allegro.core.health import codes
+from allegro.core.health.facts import Fact, State
 from allegro.core.ports import Unread
 from allegro.core.protocol.payloads.base import Payload
 from allegro.core.protocol.payloads.polls import (
@@ -130,25 +131,17 @@ class ForgeDuty:
             paces += [(unit.repo.name, unit.pace) for unit in watch.repositories.values()]
         for name, pace in paces:
             if pace.trouble is not None:
-                facts.append(
-                    Fact(
-                        f"watch {name}", "bad" if pace.is_failing else "warn",
-                        f"{pace.trouble} ({pace.failures} times in a row)", "last poll",
-                        mend="it is tried again by itself; see docs/forge.md",
-                    )
-                )  # fmt: skip
+                state: State = "bad" if pace.is_failing else "warn"
+                words = f"{pace.trouble} ({pace.failures} times in a row)"
+                facts.append(Fact(codes.WATCH, state, words, "last poll", name))
         if any(watch.clock.is_untold for watch in self._watches):
-            facts.append(
-                Fact(
-                    "forge's clock", "warn", "its answers carry no Date, or one a day off: polls go by the newest "
-                    "change that was seen, and by this machine's clock from there", "last poll",
-                    mend="let what stands before the forge pass the Date header on",
-                )
-            )  # fmt: skip
-        facts += [
-            Fact("unread", "warn", words, "last poll", mend="see docs/forge.md")
-            for _, words in list(self._intake.unread.values())[-TROUBLES_SHOWN:]
-        ]
+            words = (
+                "its answers carry no Date, or one a day off: polls go by the newest change that "
+                "was seen, and by this machine's clock from there"
+            )
+            facts.append(Fact(codes.FORGE_CLOCK, "warn", words, "last poll"))
+        unread = list(self._intake.unread.values())[-TROUBLES_SHOWN:]
+        facts += [Fact(codes.UNREAD, "warn", words, "last poll") for _, words in unread]
         return facts
 
     async def run(self) -> None:

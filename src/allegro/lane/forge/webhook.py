@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 from aiohttp import web
 
+from allegro.core.health import codes
 from allegro.core.health.facts import Fact
 
 _log = structlog.get_logger()
@@ -18,7 +19,6 @@ MAX_BODY = 4 * 1024 * 1024
 MAX_DELIVERIES = 2_000
 HINTED_S = 15.0
 FRESH_S = 3600.0
-PAGE = "docs/forge.md, section The webhook"
 
 
 class Webhook:
@@ -61,17 +61,16 @@ class Webhook:
         now_s = self._now_s()
         refused = ", ".join(f"{count} × {why}" for why, count in sorted(self.refused.items()))
         words = f"{self.accepted} deliveries taken" + (f", refused: {refused}" if refused else "")
-        age_s = max(0.0, now_s - self.accepted_s) if self.accepted else 0.0
+        at_s = self.accepted_s if self.accepted else 0.0
         if self._refused_s > self.accepted_s:
-            return [Fact("webhook", "bad", f"{words}; the last one was refused", "POST /hook",
-                         age_s, f"see {PAGE}")]  # fmt: skip
+            refused_last = f"{words}; the last one was refused"
+            return [Fact(codes.WEBHOOK, "bad", refused_last, "POST /hook", at_s=at_s)]
         if self._silent and now_s - self._silent_s < FRESH_S and self._silent_s > self.accepted_s:
             told = f"{words}; polls found {self._silent} new issues that no delivery announced"
-            return [Fact("webhook", "warn", told, "polls", age_s, f"see {PAGE}")]
+            return [Fact(codes.WEBHOOK, "warn", told, "polls", at_s=at_s)]
         if not self.accepted:
-            return [Fact("webhook", "warn", "no delivery yet since the start", "POST /hook",
-                         0.0, f"see {PAGE}")]  # fmt: skip
-        return [Fact("webhook", "ok", words, "POST /hook", age_s)]
+            return [Fact(codes.WEBHOOK, "warn", "no delivery yet since the start", "POST /hook")]
+        return [Fact(codes.WEBHOOK, "ok", words, "POST /hook", at_s=at_s)]
 
     async def _take(self, request: web.Request) -> web.Response:
         if not self._within_rate():

@@ -15,7 +15,7 @@ from allegro.runtime.duties import Duty
 
 def make_status(ctx: Context, sources: Sources) -> Status:
     """Return the one place that knows how this lane is."""
-    return Status(ctx.state, ctx.settings, sources)
+    return Status(ctx.state, ctx.settings, ctx.ports.clock, sources)
 
 
 def build(

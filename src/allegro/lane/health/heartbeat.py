@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from allegro.core.base.errors import EdgeError
-from allegro.core.health.facts import Fact
+from allegro.core.health import codes
+from allegro.core.health.facts import Fact, State
 from allegro.core.protocol.payloads.lane import LaneBeat
 from allegro.lane.context import Context
 
@@ -72,9 +73,5 @@ class Beats:
         """Return doctor's fact about the dead-man's switch; none where it is not configured."""
         if not self._settings.url:
             return []
-        return [
-            Fact("dead-man switch", "bad" if self.ping_trouble else "ok",
-                 self.ping_trouble or "called", "last call",
-                 mend="see that beat.url answers 2xx: its watcher takes this lane for dead"
-                 if self.ping_trouble else "")
-        ]  # fmt: skip
+        state: State = "bad" if self.ping_trouble else "ok"
+        return [Fact(codes.DEAD_MAN, state, self.ping_trouble or "called", "last call")]

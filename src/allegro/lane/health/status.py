@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from allegro import __version__
 from allegro.core.base.errors import EdgeError
-from allegro.core.health.facts import Fact
-from allegro.core.ports import ForgeReader
+from allegro.core.health import codes
+from allegro.core.health.facts import ORDER, Fact, fact_page
+from allegro.core.ports import Clock, ForgeReader
 from allegro.core.settings import LaneSettings
 from allegro.lane.state import LaneState
 from allegro.runtime.duties import Failing
@@ -39,11 +40,13 @@ class Status:
     """Collects facts from state, journal and audits; asks nothing twice."""
 
     def __init__(
-        self, state: LaneState, settings: LaneSettings, sources: Sources | None = None
-    ) -> None:
+        self, state: LaneState, settings: LaneSettings, clock: Clock,
+        sources: Sources | None = None,
+    ) -> None:  # fmt: skip
         self._sources = sources or Sources()
         self._state = state
         self._settings = settings
+        self._clock = clock
         self._registry = CollectorRegistry()
         self._gauges = {
             name: Gauge(f"allegro_lane_{name}", text, registry=self._registry)
@@ -55,6 +58,12 @@ class Status:
                 ("forge_reachable", "1 while the forge answers"),
             )
         }
+        self._states = Gauge(
+            "allegro_lane_fact",
+            "worst fact of each health code: 0 ok, 1 unknown, 2 warn, 3 bad",
+            ("code",),
+            registry=self._registry,
+        )
 
     def healthy(self) -> bool:
         return (
@@ -86,46 +95,37 @@ class Status:
         }
 
     async def doctor(self) -> list[dict[str, Any]]:
-        """Return doctor's facts as plain values."""
-        return [msgspec.to_builtins(fact) for fact in await self.facts()]
+        """Return the pages of doctor's facts in plain values: a house of the release before too."""
+        now_s = self._clock.now_s()
+        return [msgspec.to_builtins(fact_page(fact, now_s)) for fact in await self.facts()]
 
-    async def facts(self) -> list[Fact]:
+    async def facts(self, *, asks_forge: bool = True) -> list[Fact]:
+        """Return every fact of this lane; with `asks_forge` false without a request to the forge."""
         facts = [
-            Fact("version", "ok", f"allegro {__version__}", "program"),
+            Fact(codes.VERSION, "ok", f"allegro {__version__}", "program"),
             self._clock_fact(),
             self._disk_fact(),
             self._freeze_fact(),
-            *([await self._forge_fact()] if self._settings.forge.url else []),
+            *([await self._forge_fact(asks_forge=asks_forge)] if self._settings.forge.url else []),
             *self._label_facts(),
         ]
         facts += self._sources.facts()
-        facts += [
-            Fact(
-                f"duty {name}", "bad", f"{one.why} ({one.times} times in a row)", "this program",
-                mend="it begins again by itself; its log says `item.failed` with the place: report it",
-            )
+        return facts + self._duty_facts() + self._mode_facts()
+
+    def _duty_facts(self) -> list[Fact]:
+        return [
+            Fact(codes.LANE_DUTY, "bad", f"{one.why} ({one.times} times in a row)", "this program",
+                 name)
             for name, one in sorted(self._sources.failing().items())
         ]  # fmt: skip
+
+    def _mode_facts(self) -> list[Fact]:
+        facts = []
         if self._state.safe_mode:
-            facts.append(
-                Fact(
-                    "safe mode",
-                    "bad",
-                    "three bugs or crashes in a minute; acts are off",
-                    "lane state",
-                    mend="read the log, then start with --leave-safe-mode",
-                )
-            )
+            words = "three bugs or crashes in a minute; acts are off"
+            facts.append(Fact(codes.SAFE_MODE, "bad", words, "lane state"))
         if self._settings.forge.shadow:
-            facts.append(
-                Fact(
-                    "shadow mode",
-                    "warn",
-                    "nothing is written to the forge",
-                    "lane.toml",
-                    mend="set forge.shadow = false",
-                )
-            )
+            facts.append(Fact(codes.SHADOW, "warn", "nothing is written to the forge", "lane.toml"))
         return facts
 
     def _label_facts(self) -> list[Fact]:
@@ -133,79 +133,47 @@ class Status:
         forge, named = self._settings.forge, self._state.home_label.named
         if not forge.url or not forge.triage or named in {None, forge.triage_label}:
             return []
-        told = f"no issue is marked as seen: {forge.triage_label!r} here, {named!r} in house.toml"
-        mend = f"write triage_label = {forge.triage_label!r} into [forge] of house.toml"
-        return [Fact("triage label", "bad", told, "the house", mend=mend)]
+        words = f"no issue is marked as seen: {forge.triage_label!r} here, {named!r} in house.toml"
+        return [Fact(codes.LABEL, "bad", words, "the house")]
 
     def _clock_fact(self) -> Fact:
         state = self._state
         offsets = {"house": state.house_offset_s, "forge": state.forge_offset_s}
-        told = ", ".join(
+        words = ", ".join(
             f"{who}: {'unknown' if off is None else f'{off:+.1f} s'}"
             for who, off in offsets.items()
         )
-        if state.clock_trusted:
-            return Fact("clock", "ok", told, "link beats and the forge's Date")
-        return Fact(
-            "clock",
-            "bad",
-            told,
-            "link beats and the forge's Date",
-            mend="set the clock (timedatectl set-ntp true); approvals are refused until then",
-        )
+        source = "link beats and the forge's Date"
+        return Fact(codes.LANE_CLOCK, "ok" if state.clock_trusted else "bad", words, source)
 
     def _disk_fact(self) -> Fact:
-        waiting = f"{self._sources.journal_lag()} events, {self._sources.journal_bytes() // 1024} KiB wait for the house"
+        lag, kib = self._sources.journal_lag(), self._sources.journal_bytes() // 1024
+        waiting = f"{lag} events, {kib} KiB wait for the house"
         if self._state.has_room:
-            return Fact("disk and journal", "ok", waiting, "journal")
+            return Fact(codes.LANE_JOURNAL, "ok", waiting, "journal")
         if self._state.disk_ok:
-            return Fact(
-                "disk and journal",
-                "bad",
-                waiting + "; the journal is full",
-                "journal",
-                mend="link the lane to its house, or raise journal.cap_mb; it resumes by itself",
-            )
-        return Fact(
-            "disk and journal",
-            "bad",
-            waiting + "; the disk is nearly full",
-            "statvfs",
-            mend="free space; the lane resumes by itself",
-        )
+            return Fact(codes.LANE_JOURNAL, "bad", f"{waiting}; the journal is full", "journal")
+        return Fact(codes.LANE_DISK, "bad", f"{waiting}; the disk is nearly full", "statvfs")
 
     def _freeze_fact(self) -> Fact:
-        active = self._state.freezes.active
-        if self._state.freezes.is_thawed:
-            return Fact("freeze", "ok", "not frozen", "freeze set")
-        told = (
-            f"{len(active)} freezes"
-            if self._state.freezes.known
-            else "freeze set unknown: counts as frozen"
-        )
-        return Fact(
-            "freeze",
-            "warn",
-            told,
-            "freeze set",
-            mend="at home: allegro thaw --all --config house.toml, once the reason is gone",
-        )
+        freezes = self._state.freezes
+        if freezes.is_thawed:
+            return Fact(codes.FROZEN, "ok", "not frozen", "freeze set")
+        unknown = "freeze set unknown: counts as frozen"
+        words = f"{len(freezes.active)} freezes" if freezes.known else unknown
+        return Fact(codes.FROZEN, "warn", words, "freeze set")
 
-    async def _forge_fact(self) -> Fact:
-        reader = self._sources.reader()
-        if self._state.forge_trouble or reader is None:
-            return Fact(
-                "forge",
-                "bad",
-                self._state.forge_trouble or "not reached yet",
-                "last request",
-                mend="check forge.url, the network and the token",
-            )
+    async def _forge_fact(self, *, asks_forge: bool) -> Fact:
+        trouble, reader = self._state.forge_trouble, self._sources.reader()
+        if trouble or reader is None:
+            return Fact(codes.FORGE, "bad", trouble or "not reached yet", "last request")
+        if not asks_forge:
+            return Fact(codes.FORGE, "ok", "answers", "last request")
         try:
             server = await reader.server()
         except EdgeError as error:
-            return Fact("forge", "bad", str(error), "GET /version", mend="check forge.url")
-        return Fact("forge", "ok", f"{server.flavour} {server.version}", "GET /version")
+            return Fact(codes.FORGE, "bad", str(error), "GET /version")
+        return Fact(codes.FORGE, "ok", f"{server.flavour} {server.version}", "GET /version")
 
     def routes(self) -> web.Application:
         """Return the loopback pages: `/healthz` bare, `/metrics` for Prometheus."""
@@ -225,4 +193,15 @@ class Status:
         gauges["journal_bytes"].set(self._sources.journal_bytes())
         gauges["journal_waiting"].set(self._sources.journal_lag())
         gauges["forge_reachable"].set(not state.forge_trouble)
+        self._states.clear()
+        for code, worst in worst_states(await self.facts(asks_forge=False)).items():
+            self._states.labels(code).set(worst)
         return web.Response(body=generate_latest(self._registry), content_type="text/plain")
+
+
+def worst_states(facts: Iterable[Fact]) -> dict[str, int]:
+    """Return for each code the place in ORDER of its worst fact."""
+    worst: dict[str, int] = {}
+    for fact in facts:
+        worst[fact.code.code] = max(worst.get(fact.code.code, 0), ORDER.index(fact.state))
+    return worst

@@ -106,10 +106,9 @@ class Auditor:
         """Return what the newest audit found, for `doctor`; nothing before the first."""
         if self._identity is None:
             return []
-        age_s = self._clock.now_s() - self._audited_s
         return [
-            *identity_facts(self._identity, self._settings.watch, age_s),
-            *protection_facts(self.audits, age_s),
+            *identity_facts(self._identity, self._settings.watch, self._audited_s),
+            *protection_facts(self.audits, self._audited_s),
         ]
 
     def _check(self, refusal: Refusal | None) -> None:

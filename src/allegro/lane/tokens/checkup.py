@@ -6,12 +6,13 @@ from allegro.core.base.errors import ConfigError, EdgeError, Refusal
 from allegro.core.forge.issues import Repository
 from allegro.core.forge.marks import Window
 from allegro.core.forge.token_audit import Identity, judge_login
-from allegro.core.health.facts import Fact
+from allegro.core.health import codes
+from allegro.core.health.facts import Fact, State
 from allegro.core.ports import Clock, ForgeReader, IssuePage
 from allegro.core.settings import LaneSettings
 from allegro.lane.repository_audit import audit_repository
 from allegro.lane.tokens.auditor import bot_ids, watched
-from allegro.lane.tokens.facts import scope_fact
+from allegro.lane.tokens.facts import protection_fact, scope_fact
 
 CLOCK_LIMIT_S = 30.0
 
@@ -21,8 +22,7 @@ async def checkup(settings: LaneSettings, reader: ForgeReader, clock: Clock) -> 
     try:
         return await _forge_facts(settings, reader, clock)
     except (EdgeError, ConfigError) as error:
-        told = "check forge.url and the token"
-        return [Fact("forge", "bad", str(error), "request", mend=told)]
+        return [Fact(codes.FORGE, "bad", str(error), "request")]
 
 
 async def _forge_facts(settings: LaneSettings, reader: ForgeReader, clock: Clock) -> list[Fact]:
@@ -34,14 +34,14 @@ async def _forge_facts(settings: LaneSettings, reader: ForgeReader, clock: Clock
         return facts
     server = await reader.server()
     facts += [
-        Fact("forge", "ok", f"{server.flavour} {server.version}", "GET /version"),
+        Fact(codes.FORGE, "ok", f"{server.flavour} {server.version}", "GET /version"),
         _clock_fact(clock.now_s(), await reader.date_s()),
         scope_fact(identity, forge.watch),
-    ]  # fmt: skip
+    ]
     try:
         await bot_ids(reader, forge.bots)
     except EdgeError as error:
-        facts.append(Fact("forge.bots", "bad", str(error), "GET /users", mend="see lane.toml"))
+        facts.append(Fact(codes.BOTS, "bad", str(error), "GET /users"))
     for name in forge.watch:
         facts += await _watch_facts(reader, name, identity, forge.accept_unprotected)
     return facts
@@ -49,26 +49,17 @@ async def _forge_facts(settings: LaneSettings, reader: ForgeReader, clock: Clock
 
 def _clock_fact(now_s: float, date_s: int) -> Fact:
     if not date_s:
-        return Fact(
-            "clock", "warn", "the forge's answers carry no Date: polls go by what changed, and by "
-            "this machine's clock", "Date",
-            mend="let what stands before the forge pass the Date header on",
-        )  # fmt: skip
+        words = "the forge's answers carry no Date: polls go by what changed, and by this machine's clock"
+        return Fact(codes.FORGE_CLOCK, "warn", words, "Date")
     offset_s = now_s - date_s
-    near = abs(offset_s) <= CLOCK_LIMIT_S
-    return Fact(
-        "clock", "ok" if near else "bad", f"{offset_s:+.1f} s from the forge", "Date",
-        mend="" if near else "timedatectl set-ntp true",
-    )  # fmt: skip
+    state: State = "ok" if abs(offset_s) <= CLOCK_LIMIT_S else "bad"
+    return Fact(codes.LANE_CLOCK, state, f"{offset_s:+.1f} s from the forge", "Date")
 
 
 def _identity_fact(identity: Identity, refusal: Refusal | None) -> Fact:
     if refusal is None:
-        return Fact("identity", "ok", f"token of {identity.login}", "GET /user")
-    return Fact(
-        "identity", "bad", str(refusal), "GET /user",
-        mend="put the token of a user named in forge.bots into forge.token_file",
-    )  # fmt: skip
+        return Fact(codes.TOKEN_IDENTITY, "ok", f"token of {identity.login}", "GET /user")
+    return Fact(codes.TOKEN_IDENTITY, "bad", str(refusal), "GET /user")
 
 
 async def _watch_facts(
@@ -89,29 +80,18 @@ async def _watch_facts(
         try:
             audit = await audit_repository(reader, repo, identity, accepted)
         except EdgeError as error:
-            facts.append(
-                Fact(f"protection of {repo.name}", "warn", str(error), "branch",
-                     mend="comment-only until it can be read")
-            )  # fmt: skip
-            continue
-        closed = audit.against is None
-        words = f"{audit.default_branch} is closed to our token" if closed else "comment-only"
-        verdict = "ok" if closed else "warn"
-        facts.append(
-            Fact(f"protection of {repo.name}", verdict, words, "branch", mend=audit.against or "")
-        )
+            words = f"comment-only until it can be read: {error}"
+            facts.append(Fact(codes.PROTECTION, "warn", words, "branch", repo.name))
+        else:
+            facts.append(protection_fact(audit))
     return facts
 
 
 def _read_fact(repo: Repository, issues: IssuePage) -> Fact:
     if issues.unread:
-        return Fact(f"watch {repo.name}", "warn", issues.unread[0].reason, "GET issues")
-    return Fact(f"watch {repo.name}", "ok", "its issues can be read", "GET issues")
+        return Fact(codes.WATCH, "warn", issues.unread[0].reason, "GET issues", repo.name)
+    return Fact(codes.WATCH, "ok", "its issues can be read", "GET issues", repo.name)
 
 
 def _unread_fact(name: str, error: EdgeError) -> Fact:
-    return Fact(
-        f"watch {name}", "bad", str(error), "GET issues",
-        mend="give the user of the daily token read access and the token its scopes; a repository "
-        "without issues and pull requests cannot be watched",
-    )  # fmt: skip
+    return Fact(codes.WATCH, "bad", str(error), "GET issues", name)

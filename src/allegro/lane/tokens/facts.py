@@ -5,54 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from allegro.core.forge.token_audit import Audit, Identity, judge_scopes, missing_scopes
-from allegro.core.health.facts import Fact
+from allegro.core.health import codes
+from allegro.core.health.facts import Fact, State
 
 
-def identity_facts(identity: Identity, watch: tuple[str, ...], age_s: float) -> list[Fact]:
-    """Return what an audit that is `age_s` old found out about the token's user and scopes."""
-    told = f"daily token of {identity.login} (id {identity.id})"
-    thief = Fact(
-        "a thief of the daily token",
-        "warn",
-        "could open, edit and label issues and comment as our bot",
-        "scopes",
-        age_s,
-        "allegro revoke lane NAME, then delete the token at the forge",
-    )
-    scopes = scope_fact(identity, watch, age_s)
-    return [Fact("identity", "ok", told, "GET /user", age_s), scopes, thief]
+def identity_facts(identity: Identity, watch: tuple[str, ...], at_s: float) -> list[Fact]:
+    """Return what the audit at `at_s` (Unix s) found out about the token's user and scopes."""
+    words = f"daily token of {identity.login} (id {identity.id})"
+    reach = "could open, edit and label issues and comment as our bot"
+    return [
+        Fact(codes.TOKEN_IDENTITY, "ok", words, "GET /user", at_s=at_s),
+        scope_fact(identity, watch, at_s),
+        Fact(codes.TOKEN_REACH, "warn", reach, "scopes", at_s=at_s),
+    ]
 
 
-def protection_facts(audits: Iterable[Audit], age_s: float) -> list[Fact]:
+def protection_facts(audits: Iterable[Audit], at_s: float = 0.0) -> list[Fact]:
     """Return for each audited repository whether its default branch is closed to our token."""
-    facts = []
-    for audit in audits:
-        what = f"protection of {audit.repository}"
-        if audit.against is None:
-            closed = f"{audit.default_branch} is closed to our token"
-            facts.append(Fact(what, "ok", closed, "branch", age_s))
-        else:
-            facts.append(Fact(what, "warn", "comment-only", "branch", age_s, audit.against))
-    return facts
+    return [protection_fact(audit, at_s) for audit in audits]
 
 
-def scope_fact(identity: Identity, watch: tuple[str, ...], age_s: float = 0.0) -> Fact:
+def protection_fact(audit: Audit, at_s: float = 0.0) -> Fact:
+    name = audit.repository
+    if audit.against is None:
+        closed = f"{audit.default_branch} is closed to our token"
+        return Fact(codes.PROTECTION, "ok", closed, "branch", name, at_s)
+    return Fact(codes.PROTECTION, "warn", f"comment-only: {audit.against}", "branch", name, at_s)
+
+
+def scope_fact(identity: Identity, watch: tuple[str, ...], at_s: float = 0.0) -> Fact:
     """Return what a token's scopes lack, or have too much of, as far as the forge tells."""
-    needed = "write:issue, read:repository, read:user (read:organization for an org: watch)"
+
+    def fact(state: State, words: str) -> Fact:
+        return Fact(codes.TOKEN_SCOPES, state, words, "GET /token", at_s=at_s)
+
     if identity.scopes is None:
-        return Fact(
-            "token scopes", "warn", "this forge does not tell a token's scopes", "GET /token",
-            age_s, f"make sure it has {needed} and no more",
-        )  # fmt: skip
-    missing, excess = missing_scopes(identity, watch), judge_scopes(identity)
-    if missing:
-        return Fact(
-            "token scopes", "bad", f"missing: {', '.join(missing)}", "GET /token", age_s,
-            f"make a token with {needed}, and put it into forge.token_file",
-        )  # fmt: skip
-    if excess:
-        return Fact(
-            "token scopes", "warn", f"more than needed: {', '.join(excess)}", "GET /token", age_s,
-            f"make a token with {needed}",
-        )  # fmt: skip
-    return Fact("token scopes", "ok", ", ".join(identity.scopes), "GET /token", age_s)
+        return fact("warn", "this forge does not tell a token's scopes")
+    if missing := missing_scopes(identity, watch):
+        return fact("bad", f"missing: {', '.join(missing)}")
+    if excess := judge_scopes(identity):
+        return fact("warn", f"more than needed: {', '.join(excess)}")
+    return fact("ok", ", ".join(identity.scopes))
