@@ -17,11 +17,6 @@ FORBIDDEN = re.compile(
     re.IGNORECASE,
 )
 MAX_README_WORDS = 2_200
-NOT_WRAPPED_YET = {
-    "docs/architecture.md",
-    "docs/link-protocol.md",
-    "docs/runbook.md",
-}
 
 
 def _named(path: Path) -> str:
@@ -72,8 +67,6 @@ def test_the_readme_is_short() -> None:
 
 @pytest.mark.parametrize("page", wrap.pages(), ids=_named)
 def test_prose_keeps_to_the_width_where_a_space_allows_it(page: Path) -> None:
-    if _named(page) in NOT_WRAPPED_YET:
-        pytest.skip("this page is not wrapped yet")
     assert wrap.too_long(page.read_text("utf-8")) == [], "run `python -m tests.docs.wrap`"
 
 
