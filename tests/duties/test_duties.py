@@ -9,7 +9,7 @@ import pytest
 
 from allegro.core.base.backoff import DUTY
 from allegro.core.base.errors import EdgeError, ToldError
-from allegro.runtime.duties import STEADY_S, Duties, Soon
+from allegro.runtime.duties import STEADY_S, Duties, Soon, ended
 from allegro.testing.virtual import SeededDice, VirtualClock
 
 
@@ -156,3 +156,23 @@ async def test_short_work_that_is_cancelled_before_it_began_is_over() -> None:
     soon.begin("one", asyncio.sleep(1_000))
     await soon.stop()
     assert soon.count == 0
+
+
+async def test_a_task_that_lost_its_cancellation_is_cancelled_again() -> None:
+    """A time-out that comes at the same moment takes the place of a cancellation."""
+    lost = 0
+
+    async def deaf() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                lost += 1
+                if lost > 2:
+                    raise
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(ended([task], again_s=0.01), 30.0)
+    assert (task.cancelled(), lost) == (True, 3)

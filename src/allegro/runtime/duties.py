@@ -21,6 +21,7 @@ from allegro.core.ports import Clock, Dice
 from allegro.runtime.consumer import as_edge_error, note_bug, reason_of
 
 _log = structlog.get_logger()
+AGAIN_S = 5.0
 STEADY_S = 60.0
 """A duty that ran for so long since its last failure is well again."""
 
@@ -210,9 +211,7 @@ class OneEach:
             await asyncio.wait(set(self._tasks.values()))
 
     async def stop(self) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-        await self.idle()
+        await ended(self._tasks.values())
 
 
 class Soon:
@@ -298,9 +297,16 @@ async def keep_running(
         await clock.sleep(pause_s(why))
 
 
-async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for their end, whatever it is."""
+async def ended(tasks: Iterable[asyncio.Task[None]], *, again_s: float = AGAIN_S) -> None:
+    """Cancel tasks and wait for their end, whatever it is.
+
+    They are cancelled again every `again_s`: what they wait for may turn a cancellation into an
+    answer or a time-out of its own that came at the same moment, and they would go on for ever.
+    """
     found = list(tasks)
-    for task in found:
-        task.cancel()
+    going = {task for task in found if not task.done()}
+    while going:
+        for task in going:
+            task.cancel()
+        _, going = await asyncio.wait(going, timeout=again_s)
     await asyncio.gather(*found, return_exceptions=True)
