@@ -206,12 +206,12 @@ def _section_faults(
 
 def _words(error: Unreadable, key: Key) -> str:
     """Return what is wrong with a value and what is wanted, in words instead of a pattern."""
-    told, _, place = error.reason.partition(" - at `$")
+    reason, _, place = error.reason.partition(" - at `$")
     at = place.rstrip("`")
     about = _inner_about(key.type, at.rpartition(".")[2]) if "." in at else key.about
-    if "matching regex" in told:
-        told = "does not have the form it must have"
-    return f"{at + ': ' if at else ''}{told}  ({about})"
+    if "matching regex" in reason:
+        reason = "does not have the form it must have"
+    return f"{at + ': ' if at else ''}{reason}  ({about})"
 
 
 def _inner_about(type_: Any, name: str) -> str:
@@ -272,8 +272,8 @@ def _forge_faults(settings: LaneSettings) -> list[tuple[str, str]]:
     if not forge.url:
         if settings.serves_sessions:
             return []
-        told = "missing: name a forge, or set hermes.gateways; a lane with neither does nothing"
-        return [("forge.url", told)]
+        reason = "missing: name a forge, or set hermes.gateways; a lane with neither does nothing"
+        return [("forge.url", reason)]
     faults = []
     if not forge.token_file:
         faults.append(("forge.token_file", "missing  (file with the daily token; mode 0600)"))

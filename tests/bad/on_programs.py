@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.house.agent import sessions
 from allegro.house.fleet import watch as fleet_watch
 from allegro.house.requests import outcomes as follow
@@ -69,7 +69,7 @@ async def _bend(theatre: Theatre, proxy: BendingProxy, some: list[tuple[str, Cas
     proxy.armed = None
     try:
         await _issue_is_marked(theatre, f"after {names[-1]}")
-    except ToldError as error:
+    except UserError as error:
         return [f"not read on after one of {names}: {error}"]
     return []
 
@@ -150,7 +150,7 @@ async def house_under_bent_events(folder: Path, cases: int, seed: int) -> list[s
                 await theatre.until(known, "the good event is read", 10)
             await theatre.restart_house()
             await theatre.until(theatre.stage.status, "the house starts again on what it kept")
-        except ToldError as error:
+        except UserError as error:
             return [str(error)]
         finally:
             await lane.stop()

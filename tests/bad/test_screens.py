@@ -33,7 +33,7 @@ from allegro.cli.commands.work import explanation
 from allegro.cli.main import COMMANDS, cli
 from allegro.client.hermes_bridge import TelemetryEvent
 from allegro.core.authority.actions.families import action_bytes, action_digest
-from allegro.core.base.errors import EdgeError, ToldError
+from allegro.core.base.errors import EdgeError, UserError
 from allegro.sovereign.show import draw
 from tests.core.builders import change, file_change
 
@@ -356,7 +356,7 @@ def test_every_argument_takes_every_text(
                     command.make_context(name[-1], arguments)
                 else:
                     cli.main([*name, *arguments], standalone_mode=False)
-            except (click.exceptions.Exit, click.ClickException, click.Abort, ToldError, EdgeError):
+            except (click.exceptions.Exit, click.ClickException, click.Abort, UserError, EdgeError):
                 continue
 
 

@@ -50,7 +50,7 @@ def _bind(method: object, call: ast.Call) -> None:
 def test_the_client_page_names_every_outcome() -> None:
     text = (render.ROOT / "docs" / "client.md").read_text("utf-8")
     names = [name for name, one in vars(allegro.client.errors).items() if inspect.isclass(one)]
-    assert [name for name in names if f"`{name}`" not in text and name != "ToldError"] == []
+    assert [name for name in names if f"`{name}`" not in text and name != "UserError"] == []
 
 
 @pytest.mark.parametrize(("place", "line"), pages.commands())

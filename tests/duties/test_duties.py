@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from allegro.core.base.backoff import DUTY
-from allegro.core.base.errors import EdgeError, ToldError
+from allegro.core.base.errors import EdgeError, UserError
 from allegro.runtime.duties import STEADY_S, Duties, Soon, ended
 from allegro.testing.virtual import SeededDice, VirtualClock
 
@@ -83,10 +83,10 @@ async def test_pauses_grow_to_a_minute_and_begin_anew_once_it_was_well(program: 
 
 
 async def test_what_is_told_at_the_end_of_the_program_ends_it(program: Program) -> None:
-    program.duties.begin("audit", program.raising(ToldError("the token is an administrator's")))
-    with pytest.raises(ToldError, match="administrator"):
+    program.duties.begin("audit", program.raising(UserError("the token is an administrator's")))
+    with pytest.raises(UserError, match="administrator"):
         await program.duties.wait(asyncio.Event())
-    group = ExceptionGroup("in a task group", [ToldError("also inside")])
+    group = ExceptionGroup("in a task group", [UserError("also inside")])
     program.duties.begin("forge", program.raising(group))
     await program.live(2)
     assert program.told == []

@@ -22,7 +22,7 @@ from allegro.adapters.crypto.signatures import SigningKey
 from allegro.cli.main import cli
 from allegro.client.errors import BadRequest
 from allegro.core.authority.tokens import Thaw, issue_token, sovereign_kid
-from allegro.core.base.errors import EdgeError, ToldError
+from allegro.core.base.errors import EdgeError, UserError
 from allegro.house.files import Fleet, HouseFiles, load_fleet
 from allegro.scratch.processes import Forge, Process, Stage
 from allegro.sovereign import ceremony
@@ -72,7 +72,7 @@ class QuickStage(Stage):
     process: type[Process] = QuickProcess
 
     async def command(self, *arguments: str, code: int = 0, stdin: str | None = None) -> str:
-        """Run one command and return what it printed. Raises ToldError unless it ends with `code`."""
+        """Run one command and return what it printed. Raises UserError unless it ends with `code`."""
         environment = {**self.environment, "ALLEGRO_SOCKET": str(self.socket)}
 
         def work() -> tuple[int, str, str]:
@@ -81,7 +81,7 @@ class QuickStage(Stage):
                     cli, list(arguments), input=stdin, env=environment, standalone_mode=False
                 )
             if result.exception is not None:
-                known = isinstance(result.exception, ToldError)
+                known = isinstance(result.exception, UserError)
                 ended = getattr(result.exception, "exit_code", 1) if known else 1
                 return ended, result.stdout, repr(result.exception)
             return result.return_value or 0, result.stdout, ""
@@ -92,7 +92,7 @@ class QuickStage(Stage):
             with ThreadPoolExecutor(1) as one:
                 ended, out, error = one.submit(work).result()
         if ended != code:
-            raise ToldError(f"allegro {' '.join(arguments[:2])} ended with {ended}: {error} {out}")
+            raise UserError(f"allegro {' '.join(arguments[:2])} ended with {ended}: {error} {out}")
         return out
 
 
@@ -221,12 +221,12 @@ class Theatre:
         return dict(await self.until(final, f"request {id_} is settled", within_s))
 
     async def until(self, check: Callable[[], Any], what: str, within_s: float = 20.0) -> Any:
-        """Wait for something true. Raises ToldError with the ends of both logs."""
+        """Wait for something true. Raises UserError with the ends of both logs."""
         try:
             return await self.stage.until(check, what, None, within_s)
-        except ToldError as error:
+        except UserError as error:
             lane, house = self.stage.lane.tail(12), self.stage.house.tail(12)
-            raise ToldError(f"{error}\n--- lane\n{lane}\n--- house\n{house}") from error
+            raise UserError(f"{error}\n--- lane\n{lane}\n--- house\n{house}") from error
 
     async def dead(self, name: str = "lane", within_s: float = 15.0) -> None:
         process = getattr(self.stage, name)

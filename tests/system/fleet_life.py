@@ -33,7 +33,7 @@ from allegro.adapters.nats.settings import render
 from allegro.core.authority.freeze import FreezeSet
 from allegro.core.authority.lease import Record, Slot
 from allegro.core.authority.tokens import Roster
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.drill.checker import SEEN, Write, calls_of
 from allegro.drill.trial import FINAL, by_user
 from allegro.house.files import files_of, load_fleet
@@ -170,8 +170,8 @@ class Life(QuickStage, ScratchFleet):
             await self.start(name)
         try:
             await self.until(lambda: self.is_settled(names), "the fleet is well", within_s=DRAWN_S)
-        except ToldError as error:
-            raise ToldError(f"{error} {json.dumps(await self.fleet())}") from error
+        except UserError as error:
+            raise UserError(f"{error} {json.dumps(await self.fleet())}") from error
         return await self.holder()
 
     def access(self, name: str) -> Access | None:

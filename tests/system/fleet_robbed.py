@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 
 from allegro.adapters.nats.council import STREAM, SUBJECT
 from allegro.adapters.nats.server import Server, find_server, read_running
-from allegro.core.base.errors import EdgeError, ToldError
+from allegro.core.base.errors import EdgeError, UserError
 from allegro.drill.checker import calls_of
 from allegro.drill.trial import by_user
 from allegro.lane.fleet.build import UNDECIDED_S
@@ -41,7 +41,7 @@ ANSWERS: tuple[dict[str, Any], ...] = (
 
 
 async def play_real(folder: Path, seed: str) -> Outcome:
-    """Play one trial in a fleet of its own. Raises ToldError where a step does not come."""
+    """Play one trial in a fleet of its own. Raises UserError where a step does not come."""
     async with open_life(folder / "fleet") as fleet:
         await fleet.settled()
         names = tuple(fleet.others())
@@ -105,7 +105,7 @@ class Robbery:
             await self.fleet.until(
                 lambda: all(has(name) for name in self.thief.others), what, within_s=2 * REACH_S
             )
-        except ToldError:
+        except UserError:
             self.faults.append(f"{what} did not reach both lanes")
             return
         if time.time() - began_s > REACH_S:
@@ -144,7 +144,7 @@ class Robbery:
             frozen = (await fleet.status())["freezes"]
             if not left and not frozen:
                 return
-            with contextlib.suppress(ToldError):  # the set may have changed meanwhile
+            with contextlib.suppress(UserError):  # the set may have changed meanwhile
                 named = ["--all"] if frozen else sorted(left)
                 await fleet.command("thaw", *named, *config)
             await asyncio.sleep(0.5)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import msgspec
 
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.drill.ending import end_once
 from allegro.drill.trial import Outcome, Trial, by_address
 from allegro.scratch.faults import FAULTS
@@ -159,7 +159,7 @@ async def one_fleet(
             if not line.ok:
                 keep(folder, line.wanted)
                 break
-    except ToldError as error:
+    except UserError as error:
         note(Line(left.pop(0), 0.0, trouble=f"no fleet: {error}"[:2_000]))
     finally:
         await fleet.close()

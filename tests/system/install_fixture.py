@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.scratch.fleet import BOT, CODE_BOT, OWNER, REPOSITORY, UP_S, ScratchFleet, world
 from allegro.scratch.network import Network
 from allegro.scratch.processes import override, secret_file
@@ -172,11 +172,11 @@ class Machines(QuickStage, ScratchFleet):
         await self.systemctl(name, "daemon-reload")
 
     async def systemctl(self, name: str, *words: str) -> str:
-        """Raises ToldError with the end of the journal when it does not succeed."""
+        """Raises UserError with the end of the journal when it does not succeed."""
         try:
             return await self.boxes[name].run("systemctl", *words)
-        except ToldError as error:
-            raise ToldError(f"{error}\n{await self.journal(name)}") from error
+        except UserError as error:
+            raise UserError(f"{error}\n{await self.journal(name)}") from error
 
     async def journal(self, name: str, *words: str, lines: int = 40) -> str:
         return await self.boxes[name].run("journalctl", "--no-pager", "-n", str(lines), *words)
@@ -191,15 +191,15 @@ class Machines(QuickStage, ScratchFleet):
         return dict(re.findall(r"^(\w+)=(.*)$", output, re.MULTILINE))
 
     async def whole(self, within_s: float = UP_S) -> str:
-        """Wait until it is; return who polls then. Raises ToldError with what the councils say."""
+        """Wait until it is; return who polls then. Raises UserError with what the councils say."""
         try:
             return await super().whole(within_s)
-        except ToldError as error:
+        except UserError as error:
             lines = [str(error)]
             for name in self.names:
                 lines += [f"--- {name}", await self.journal(name, "-u", COUNCIL)]
                 lines += [await self.boxes[name].run("tail", "-n", "40", _NATS_LOG, code=None)]
-            raise ToldError("\n".join(lines)) from error
+            raise UserError("\n".join(lines)) from error
 
     # --- the forge and the archive ---------------------------------------------------------------
 
@@ -222,9 +222,9 @@ class Machines(QuickStage, ScratchFleet):
 
         try:
             await self.until(is_home, f"issue {number} ({title}) is home", within_s=within_s)
-        except ToldError as error:
+        except UserError as error:
             logs = [await self.journal(name, "-u", UNIT) for name in self.names]
-            raise ToldError("\n".join([str(error), *logs])) from error
+            raise UserError("\n".join([str(error), *logs])) from error
 
     async def came_back(
         self, name: str, before: dict[str, str], unit: str = UNIT
@@ -254,8 +254,8 @@ class Machines(QuickStage, ScratchFleet):
 
         try:
             await self.until(is_ready, "a gateway is ready", within_s=60.0)
-        except ToldError as error:
-            raise ToldError(f"{error}\n{await self.journal(name)}") from error
+        except UserError as error:
+            raise UserError(f"{error}\n{await self.journal(name)}") from error
 
     async def is_quiet(self, name: str, secret: str) -> None:
         """Assert that the journal of all boots tells no secret, no seccomp kill, no unit's fault."""

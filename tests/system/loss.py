@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 
 from .fleet_fixture import (
     JOURNAL_FILES,
@@ -232,6 +232,6 @@ async def quiet(theatre: Theatre, repository: str, within_s: float = 40.0) -> li
         left[:] = differences(await forge_objects(theatre, repository), archive)
         return not left
 
-    with contextlib.suppress(ToldError):
+    with contextlib.suppress(UserError):
         await theatre.until(same, "archive and forge agree", within_s)
     return left

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 
 from .agent_fixture import Agency, terminal
 from .disk import NO_DISK, can_mount, fill
@@ -160,7 +160,7 @@ async def answer_lost(play: Play, *, ask_at_once: bool = False) -> None:
         await play.agency.turn(play.tag)
     if ask_at_once:
         return
-    with contextlib.suppress(ToldError):  # that it has no end is for the checker to see
+    with contextlib.suppress(UserError):  # that it has no end is for the checker to see
         await play.agency.ended(play.session, 15)
     if play.dice.random() < 0.5:
         await theatre.restart_lane(how=signal.SIGKILL)

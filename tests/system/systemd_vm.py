@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from tests.patience import patient
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +109,7 @@ def trouble() -> str:
     try:
         _cgroup()
         _python()
-    except ToldError as error:
+    except UserError as error:
         return str(error)
     with tempfile.TemporaryDirectory(prefix="allegro-box-") as folder:
         tried = subprocess.run(
@@ -137,7 +137,7 @@ class Box:
         return self._power is not None and self._power.returncode is None
 
     async def boot(self) -> None:
-        """Switch it on; return when systemd says that all is up. Raises ToldError."""
+        """Switch it on; return when systemd says that all is up. Raises UserError."""
         if self._disk is None:
             await self._make_disk()
         assert self._disk is not None
@@ -156,7 +156,7 @@ class Box:
         self._first = await self._find_first()
         output = await self.run("systemctl", "is-system-running", "--wait", code=None)
         if output.strip() not in {"running", "degraded"}:
-            raise ToldError(f"box {self.name} is {output}: {self._log.read_text()}")
+            raise UserError(f"box {self.name} is {output}: {self._log.read_text()}")
 
     async def _make_disk(self) -> None:
         self._disk = await asyncio.create_subprocess_exec(
@@ -165,7 +165,7 @@ class Box:
         )  # fmt: skip
         assert self._disk.stdout is not None
         if await self._disk.stdout.readline() != b"made\n":
-            raise ToldError(f"box {self.name} gets no disk")
+            raise UserError(f"box {self.name} gets no disk")
 
     async def _find_first(self) -> int:
         """Wait until systemd is process 1 of the box and hears us; return its id outside."""
@@ -180,12 +180,12 @@ class Box:
             if not self.is_on:
                 break
             await asyncio.sleep(0.02)
-        raise ToldError(f"box {self.name} does not boot: {self._log.read_text()}")
+        raise UserError(f"box {self.name} does not boot: {self._log.read_text()}")
 
     async def run(self, *words: str, user: str = "", code: int | None = 0, stdin: str = "") -> str:
         """Run a command in the box, as root or one of its users; return what it printed.
 
-        `code` None takes any exit code. Raises ToldError for another one, and for a command that
+        `code` None takes any exit code. Raises UserError for another one, and for a command that
         does not end within `RUN_S`.
         """
         enter = ["nsenter", "-t", str(self._first), "-m", "-p", "-u", "-i", "-C", "-n", "-r", "-w"]
@@ -199,7 +199,7 @@ class Box:
         out, error = await child.communicate(stdin.encode())
         if child.returncode != code and (code is not None or child.returncode in _TIMED_OUT):
             message = f"{error.decode('utf-8', 'replace')} {out.decode('utf-8', 'replace')}"
-            raise ToldError(
+            raise UserError(
                 f"{self.name}: {' '.join(words)} ended with {child.returncode}: {message}"
             )
         return out.decode("utf-8", "replace")
@@ -218,13 +218,13 @@ class Box:
         await self._gone()
 
     async def shut_down(self, within_s: float = UP_S) -> None:
-        """Switch it off in order, as `systemctl poweroff` does. Raises ToldError."""
+        """Switch it off in order, as `systemctl poweroff` does. Raises UserError."""
         assert self._power is not None
         await self.run("systemctl", "poweroff")
         try:
             await asyncio.wait_for(self._power.wait(), patient(within_s))
         except TimeoutError:
-            raise ToldError(f"box {self.name} does not shut down") from None
+            raise UserError(f"box {self.name} does not shut down") from None
         await self._gone()
 
     async def _gone(self) -> None:
@@ -236,7 +236,7 @@ class Box:
             if not self._cgroup.exists():
                 return
             await asyncio.sleep(0.02)
-        raise ToldError(f"box {self.name} leaves processes in {self._cgroup}")
+        raise UserError(f"box {self.name} leaves processes in {self._cgroup}")
 
     async def close(self) -> None:
         """End the box and its disk, whatever state they are in."""
@@ -251,17 +251,17 @@ class Box:
 
 
 def _python() -> str:
-    """Return a Python of this version that a unit with ProtectHome= sees. Raises ToldError."""
+    """Return a Python of this version that a unit with ProtectHome= sees. Raises UserError."""
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for folder in (Path(sys.base_prefix) / "bin", Path("/usr/local/bin"), Path("/usr/bin")):
         found = (folder / name).resolve()
         if found.exists() and found.parts[1] not in {"home", "root", "run"}:
             return str(found)
-    raise ToldError(f"boxes need a {name} outside /home and /root, which the units hide")
+    raise UserError(f"boxes need a {name} outside /home and /root, which the units hide")
 
 
 def _cgroup() -> Path:
-    """Return this process's folder in the cgroup2 tree. Raises ToldError."""
+    """Return this process's folder in the cgroup2 tree. Raises UserError."""
     ours = next(
         (line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines()
          if line.startswith("0::")), None,
@@ -270,4 +270,4 @@ def _cgroup() -> Path:
         _, place, kind, *_ = line.split()
         if kind == "cgroup2" and ours is not None and os.access(f"{place}{ours}", os.W_OK):
             return Path(f"{place}{ours}")
-    raise ToldError("boxes need a cgroup2 tree that can be written")
+    raise UserError("boxes need a cgroup2 tree that can be written")

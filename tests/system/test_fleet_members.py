@@ -20,7 +20,7 @@ import pytest_asyncio
 from allegro.client.errors import BadRequest
 from allegro.client.redundancy import FailoverEvent, RedundancyManager
 from allegro.core.authority.lease import MAX_EPOCH_JUMP
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.core.protocol.pages import FRESH_PAGES
 from allegro.drill.trial import TARGET_S
 from allegro.lane.fleet.peers import PAGE_S
@@ -201,7 +201,7 @@ async def test_a_lane_is_replaced_while_roles_go_on(fleet: Life) -> None:
     await fleet.came_home(issue)
     await fleet.commented("by one of the new three")
 
-    with pytest.raises(ToldError, match="2 lanes cannot go on when one dies: let another join"):
+    with pytest.raises(UserError, match="2 lanes cannot go on when one dies: let another join"):
         await fleet.command("fleet", "leave", "--config", str(fleet.house_config), "dora")
     assert await fleet.agree(*stay, "dora")
 
@@ -263,8 +263,8 @@ async def test_a_fleet_that_ends_leaves_lanes_that_are_alone_and_poll(fleet: Lif
 
     try:
         await fleet.until(are_alone, "each lane is alone")
-    except ToldError as error:
-        raise ToldError(f"{error} {json.dumps(await fleet.fleet())}") from error
+    except UserError as error:
+        raise UserError(f"{error} {json.dumps(await fleet.fleet())}") from error
     await fleet.until(
         lambda: not any(fleet.lanes[name].server.running.exists() for name in left),
         "no council server runs",

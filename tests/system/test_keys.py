@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from allegro.client.gitea_bridge import GiteaBridge
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.scratch.processes import Forge, Stage
 
 from .fleet_fixture import QuickStage
@@ -105,7 +105,7 @@ async def test_a_rotated_sovereign_key_approves_and_the_old_one_no_longer_does(
     assert (await done(stage, request))["state"] == "done"
 
     (stage.folder / "house" / "sovereign.key").write_bytes(old)
-    with pytest.raises(ToldError, match="not the sovereign key"):
+    with pytest.raises(UserError, match="not the sovereign key"):
         await approve(stage, await ask(stage, "with-the-old-key"))
 
 

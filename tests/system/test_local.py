@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from allegro import HermesBridge
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.scratch.processes import Process, free_port, override
 from allegro.testing.agents import make_stand_in
 from allegro.testing.models import ModelStub
@@ -135,7 +135,7 @@ async def test_a_real_local_model_answers_when_the_far_lane_is_gone(tmp_path: Pa
                     event
                     async for event in stage.client.events(subject=f"session:{near.session_id}")
                 ]
-        except ToldError as error:
+        except UserError as error:
             raise AssertionError(f"{error}\n{stage.beside.tail()}") from error
         finally:
             await stage.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.scratch.processes import Forge, Process, Stage
 from tests.patience import patient
 
@@ -145,22 +145,22 @@ async def test_both_daemons_tell_their_supervisor_and_end_cleanly(stage: Program
 async def test_a_second_house_on_the_same_folder_is_refused(stage: Programs) -> None:
     await stage.start_house()
     await stage.until(stage.status, "the house starts", stage.house)
-    with pytest.raises(ToldError, match="another house runs"):
+    with pytest.raises(UserError, match="another house runs"):
         await stage.program("house", "--config", str(stage.house_config))
 
 
 async def test_an_unpaired_lane_says_what_to_do(stage: Programs) -> None:
     (stage.folder / "lane" / "trust.json").unlink()
-    with pytest.raises(ToldError, match="acts for nobody until it is whole"):
+    with pytest.raises(UserError, match="acts for nobody until it is whole"):
         await stage.program("lane", "--config", str(stage.lane_config))
     (stage.folder / "lane" / "paired.json").unlink()
-    with pytest.raises(ToldError, match="allegro pair"):
+    with pytest.raises(UserError, match="allegro pair"):
         await stage.program("lane", "--config", str(stage.lane_config))
 
 
 async def test_a_secret_that_others_can_read_is_refused(stage: Programs) -> None:
     (stage.folder / "daily.token").chmod(0o644)
-    with pytest.raises(ToldError, match="chmod 600"):
+    with pytest.raises(UserError, match="chmod 600"):
         await stage.program("lane", "--config", str(stage.lane_config))
 
 
@@ -179,5 +179,5 @@ async def test_an_administrators_token_stops_the_lane(stage: Programs) -> None:
     await stage.simulate("add_user", login="root2", admin=True)
     token = (await stage.simulate("token", user="root2", scopes=["all"]))["result"]
     (stage.folder / "daily.token").write_text(f"{token}\n")
-    with pytest.raises(ToldError, match="administrator"):
+    with pytest.raises(UserError, match="administrator"):
         await stage.program("lane", "--config", str(stage.lane_config))

@@ -10,7 +10,7 @@ import click
 from allegro import __version__
 from allegro.cli.exit_codes import Exit
 from allegro.cli.help import Group
-from allegro.core.base.errors import EdgeError, ToldError
+from allegro.core.base.errors import EdgeError, UserError
 
 GROUPS = {
     "Set up": {
@@ -119,7 +119,7 @@ def _main() -> int:
     except click.ClickException as error:
         error.show()
         return Exit.USAGE
-    except ToldError as error:
+    except UserError as error:
         return _say(str(error), error.exit_code)
     except EdgeError as error:
         return _say(str(error), Exit.REFUSED)

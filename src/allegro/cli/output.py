@@ -16,7 +16,7 @@ from rich.console import Console
 
 from allegro.adapters.clock import SystemClock
 from allegro.cli.exit_codes import Exit
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 
 WIDE = 400
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Failure(ToldError):
+class Failure(UserError):
     """A command that ends with a sentence and an exit code."""
 
     def __init__(self, message: str, code: int = Exit.REFUSED) -> None:

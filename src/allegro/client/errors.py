@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 
 
-class BridgeError(ToldError):
+class BridgeError(UserError):
     """The base of all; `request_id` names the request where there is one."""
 
     def __init__(self, message: str, request_id: str = "") -> None:

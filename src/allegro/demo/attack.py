@@ -30,7 +30,7 @@ from allegro.core.authority.tokens import (
     sovereign_kid,
 )
 from allegro.core.base.canonical import canonical
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.core.base.sequence import Position
 from allegro.core.protocol.messages import (
     MAX_LANE_FRAME,
@@ -250,5 +250,5 @@ class Thief:
             if type(answer) is expect:
                 return answer
             if type(answer).__name__ == "Refused":
-                raise ToldError(f"the lane refused the thief's log-in: {answer}")
-        raise ToldError("the lane does not answer")
+                raise UserError(f"the lane refused the thief's log-in: {answer}")
+        raise UserError("the lane does not answer")

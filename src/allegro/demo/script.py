@@ -21,7 +21,7 @@ from allegro import __version__
 from allegro.adapters.clock import SystemClock
 from allegro.adapters.crypto.signatures import load_signing_key
 from allegro.client.gitea_bridge import PR, GiteaBridge, encoded
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.core.base.sequence import Position
 from allegro.core.base.timestamps import unix_s
 from allegro.core.protocol.event_types import EventType
@@ -81,7 +81,7 @@ class Play:
         self._cut_at: tuple[float, float] = (float("inf"), float("inf"))
 
     async def run(self) -> dict[str, Any]:
-        """Play everything and return the JSON. Raises ToldError when a step does not come."""
+        """Play everything and return the JSON. Raises UserError when a step does not come."""
         try:
             return await self._run()
         finally:
@@ -229,7 +229,7 @@ class Play:
         self._step("request", asked.digest[:16])
         self._screen.request(request)
         if self._options.ask is not None and not self._options.ask():
-            raise ToldError("not approved: nothing was changed")
+            raise UserError("not approved: nothing was changed")
         self._last_s = time.monotonic()
         await self._stage.command(
             "approve", asked.digest, "--config", str(self._stage.house_config), "--yes", "--json"
@@ -392,11 +392,11 @@ def remember(folder: Path, url: str, repository: str) -> None:
 
 
 async def remove(folder: Path, owner_token: str) -> str:
-    """Remove the scratch repository a kept run made. Raises ToldError."""
+    """Remove the scratch repository a kept run made. Raises UserError."""
     try:
         made = msgspec.json.decode((folder / MADE_FILE).read_bytes())
     except (OSError, msgspec.DecodeError) as error:
-        raise ToldError(f"{folder} holds no kept run: {error}") from error
+        raise UserError(f"{folder} holds no kept run: {error}") from error
     people = People(made["url"], owner_token)
     try:
         await people.remove_repository(made["repository"])

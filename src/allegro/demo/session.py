@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from allegro.client.hermes_bridge import HermesBridge, HermesResult, TelemetryEvent
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.core.protocol.event_types import EventType
 from allegro.demo.screen import Screen
 from allegro.scratch.processes import Process, Stage, free_port
@@ -92,7 +92,7 @@ class Scene:
         await self._models.end()
 
     async def run(self, step: Callable[..., float]) -> dict[str, Any]:
-        """Play the scene; `step` notes each step. Raises ToldError when one does not come."""
+        """Play the scene; `step` notes each step. Raises UserError when one does not come."""
         sessions = await self._ready()
         tools = bool(sessions["tools"])
         step("agent", f"hermes-agent {sessions['version']}, {self._kind}, {sessions['sandbox']}")
@@ -142,7 +142,7 @@ class Scene:
         request = await self._stage.until(asked, "the agent asks", None, QUESTION_S)
         whole = await self._stage.client.get(f"requests/{request['id']}")
         if whole["notes"].get("command") != DANGER:
-            raise ToldError(f"the agent asked something else: {whole['notes'].get('command')}")
+            raise UserError(f"the agent asked something else: {whole['notes'].get('command')}")
         step("question", DANGER)
         self._screen.request(whole)
         await self._stage.command("reject", request["id"], "--reason", "the door stays", "--json")

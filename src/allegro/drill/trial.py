@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from allegro.adapters.clock import SystemClock
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.core.ports import Dice
 from allegro.core.protocol.event_types import EventType
 from allegro.drill.checker import (
@@ -200,7 +200,7 @@ class Trial:
                 if taken:
                     return taken[0].at_s
             await asyncio.sleep(0.1)
-        raise ToldError(f"{fault.name}: nobody took over from {victim} within {2 * TARGET_S:g} s")
+        raise UserError(f"{fault.name}: nobody took over from {victim} within {2 * TARGET_S:g} s")
 
     async def _polls(self, seen: int) -> tuple[Poll, ...]:
         return calls_of((await self._fleet.forge_log())[seen:], self._who)[0]
@@ -217,9 +217,9 @@ class Trial:
 
         try:
             await self._fleet.until(final, "every request is settled", within_s=SETTLED_S)
-        except ToldError as error:
+        except UserError as error:
             stopped = (await self._fleet.status()).get("freezes")
-            raise ToldError(f"{error} {states} stopped by: {stopped}") from error
+            raise UserError(f"{error} {states} stopped by: {stopped}") from error
         return states
 
     async def _evidence(self, states: dict[str, str], began_s: float, seen: int) -> Evidence:
@@ -232,7 +232,7 @@ class Trial:
             marked = all(SEEN in labels.get(number, ()) for number in opened)
             return marked and opened <= await self._archived()
 
-        with contextlib.suppress(ToldError):
+        with contextlib.suppress(UserError):
             await self._fleet.until(is_home, "all issues are home and marked", within_s=HOME_S)
         intents = [
             (int(event["data"].get("order") or 0), str(event["lane"]))

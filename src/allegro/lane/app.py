@@ -27,7 +27,7 @@ from allegro.core.authority.actions.forge_family import FORGE
 from allegro.core.authority.gate import LaneTrust
 from allegro.core.authority.pairing import Paired
 from allegro.core.base.crashes import is_safe_mode_due, remembered
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.core.base.events import Event
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.protocol.payloads.lane import DutyFailing, JournalGap, SafeModeBegun
@@ -101,7 +101,7 @@ async def run(
     try:
         async with running(lambda: hold_folder(files.folder, "another lane"), notify) as program:
             await _live(me, wrap, program, safe_mode=safe_mode)
-    except* ToldError as errors:
+    except* UserError as errors:
         raise _first(errors) from None
     except* Exception as error:
         save_crashes(files.crashes, remembered(crashes, clock.now_s()))
@@ -112,7 +112,7 @@ async def run(
     return 0
 
 
-def _first(group: BaseExceptionGroup[ToldError]) -> BaseException:
+def _first(group: BaseExceptionGroup[UserError]) -> BaseException:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

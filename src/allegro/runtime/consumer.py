@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import structlog
 
-from allegro.core.base.errors import EdgeError, ToldError
+from allegro.core.base.errors import EdgeError, UserError
 from allegro.core.ports import Clock
 from allegro.core.stores import Archive, Archived, Place, SetAside, WorkBook
 
@@ -225,11 +225,11 @@ async def as_edge_error(name: str, item: str, work: Awaitable[T]) -> T:
 
     A bug in it is logged with its traceback and raised as a transient EdgeError of kind `bug`, so
     that the caller treats it as what fails with this item alone. EdgeErrors, and what is told to a
-    person at the program's end (ToldError), pass through.
+    person at the program's end (UserError), pass through.
     """
     try:
         return await work
-    except (EdgeError, ToldError):
+    except (EdgeError, UserError):
         raise
     except Exception as error:
         note_bug(error, duty=name, item=item, lane="")

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from allegro.core.base.backoff import DUTY
-from allegro.core.base.errors import EdgeError, ToldError
+from allegro.core.base.errors import EdgeError, UserError
 from allegro.core.ports import Clock, Dice
 from allegro.runtime.consumer import as_edge_error, note_bug, reason_of
 
@@ -67,7 +67,7 @@ class Failing(msgspec.Struct, frozen=True):
 class Duties:
     """Runs each duty from its beginning until the program ends.
 
-    `failed` is called at each failure. A ToldError
+    `failed` is called at each failure. A UserError
     ends the program: `wait` raises it. A duty that returns is done.
     """
 
@@ -273,12 +273,12 @@ async def keep_running(
 
     `pause_s` is given why it failed, and returns the seconds to wait before it is begun again;
     `failed` is given a sentence each time. A task it awaited that was cancelled by somebody else
-    is a failure too. ToldError passes through.
+    is a failure too. UserError passes through.
     """
     while True:
         try:
             await run()
-        except ToldError:
+        except UserError:
             raise
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -287,7 +287,7 @@ async def keep_running(
             why = "something it waited for was cancelled"
             _log.error("duty.cancelled", duty=name)
         except Exception as error:
-            if isinstance(error, ExceptionGroup) and error.subgroup(ToldError) is not None:
+            if isinstance(error, ExceptionGroup) and error.subgroup(UserError) is not None:
                 raise
             note_bug(error, duty=name, item="", lane="")
             why = reason_of(error)

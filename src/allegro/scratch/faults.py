@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.scratch.fleet import LANES, ScratchFleet, pairs
 
 Act = Callable[[ScratchFleet, str], Awaitable[None]]
@@ -106,7 +106,7 @@ async def _plug_in(fleet: ScratchFleet, lane: str) -> None:
 async def _ip(fleet: ScratchFleet, lane: str, *words: str) -> None:
     child = await asyncio.create_subprocess_exec(*fleet.network.enter(lane), "ip", *words)
     if await child.wait():
-        raise ToldError(f"ip {' '.join(words)} failed")
+        raise UserError(f"ip {' '.join(words)} failed")
 
 
 async def _silence(fleet: ScratchFleet, lane: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from allegro.adapters.nats.server import ServerFiles, read_running
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.scratch.network import Network
 from allegro.scratch.processes import Process, Stage, override, secret_file
 
@@ -166,9 +166,9 @@ class ScratchFleet(Stage):
         return self.folder / f"{name}.clock"
 
     def set_clock(self, name: str, off_s: float) -> None:
-        """Step a lane's wall clock. Raises ToldError where its program cannot be fooled."""
+        """Step a lane's wall clock. Raises UserError where its program cannot be fooled."""
         if self.program == "allegro":
-            raise ToldError("a clock is stepped in the runner for tests only")
+            raise UserError("a clock is stepped in the runner for tests only")
         self._clock_file(name).write_text(str(off_s), "utf-8")
 
     async def cut(self, cuts: Iterable[tuple[str, str]]) -> None:
@@ -212,10 +212,10 @@ class ScratchFleet(Stage):
         try:
             await self.until(settled, "the fleet is whole again", within_s=within_s)
             return polls
-        except ToldError as error:
+        except UserError as error:
             fleet = await self.fleet()
             seen = {key: fleet[key] for key in ("roles", "lanes", "take_overs")}
-            raise ToldError(f"{error} {json.dumps(seen)}") from error
+            raise UserError(f"{error} {json.dumps(seen)}") from error
 
     async def leads(self, name: str) -> bool:
         """Whether a lane's server leads the council's stream: losing it costs an election too."""
@@ -271,5 +271,5 @@ async def _run(*words: str) -> bytes:
     child = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
     output, _ = await child.communicate()
     if child.returncode:
-        raise ToldError(f"{words[0]} failed")
+        raise UserError(f"{words[0]} failed")
     return output

@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 
 
 class People:
@@ -21,14 +21,14 @@ class People:
         await self._session.close()
 
     async def call(self, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
-        """Send one request. Raises ToldError for every answer but 2xx."""
+        """Send one request. Raises UserError for every answer but 2xx."""
         headers = {"Authorization": f"token {token}"} if token else None
         async with self._session.request(
             method, self._base + path, json=body, headers=headers
         ) as response:
             if response.status >= 300:
                 answer = (await response.text())[:300]
-                raise ToldError(f"the forge refused {method} {path}: {response.status} {answer}")
+                raise UserError(f"the forge refused {method} {path}: {response.status} {answer}")
             return await response.json() if response.status != 204 else None
 
     async def login_of(self, token: str | None = None) -> str:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.scratch.processes import free_port
 
 CLONE_NEWNET = 0x40000000
@@ -51,7 +51,7 @@ class Loopback:
 
     async def shape(self, delay_ms: float, cuts: Iterable[tuple[str, str]]) -> None:
         if delay_ms or list(cuts):
-            raise ToldError("cutting links needs root: each lane gets a network of its own then")
+            raise UserError("cutting links needs root: each lane gets a network of its own then")
 
     async def stop(self) -> None:
         return None
@@ -89,9 +89,9 @@ class Namespaces:
         return ("nsenter", f"--net=/proc/{self._pids[node]}/ns/net")
 
     async def start(self) -> None:
-        """Make the namespaces and move this process into `home`. Raises ToldError."""
+        """Make the namespaces and move this process into `home`. Raises UserError."""
         if trouble := self.trouble():
-            raise ToldError(trouble)
+            raise UserError(trouble)
         nodes = [f"{node}={address}" for node, address in self._addresses.items()]
         self._hub = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -149,7 +149,7 @@ class Namespaces:
         assert self._hub.stdout is not None
         line = await asyncio.wait_for(self._hub.stdout.readline(), UP_S)
         if not line:
-            raise ToldError("the hub ended: no network of its own can be made here")
+            raise UserError("the hub ended: no network of its own can be made here")
         return dict(json.loads(line))
 
 
@@ -160,6 +160,6 @@ def set_network(path: str) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.setns(held, CLONE_NEWNET):
             number = ctypes.get_errno()
-            raise ToldError(f"cannot enter a network namespace: {os.strerror(number)}")
+            raise UserError(f"cannot enter a network namespace: {os.strerror(number)}")
     finally:
         os.close(held)

@@ -20,7 +20,7 @@ import msgspec
 
 from allegro.client.house_client import HouseClient
 from allegro.config import toml_value
-from allegro.core.base.errors import EdgeError, ToldError
+from allegro.core.base.errors import EdgeError, UserError
 
 READY_S = 20.0
 PATIENCE = float(os.environ.get("ALLEGRO_PATIENCE", "1"))
@@ -217,7 +217,7 @@ class Stage:
     async def command(self, *arguments: str, code: int = 0, stdin: str | None = None) -> str:
         """Run one allegro command as a person would; return what it printed.
 
-        Raises ToldError when it ends with another exit code than `code`.
+        Raises UserError when it ends with another exit code than `code`.
         """
         child = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -231,7 +231,7 @@ class Stage:
         )
         out, error = await child.communicate(None if stdin is None else stdin.encode())
         if child.returncode != code:
-            raise ToldError(
+            raise UserError(
                 f"allegro {' '.join(arguments[:2])} ended with {child.returncode}: "
                 f"{error.decode()} {out.decode()}"
             )
@@ -259,7 +259,7 @@ class Stage:
         url = f"http://{self.forge_host}:{self._simulator_port}/_sim/{what}"
         async with aiohttp.ClientSession() as session, session.post(url, json=body) as response:
             if response.status >= 300:
-                raise ToldError(f"the simulator refused {body}: {await response.text()}")
+                raise UserError(f"the simulator refused {body}: {await response.text()}")
             return await response.json()
 
     async def until(
@@ -267,7 +267,7 @@ class Stage:
     ) -> Any:
         """Wait until `check` (plain or async) gives something true; return it.
 
-        Raises ToldError with the end of the process's log when it does not come in time.
+        Raises UserError with the end of the process's log when it does not come in time.
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + within_s * PATIENCE
@@ -278,13 +278,13 @@ class Stage:
                 found = await found if asyncio.iscoroutine(found) else found
                 if found:
                     return found
-            except (ToldError, EdgeError, OSError) as error:
+            except (UserError, EdgeError, OSError) as error:
                 trouble = str(error)
             if process is not None and not process.is_running:
                 break
             await asyncio.sleep(0.05)
         tail = process.tail() if process else ""
-        raise ToldError(f"not within {within_s:g} s: {what}. {trouble}\n{tail}")
+        raise UserError(f"not within {within_s:g} s: {what}. {trouble}\n{tail}")
 
     async def close(self) -> None:
         """End every process, the house first."""
@@ -332,5 +332,5 @@ def override(config: Path, values: dict[str, Any]) -> None:
                 lines[n] = f"{name} = {toml_value(value)}"
                 break
         else:
-            raise ToldError(f"{config.name} has no {dotted}")
+            raise UserError(f"{config.name} has no {dotted}")
     config.write_text("\n".join(lines) + "\n", "utf-8")

@@ -35,7 +35,7 @@ from allegro.core.authority.actions.forge import (
     is_ci_path,
 )
 from allegro.core.base.canonical import sha256_hex
-from allegro.core.base.errors import Refusal, ToldError
+from allegro.core.base.errors import Refusal, UserError
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.effects.render import one_line, visible
 
@@ -46,39 +46,39 @@ NO_NEWLINE = "\\ no newline at the end of the file"
 _STYLE = {"+": "green", "-": "red", "@": "cyan"}
 
 
-def checked_action(told: dict[str, Any]) -> tuple[bytes, Action]:
-    """Return the bytes of a request and what they say. Raises ToldError when they disagree.
+def checked_action(view: dict[str, Any]) -> tuple[bytes, Action]:
+    """Return the bytes of a request and what they say. Raises UserError when they disagree.
 
     Nothing but these bytes is shown as what would be signed: not the digest that was sent
     along, nor a summary.
     """
-    raw = base64.b64decode(told["action"])
-    if action_digest(raw) != told["digest"]:
-        raise ToldError("the house sent a digest that is not the digest of the action: refused")
+    raw = base64.b64decode(view["action"])
+    if action_digest(raw) != view["digest"]:
+        raise UserError("the house sent a digest that is not the digest of the action: refused")
     action = parse_action(raw)
     if isinstance(action, Refusal):
-        raise ToldError(f"the action cannot be read: {action}")
+        raise UserError(f"the action cannot be read: {action}")
     return raw, action
 
 
-def draw(told: dict[str, Any], console: Console) -> None:
+def draw(view: dict[str, Any], console: Console) -> None:
     """Draw one request as a box."""
-    _, action = checked_action(told)
+    _, action = checked_action(view)
     head = Table.grid(padding=(0, 2))
-    for name, value in _head(told, action):
+    for name, value in _head(view, action):
         head.add_row(Text(name, style="dim"), Text(one_line(value, MAX_HEAD)))
     parts: list[Any] = [head]
-    warnings = _warnings(action, told)
+    warnings = _warnings(action, view)
     if warnings:
         lines = ("! " + one_line(line, MAX_HEAD) for line in warnings)
         parts.append(Text("\n".join(lines), style="bold yellow"))
-    parts += _content(action, told)
-    title = f"{one_line(told['id'])}  {one_line(told['state'])}"
+    parts += _content(action, view)
+    title = f"{one_line(view['id'])}  {one_line(view['state'])}"
     console.print(Panel(Group(*parts), title=Text(title), title_align="left", border_style="cyan"))
 
 
-def _head(told: dict[str, Any], action: Action) -> list[tuple[str, str]]:
-    document = told["document"]
+def _head(view: dict[str, Any], action: Action) -> list[tuple[str, str]]:
+    document = view["document"]
     rows = [("act", kind_of(action)), ("where", _where(action))]
     match action:
         case RunSession():
@@ -108,7 +108,7 @@ def _head(told: dict[str, Any], action: Action) -> list[tuple[str, str]]:
         case CloseIssue() | CommentOnIssue():
             rows.append(("issue", f"#{action.issue}"))
     rows += [
-        ("digest", told["digest"]),
+        ("digest", view["digest"]),
         ("asked", f"{document['question']}"),
         ("urgency", f"{document['urgency']}, expires {rfc3339(document['expires_s'])}"),
         ("advice", document["recommendation"]),
@@ -128,7 +128,7 @@ def _where(action: Action) -> str:
             return family_of(action).subject(action)
 
 
-def _warnings(action: Action, told: dict[str, Any]) -> list[str]:
+def _warnings(action: Action, view: dict[str, Any]) -> list[str]:
     found = []
     if touched := ci_paths(action):
         found.append(f"can make the forge run code: {', '.join(map(visible, touched))}")
@@ -143,36 +143,36 @@ def _warnings(action: Action, told: dict[str, Any]) -> list[str]:
     if hidden:
         found.append(f"hidden characters in {' and '.join(hidden)}; shown as ⟨U+…⟩")
     if isinstance(action, CloseIssue):
-        found += _close_warnings(action, told)
-    if isinstance(action, AnswerOnce) and not _question_stands(action, told):
+        found += _close_warnings(action, view)
+    if isinstance(action, AnswerOnce) and not _question_stands(action, view):
         found.append("the command shown below is not the question that is signed")
     return found
 
 
-def _close_warnings(action: CloseIssue, told: dict[str, Any]) -> list[str]:
-    notes = told.get("notes", {})
+def _close_warnings(action: CloseIssue, view: dict[str, Any]) -> list[str]:
+    notes = view.get("notes", {})
     if sha256_hex(notes.get("body", "").encode()) != action.body_sha256:
         return ["the text shown below is not the text that is signed"]
     return []
 
 
-def _question_stands(action: AnswerOnce, told: dict[str, Any]) -> bool:
-    asked = asked_of(told.get("notes", {}))
+def _question_stands(action: AnswerOnce, view: dict[str, Any]) -> bool:
+    asked = asked_of(view.get("notes", {}))
     digest = question_digest(action.session, action.run, action.number, asked)
     return digest == action.question
 
 
-def _content(action: Action, told: dict[str, Any]) -> list[Any]:
+def _content(action: Action, view: dict[str, Any]) -> list[Any]:
     match action:
         case ProposeChange():
-            bases = told.get("bases", {})
+            bases = view.get("bases", {})
             files = (_file(action, change, bases) for change in action.files)
             return [*_frame("text of the pull request", action.body), *files]
         case CloseIssue():
-            notes = told.get("notes", {})
+            notes = view.get("notes", {})
             return _frame(action.title, notes.get("body", ""))
         case AnswerOnce():
-            asked = asked_of(told.get("notes", {}))
+            asked = asked_of(view.get("notes", {}))
             return [*_frame("command", asked.command), *_frame("reason given", asked.description)]
         case RunSession():
             turns = [_frame(f"earlier, {turn.role}", turn.text) for turn in action.history]

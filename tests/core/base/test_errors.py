@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from allegro.core.base.errors import ConfigError, EdgeError, JournalFull, Refusal, ToldError
+from allegro.core.base.errors import ConfigError, EdgeError, JournalFull, Refusal, UserError
 
 
 def test_a_refusal_reads_as_reason_and_sentence() -> None:
@@ -25,4 +25,4 @@ def test_a_full_journal_may_have_room_later() -> None:
 def test_a_configuration_error_tells_every_fault_and_ends_with_2() -> None:
     error = ConfigError(("a: unknown", "b: missing"))
     assert (str(error), error.faults) == ("a: unknown\nb: missing", ("a: unknown", "b: missing"))
-    assert (ToldError.exit_code, error.exit_code) == (1, 2)
+    assert (UserError.exit_code, error.exit_code) == (1, 2)

@@ -7,7 +7,7 @@ import sys
 import venv
 from pathlib import Path
 
-from allegro.core.base.errors import ToldError
+from allegro.core.base.errors import UserError
 from allegro.core.effects.render import one_line
 from allegro.core.settings import HermesSettings
 
@@ -81,10 +81,10 @@ def version_of(python: Path) -> str:
 def install(folder: Path) -> str:
     """Make the environment and put Hermes into it; return its version.
 
-    Raises ToldError with pip's last words when it cannot be had.
+    Raises UserError with pip's last words when it cannot be had.
     """
     if not sys.version_info < (3, 14):
-        raise ToldError(f"{PACKAGE} needs Python 3.11 to 3.13; name another one in hermes.folder")
+        raise UserError(f"{PACKAGE} needs Python 3.11 to 3.13; name another one in hermes.folder")
     venv.create(folder, with_pip=True, clear=False, symlinks=True)
     python = folder / "bin" / "python"
     try:
@@ -104,7 +104,7 @@ def install(folder: Path) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ToldError(f"pip did not end within {PIP_S:g} s") from error
+        raise UserError(f"pip did not end within {PIP_S:g} s") from error
     if done.returncode:
-        raise ToldError(f"pip could not install {PACKAGE}: {done.stderr.strip()[-800:]}")
+        raise UserError(f"pip could not install {PACKAGE}: {done.stderr.strip()[-800:]}")
     return version_of(python)

@@ -16,7 +16,7 @@ from allegro.cli.exit_codes import Exit
 from allegro.cli.help import ASKS_HOUSE, Group
 from allegro.cli.output import Failure, json_option, print_json, run_async, socket_option
 from allegro.client.house_client import HouseClient
-from allegro.core.base.errors import EdgeError, ToldError
+from allegro.core.base.errors import EdgeError, UserError
 from allegro.core.effects.render import lined
 from allegro.core.protocol.event_types import EventType
 
@@ -184,7 +184,7 @@ async def _scratch(fault: str, times: int, *, quiet: bool) -> dict[str, Any]:
             began_s = time.monotonic()
             try:
                 trials.append(msgspec.to_builtins(await trial.play(FAULTS[fault])))
-            except (ToldError, EdgeError) as error:
+            except (UserError, EdgeError) as error:
                 spent_s = round(time.monotonic() - began_s, 2)
                 trials.append(_failed(fault, "", spent_s, str(error)))
                 break  # a fleet that did not come round proves nothing more
@@ -204,7 +204,7 @@ def _missing() -> str:
         return "the scratch forge needs git: apt install git"
     try:
         find_server("")
-    except ToldError as error:
+    except UserError as error:
         return str(error)
     return ""
 

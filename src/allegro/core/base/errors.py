@@ -61,7 +61,7 @@ class ProtocolError(Exception):
     """The other side of the link broke the protocol; the connection ends, state stays."""
 
 
-class ToldError(Exception):
+class UserError(Exception):
     """Something to tell a person and end with: the message is the whole of it.
 
     `exit_code`: 1 refused or unhealthy, 2 usage or configuration, 3 not reachable, 4 frozen.
@@ -70,7 +70,7 @@ class ToldError(Exception):
     exit_code = 1
 
 
-class ConfigError(ToldError):
+class ConfigError(UserError):
     """A configuration cannot be used; `faults` are all of them, one line each."""
 
     exit_code = 2

@@ -48,8 +48,8 @@ class FactPage(msgspec.Struct, frozen=True):
     lane: str
     what: str
     verdict: str
-    told: str
     mend: str
+    old_detail: str = msgspec.field(name="told")
 
 
 def fact_page(fact: Fact, now_s: float) -> FactPage:
@@ -61,7 +61,7 @@ def fact_page(fact: Fact, now_s: float) -> FactPage:
         state=fact.state, detail=fact.detail, source=fact.source, at_s=at_s,
         age_s=max(0.0, now_s - at_s), fix=fix, runbook=code.runbook, lane="",
         what=f"{code.title} {fact.subject}".strip(), verdict=verdict_of(fact.state),
-        told=fact.detail, mend=fix,
+        old_detail=fact.detail, mend=fix,
     )  # fmt: skip
 
 

@@ -162,7 +162,7 @@ class LaneFact(msgspec.Struct, frozen=True):
 
     what: Name
     verdict: Literal["ok", "warn", "bad"]
-    told: Text
+    detail: Text = msgspec.field(name="told")
     source: Name
     age_s: Seconds = 0.0
     mend: Text = ""

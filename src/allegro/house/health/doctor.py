@@ -251,12 +251,12 @@ class Facts:
         for link_name, _, link in self._lanes.linked():
             if link_name == name:
                 try:
-                    told = read_status(await link.ask(QueryName.STATUS, {}, 3.0))
+                    status = read_status(await link.ask(QueryName.STATUS, {}, 3.0))
                 except EdgeError as error:
                     return {"error": text_of(str(error))}
-                if isinstance(told, Unreadable):
-                    return {"error": f"its status cannot be read: {told}"}
-                return told
+                if isinstance(status, Unreadable):
+                    return {"error": f"its status cannot be read: {status}"}
+                return status
         return None
 
 
@@ -287,9 +287,9 @@ def _answered(fact: LaneFact | Unreadable, now_s: float) -> FactPage:
     is_known = code is not codes.OTHER
     return FactPage(
         code=fact.code, title=code.title if is_known else fact.what, severity=code.severity,
-        subject=fact.subject, state=state, detail=fact.told, source=fact.source,
+        subject=fact.subject, state=state, detail=fact.detail, source=fact.source,
         at_s=now_s - fact.age_s, age_s=fact.age_s, fix=fact.mend, runbook=code.runbook, lane="",
-        what=fact.what, verdict=verdict_of(state), told=fact.told, mend=fact.mend,
+        what=fact.what, verdict=verdict_of(state), old_detail=fact.detail, mend=fact.mend,
     )  # fmt: skip
 
 

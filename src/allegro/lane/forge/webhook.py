@@ -66,8 +66,8 @@ class Webhook:
             refused_last = f"{words}; the last one was refused"
             return [Fact(codes.WEBHOOK, "bad", refused_last, "POST /hook", at_s=at_s)]
         if self._silent and now_s - self._silent_s < FRESH_S and self._silent_s > self.accepted_s:
-            told = f"{words}; polls found {self._silent} new issues that no delivery announced"
-            return [Fact(codes.WEBHOOK, "warn", told, "polls", at_s=at_s)]
+            detail = f"{words}; polls found {self._silent} new issues that no delivery announced"
+            return [Fact(codes.WEBHOOK, "warn", detail, "polls", at_s=at_s)]
         if not self.accepted:
             return [Fact(codes.WEBHOOK, "warn", "no delivery yet since the start", "POST /hook")]
         return [Fact(codes.WEBHOOK, "ok", words, "POST /hook", at_s=at_s)]

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from allegro.core.base.backoff import LONGEST_WAIT_S, REPOSITORY, TOKEN
-from allegro.core.base.errors import EdgeError, Refusal, ToldError
+from allegro.core.base.errors import EdgeError, Refusal, UserError
 from allegro.core.forge.issues import Repository
 from allegro.core.forge.token_audit import Audit, Identity, judge_identity, judge_login
 from allegro.core.health.facts import Fact
@@ -24,7 +24,7 @@ GIVE_UP = 3
 _WHOLE_FORGE = {"waiting", "token_not_audited", "secret"}
 
 
-class TokenRefused(ToldError):
+class TokenRefused(UserError):
     """The lane must not run with this token; the message says what to do."""
 
 
