@@ -201,7 +201,7 @@ async def test_a_lane_is_replaced_while_roles_go_on(fleet: Life) -> None:
     await fleet.came_home(issue)
     await fleet.commented("by one of the new three")
 
-    with pytest.raises(UserError, match="2 lanes cannot go on when one dies: let another join"):
+    with pytest.raises(UserError, match="2 lanes cannot go on when one fails: let another join"):
         await fleet.command("fleet", "leave", "--config", str(fleet.house_config), "dora")
     assert await fleet.agree(*stay, "dora")
 
