@@ -15,7 +15,7 @@ FORGE_CASES ?= 200
 THIEF_TRIALS ?= 100
 SEED ?= 1
 # files of tests played side by side: they wait more than they work
-JOBS ?= 4
+JOBS ?= 6
 
 .DEFAULT_GOAL := quick
 .PHONY: quick test trials demo bench house lock fix docs clean
