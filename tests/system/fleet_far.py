@@ -50,7 +50,12 @@ async def look(folder: Path) -> Seen:
                 )
 
             await fleet.until(is_unheard, "nobody hears it any more", within_s=20)
-            return Seen(well, await manager.health_check_vps(victim))
+
+            async def is_dead() -> HealthStatus | None:
+                found = await manager.health_check_vps(victim)
+                return found if found.verdict == "dead" else None
+
+            return Seen(well, await fleet.until(is_dead, "it counts as dead", within_s=20))
     finally:
         await fleet.close()
 

@@ -109,16 +109,26 @@ class RedundancyManager(Bridge):
         return dict(await self._riding_over(lambda: self._house.get("fleet")))
 
 
-_FACTS = {"forge": ("forge",), "provider": ("model provider", "gateway"), "clock": ("clock",)}
+_CODES = {
+    "forge": ("forge.reachable",),
+    "provider": ("model.provider", "agent.hermes"),
+    "clock": ("lane.clock",),
+}
+_BEFORE = {"forge": ("forge",), "provider": ("model provider", "gateway"), "clock": ("clock",)}
+"""How a lane of the release before, whose facts have no code, begins the name of each."""
 
 
 def _own(report: dict[str, Any]) -> Seen:
     if not report["daemon"]:
         return Seen(host=report["host"], daemon=False)
-    facts = {str(fact.get("what")): fact.get("verdict") for fact in report["facts"]}
+
+    def is_about(fact: dict[str, Any], part: str) -> bool:
+        if fact.get("code", "other") == "other":
+            return str(fact.get("what")).startswith(_BEFORE[part])
+        return fact["code"] in _CODES[part]
 
     def good(part: str) -> bool | None:
-        found = [v for name, v in facts.items() if name.startswith(_FACTS[part])]
+        found = [fact.get("verdict") for fact in report["facts"] if is_about(fact, part)]
         return None if not found else "bad" not in found
 
     return Seen(True, True, good("forge"), good("provider"), good("clock"))
