@@ -172,9 +172,6 @@ class NatsCouncil:
         except EdgeError:
             raise
         except _FAILURES as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():  # both came at once: who cancelled waits
-                raise asyncio.CancelledError from error
             raise _unanswered(str(error) or type(error).__name__) from error
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
