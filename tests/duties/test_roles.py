@@ -52,6 +52,16 @@ async def test_a_dead_lanes_role_goes_to_the_next_and_is_told_once_with_its_time
     assert b.kept == {"forge": 2}
 
 
+async def test_a_take_over_whose_answer_was_lost_is_noted_like_any(fleet: Fleet) -> None:
+    b = fleet.lanes["b"]
+    b.council.loses_answers = 1
+    fleet.lanes["a"].alive = False
+    await fleet.live(3 * LEASE_S)
+    assert fleet.holders() == ["b"]
+    assert b.council.loses_answers == 0
+    assert "forge" in b.roles.taken
+
+
 async def test_a_lane_that_came_back_waits_until_it_was_well_for_a_while(fleet: Fleet) -> None:
     a = fleet.lanes["a"]
     a.alive = False

@@ -123,6 +123,7 @@ class Roles:
         self._failures = 0
         self._since_s: dict[str, float] = {}
         self.taken: dict[str, TakeOver] = {}
+        self._taking: dict[str, tuple[View, Take, float]] = {}
         self._workers = workers
 
     async def run(self, role: str) -> None:
@@ -156,7 +157,7 @@ class Roles:
             self._watch(role, slot)
             step = self._decide(role)
             await self._do(role, step)
-            if isinstance(step, Take) and role not in WITH_A_DUTY:
+            if not isinstance(step, Wait) and role not in WITH_A_DUTY:
                 await self.acted(role)
         except EdgeError as error:
             await self._failed(error)
@@ -264,6 +265,7 @@ class Roles:
             await self._stand_down(role)
         if isinstance(step, Take):
             self._epochs.keep(role, step.record.epoch)
+            self._taking[role] = (view, step, decided_s)
         self._views[role] = sending(self._views[role], step.record)
         sent_s = self._clock.boot_s()
         revision = await self._council.write(role, step.record, step.expected)
@@ -274,8 +276,10 @@ class Roles:
         )
         self._views[role] = after
         self._written.keep(role, Slot(revision, step.record))
-        if isinstance(step, Take):
-            self._took(view, step, decided_s)
+        began = self._taking.pop(role, None)
+        if began is not None and began[1].record.epoch == step.record.epoch:
+            # by this write, or by one before it whose answer was lost
+            self._took(*began)
         if isinstance(step, Offer):
             self._asked.pop(role, None)
             _log.info("role.offered", role=role, to=step.record.offered)
