@@ -65,7 +65,6 @@ trials: $(VENV)/.test
 	$(BIN)/python -m tests.bad.test_forge_answers $(FORGE_CASES)
 	$(BIN)/python -m tests.bad.test_link
 	ALLEGRO_MATRIX=1 $(BIN)/pytest tests/contracts/agent
-	ALLEGRO_MATRIX=1 $(BIN)/pytest tests/system/test_fleet_members.py
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
