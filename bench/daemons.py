@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from allegro.lane.files import LaneFiles
+from allegro.lane.folder.files import LaneFiles
 from allegro.scratch.processes import Forge, Process, Stage
 from bench import events
 from bench.lane import bench_journal, fill

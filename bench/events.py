@@ -10,7 +10,7 @@ from allegro.adapters.crypto.signatures import HpkeSealer, SealingKey
 from allegro.core.base.events import Event
 from allegro.core.ports import Journal
 from allegro.core.protocol.payloads.polls import WatchRecovered
-from allegro.lane.recorder import Author, Recorder
+from allegro.lane.context.recorder import Author, Recorder
 
 _WORDS = {"title": "t" * 40, "body": "b" * 108}
 _FILL = "x" * 317

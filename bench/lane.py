@@ -28,7 +28,7 @@ from allegro.core.protocol.messages import (
     Refused,
     Welcome,
 )
-from allegro.lane.recorder import Recorder
+from allegro.lane.context.recorder import Recorder
 from allegro.link.listen import LinkListener
 from bench import events, measure
 from bench.child import obey

@@ -31,9 +31,9 @@ from allegro.core.models.ladder import Spend
 from allegro.core.ports import GatewaySpec, Run
 from allegro.core.protocol.payloads.sessions import Talk
 from allegro.core.settings import HermesSettings, ModelSettings, Rung
+from allegro.lane.context.recorder import Author, Recorder
 from allegro.lane.models.call import Grant
 from allegro.lane.models.proxy import ModelProxy
-from allegro.lane.recorder import Author, Recorder
 from allegro.scratch.processes import Stage, override
 from allegro.testing.agents import make_stand_in
 from allegro.testing.models import ModelStub, play

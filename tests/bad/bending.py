@@ -52,9 +52,9 @@ from allegro.core.protocol.messages import (
     Serves,
 )
 from allegro.core.settings import ForgeSettings
+from allegro.lane.context.recorder import Author, Recorder
+from allegro.lane.context.state import KeptState, LaneState
 from allegro.lane.effects.executor import Executor, Rules
-from allegro.lane.recorder import Author, Recorder
-from allegro.lane.state import KeptState, LaneState
 from allegro.lane.uplink.service import Desk
 from allegro.testing.gitea import GiteaSimulator
 from allegro.testing.virtual import PlainSealer

@@ -38,8 +38,8 @@ from allegro.core.protocol.messages import (
 from allegro.core.settings import ForgeSettings
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.lanes import House, LaneEndpoint
-from allegro.lane.recorder import Author, Recorder
-from allegro.lane.state import KeptState, LaneState
+from allegro.lane.context.recorder import Author, Recorder
+from allegro.lane.context.state import KeptState, LaneState
 from allegro.lane.uplink.service import Desk
 from allegro.link.dial import LaneLink
 from allegro.link.frames import decode_from_house, decode_from_lane, encode

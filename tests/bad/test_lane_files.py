@@ -28,10 +28,9 @@ from allegro.core.base.untrusted import Unreadable
 from allegro.core.settings import ModelSettings
 from allegro.lane.agent.build import DaySpend, load_open, read_day
 from allegro.lane.agent.running import OpenSession
-from allegro.lane.files import LaneFiles
 from allegro.lane.fleet.council_server import plan_of
-from allegro.lane.health.own_files import own_facts
-from allegro.lane.state_files import (
+from allegro.lane.folder.files import LaneFiles
+from allegro.lane.folder.forms import (
     load_crashes,
     load_epochs,
     load_freezes,
@@ -44,6 +43,7 @@ from allegro.lane.state_files import (
     save_trust,
     save_written,
 )
+from allegro.lane.health.own_files import own_facts
 from tests.core.authority.test_roster import THREE
 from tests.core.builders import TRUST
 

@@ -38,10 +38,10 @@ from allegro.core.settings import (
 from allegro.lane.agent.gateways import Gateways
 from allegro.lane.agent.running import OpenSession
 from allegro.lane.agent.sessions import Sessions
+from allegro.lane.context.recorder import Author, Recorder
+from allegro.lane.context.state import LaneState
 from allegro.lane.models.canary import CANARY_PROMPT
 from allegro.lane.models.proxy import ModelProxy
-from allegro.lane.recorder import Author, Recorder
-from allegro.lane.state import LaneState
 from allegro.testing.virtual import PlainSealer, SeededDice
 from tests.core.builders import TRUST, approval_for, order_for, run_session, situation
 

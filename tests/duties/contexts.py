@@ -10,11 +10,11 @@ from allegro.core.base.errors import Refusal
 from allegro.core.ports import Clock, Dress, Journal
 from allegro.core.settings import ForgeSettings, LaneIdentity, LaneSettings
 from allegro.lane.context import Context
+from allegro.lane.context.ports import Ports
+from allegro.lane.context.recorder import Recorder
+from allegro.lane.context.state import LaneState
 from allegro.lane.effects.executor import Executor
-from allegro.lane.files import LaneFiles
-from allegro.lane.ports import Ports
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.folder.files import LaneFiles
 from allegro.testing.virtual import FakeForge, PlainSealer, SeededDice, VirtualClock
 
 

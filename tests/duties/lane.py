@@ -18,15 +18,15 @@ from allegro.core.forge.issues import Issue
 from allegro.core.forge.marks import Mark
 from allegro.core.ports import ForgeReader, ForgeWriter
 from allegro.core.settings import ForgeSettings
+from allegro.lane.context.recorder import Author, Recorder
+from allegro.lane.context.role_work import Workers
+from allegro.lane.context.state import KeptState, LaneState
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
 from allegro.lane.fleet.peers import Siblings
 from allegro.lane.fleet.roles import Pace, Roles, TakeOver, Terms
 from allegro.lane.forge.poller import ForgeDuty
 from allegro.lane.forge.snapshots import Taking
 from allegro.lane.forge.triage import Triage
-from allegro.lane.recorder import Author, Recorder
-from allegro.lane.role_work import Workers
-from allegro.lane.state import KeptState, LaneState
 from allegro.testing.virtual import BOT, FakeForge, PlainSealer, SeededDice, VirtualClock
 from tests.core.builders import TRUST
 

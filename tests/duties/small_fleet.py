@@ -16,12 +16,12 @@ from allegro.core.base.events import decode_event
 from allegro.core.base.sequence import Kept
 from allegro.core.protocol.pages import Page
 from allegro.core.settings import ForgeSettings, LaneIdentity, LaneSettings
+from allegro.lane.context.recorder import Author, Recorder
+from allegro.lane.context.role_work import Workers
+from allegro.lane.context.state import KeptState, LaneState
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
 from allegro.lane.fleet.peers import Siblings
 from allegro.lane.fleet.roles import Pace, Roles, Terms
-from allegro.lane.recorder import Author, Recorder
-from allegro.lane.role_work import Workers
-from allegro.lane.state import KeptState, LaneState
 from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
 from tests.core.builders import TRUST
 

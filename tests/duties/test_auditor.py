@@ -14,7 +14,7 @@ from allegro.core.forge.token_audit import Identity
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact
 from allegro.core.settings import LaneIdentity, LaneSettings
-from allegro.lane.repository_audit import audit_repository
+from allegro.lane.repository.audit import audit_repository
 from allegro.lane.tokens.auditor import TokenRefused
 from allegro.lane.tokens.checkup import checkup
 

@@ -16,10 +16,10 @@ from allegro.core.base.crashes import LASTS_S
 from allegro.core.base.errors import EdgeError
 from allegro.core.protocol.payloads.lane import SafeModeEnded
 from allegro.core.settings import BeatSettings, ForgeSettings, LaneIdentity, LaneSettings
+from allegro.lane.context.recorder import Author, Recorder
+from allegro.lane.context.state import KeptState, LaneState
 from allegro.lane.health.heartbeat import Beats
-from allegro.lane.housekeeping import end_safe_mode
-from allegro.lane.recorder import Author, Recorder
-from allegro.lane.state import KeptState, LaneState
+from allegro.lane.health.housekeeping import end_safe_mode
 from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
 from tests.core.builders import TRUST
 

@@ -14,8 +14,8 @@ from allegro.core.authority.gate import LaneTrust
 from allegro.core.authority.lease import Slot
 from allegro.core.protocol.pages import Page
 from allegro.core.settings import ForgeSettings, LaneIdentity, LaneSettings
+from allegro.lane.context.role_work import RoleWork, Workers
 from allegro.lane.fleet.build import FleetWing, known_epochs
-from allegro.lane.role_work import RoleWork, Workers
 from allegro.runtime.duties import Duties
 from allegro.testing.virtual import FakeForge, SeededDice, VirtualClock
 from tests.core.authority.test_roster import THREE

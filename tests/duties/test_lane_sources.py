@@ -10,7 +10,7 @@ from tests.house import parameters
 
 SOURCES = Path(__file__).parents[2] / "src" / "allegro"
 FOLDERS = ("lane", "runtime", "link")
-STATE = "lane/state.py"
+STATE = "lane/context/state.py"
 MOST = 6
 
 RECORDS = {

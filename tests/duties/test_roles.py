@@ -15,12 +15,12 @@ from allegro.core.authority.lease import ANYBODY, MAX_EPOCH, Me, holds
 from allegro.core.base.errors import EdgeError
 from allegro.core.forge.marks import Mark
 from allegro.core.protocol.pages import MAX_FREEZES, Page
+from allegro.lane.context.role_work import RoleWork, Workers
+from allegro.lane.context.state import HOUSE_S
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
 from allegro.lane.fleet.peers import ASIDE_S, SILENT_S
 from allegro.lane.fleet.roles import Pace, Roles, Terms
 from allegro.lane.forge.watches import newest_home
-from allegro.lane.role_work import RoleWork, Workers
-from allegro.lane.state import HOUSE_S
 
 from .small_fleet import LEASE_S, RETURN_S, Fleet, opened
 

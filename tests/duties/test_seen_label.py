@@ -10,7 +10,7 @@ import pytest
 from allegro.core.base.errors import EdgeError
 from allegro.core.protocol.queries import QueryName
 from allegro.house.seen_label import SeenLabel
-from allegro.lane.seen_label import WAIT_S
+from allegro.lane.context.seen_label import WAIT_S
 from allegro.testing.virtual import FakeForge, VirtualClock
 from tests.duties.alerts import noted
 

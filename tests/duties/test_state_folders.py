@@ -38,8 +38,8 @@ from allegro.house.files import (
     load_sealing,
 )
 from allegro.lane.agent.build import load_open
-from allegro.lane.files import LaneFiles
-from allegro.lane.state_files import (
+from allegro.lane.folder.files import LaneFiles
+from allegro.lane.folder.forms import (
     bring_all_forward,
     load_crashes,
     load_day,

@@ -17,8 +17,8 @@ from allegro.core.authority.freeze import UNKNOWN, Freeze, FreezeSet
 from allegro.core.base.errors import ConfigError
 from allegro.core.base.state_version import MAX_COPIES, copy_name
 from allegro.core.base.untrusted import Unreadable
-from allegro.lane.files import LaneFiles
-from allegro.lane.state_files import bring_all_forward, forms_of, load_freezes, save_freezes
+from allegro.lane.folder.files import LaneFiles
+from allegro.lane.folder.forms import bring_all_forward, forms_of, load_freezes, save_freezes
 
 from .kill_points import killed_at_each_point
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from allegro.core.forge.issues import Issue, PullRequest, Repository
 from allegro.core.ports import Journal, Version
+from allegro.lane.context.recorder import Author, Recorder
 from allegro.lane.forge.snapshots import MANY, Notes, Taking
-from allegro.lane.recorder import Author, Recorder
 from allegro.testing.virtual import PlainSealer, SeededDice, VirtualClock
 
 GARDEN = Repository(7, "timmy/garden")

@@ -18,7 +18,7 @@ from allegro.core.base.errors import ConfigError
 from allegro.core.forge.token_audit import NEEDED_SCOPES
 from allegro.core.settings import HouseSettings, LaneSettings
 from allegro.house.files import HouseFiles
-from allegro.lane.files import LaneFiles
+from allegro.lane.folder.files import LaneFiles
 
 from .test_state_folders import LANES, folder, hashes, open_everything
 

@@ -32,7 +32,7 @@ from allegro.core.protocol.messages import (
     Reply,
     Welcome,
 )
-from allegro.lane.files import LaneFiles
+from allegro.lane.folder.files import LaneFiles
 from allegro.link.frames import decode_from_house, encode
 from allegro.link.handshake import greet
 from tests.patience import patient

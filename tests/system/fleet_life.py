@@ -37,7 +37,7 @@ from allegro.core.base.errors import UserError
 from allegro.drill.checker import SEEN, Write, calls_of
 from allegro.drill.trial import FINAL, by_user
 from allegro.house.files import files_of, load_fleet
-from allegro.lane.files import LaneFiles
+from allegro.lane.folder.files import LaneFiles
 from allegro.scratch.fleet import LANES, OWNER, REPOSITORY, ScratchFleet, ScratchLane
 from allegro.scratch.network import Loopback
 from allegro.scratch.processes import free_port, override

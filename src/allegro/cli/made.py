@@ -18,7 +18,7 @@ from allegro.core.forge.issues import STATUS_SCOPE
 from allegro.core.forge.token_audit import NEEDED_SCOPES, ORGANISATION_SCOPE
 from allegro.core.settings import HouseSettings, LaneSettings
 from allegro.house.files import HouseFiles, socket_of
-from allegro.lane.files import LaneFiles
+from allegro.lane.folder.files import LaneFiles
 
 DATABASE_TAILS = ("-wal", "-shm")
 CHANGE_SCOPES = ("write:repository", "read:user")

@@ -32,20 +32,16 @@ from allegro.core.base.events import Event
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.protocol.payloads.lane import DutyFailing, JournalGap, SafeModeBegun
 from allegro.core.settings import LaneSettings
-from allegro.lane import housekeeping
 from allegro.lane.context import Context
+from allegro.lane.context.ports import Ports, Wrap
+from allegro.lane.context.recorder import Author, Recorder
+from allegro.lane.context.role_work import Workers
+from allegro.lane.context.state import KeptState, LaneState
 from allegro.lane.effects.build import ForgeEffects
-from allegro.lane.files import LaneFiles
 from allegro.lane.fleet.build import FleetWing, known_epochs
 from allegro.lane.fleet.lease_memory import Epochs
-from allegro.lane.forge.build import Connection, ForgeWing
-from allegro.lane.health import build as health
-from allegro.lane.health.status import Sources
-from allegro.lane.ports import Ports, Wrap
-from allegro.lane.recorder import Author, Recorder
-from allegro.lane.role_work import Workers
-from allegro.lane.state import KeptState, LaneState
-from allegro.lane.state_files import (
+from allegro.lane.folder.files import LaneFiles
+from allegro.lane.folder.forms import (
     bring_all_forward,
     load_crashes,
     load_freezes,
@@ -54,6 +50,10 @@ from allegro.lane.state_files import (
     save_freezes,
     save_trust,
 )
+from allegro.lane.forge.build import Connection, ForgeWing
+from allegro.lane.health import build as health
+from allegro.lane.health import housekeeping
+from allegro.lane.health.status import Sources
 from allegro.lane.tokens import build as tokens
 from allegro.lane.tokens.daily import DailyToken
 from allegro.lane.uplink.build import Uplink

@@ -22,7 +22,7 @@ from allegro.core.health import codes
 from allegro.core.health.facts import Fact, State
 from allegro.core.settings import LaneSettings, Rung
 from allegro.lane.agent.facts import agent_words, existing_facts, swap_fact
-from allegro.lane.files import LaneFiles
+from allegro.lane.folder.files import LaneFiles
 from allegro.lane.health.own_files import own_facts
 from allegro.lane.tokens.checkup import checkup
 

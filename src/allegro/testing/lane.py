@@ -41,7 +41,7 @@ from allegro.core.base.timestamps import rfc3339
 from allegro.core.ports import Clock, Dice, ForgeReader, ForgeWriter, Journal
 from allegro.core.protocol.event_types import EventType
 from allegro.lane.app import run
-from allegro.lane.ports import Ports
+from allegro.lane.context.ports import Ports
 from allegro.testing.gateways import STEALS, Trouble
 
 STEPS = ("branch", "commit", "pull", "comment", "edit", "label", "close")

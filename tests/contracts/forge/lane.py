@@ -37,14 +37,14 @@ from allegro.core.forge.issues import Issue, Repository
 from allegro.core.ports import Dress
 from allegro.core.settings import ForgeSettings, LaneIdentity, LaneSettings
 from allegro.lane.context import Context
+from allegro.lane.context.ports import Ports
+from allegro.lane.context.recorder import Author, Recorder
+from allegro.lane.context.state import KeptState, LaneState
 from allegro.lane.effects.effect_reader import Looking
 from allegro.lane.effects.executor import Executor, Rules
 from allegro.lane.effects.queries import Queries
-from allegro.lane.files import LaneFiles
+from allegro.lane.folder.files import LaneFiles
 from allegro.lane.forge.triage import Triage
-from allegro.lane.ports import Ports
-from allegro.lane.recorder import Author, Recorder
-from allegro.lane.state import KeptState, LaneState
 
 from .forge_backends import Site
 from .people import MAIN, People

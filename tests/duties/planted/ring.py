@@ -34,8 +34,8 @@ from allegro.core.settings import ForgeSettings
 from allegro.house.api.views import whole
 from allegro.house.orders.giving import LinkedLane
 from allegro.house.requests.asking import Terms
-from allegro.lane.recorder import Author, Recorder
-from allegro.lane.state import KeptState, LaneState
+from allegro.lane.context.recorder import Author, Recorder
+from allegro.lane.context.state import KeptState, LaneState
 from allegro.lane.uplink.dispatch import Carrier
 from allegro.lane.uplink.service import Desk
 from allegro.link.dial import LaneLink

@@ -121,7 +121,7 @@ def init_lane(
     **options: Any,
 ) -> None:
     """Make a lane: lane.toml, its key and its certificate."""
-    from allegro.lane.files import LaneFiles  # noqa: PLC0415
+    from allegro.lane.folder.files import LaneFiles  # noqa: PLC0415
 
     _absent(config)
     if faults := init_faults(options):
@@ -224,7 +224,7 @@ def _lane_offer(config: Path) -> dict[str, str]:
 
 
 def _offer(settings: LaneSettings) -> LaneOffer:
-    from allegro.lane.files import LaneFiles  # noqa: PLC0415
+    from allegro.lane.folder.files import LaneFiles  # noqa: PLC0415
 
     files, link = LaneFiles(Path(settings.lane.state_dir).expanduser()), settings.link
     if not link.listen:
@@ -277,8 +277,8 @@ def _house_answer(config: Path, line: str | None) -> dict[str, str]:
 
 
 def _lane_answer(config: Path, line: str) -> dict[str, str]:
-    from allegro.lane.files import LaneFiles  # noqa: PLC0415
-    from allegro.lane.state_files import save_paired, save_trust  # noqa: PLC0415
+    from allegro.lane.folder.files import LaneFiles  # noqa: PLC0415
+    from allegro.lane.folder.forms import save_paired, save_trust  # noqa: PLC0415
 
     settings = load_lane(config)
     files, offer = LaneFiles(Path(settings.lane.state_dir).expanduser()), _offer(settings)

@@ -47,10 +47,10 @@ from allegro.lane.agent.gateways import Gateways
 from allegro.lane.agent.running import OpenSession
 from allegro.lane.agent.sessions import Sessions
 from allegro.lane.context import Context
+from allegro.lane.context.role_work import RoleWork, Workers
+from allegro.lane.folder.forms import SESSIONS, KeptDay, load_day, read_kept, save_day
 from allegro.lane.models.loans import Loans
 from allegro.lane.models.proxy import ModelProxy
-from allegro.lane.role_work import RoleWork, Workers
-from allegro.lane.state_files import SESSIONS, KeptDay, load_day, read_kept, save_day
 from allegro.runtime.duties import Answer, Duty
 
 _log = structlog.get_logger()

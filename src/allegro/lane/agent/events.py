@@ -37,7 +37,7 @@ from allegro.core.protocol.payloads.sessions import (
     TelemetryGap,
 )
 from allegro.lane.agent.running import Live
-from allegro.lane.recorder import Recorder
+from allegro.lane.context.recorder import Recorder
 
 
 class SessionVoice:

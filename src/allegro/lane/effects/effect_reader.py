@@ -33,7 +33,7 @@ from allegro.core.effects.render import rendered_body
 from allegro.core.forge.issues import STATUS_SCOPE, PullRequest, Repository
 from allegro.core.ports import Dress, ForgeReader
 from allegro.lane.effects.gitattributes import attributes_for
-from allegro.lane.trees import Trees
+from allegro.lane.repository.trees import Trees
 
 
 class Looking:

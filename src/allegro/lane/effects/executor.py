@@ -63,9 +63,9 @@ from allegro.core.protocol.payloads.actions import (
     ActionUnknown,
     ActionVoid,
 )
+from allegro.lane.context.recorder import Recorder
 from allegro.lane.effects.effect_reader import Look, Looking
-from allegro.lane.recorder import Recorder
-from allegro.lane.repository_audit import audit_repository
+from allegro.lane.repository.audit import audit_repository
 
 _log = structlog.get_logger()
 MAX_STEPS = 8

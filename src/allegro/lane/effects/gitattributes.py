@@ -8,7 +8,7 @@ from allegro.core.effects.findings import parents_of
 from allegro.core.effects.gitattributes import MAX_BYTES, NAME
 from allegro.core.forge.issues import Repository
 from allegro.core.ports import ForgeReader
-from allegro.lane.trees import Trees
+from allegro.lane.repository.trees import Trees
 
 MAX_FILES = 50
 

@@ -33,7 +33,7 @@ from allegro.core.protocol.queries import (
 )
 from allegro.lane.effects.effect_reader import Looking
 from allegro.lane.effects.gitattributes import attributes_for
-from allegro.lane.trees import Trees
+from allegro.lane.repository.trees import Trees
 
 MAX_PATHS = 300
 MAX_PIN_BYTES = 1_200_000

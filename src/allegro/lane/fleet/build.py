@@ -24,12 +24,12 @@ from allegro.core.health.facts import Fact
 from allegro.core.ports import Council
 from allegro.core.protocol.queries import LookAt, Params, QueryName, Rest, read_query
 from allegro.lane.context import Context
-from allegro.lane.files import LaneFiles
+from allegro.lane.context.role_work import Workers
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
 from allegro.lane.fleet.peers import Siblings
 from allegro.lane.fleet.roles import Pace, Roles, TakeOver, Terms
-from allegro.lane.role_work import Workers
-from allegro.lane.state_files import load_epochs, load_written, save_epochs, save_written
+from allegro.lane.folder.files import LaneFiles
+from allegro.lane.folder.forms import load_epochs, load_written, save_epochs, save_written
 from allegro.runtime.consumer import as_edge_error
 from allegro.runtime.duties import Answer, Duties, Duty
 

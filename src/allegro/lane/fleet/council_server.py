@@ -39,8 +39,8 @@ from allegro.core.base.errors import ConfigError, EdgeError
 from allegro.core.base.untrusted import Unreadable
 from allegro.core.ports import Clock, Dice
 from allegro.core.settings import LaneSettings
-from allegro.lane.files import LaneFiles
-from allegro.lane.state_files import load_trust
+from allegro.lane.folder.files import LaneFiles
+from allegro.lane.folder.forms import load_trust
 from allegro.runtime.duties import Duties, Run
 from allegro.runtime.program import running
 

@@ -36,9 +36,9 @@ from allegro.core.ports import Council
 from allegro.core.protocol.payloads.base import Payload
 from allegro.core.protocol.payloads.fleet import CouncilBack, CouncilLost, RoleTaken
 from allegro.lane.context import Context
+from allegro.lane.context.role_work import Workers
 from allegro.lane.fleet.lease_memory import Memory
 from allegro.lane.fleet.peers import BUGS, Siblings
-from allegro.lane.role_work import Workers
 
 _log = structlog.get_logger()
 TICKS = 5

@@ -18,13 +18,13 @@ from allegro.core.health.facts import Fact
 from allegro.core.ports import Clock
 from allegro.core.settings import ForgeSettings
 from allegro.lane.context import Context
+from allegro.lane.context.role_work import RoleWork, Workers
 from allegro.lane.forge.poller import ForgeDuty
 from allegro.lane.forge.snapshots import Taking
 from allegro.lane.forge.triage import Triage
 from allegro.lane.forge.watches import RoleKeeper
 from allegro.lane.forge.webhook import Webhook
 from allegro.lane.loopback import Page
-from allegro.lane.role_work import RoleWork, Workers
 from allegro.runtime.duties import Duty
 
 _log = structlog.get_logger()

@@ -19,9 +19,9 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.forge.issues import Branch, Issue, Push, Repository, TimelineEntry, issue_subject
 from allegro.core.ports import ForgeReader, Version
 from allegro.core.protocol.payloads.polls import SnapshotBranch, SnapshotLabel
+from allegro.lane.context.recorder import Recorder
 from allegro.lane.forge.snapshots import Notes, Taking
-from allegro.lane.recorder import Recorder
-from allegro.lane.trees import Trees
+from allegro.lane.repository.trees import Trees
 
 LATE_S = 300
 PUSH_PAGES = 20

@@ -11,9 +11,9 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.forge.issues import Issue, Repository
 from allegro.core.ports import Clock, CommentPage, ForgeReader, Unread, Version
 from allegro.core.protocol.payloads.polls import ForgeUnread
+from allegro.lane.context.recorder import Recorder
 from allegro.lane.forge.footprints import Footprints
 from allegro.lane.forge.snapshots import Notes, Taking
-from allegro.lane.recorder import Recorder
 
 _log = structlog.get_logger()
 CHUNK = 500

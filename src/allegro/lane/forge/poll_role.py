@@ -8,8 +8,8 @@ import structlog
 
 from allegro.core.authority.lease import holds
 from allegro.core.ports import Clock
+from allegro.lane.context.state import LaneState
 from allegro.lane.forge.watches import RoleKeeper
-from allegro.lane.state import LaneState
 
 _log = structlog.get_logger()
 ROLE = "forge"

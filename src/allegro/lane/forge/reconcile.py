@@ -15,11 +15,11 @@ from allegro.core.forge.issues import Issue, Repository, comment_subject
 from allegro.core.forge.marks import Window
 from allegro.core.ports import ForgeReader, IssuePage
 from allegro.core.protocol.payloads.polls import ForgeReconciled
+from allegro.lane.context.recorder import Recorder
 from allegro.lane.forge.collect import MAX_PASSES, Walk
 from allegro.lane.forge.comments import read_talk
 from allegro.lane.forge.intake import Intake
 from allegro.lane.forge.snapshots import Taking
-from allegro.lane.recorder import Recorder
 
 _UNSURE = {"garbage", "garbled", "too_large"}
 

@@ -29,7 +29,7 @@ from allegro.core.protocol.payloads.polls import (
     SnapshotPull,
     SnapshotRepository,
 )
-from allegro.lane.recorder import Recorder
+from allegro.lane.context.recorder import Recorder
 
 MAX_WORDS = 200_000
 MANY = 32

@@ -1,1 +1,1 @@
-"""What the lane reports of itself: status, doctor, heartbeat."""
+"""What the lane reports of itself (status, heartbeat), and the care for its own folder."""

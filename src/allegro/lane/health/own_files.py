@@ -7,8 +7,8 @@ from pathlib import Path
 from allegro.core.base.errors import ConfigError
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact
-from allegro.lane.files import LaneFiles
-from allegro.lane.state_files import load_pairing
+from allegro.lane.folder.files import LaneFiles
+from allegro.lane.folder.forms import load_pairing
 
 
 def own_facts(files: LaneFiles) -> list[Fact]:

@@ -15,7 +15,7 @@ from allegro.core.health import codes
 from allegro.core.health.facts import ORDER, Fact, fact_page
 from allegro.core.ports import Clock, ForgeReader
 from allegro.core.settings import LaneSettings
-from allegro.lane.state import LaneState
+from allegro.lane.context.state import LaneState
 from allegro.runtime.duties import Failing
 
 

@@ -14,7 +14,7 @@ from allegro.core.health.facts import Fact
 from allegro.core.ports import ForgeReader
 from allegro.core.protocol.payloads.polls import AuditDone
 from allegro.lane.context import Context
-from allegro.lane.repository_audit import audit_repository
+from allegro.lane.repository.audit import audit_repository
 from allegro.lane.tokens.daily import DailyToken
 from allegro.lane.tokens.facts import identity_facts, protection_facts
 from allegro.runtime.consumer import as_edge_error

@@ -10,7 +10,7 @@ from allegro.core.health import codes
 from allegro.core.health.facts import Fact, State
 from allegro.core.ports import Clock, ForgeReader, IssuePage
 from allegro.core.settings import LaneSettings
-from allegro.lane.repository_audit import audit_repository
+from allegro.lane.repository.audit import audit_repository
 from allegro.lane.tokens.auditor import bot_ids, watched
 from allegro.lane.tokens.facts import protection_fact, scope_fact
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from allegro.core.settings import LaneSettings
-from allegro.lane.files import LaneFiles
-from allegro.lane.ports import Ports
-from allegro.lane.recorder import Recorder
-from allegro.lane.state import LaneState
+from allegro.lane.context.ports import Ports
+from allegro.lane.context.recorder import Recorder
+from allegro.lane.context.state import LaneState
+from allegro.lane.folder.files import LaneFiles
 
 
 class Context(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from allegro.core.authority.pairing import Paired
 from allegro.core.authority.tokens import Roster
 from allegro.core.base.errors import ConfigError
 from allegro.core.base.untrusted import MAX_NUMBER, Number, Unreadable, read_value
-from allegro.lane.files import LaneFiles
+from allegro.lane.folder.files import LaneFiles
 
 _log = structlog.get_logger()
 T = TypeVar("T")

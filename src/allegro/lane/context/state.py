@@ -13,7 +13,7 @@ from allegro.core.authority.gate import LaneTrust, Situation
 from allegro.core.authority.lease import Lease, holds
 from allegro.core.forge.marks import Mark
 from allegro.core.ports import Clock, Journal
-from allegro.lane.seen_label import HomeLabel
+from allegro.lane.context.seen_label import HomeLabel
 
 _log = structlog.get_logger()
 CLOCK_LIMIT_S = 30.0
