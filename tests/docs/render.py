@@ -25,6 +25,7 @@ from allegro.core.authority.actions import families as actions
 from allegro.core.base import backoff
 from allegro.core.base.events import Shed
 from allegro.core.health import codes
+from allegro.core.health.codes.code import COOLDOWN_S, ESCALATIONS, GRACE_S, Way
 from allegro.core.protocol import messages
 from allegro.core.protocol.event_types import shed_class
 from allegro.core.protocol.payloads.reading import PAYLOADS
@@ -193,12 +194,44 @@ def exit_codes() -> str:
 
 def health_codes() -> str:
     """Return the table of health codes, with the section of the runbook for each."""
-    lines = ["| code | severity | is about | do | depends on |", "|---|---|---|---|---|"]
+    lines = [
+        "| code | severity | grace | is about | do | depends on |",
+        "|---|---|---|---|---|---|",
+    ]
     for code in sorted(codes.CODES.values(), key=lambda one: one.code):
         about = f"[{code.title}](runbook.md#{code.runbook})"
         parent = f"`{code.depends_on}`" if code.depends_on else "–"
-        lines.append(f"| `{code.code}` | {code.severity} | {about} | {code.fix} | {parent} |")
+        row = [f"`{code.code}`", str(code.severity), span_of(code.grace_s), about, code.fix, parent]
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines).replace("{subject}", "SUBJECT") + "\n"
+
+
+def severities() -> str:
+    """Return the table of severities: when a person is told, by which way, and when again."""
+    lines = [
+        "| severity | told within | by | again | grace | cooldown |",
+        "|---|---|---|---|---|---|",
+    ]
+    for severity, escalation in ESCALATIONS.items():
+        row = [str(severity), span_of(escalation.within_s), WAYS[escalation.way]]
+        row += [span_of(escalation.again_s) if escalation.again_s else "never"]
+        row += [span_of(GRACE_S[severity]), span_of(COOLDOWN_S[severity])]
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+WAYS = {
+    Way.EVERY: "every channel",
+    Way.FIRST: "the first channel that delivers",
+    Way.REPORT: "the report",
+}
+
+
+def span_of(seconds: float) -> str:
+    """Return a duration of the table as people say it."""
+    if not seconds:
+        return "at once"
+    return f"{seconds / 3600:.0f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
 
 
 def _context() -> click.Context:
@@ -237,6 +270,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "exit codes": exit_codes,
     "limits": limits,
     "health codes": health_codes,
+    "severities": severities,
 }
 
 SAMPLES: dict[str, Callable[[], str]] = {

@@ -1,0 +1,28 @@
+"""The sections of docs/runbook.md that codes lead to, by the anchor of their heading."""
+
+from __future__ import annotations
+
+FOREIGN = "frozen-and-the-reason-says-made-under-our-name-by-nobody-here"
+FROZEN = "frozen-otherwise"
+UNLINKED = "a-lane-is-not-linked"
+NO_START = "the-lane-does-not-start"
+FULL = "journal-full-or-disk-full"
+CLOCK = "clock-untrusted"
+ENDED = "a-request-ended-as"
+TWICE = "two-of-a-thing"
+CHANGED = "our-words-were-changed"
+SAFE = "safe-mode"
+FORGE = "the-forge-is-unreachable"
+HIDDEN = "an-issue-does-not-show-up"
+QUESTION = "a-question-waits"
+PROVIDER = "a-provider-does-not-answer"
+SESSION = "a-session-was-lost"
+FLEET = "a-fleet"
+QUORUM = "lost-quorum"
+STOLEN = "stolen-lane"
+LOST_HOUSE = "lost-house"
+KEYS = "keys"
+UPGRADE = "upgrade"
+
+READ_LOG = "Read the log at `item.failed`, which names the place, and report it; it begins again by itself."
+"""What to do about a bug that a program met and survived."""
