@@ -269,6 +269,11 @@ def _context(me: Identity, ports: Ports, *, safe_mode: bool) -> Context:
         watches=settings.forge.watch,
     )
     recorder = Recorder(
-        ports.journal, ports.sealer, ports.clock, ports.dice, by=Author(settings.lane.name, me.paired.secret), epochs=me.epochs.all,
-    )  # fmt: skip
+        ports.journal,
+        ports.sealer,
+        ports.clock,
+        ports.dice,
+        by=Author(settings.lane.name, me.paired.secret),
+        epochs=me.epochs.all,
+    )
     return Context(settings, files, ports, state, recorder)

@@ -144,10 +144,14 @@ class AgentWing:
             return ExistingHermes(settings, lambda: secret_now(settings.key_file))
         connect = self._runtime / "connect" if settings.destinations else None
         return HermesHost(
-            settings, python_of(settings, self._files.folder), self._runtime,
-            Doors(self._models_door, connect), find_sandbox(settings.sandbox),
-            lambda: dice.token(32).hex(), max_tokens=self._settings.models.max_tokens,
-        )  # fmt: skip
+            settings,
+            python_of(settings, self._files.folder),
+            self._runtime,
+            Doors(self._models_door, connect),
+            find_sandbox(settings.sandbox),
+            lambda: dice.token(32).hex(),
+            max_tokens=self._settings.models.max_tokens,
+        )
 
     async def _models_door(self, path: Path) -> Callable[[], Awaitable[None]]:
         return await open_door(self.proxy.routes(), path, most=AGENT_CALLS, mode=0o666)
@@ -156,13 +160,17 @@ class AgentWing:
         """Return what runs, what it answers, and how all of it ends while the journal is open."""
         return [
             Duty(
-                name="gateways", run=self.gateways.run, facts=self._facts, queries=self.answers(),
-                start=self._start, stop=self._stop,
+                name="gateways",
+                run=self.gateways.run,
+                facts=self._facts,
+                queries=self.answers(),
+                start=self._start,
+                stop=self._stop,
             ),
             Duty(name="lost sessions", run=self.sessions.recover),
             Duty(name="spend", run=self._write_spend),
             Duty(name="loans", run=self._forget_loans),
-        ]  # fmt: skip
+        ]
 
     def _facts(self) -> list[Fact]:
         return running_facts(self._settings, self.status())
@@ -247,13 +255,23 @@ class AgentWing:
         """Return what `allegro status` shows of sessions."""
         gateways = self.gateways
         return {
-            "gateways": gateways.size, "ready": gateways.ready, "version": gateways.version,
-            "trouble": gateways.trouble, "sandbox": gateways.sandbox_trouble or "bubblewrap",
-            "tools": list(gateways.tools()), "off": gateways.off(), "models": list(self.proxy.ladder.models()),
-            "local": self._settings.lane.local, "running": self.sessions.describe(),
+            "gateways": gateways.size,
+            "ready": gateways.ready,
+            "version": gateways.version,
+            "trouble": gateways.trouble,
+            "sandbox": gateways.sandbox_trouble or "bubblewrap",
+            "tools": list(gateways.tools()),
+            "off": gateways.off(),
+            "models": list(self.proxy.ladder.models()),
+            "local": self._settings.lane.local,
+            "running": self.sessions.describe(),
             "cooling": [
-                {"provider": provider, "model": model, "trouble": cooling.trouble.value,
-                 "for_s": round(max(0.0, cooling.until_s - self._clock.boot_s()), 1)}
+                {
+                    "provider": provider,
+                    "model": model,
+                    "trouble": cooling.trouble.value,
+                    "for_s": round(max(0.0, cooling.until_s - self._clock.boot_s()), 1),
+                }
                 for (provider, _, _, model), cooling in self.proxy.ladder.cooling.items()
             ],
             "dialects": [
@@ -262,7 +280,7 @@ class AgentWing:
             ],
             "spent_today": msgspec.to_builtins(self._today()),
             "refused_destinations": self._connect.refused,
-        }  # fmt: skip
+        }
 
 
 def secret_now(name: str) -> str:

@@ -59,9 +59,11 @@ class SessionVoice:
         action = permit.action
         session = action.session if isinstance(action, AnswerOnce) else action.id
         payload = msgspec.structs.replace(
-            payload, digest=permit.digest, order=permit.order_number,
+            payload,
+            digest=permit.digest,
+            order=permit.order_number,
             kind=type(action).__struct_config__.tag,
-        )  # fmt: skip
+        )
         return self.event(session, payload, words)
 
     def of_agent(self, live: Live, event: AgentEvent) -> Event:
@@ -79,18 +81,26 @@ class SessionVoice:
                 )
                 return self.event(session, ended, event.words)
             case UsageClaimed():
-                return self.event(session, SessionUsage(
-                    model=event.model, tokens_in=event.tokens_in, tokens_out=event.tokens_out,
-                    source="claimed",
-                ))  # fmt: skip
+                return self.event(
+                    session,
+                    SessionUsage(
+                        model=event.model,
+                        tokens_in=event.tokens_in,
+                        tokens_out=event.tokens_out,
+                        source="claimed",
+                    ),
+                )
             case Asked():
                 number = live.numbers.get(id(event), live.questions)
                 digest = question_digest(session, live.run, number, event)
                 left_s = self._timeout_s - ANSWER_MARGIN_S
                 question = SessionQuestion(
-                    number=number, run=live.run, question=digest,
-                    until_s=round(self._clock.now_s() + left_s, 3), refused=bool(event.refused),
-                )  # fmt: skip
+                    number=number,
+                    run=live.run,
+                    question=digest,
+                    until_s=round(self._clock.now_s() + left_s, 3),
+                    refused=bool(event.refused),
+                )
                 return self.event(session, question, asked_notes(event))
             case Answered():
                 return self.event(session, SessionAnswered(choice=event.choice))

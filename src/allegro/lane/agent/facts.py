@@ -16,20 +16,37 @@ def running_facts(settings: LaneSettings, status: Mapping[str, Any]) -> list[Fac
     """Return what a running lane knows of its gateways, tools, models and spend."""
     facts = [_gateway_fact(status), *_tool_facts(settings, status)]
     facts += [
-        Fact(codes.QUESTION, "warn", f"question {one['waits_for_answer']}", "gateway",
-             f"of session {one['session'][:10]}")
-        for one in status["running"] if one["waits_for_answer"]
-    ]  # fmt: skip
+        Fact(
+            codes.QUESTION,
+            "warn",
+            f"question {one['waits_for_answer']}",
+            "gateway",
+            f"of session {one['session'][:10]}",
+        )
+        for one in status["running"]
+        if one["waits_for_answer"]
+    ]
     facts += [
-        Fact(codes.PROVIDER, "warn", f"{one['trouble']}, passed over for {one['for_s']:.0f} s",
-             "model proxy", f"{one['model']} at {one['provider']}")
-        for one in status["cooling"] if one["for_s"] > 0
-    ]  # fmt: skip
+        Fact(
+            codes.PROVIDER,
+            "warn",
+            f"{one['trouble']}, passed over for {one['for_s']:.0f} s",
+            "model proxy",
+            f"{one['model']} at {one['provider']}",
+        )
+        for one in status["cooling"]
+        if one["for_s"] > 0
+    ]
     facts += [
-        Fact(codes.DIALECT, "ok", one["takes"], "learnt from its refusals",
-             f"{one['model']} at {one['provider']}")
+        Fact(
+            codes.DIALECT,
+            "ok",
+            one["takes"],
+            "learnt from its refusals",
+            f"{one['model']} at {one['provider']}",
+        )
         for one in status.get("dialects") or ()
-    ]  # fmt: skip
+    ]
     return [*facts, _spend_fact(settings, status["spent_today"])]
 
 

@@ -52,9 +52,13 @@ class Gateways:
     """`take` gives a ready gateway, `done` ends it and makes room for the next."""
 
     def __init__(
-        self, host: AgentHost, proxy: ModelProxy, clock: Clock, dice: Dice,
+        self,
+        host: AgentHost,
+        proxy: ModelProxy,
+        clock: Clock,
+        dice: Dice,
         settings: HermesSettings,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._host = host
         self._proxy = proxy
         self._clock = clock
@@ -102,8 +106,9 @@ class Gateways:
 
     def off(self) -> dict[str, str]:
         """Return the toolsets of the configuration that are off, with the reason."""
-        return {name: why for name in sorted(set(self._settings.tools))
-                if (why := self.why_off(name))}  # fmt: skip
+        return {
+            name: why for name in sorted(set(self._settings.tools)) if (why := self.why_off(name))
+        }
 
     async def run(self) -> None:
         """Keep gateways ready until cancelled; then end them."""
@@ -178,9 +183,12 @@ class Gateways:
 
     def _find(self, wanted: Wanted) -> Ready | None:
         """Return a gateway that this session may have, the one that is kept for it first."""
-        fits = [one for one in self._ready
-                if (one.tools, one.network) == (wanted.tools, wanted.network)
-                and self._may_have(one, wanted.session)]  # fmt: skip
+        fits = [
+            one
+            for one in self._ready
+            if (one.tools, one.network) == (wanted.tools, wanted.network)
+            and self._may_have(one, wanted.session)
+        ]
         return min(fits, key=lambda one: one.kept_for != wanted.session, default=None)
 
     def _may_have(self, ready: Ready, session: str) -> bool:

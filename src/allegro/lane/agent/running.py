@@ -96,10 +96,13 @@ class Live:
     def describe(self, now_s: float) -> dict[str, Any]:
         """Return plain values for `status`, without a word of the session."""
         return {
-            "session": self.action.id, "model": self.model, "run": self.run,
-            "runs_s": round(now_s - self.began_s, 1), "tools": self.tools,
+            "session": self.action.id,
+            "model": self.model,
+            "run": self.run,
+            "runs_s": round(now_s - self.began_s, 1),
+            "tools": self.tools,
             "waits_for_answer": self.pending.number if self.pending else 0,
-        }  # fmt: skip
+        }
 
     def against(self, action: AnswerOnce, now_s: float) -> str:
         """Return why an approval does not meet the pending question; empty when it does."""

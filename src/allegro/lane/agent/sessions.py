@@ -174,14 +174,19 @@ class Sessions:
             return ActionVoid(reason=refusal.reason), refusal.detail
         self._remember(action.id, permit)
         accepted = SessionAccepted(
-            model=live.model, tools=tuple(live.ready.tools), network=live.ready.network,
-            quotes=len(action.quotes), agent=f"hermes-agent {self.gateways.version}",
+            model=live.model,
+            tools=tuple(live.ready.tools),
+            network=live.ready.network,
+            quotes=len(action.quotes),
+            agent=f"hermes-agent {self.gateways.version}",
             limit_s=min(action.limit_s, self._settings.session_s),
-        )  # fmt: skip
-        await self._recorder.append([
-            self._voice.action_event(permit, ActionIntent(step="run"), None),
-            self._voice.event(action.id, accepted),
-        ])  # fmt: skip
+        )
+        await self._recorder.append(
+            [
+                self._voice.action_event(permit, ActionIntent(step="run"), None),
+                self._voice.event(action.id, accepted),
+            ]
+        )
         refusal = may_write(permit, self._situation(), needs_s=BEGIN_S)
         if refusal is not None:
             self._forget(action.id)
@@ -196,10 +201,12 @@ class Sessions:
         # from here on it runs, whatever the journal says: it is followed to its end
         live.task = self._acts.task(action.id, self._see_through(live))
         try:
-            await self._recorder.append([
-                self._voice.action_event(permit, ActionReceipt(artifact=0), None),
-                self._voice.event(action.id, SessionStarted(run=live.run)),
-            ])  # fmt: skip
+            await self._recorder.append(
+                [
+                    self._voice.action_event(permit, ActionReceipt(artifact=0), None),
+                    self._voice.event(action.id, SessionStarted(run=live.run)),
+                ]
+            )
         except EdgeError as error:
             _log.warning("session.begin_untold", session=action.id, error=str(error))
         return None
@@ -314,13 +321,18 @@ class Sessions:
         spend = grant.spend if grant else None
         unpriced = bool(spend and spend.unpriced_tokens)
         payload = SessionEnd(
-            state=end.value, model=live.model,
-            duration_s=round(self._clock.boot_s() - live.began_s, 3), tools=live.tools,
-            questions=live.questions, forged=live.ready.gateway.forged,
-            calls=grant.calls if grant else 0, tokens=spend.tokens if spend else 0,
+            state=end.value,
+            model=live.model,
+            duration_s=round(self._clock.boot_s() - live.began_s, 3),
+            tools=live.tools,
+            questions=live.questions,
+            forged=live.ready.gateway.forged,
+            calls=grant.calls if grant else 0,
+            tokens=spend.tokens if spend else 0,
             cost_usd="unknown" if unpriced or spend is None else round(spend.usd, 8),
-            claimed=ended.usage, served=ended.served,
-        )  # fmt: skip
+            claimed=ended.usage,
+            served=ended.served,
+        )
         await self._tell_end(live.action.id, payload, why, ended.output)
 
     async def _tell_end(

@@ -34,9 +34,14 @@ class Answers:
     needs nothing in the background."""
 
     def __init__(
-        self, live: Mapping[str, Live], clock: Clock, situation: Callable[[], Situation],
-        tell: Tell, soon: Callable[[Coroutine[Any, Any, Any]], None], lane: str,
-    ) -> None:  # fmt: skip
+        self,
+        live: Mapping[str, Live],
+        clock: Clock,
+        situation: Callable[[], Situation],
+        tell: Tell,
+        soon: Callable[[Coroutine[Any, Any, Any]], None],
+        lane: str,
+    ) -> None:
         self._live = live
         self._clock = clock
         self._situation = situation

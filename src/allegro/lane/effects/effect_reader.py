@@ -65,9 +65,13 @@ class Look:
     """
 
     def __init__(
-        self, reader: ForgeReader, bots: frozenset[int], repo: Repository, action: ForgeAction,
+        self,
+        reader: ForgeReader,
+        bots: frozenset[int],
+        repo: Repository,
+        action: ForgeAction,
         dress: Dress,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._reader = reader
         self._bots = bots
         self._repo = repo
@@ -175,9 +179,13 @@ class Look:
         self, action: ProposeChange | CreatePullRequest, pulls: tuple[PullRequest, ...], commit: str
     ) -> Finding:
         return judge_pulls(
-            title=action.title, body=rendered_body(action, self._dress.marker), base=action.base,
-            head_commit=commit, pulls=pulls, bots=self._bots,
-        )  # fmt: skip
+            title=action.title,
+            body=rendered_body(action, self._dress.marker),
+            base=action.base,
+            head_commit=commit,
+            pulls=pulls,
+            bots=self._bots,
+        )
 
     async def _check_commit(self, action: ProposeChange, commit: str) -> Conflict | None:
         head = await self._trees.commit(commit)

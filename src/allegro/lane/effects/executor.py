@@ -323,9 +323,11 @@ class Executor:
         match finding:
             case Present():
                 receipt = ActionReceipt(
-                    artifact=finding.number, commit=finding.commit, others=finding.others,
+                    artifact=finding.number,
+                    commit=finding.commit,
+                    others=finding.others,
                     content=self._content(effect),
-                )  # fmt: skip
+                )
                 return Outcome(receipt, {"url": finding.url, "branch": effect.dress.branch})
             case Conflict():
                 return Outcome(ActionConflict(), _named(effect, finding.reason))
@@ -349,9 +351,13 @@ class Executor:
             else repository_subject(action.forge, repository)
         )
         payload = msgspec.structs.replace(
-            outcome.payload, digest=permit.digest, order=permit.order_number,
-            kind=kind_of(action), repository=repository, number=number,
-        )  # fmt: skip
+            outcome.payload,
+            digest=permit.digest,
+            order=permit.order_number,
+            kind=kind_of(action),
+            repository=repository,
+            number=number,
+        )
         await self._recorder.tell(payload, subject=subject, words=outcome.words)
 
 

@@ -162,9 +162,12 @@ class Queries:
             text = None if shown is None else base64.b64encode(shown).decode()
             files[path] = {"mode": leaf[0], "sha": leaf[1], "content": text}
         return {
-            "forge": self._forge, "repository": repo, "base": base, "base_commit": base_commit,
+            "forge": self._forge,
+            "repository": repo,
+            "base": base,
+            "base_commit": base_commit,
             "files": files,
-        }  # fmt: skip
+        }
 
     async def _check_paths(
         self, repo: Repository, trees: Trees, tree: str, query: AskChange
@@ -177,9 +180,10 @@ class Queries:
             obstacle = await trees.obstacle(tree, path)
             if obstacle:
                 raise EdgeError(
-                    f"{path}: {obstacle} is no folder in {repo.name}", transient=False,
+                    f"{path}: {obstacle} is no folder in {repo.name}",
+                    transient=False,
                     kind="impossible",
-                )  # fmt: skip
+                )
         kept = set(query.deleted or ())
         written = [path for path in query.paths if path not in kept]
         attributes = await attributes_for(self._reader, repo, trees, tree, written)
@@ -196,10 +200,13 @@ class Queries:
         base_commit = await self._tip(repo, base)
         head_commit = await self._tip(repo, query.head)
         return {
-            "forge": self._forge, "repository": repo, "base": base, "base_commit": base_commit,
+            "forge": self._forge,
+            "repository": repo,
+            "base": base,
+            "base_commit": base_commit,
             "head_commit": head_commit,
             "ci_paths": await self._looking.trees(repo).ci_changes(base_commit, head_commit),
-        }  # fmt: skip
+        }
 
     async def _pin_close(self, query: AskClose) -> dict[str, Any]:
         repo = await self._repository(query.repository)
@@ -207,12 +214,16 @@ class Queries:
         comments = await self._reader.comments(repo, issue.number) or ()
         newest = newest_foreign(comments, self._bots)
         return {
-            "forge": self._forge, "repository": repo, "issue": issue.number, "state": issue.state,
-            "title": issue.title, "body": issue.body,
+            "forge": self._forge,
+            "repository": repo,
+            "issue": issue.number,
+            "state": issue.state,
+            "title": issue.title,
+            "body": issue.body,
             "newest_comment": newest and newest.id,
             "newest_comment_sha256": newest and sha256_hex(newest.body.encode()),
             "newest_comment_body": newest and newest.body,
-        }  # fmt: skip
+        }
 
     async def _list(self, query: AskListing) -> dict[str, list[int]]:
         return self._listing(query.repository)

@@ -271,16 +271,21 @@ class FleetWing:
         del params
         held, freezes = self.roles.held(), self._state.freezes
         return {
-            "lane": self._me.lane, "council": "nats" if self._members else "alone",
-            "roster": self._number, "members": list(self._members),
+            "lane": self._me.lane,
+            "council": "nats" if self._members else "alone",
+            "roster": self._number,
+            "members": list(self._members),
             "domain": self._settings.lane.failure_domain,
-            "quorum": self.siblings.has_quorum(), "ready": list(self.ready()), "held": held,
+            "quorum": self.siblings.has_quorum(),
+            "ready": list(self.ready()),
+            "held": held,
             "holders": {role: list(self.roles.holder(role)) for role in self._served()},
             "held_for_s": {role: round(self.roles.held_for_s(role), 1) for role in held},
             "frozen": not freezes.is_thawed,
             "freezes": [one.id for one in freezes.active[-SHOWN_FREEZES:]],
-            "siblings": self.siblings.describe(), "lease_s": self._settings.council.lease_s,
-        }  # fmt: skip
+            "siblings": self.siblings.describe(),
+            "lease_s": self._settings.council.lease_s,
+        }
 
     async def _offer(self, params: Params) -> dict[str, Any]:
         """Tell where this lane's council server would be, and its certificate."""
@@ -310,9 +315,10 @@ class FleetWing:
             return {}
         seen = next((one for one in self.siblings.describe() if one["lane"] == name), {})
         return {
-            "heard": seen.get("heard") is True, "ready": seen.get("ready", []),
+            "heard": seen.get("heard") is True,
+            "ready": seen.get("ready", []),
             "host": await answers(member.address),
-        }  # fmt: skip
+        }
 
 
 def known_epochs(files: LaneFiles) -> Epochs:

@@ -106,9 +106,10 @@ def offer(settings: LaneSettings, folder: Path, now_s: float) -> dict[str, Any]:
         if not names_host(certificate, host):
             make_certificate(certificate, files.offered_key, settings.lane.name, now_s, host)
     return {
-        "address": address, "certificate": certificate.read_text("utf-8"),
+        "address": address,
+        "certificate": certificate.read_text("utf-8"),
         "domain": settings.lane.failure_domain,
-    }  # fmt: skip
+    }
 
 
 async def run(settings: LaneSettings) -> int:
@@ -252,10 +253,17 @@ class _Keeper:
         trusted = [plan.me, *plan.others]
         files.trusted.write_text("".join(member.certificate for member in trusted), "utf-8")
         text = render(
-            files, plan.me, plan.others, fleet=plan.fleet, number=plan.number,
-            listen=council.listen, public=public_of(seed), disk_mb=council.disk_mb,
-            keeper=public_of(self._seed), revoked=len(plan.revoked),
-        )  # fmt: skip
+            files,
+            plan.me,
+            plan.others,
+            fleet=plan.fleet,
+            number=plan.number,
+            listen=council.listen,
+            public=public_of(seed),
+            disk_mb=council.disk_mb,
+            keeper=public_of(self._seed),
+            revoked=len(plan.revoked),
+        )
         files.config.touch(mode=0o600)
         files.config.write_text(text, "utf-8")
         for old in files.folder.glob("store-*"):

@@ -49,9 +49,13 @@ class Siblings:
     """`names` says who the other lanes are; `ready` which roles this lane could do now."""
 
     def __init__(
-        self, ctx: Context, council: Council, names: Callable[[], Sequence[str]],
-        ready: Callable[[], tuple[str, ...]], is_linked: Callable[[], bool],
-    ) -> None:  # fmt: skip
+        self,
+        ctx: Context,
+        council: Council,
+        names: Callable[[], Sequence[str]],
+        ready: Callable[[], tuple[str, ...]],
+        is_linked: Callable[[], bool],
+    ) -> None:
         self._council = council
         self._state = ctx.state
         self._recorder = ctx.recorder
@@ -186,13 +190,15 @@ class Siblings:
             page = sighting.page if sighting is not None else None
             described.append(
                 {
-                    "lane": name, "heard": self._is_heard(name),
+                    "lane": name,
+                    "heard": self._is_heard(name),
                     "age_s": None if sighting is None else round(boot_s - sighting.changed_s, 1),
-                    "ready": list(page.ready) if page else [], "done": page.done if page else "",
+                    "ready": list(page.ready) if page else [],
+                    "done": page.done if page else "",
                     "house_linked": bool(page and page.house_linked),
                     "version": page.version if page else "",
                 }
-            )  # fmt: skip
+            )
         return described
 
     def _is_heard(self, name: str) -> bool:
@@ -205,12 +211,15 @@ class Siblings:
         state = self._state
         ready = tuple(role for role in self._ready() if not self.is_resting(self._lane, role))
         return Page(
-            lane=self._lane, at_s=self._clock.now_s(), ready=ready,
+            lane=self._lane,
+            at_s=self._clock.now_s(),
+            ready=ready,
             freezes=state.freezes.active[-MAX_FREEZES:],
             marks=of_watches(state.home_marks, state.watches),
-            house_linked=self._is_linked(), done=text_of(state.done.what, 200),
+            house_linked=self._is_linked(),
+            done=text_of(state.done.what, 200),
             version=__version__,
-        )  # fmt: skip
+        )
 
     async def _take_freezes(self, page: Page) -> None:
         """Take freezes over by union, and tell them home: the house may hear of them here first.

@@ -203,11 +203,14 @@ class Roles:
             return
         taken = msgspec.structs.replace(taken, acted_s=self._clock.boot_s())
         payload = RoleTaken(
-            role=role, epoch=taken.epoch, before=taken.before, why=taken.why,
+            role=role,
+            epoch=taken.epoch,
+            before=taken.before,
+            why=taken.why,
             silent_s=round(taken.decided_s - taken.silent_s, 3),
             take_s=round(taken.taken_s - taken.decided_s, 3),
             act_s=round(taken.acted_s - taken.taken_s, 3),
-        )  # fmt: skip
+        )
         await self._recorder.tell(payload)
         self.taken[role] = taken
 
@@ -219,9 +222,11 @@ class Roles:
         else:
             is_kept = holder in self._siblings.names()
         self._steady[role] = watched(
-            self._steady[role], slot if is_kept else Slot(slot.revision, None),
-            boot_s=self._clock.boot_s(), lease_s=self._pace.lease_s,
-        )  # fmt: skip
+            self._steady[role],
+            slot if is_kept else Slot(slot.revision, None),
+            boot_s=self._clock.boot_s(),
+            lease_s=self._pace.lease_s,
+        )
 
     def _see(self, view: View) -> None:
         role = view.role
@@ -291,9 +296,15 @@ class Roles:
     def _took(self, before: View, step: Take, decided_s: float) -> None:
         role, holder = before.role, _holder_of(before)
         self.taken[role] = TakeOver(
-            role, step.record.epoch, holder, step.why, before.since_s, decided_s,
-            self._clock.boot_s(), is_from_another=holder not in {"", self._me.lane},
-        )  # fmt: skip
+            role,
+            step.record.epoch,
+            holder,
+            step.why,
+            before.since_s,
+            decided_s,
+            self._clock.boot_s(),
+            is_from_another=holder not in {"", self._me.lane},
+        )
         if holder != self._me.lane:
             self._siblings.doubt(holder)
         self._judge_offer(before, self._me.lane)

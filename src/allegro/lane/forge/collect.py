@@ -168,8 +168,9 @@ class Walk:
         if self._reads > FIRST_READS + DEPTH * len(self._ids) // self._page_size:
             raise EdgeError(
                 f"the list of issues has no end: {self._reads} pages hold {len(self._ids)}",
-                transient=True, kind="too_much",
-            )  # fmt: skip
+                transient=True,
+                kind="too_much",
+            )
         answer = await self._read_page(window, page, limit)
         self._date_s = self._date_s or answer.date_s
         self._ids |= {issue.id for issue in answer.issues}

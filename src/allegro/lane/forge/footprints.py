@@ -32,9 +32,13 @@ class Footprints:
     """`own_labels` are those this lane set itself on an issue: nobody need be asked about them."""
 
     def __init__(
-        self, reader: ForgeReader, recorder: Recorder, taking: Taking, bots: frozenset[int],
+        self,
+        reader: ForgeReader,
+        recorder: Recorder,
+        taking: Taking,
+        bots: frozenset[int],
         own_labels: Callable[[str], frozenset[str]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._reader = reader
         self._recorder = recorder
         self._taking = taking
@@ -139,10 +143,14 @@ class Footprints:
         if version is None:
             return [], []
         payload = SnapshotLabel(
-            repository=repo.id, number=number, label=entry.label_id, author_id=entry.author_id,
-            created_s=entry.created_s, updated_s=entry.created_s,
+            repository=repo.id,
+            number=number,
+            label=entry.label_id,
+            author_id=entry.author_id,
+            created_s=entry.created_s,
+            updated_s=entry.created_s,
             content=self._recorder.content(entry.label),
-        )  # fmt: skip
+        )
         return self._taking.note(version, payload, entry)
 
     async def _held_by(self, repo: Repository, commit: str, push: Push | None) -> str:
@@ -167,16 +175,25 @@ class Footprints:
         return self._recorder.commit(head.parents, changes)
 
     def _branch(
-        self, repo: Repository, branch: Branch, version: Version, push: Push | None, now_s: int,
+        self,
+        repo: Repository,
+        branch: Branch,
+        version: Version,
+        push: Push | None,
+        now_s: int,
         held: str,
-    ) -> Notes:  # fmt: skip
+    ) -> Notes:
         """Return the snapshot of a branch that is new or moved, with who moved it (0: not told)."""
         payload = SnapshotBranch(
-            repository=repo.id, branch=self._recorder.content(branch.name), commit=branch.commit,
+            repository=repo.id,
+            branch=self._recorder.content(branch.name),
+            commit=branch.commit,
             author_id=0 if push is None else push.author_id,
-            created_s=now_s if push is None else push.created_s, updated_s=now_s,
-            content=self._recorder.content(f"{branch.name}\n{branch.commit}"), held=held,
-        )  # fmt: skip
+            created_s=now_s if push is None else push.created_s,
+            updated_s=now_s,
+            content=self._recorder.content(f"{branch.name}\n{branch.commit}"),
+            held=held,
+        )
         return self._taking.note(version, payload, branch)
 
     def _moved(self, repo: Repository, branch: Branch) -> Version | None:

@@ -28,9 +28,13 @@ class Intake:
     """`unread` is what could not be read, newest last: (repository id, number, id) to words."""
 
     def __init__(
-        self, reader: ForgeReader, recorder: Recorder, taking: Taking, clock: Clock,
+        self,
+        reader: ForgeReader,
+        recorder: Recorder,
+        taking: Taking,
+        clock: Clock,
         footprints: Footprints | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`footprints` look for what our bots did; without them only the issues are read."""
         self._reader = reader
         self._recorder = recorder

@@ -50,8 +50,10 @@ class Listings:
             return error
         return EdgeError(
             f"{watch.name}: it has neither issues nor pull requests, or our token may not read them",
-            transient=True, status=error.status, kind="no_issues",
-        )  # fmt: skip
+            transient=True,
+            status=error.status,
+            kind="no_issues",
+        )
 
     async def note_names(self, watch: Watch) -> None:
         """Tell home the names that reading found out, such as after a rename."""

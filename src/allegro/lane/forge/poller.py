@@ -289,9 +289,12 @@ class ForgeDuty:
         assert watch.mark is not None
         catch_up = watch.catch_up and self._triage.may_act()
         collected = await collect(
-            read, window(watch.mark, overlap_s=self._reach_s(watch, catch_up)),
-            page_size=await self._page_size(), now_s=int(now_s), patient=watch.pace.is_failing,
-        )  # fmt: skip
+            read,
+            window(watch.mark, overlap_s=self._reach_s(watch, catch_up)),
+            page_size=await self._page_size(),
+            now_s=int(now_s),
+            patient=watch.pace.is_failing,
+        )
         changed = await self._take(watch, collected.issues)
         for one in collected.unread:
             await self._intake.tell_unread(self._listings.owner(watch, one), one)
@@ -356,9 +359,10 @@ class ForgeDuty:
             if watch.organisation is None:
                 await self._take_of(watch, unit, found, patient=watch.pace.is_failing)
             elif not unit.pace.is_due(self._clock.boot_s()) or not await self._attempt(
-                unit.pace, unit.repo.name,
+                unit.pace,
+                unit.repo.name,
                 self._take_of(watch, unit, found, patient=unit.pace.is_failing),
-            ):  # fmt: skip
+            ):
                 unit.reconciled_s = float("-inf")
                 continue
             changed = changed or unit.active_s == self._clock.boot_s()
@@ -387,9 +391,11 @@ class ForgeDuty:
         if tell or now_s - watch.told_s >= MARK_HOME_S:
             watch.told_s = now_s
             payload = ForgeMark(
-                watch=watch.name, forge_s=mark.forge_s, wall_s=mark.wall_s,
+                watch=watch.name,
+                forge_s=mark.forge_s,
+                wall_s=mark.wall_s,
                 date_s=int(self._clock.now_s() - (self._state.forge_offset_s or 0.0)),
-            )  # fmt: skip
+            )
             events = [self._recorder.event(payload)]
         position = await self._recorder.append(events, (watch.name, mark))
         watch.mark = mark
@@ -434,9 +440,13 @@ class ForgeDuty:
             return
         reach_s = max(0, since_s - self._settings.deep_overlap_s)
         await read_talk(
-            self._reader, unit.repo, reach_s, await self._page_size(),
-            lambda page: self._intake.comments(unit.repo, page), patient=unit.pace.is_failing,
-        )  # fmt: skip
+            self._reader,
+            unit.repo,
+            reach_s,
+            await self._page_size(),
+            lambda page: self._intake.comments(unit.repo, page),
+            patient=unit.pace.is_failing,
+        )
         unit.swept = now_s, forge_now_s
 
     async def _branches(self, unit: Unit, forge_now_s: int) -> None:

@@ -64,8 +64,10 @@ class Reconcile:
         self._intake.forget_unread(repo.id)
         walk = Walk(
             lambda window, page, limit: self._reader.repository_issues(repo, window, page, limit),
-            self._page, page_size=self._page_size, patient=self._patient,
-        )  # fmt: skip
+            self._page,
+            page_size=self._page_size,
+            patient=self._patient,
+        )
         await walk.over(Window(0, None))
         comments = await self._all_comments()
         gone = await self._gone()
@@ -101,9 +103,13 @@ class Reconcile:
         before: set[int] | None = None
         for _ in range(MAX_PASSES):
             total, seen = await read_talk(
-                self._reader, self._repo, 0, self._page_size,
-                lambda page: self._intake.comments(self._repo, page), patient=self._patient,
-            )  # fmt: skip
+                self._reader,
+                self._repo,
+                0,
+                self._page_size,
+                lambda page: self._intake.comments(self._repo, page),
+                patient=self._patient,
+            )
             if len(seen) >= total or seen == before:
                 return seen
             before = seen

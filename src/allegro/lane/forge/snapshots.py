@@ -125,11 +125,18 @@ class Taking:
         if version is None:
             return [], []
         payload = SnapshotIssue(
-            repository=issue.repository.id, number=issue.number, state=issue.state,
-            updated_s=issue.updated_s, created_s=issue.created_s, author_id=issue.author_id,
-            is_pull=issue.is_pull_request, comments=issue.comment_count, issue_id=issue.id,
-            closed_s=issue.closed_s or 0, closed_by=closed_by,
-        )  # fmt: skip
+            repository=issue.repository.id,
+            number=issue.number,
+            state=issue.state,
+            updated_s=issue.updated_s,
+            created_s=issue.created_s,
+            author_id=issue.author_id,
+            is_pull=issue.is_pull_request,
+            comments=issue.comment_count,
+            issue_id=issue.id,
+            closed_s=issue.closed_s or 0,
+            closed_by=closed_by,
+        )
         return self.note(version, payload, issue)
 
     def pull(self, repo: Repository, pull: PullRequest, issue: Issue) -> Notes:
@@ -140,10 +147,16 @@ class Taking:
         if version is None:
             return [], []
         payload = SnapshotPull(
-            repository=repo.id, number=pull.number, state=pull.state, updated_s=updated_s,
-            created_s=issue.created_s, author_id=pull.author_id, head_commit=pull.head_commit,
-            merged=pull.merged, content=self._recorder.content(pull.title + "\n" + pull.body),
-        )  # fmt: skip
+            repository=repo.id,
+            number=pull.number,
+            state=pull.state,
+            updated_s=updated_s,
+            created_s=issue.created_s,
+            author_id=pull.author_id,
+            head_commit=pull.head_commit,
+            merged=pull.merged,
+            content=self._recorder.content(pull.title + "\n" + pull.body),
+        )
         return self.note(version, payload, pull)
 
     def comment(self, repo: Repository, number: int, comment: Comment) -> Notes:
@@ -153,10 +166,14 @@ class Taking:
         if version is None:
             return [], []
         payload = SnapshotComment(
-            repository=repo.id, number=number, comment=comment.id, updated_s=comment.updated_s,
-            created_s=comment.created_s, author_id=comment.author_id,
+            repository=repo.id,
+            number=number,
+            comment=comment.id,
+            updated_s=comment.updated_s,
+            created_s=comment.created_s,
+            author_id=comment.author_id,
             content=self._recorder.content(comment.body),
-        )  # fmt: skip
+        )
         return self.note(version, payload, comment)
 
     def repository_comments(self, repository_id: int) -> dict[int, set[int]]:

@@ -165,8 +165,11 @@ class Triage:
     async def _mark(self, subject: str, issue: Issue, repo: Repository, action: MarkSeen) -> None:
         digest = action_digest(action_bytes(action))
         about: dict[str, Any] = {
-            "digest": digest, "kind": "mark_seen", "repository": repo.id, "number": issue.number,
-        }  # fmt: skip
+            "digest": digest,
+            "kind": "mark_seen",
+            "repository": repo.id,
+            "number": issue.number,
+        }
         if self._settings.shadow:
             self._finish(subject)
             await self._recorder.tell(ShadowEffect(**about), subject=subject, words=action)

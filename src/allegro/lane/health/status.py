@@ -40,9 +40,12 @@ class Status:
     """Collects facts from state, journal and audits; asks nothing twice."""
 
     def __init__(
-        self, state: LaneState, settings: LaneSettings, clock: Clock,
+        self,
+        state: LaneState,
+        settings: LaneSettings,
+        clock: Clock,
         sources: Sources | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._sources = sources or Sources()
         self._state = state
         self._settings = settings
@@ -67,9 +70,12 @@ class Status:
 
     def healthy(self) -> bool:
         return (
-            not self._state.forge_trouble and self._state.has_room
-            and not self._state.safe_mode and self._state.clock_trusted and not self._sources.failing()
-        )  # fmt: skip
+            not self._state.forge_trouble
+            and self._state.has_room
+            and not self._state.safe_mode
+            and self._state.clock_trusted
+            and not self._sources.failing()
+        )
 
     async def status(self) -> dict[str, Any]:
         """Return the lane's state in plain values: for `allegro status`."""
@@ -114,10 +120,15 @@ class Status:
 
     def _duty_facts(self) -> list[Fact]:
         return [
-            Fact(codes.LANE_DUTY, "bad", f"{one.why} ({one.times} times in a row)", "this program",
-                 name)
+            Fact(
+                codes.LANE_DUTY,
+                "bad",
+                f"{one.why} ({one.times} times in a row)",
+                "this program",
+                name,
+            )
             for name, one in sorted(self._sources.failing().items())
-        ]  # fmt: skip
+        ]
 
     def _mode_facts(self) -> list[Fact]:
         facts = []

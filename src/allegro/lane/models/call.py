@@ -41,8 +41,10 @@ from allegro.lane.models.passing import (
 _log = structlog.get_logger()
 _FOR_THE_CALLER = frozenset({Trouble.BAD_REQUEST, Trouble.OVERFLOW})
 _MIDWAY = {
-    "half": Trouble.BROKEN, "broken": Trouble.BROKEN, "stalled": Trouble.STALLED,
-}  # fmt: skip
+    "half": Trouble.BROKEN,
+    "broken": Trouble.BROKEN,
+    "stalled": Trouble.STALLED,
+}
 
 Record = Callable[[str, Talk], Awaitable[None]]
 """(holder, event type, clear data, words) -> when it is on disk. Raises EdgeError."""
@@ -93,7 +95,7 @@ class Call:
 
     def __init__(
         self, proxy: Proxy, grant: Grant, rung: Rung, manner: Manner, tried: int, size: int
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._proxy = proxy
         self._grant = grant
         self._rung = rung
@@ -112,10 +114,13 @@ class Call:
 
     def _facts(self) -> dict[str, Any]:
         return {
-            "call": self._number, "provider": self._rung.provider, "asked": self._grant.model,
-            "used": self._rung.upstream or self._rung.model, "rung": self._rung_number,
+            "call": self._number,
+            "provider": self._rung.provider,
+            "asked": self._grant.model,
+            "used": self._rung.upstream or self._rung.model,
+            "rung": self._rung_number,
             "source": "measured",
-        }  # fmt: skip
+        }
 
     async def begin(self) -> None:
         """Write down that a call is about to be made. Raises EdgeError: then it is not made."""
@@ -154,9 +159,13 @@ class Call:
         return asyncio.get_running_loop().time() + self._proxy.first_word_s
 
     async def _refused(
-        self, body: Mapping[str, Any], asked: Mapping[str, Any], upstream: Upstream, status: int,
+        self,
+        body: Mapping[str, Any],
+        asked: Mapping[str, Any],
+        upstream: Upstream,
+        status: int,
         text: str,
-    ) -> web.StreamResponse | None:  # fmt: skip
+    ) -> web.StreamResponse | None:
         """Take a refusal: ask in another manner, go on to the next rung, or hand it to the caller."""
         proxy, now_s = self._proxy, self._proxy.clock.now_s()
         self._may_cost = self._answer.counts is not None
@@ -217,9 +226,13 @@ class Call:
         return web.json_response(value)
 
     async def _stream(
-        self, request: web.Request, body: Mapping[str, Any], asked: Mapping[str, Any],
-        upstream: Upstream, until_s: float,
-    ) -> web.StreamResponse | None:  # fmt: skip
+        self,
+        request: web.Request,
+        body: Mapping[str, Any],
+        asked: Mapping[str, Any],
+        upstream: Upstream,
+        until_s: float,
+    ) -> web.StreamResponse | None:
         """Hold a stream back until its first word, then pass it on to its end."""
         reader = StreamReader()
         answer = self._answer = reader.answer
@@ -298,10 +311,16 @@ class Call:
             return TokenCounts(0, 0), False
         no_word = not answer.has_words and not answer.is_whole
         is_free = self._rung.local and not no_word and not answer.is_cut_off
-        return counted(Seen(
-            answer.counts, answer.is_counted_late, answer.is_whole, self._size, answer.text_bytes,
-            0 if is_free else self._manner.bound,
-        ))  # fmt: skip
+        return counted(
+            Seen(
+                answer.counts,
+                answer.is_counted_late,
+                answer.is_whole,
+                self._size,
+                answer.text_bytes,
+                0 if is_free else self._manner.bound,
+            )
+        )
 
     async def _done(self, result: str, reset_s: float | None = None) -> None:
         """Write down what came of the call and what it cost, once."""
@@ -319,13 +338,17 @@ class Call:
         now_s = proxy.clock.boot_s()
         first_s = None if self._first_s is None else self._first_s - self._began_s
         payload = ModelResult(
-            **self._facts(), result=result, tokens_in=counts.input, tokens_out=counts.output,
+            **self._facts(),
+            result=result,
+            tokens_in=counts.input,
+            tokens_out=counts.output,
             tokens="told" if is_told else "estimated",
             cost_usd="unknown" if cost is None else round(cost, 8),
             latency_ms=round((now_s - self._began_s) * 1000, 3),
             first_ms=None if first_s is None else round(first_s * 1000, 3),
-            tokens_cached=counts.cached, reset_s=reset_s,
-        )  # fmt: skip
+            tokens_cached=counts.cached,
+            reset_s=reset_s,
+        )
         try:
             await proxy.record(grant.holder, payload)
         except EdgeError as error:

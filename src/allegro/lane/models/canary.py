@@ -36,8 +36,9 @@ class CanarySeen(msgspec.Struct):
         self.calls += 1
         self.offered |= offered_in(body)
         messages = _messages(body)
-        self.results = [text_of(one.get("content"), MAX_RESULT) for one in messages
-                        if one.get("role") == "tool"]  # fmt: skip
+        self.results = [
+            text_of(one.get("content"), MAX_RESULT) for one in messages if one.get("role") == "tool"
+        ]
         said = [_text(one) for one in messages if one.get("role") == "user"]
         self.foreign += said != [CANARY_PROMPT]
 

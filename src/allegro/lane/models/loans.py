@@ -139,9 +139,12 @@ class Loans:
             raise
         held.is_told = True
         return {
-            "status": answer.status, "type": answer.content_type,
-            "retry_after": answer.retry_after, "piece": b"", "done": False,
-        }  # fmt: skip
+            "status": answer.status,
+            "type": answer.content_type,
+            "retry_after": answer.retry_after,
+            "piece": b"",
+            "done": False,
+        }
 
     async def end(self, id_: str) -> None:
         """Close a call, wherever it stands."""

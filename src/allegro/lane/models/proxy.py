@@ -41,11 +41,13 @@ MAX_BODY = 16 * 1024 * 1024
 MAX_AT_ONCE = 4
 MAX_MANNERS = 5
 """How often one rung is asked in all, when it refuses parameters of ours one after the other."""
+# fmt: off
 PASSED_ON = frozenset({
     "model", "messages", "stream", "max_tokens", "max_completion_tokens", "temperature", "top_p",
     "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format", "seed",
     "presence_penalty", "frequency_penalty", "reasoning_effort", "reasoning",
-})  # fmt: skip
+})
+# fmt: on
 """What goes on to a provider. `n` and lists of other models would pass by the caps."""
 
 
@@ -53,9 +55,14 @@ class ModelProxy:
     """`record` journals; `day_spend` and `spent` keep the day's sum across restarts."""
 
     def __init__(
-        self, settings: ModelSettings, providers: Providers, clock: Clock, record: Record,
-        day_spend: Callable[[], Spend], spent: Callable[[int, float | None], None],
-    ) -> None:  # fmt: skip
+        self,
+        settings: ModelSettings,
+        providers: Providers,
+        clock: Clock,
+        record: Record,
+        day_spend: Callable[[], Spend],
+        spent: Callable[[int, float | None], None],
+    ) -> None:
         self._settings = settings
         self.providers = providers
         self.clock = clock

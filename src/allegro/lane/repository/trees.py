@@ -118,8 +118,10 @@ class Trees:
         one, two = await self.commit(before), await self.commit(after)
         if one is None or two is None:
             raise EdgeError("a commit cannot be read", transient=False, kind="not_found")
-        return tuple([
-            folder
-            for folder in CI_DIRECTORIES
-            if await self.leaf(one.tree, folder) != await self.leaf(two.tree, folder)
-        ])  # fmt: skip
+        return tuple(
+            [
+                folder
+                for folder in CI_DIRECTORIES
+                if await self.leaf(one.tree, folder) != await self.leaf(two.tree, folder)
+            ]
+        )

@@ -31,8 +31,10 @@ class DailyToken:
         words = "the daily token was changed and is audited before anything else is sent"
         raise EdgeError(
             f"{words}: {self.trouble}" if self.trouble else words,
-            transient=True, sent=False, kind="token_not_audited",
-        )  # fmt: skip
+            transient=True,
+            sent=False,
+            kind="token_not_audited",
+        )
 
     def text(self) -> str:
         """Return the file's text for the audit alone. Raises EdgeError where there is none."""
