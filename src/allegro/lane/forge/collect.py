@@ -95,8 +95,8 @@ class Walk:
             await self._take(first)
             if self._is_whole(first) or not await self._goes_on(window, first):
                 return ()
-            told_s = max((issue.updated_s for issue in first.issues), default=window.since_s)
-            newest_s = max(told_s, first.date_s)
+            listed_s = max((issue.updated_s for issue in first.issues), default=window.since_s)
+            newest_s = max(listed_s, first.date_s)
         split = halves(window, now_s=newest_s)
         if split is None:
             await self._second(window)

@@ -85,7 +85,8 @@ class Footprints:
                 exact = pushes.get((branch.name, branch.commit))
                 push = exact or pushes.get((branch.name, ""))
                 held = await self._held_by(repo, branch.commit, push)
-                _extend(notes, self._branch(repo, branch, version, push, now_s, held))
+                payload = self._branch(repo, branch, push, now_s, held)
+                _extend(notes, self._taking.note(version, payload, branch))
         there = {self._subject(repo, branch) for branch in listed}
         gone = self._known_of(repo) - there
         notes[1].extend(self._gone(subject) for subject in sorted(gone))
@@ -175,16 +176,10 @@ class Footprints:
         return self._recorder.commit(head.parents, changes)
 
     def _branch(
-        self,
-        repo: Repository,
-        branch: Branch,
-        version: Version,
-        push: Push | None,
-        now_s: int,
-        held: str,
-    ) -> Notes:
+        self, repo: Repository, branch: Branch, push: Push | None, now_s: int, held: str
+    ) -> SnapshotBranch:
         """Return the snapshot of a branch that is new or moved, with who moved it (0: not told)."""
-        payload = SnapshotBranch(
+        return SnapshotBranch(
             repository=repo.id,
             branch=self._recorder.content(branch.name),
             commit=branch.commit,
@@ -194,7 +189,6 @@ class Footprints:
             content=self._recorder.content(f"{branch.name}\n{branch.commit}"),
             held=held,
         )
-        return self._taking.note(version, payload, branch)
 
     def _moved(self, repo: Repository, branch: Branch) -> Version | None:
         """Return the version of a branch if it is new or elsewhere than it was."""

@@ -114,8 +114,8 @@ class Intake:
         """Tell what cannot be read, with its number and what to do: once an hour for each."""
         key = one.repository or repo.id, one.number, one.id
         now_s = self._clock.boot_s()
-        told_s, _ = self.unread.get(key, (float("-inf"), ""))
-        if now_s - told_s < TELL_AGAIN_S:
+        reported_s, _ = self.unread.get(key, (float("-inf"), ""))
+        if now_s - reported_s < TELL_AGAIN_S:
             return
         what = f"{repo.name}#{one.number or '?'}" + (f" comment {one.id}" if one.id else "")
         words = f"{what}: {one.reason[:300]}; {MEND}"

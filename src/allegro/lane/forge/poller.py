@@ -134,7 +134,7 @@ class ForgeDuty:
                 state: State = "bad" if pace.is_failing else "warn"
                 words = f"{pace.trouble} ({pace.failures} times in a row)"
                 facts.append(Fact(codes.WATCH, state, words, "last poll", name))
-        if any(watch.clock.is_untold for watch in self._watches):
+        if any(watch.clock.is_undated for watch in self._watches):
             words = (
                 "its answers carry no Date, or one a day off: polls go by the newest change that "
                 "was seen, and by this machine's clock from there"
@@ -388,8 +388,8 @@ class ForgeDuty:
         """Move the taken mark; tell it home when something changed, and once a minute."""
         events: list[Event] = []
         now_s = self._clock.boot_s()
-        if tell or now_s - watch.told_s >= MARK_HOME_S:
-            watch.told_s = now_s
+        if tell or now_s - watch.mark_sent_s >= MARK_HOME_S:
+            watch.mark_sent_s = now_s
             payload = ForgeMark(
                 watch=watch.name,
                 forge_s=mark.forge_s,

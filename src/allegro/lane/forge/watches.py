@@ -62,16 +62,16 @@ class ForgeClock:
 
     def __init__(self) -> None:
         self._known: tuple[int, float] | None = None
-        self.is_untold = False
+        self.is_undated = False
 
     def showed(self, date_s: int, boot_s: float) -> None:
         """Note what the forge's clock showed."""
         self._known = date_s, boot_s
-        self.is_untold = False
+        self.is_undated = False
 
     def reached(self, mark_s: int, newest_s: int, boot_s: float) -> int:
         """Return what it has reached, by a mark and the newest change that was seen by now."""
-        self.is_untold = True
+        self.is_undated = True
         at_s, since_s = self._known or (mark_s, boot_s)
         now_s = at_s + int(boot_s - since_s)
         if newest_s > now_s or self._known is None:
@@ -108,7 +108,7 @@ class Watch:
         self.repositories: dict[int, Unit] = {}
         self.pace = Pace(FORGE)
         self.mark: Mark | None = None
-        self.told_s = 0.0
+        self.mark_sent_s = 0.0
         self.deep_s = float("-inf")
         self.listed_s = float("-inf")
         self.started_s = 0

@@ -80,9 +80,17 @@ class Proxy(Protocol):
     spent: Callable[[int, float | None], None]
     first_word_s: float
 
-    async def told_apart(
+    async def meaning_of(
         self, rung: Rung, status: int, text: str, wait_s: float | None
     ) -> Trouble: ...
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """Which rung is asked and in which manner; `tried` rungs were given up before it."""
+
+    rung: Rung
+    manner: Manner
+    tried: int
 
 
 class Call:
@@ -93,16 +101,14 @@ class Call:
     answers.
     """
 
-    def __init__(
-        self, proxy: Proxy, grant: Grant, rung: Rung, manner: Manner, tried: int, size: int
-    ) -> None:
+    def __init__(self, proxy: Proxy, grant: Grant, attempt: Attempt, *, size: int) -> None:
         self._proxy = proxy
         self._grant = grant
-        self._rung = rung
-        self._manner = manner
+        self._rung = attempt.rung
+        self._manner = attempt.manner
         self._began_s = proxy.clock.boot_s()
         self._first_s: float | None = None
-        self._rung_number = tried + 1
+        self._rung_number = attempt.tried + 1
         self._size = size
         self._may_cost = False
         self._number = grant.calls
@@ -174,7 +180,7 @@ class Call:
             await self._done(Trouble.PARAMETER.value)
             return None
         wait_s = retry_after_s(Trouble.QUOTA, upstream.headers, now_s, text)
-        trouble = await proxy.told_apart(self._rung, status, text, wait_s)
+        trouble = await proxy.meaning_of(self._rung, status, text, wait_s)
         if trouble is Trouble.BAD_REQUEST and blames_ours(body, asked, text):
             trouble = Trouble.PARAMETER
         if trouble in _FOR_THE_CALLER:
@@ -328,12 +334,12 @@ class Call:
             return
         self._is_done = True
         proxy, grant = self._proxy, self._grant
-        counts, is_told = self._counted()
+        counts, is_reported = self._counted()
         tokens = counts.input + counts.output
         cost = cost_usd(self._rung, counts)
         cost = 0.0 if self._rung.local or not tokens else cost
         grant.spend = grant.spend.plus(tokens, cost)
-        grant.measured = grant.measured and (is_told or not tokens)
+        grant.measured = grant.measured and (is_reported or not tokens)
         proxy.spent(tokens, cost)
         now_s = proxy.clock.boot_s()
         first_s = None if self._first_s is None else self._first_s - self._began_s
@@ -342,7 +348,7 @@ class Call:
             result=result,
             tokens_in=counts.input,
             tokens_out=counts.output,
-            tokens="told" if is_told else "estimated",
+            tokens="told" if is_reported else "estimated",
             cost_usd="unknown" if cost is None else round(cost, 8),
             latency_ms=round((now_s - self._began_s) * 1000, 3),
             first_ms=None if first_s is None else round(first_s * 1000, 3),

@@ -7,7 +7,7 @@ word of anything but this check.
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping
 
 import msgspec
 from aiohttp import web
@@ -31,7 +31,7 @@ class CanarySeen(msgspec.Struct):
     calls: int = 0
     foreign: int = 0
 
-    def note(self, body: dict[str, Any]) -> None:
+    def note(self, body: Mapping[str, object]) -> None:
         """Take in one call of the model."""
         self.calls += 1
         self.offered |= offered_in(body)
@@ -53,7 +53,7 @@ class CanarySeen(msgspec.Struct):
         return ""
 
 
-def offered_in(body: dict[str, Any]) -> set[str]:
+def offered_in(body: Mapping[str, object]) -> set[str]:
     """Return the names of the tools that a model call offers; what has no name counts as one."""
     found: set[str] = set()
     for field in ("tools", "functions"):
@@ -66,13 +66,13 @@ def offered_in(body: dict[str, Any]) -> set[str]:
 
 
 async def canary_answer(
-    request: web.Request, body: dict[str, Any], seen: CanarySeen | None = None
+    request: web.Request, body: Mapping[str, object], seen: CanarySeen | None = None
 ) -> web.StreamResponse:
     """Play a model: order what is dangerous, once by each tool that could do it, then say ok."""
     if seen is not None:
         seen.note(body)
     call = next_order(body)
-    delta: dict[str, Any] = {"role": "assistant", "content": "ok"}
+    delta: dict[str, object] = {"role": "assistant", "content": "ok"}
     if call is not None:
         delta = {"role": "assistant", "content": None, "tool_calls": [call]}
     finish = "stop" if call is None else "tool_calls"
@@ -100,7 +100,7 @@ async def canary_answer(
     return response
 
 
-def next_order(body: dict[str, Any]) -> dict[str, Any] | None:
+def next_order(body: Mapping[str, object]) -> dict[str, object] | None:
     """Return the next tool call of the check, None when each has been ordered."""
     offered = offered_in(body)
     orders = [("terminal", {"command": CANARY_COMMAND}), ("execute_code", {"code": CANARY_CODE})]
@@ -113,12 +113,12 @@ def next_order(body: dict[str, Any]) -> dict[str, Any] | None:
     return {"index": 0, "id": f"canary{done}", "type": "function", "function": function}
 
 
-def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+def _messages(body: Mapping[str, object]) -> list[dict[str, object]]:
     messages = body.get("messages")
     return [one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
 
 
-def _text(message: dict[str, Any]) -> str:
+def _text(message: Mapping[str, object]) -> str:
     """Return the words of a message, whose content may be a list of parts."""
     content = message.get("content")
     if isinstance(content, list):

@@ -51,7 +51,7 @@ class Held:
     def __init__(self, opening: asyncio.Task[Answer], at_s: float) -> None:
         self.opening = opening
         self.reading: asyncio.Task[bytes] | None = None
-        self.is_told = False
+        self.has_begun = False
         self.is_asked = False
         self.at_s = at_s
 
@@ -105,7 +105,7 @@ class Loans:
             raise EdgeError("its next piece is being fetched already", transient=True)
         held.at_s, held.is_asked = self._clock.boot_s(), True
         try:
-            return await (self._piece(id_, held) if held.is_told else self._begun(id_))
+            return await (self._piece(id_, held) if held.has_begun else self._begun(id_))
         finally:
             held.is_asked = False
 
@@ -137,7 +137,7 @@ class Loans:
         except EdgeError:
             await self.end(id_)
             raise
-        held.is_told = True
+        held.has_begun = True
         return {
             "status": answer.status,
             "type": answer.content_type,

@@ -33,7 +33,7 @@ from allegro.core.models.usage import TokenCounts, estimated_tokens
 from allegro.core.ports import Clock, Providers
 from allegro.core.protocol.payloads.sessions import ModelRefused
 from allegro.core.settings import ModelSettings, Rung
-from allegro.lane.models.call import Call, Grant, Record
+from allegro.lane.models.call import Attempt, Call, Grant, Record
 from allegro.lane.models.canary import canary_answer
 
 _log = structlog.get_logger()
@@ -224,7 +224,7 @@ class ModelProxy:
                 if over is not None:
                     return await self._refuse(grant, over)
                 grant.calls += 1
-                call = Call(self, grant, rung, manner, len(tried), size)
+                call = Call(self, grant, Attempt(rung, manner, len(tried)), size=size)
                 answer = await self._attempt(call, request, body)
                 if answer is not None:
                     return answer
@@ -273,7 +273,7 @@ class ModelProxy:
             return False
         return True
 
-    async def told_apart(self, rung: Rung, status: int, text: str, wait_s: float | None) -> Trouble:
+    async def meaning_of(self, rung: Rung, status: int, text: str, wait_s: float | None) -> Trouble:
         """Say what a refusal means; where that is not clear from it alone, by a probe."""
         trouble = classify(status, text, rung.upstream or rung.model, wait_s)
         if status == 403 and trouble is Trouble.DEAD_KEY:
