@@ -1,0 +1,1 @@
+"""Channels to a person: one folder for each service."""
