@@ -81,6 +81,7 @@ fix: $(VENV)/.test
 lock: $(VENV)/.test
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/run.txt requirements/run.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/fleet.txt requirements/fleet.in
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/channels.txt requirements/channels.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/test.txt requirements/test.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/hermes.txt requirements/hermes.in
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --upgrade -q -o requirements/hermes-newer.txt requirements/hermes-newer.in
