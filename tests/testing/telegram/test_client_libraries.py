@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from importlib.util import find_spec
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,12 @@ from allegro.testing.telegram.server import TelegramStandIn
 from allegro.testing.telegram.world import TOKEN
 
 HERE = Path(__file__).parent
-LIBRARIES = {"use_python_telegram_bot": "telegram", "use_telebot": "telebot"}
+LIBRARIES = {"use_python_telegram_bot": "python-telegram-bot", "use_telebot": "pyTelegramBotAPI"}
 
 
 @pytest.mark.parametrize("script", LIBRARIES)
 async def test_a_client_library_finds_what_it_expects(script: str) -> None:
-    if find_spec(LIBRARIES[script]) is None:
+    if next(distributions(name=LIBRARIES[script]), None) is None:
         pytest.skip(f"{LIBRARIES[script]} is not installed")
     async with TelegramStandIn() as server:
         world = server.world
