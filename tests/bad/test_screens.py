@@ -25,11 +25,11 @@ from aiohttp import web
 from rich.console import Console
 
 from allegro.cli.commands.drill import drill_lines, summary
+from allegro.cli.commands.events import _freezes, event_line
 from allegro.cli.commands.fleet import fleet_lines
-from allegro.cli.commands.sessions import step_line
+from allegro.cli.commands.requests import explanation
+from allegro.cli.commands.session import step_line
 from allegro.cli.commands.status import status_lines
-from allegro.cli.commands.watch import _freezes, event_line
-from allegro.cli.commands.work import explanation
 from allegro.cli.main import COMMANDS, cli
 from allegro.client.hermes_bridge import TelemetryEvent
 from allegro.core.authority.actions.families import action_bytes, action_digest

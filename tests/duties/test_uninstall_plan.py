@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from allegro.adapters.nats.server import ServerFiles
-from allegro.cli.made import CHANGE_SCOPES, Made, covers, house_things, lane_things
 from allegro.cli.main import cli
+from allegro.cli.setup.made import CHANGE_SCOPES, Made, covers, house_things, lane_things
 from allegro.config import keys_of, load_house, load_lane
 from allegro.core.base.errors import ConfigError
 from allegro.core.forge.token_audit import NEEDED_SCOPES

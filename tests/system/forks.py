@@ -25,10 +25,10 @@ from allegro.scratch.network import set_network
 from allegro.scratch.processes import Process, end_with_parent
 
 LOADED = {
-    "allegro lane": ("allegro.cli.main", "allegro.cli.commands.run", "allegro.lane.app"),
+    "allegro lane": ("allegro.cli.main", "allegro.cli.commands.lane", "allegro.lane.app"),
     "allegro council": (
         "allegro.cli.main",
-        "allegro.cli.commands.run",
+        "allegro.cli.commands.lane",
         "allegro.lane.fleet.council_server",
     ),
     "allegro house": ("allegro.cli.main", "allegro.cli.commands.house", "allegro.house.app"),

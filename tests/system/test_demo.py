@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from allegro.cli.made import covers, house_things, lane_things
+from allegro.cli.setup.made import covers, house_things, lane_things
 from allegro.config import load_house, load_lane
 from tests.patience import patient
 

@@ -14,48 +14,48 @@ from allegro.core.base.errors import EdgeError, UserError
 
 GROUPS = {
     "Set up": {
-        "init": "setup:init",
-        "pair": "setup:pair",
-        "hermes": "hermes:hermes",
-        "uninstall": "uninstall:uninstall",
+        "init": "setup.init:init",
+        "pair": "setup.init:pair",
+        "hermes": "setup.hermes:hermes",
+        "uninstall": "setup.uninstall:uninstall",
     },
     "Run the programs": {
-        "house": "house:house",
-        "lane": "run:lane",
-        "council": "run:council",
+        "house": "commands.house:house",
+        "lane": "commands.lane:lane",
+        "council": "commands.lane:council",
     },
     "Decide": {
-        "requests": "work:requests",
-        "show": "work:show",
-        "approve": "work:approve",
-        "reject": "work:reject",
-        "withdraw": "work:withdraw",
-        "explain": "work:explain",
+        "requests": "commands.requests:requests",
+        "show": "commands.requests:show",
+        "approve": "commands.requests:approve",
+        "reject": "commands.requests:reject",
+        "withdraw": "commands.requests:withdraw",
+        "explain": "commands.requests:explain",
     },
     "Run agents": {
-        "run": "sessions:run",
-        "sessions": "sessions:sessions",
-        "session": "sessions:session",
+        "run": "commands.session:run",
+        "sessions": "commands.session:sessions",
+        "session": "commands.session:session",
     },
     "Watch": {
-        "status": "status:status",
-        "events": "watch:events",
-        "doctor": "watch:doctor",
+        "status": "commands.status:status",
+        "events": "commands.events:events",
+        "doctor": "commands.events:doctor",
     },
     "Stop everything, and start again": {
-        "stop": "watch:stop",
-        "thaw": "watch:thaw",
+        "stop": "commands.events:stop",
+        "thaw": "commands.events:thaw",
     },
     "Several lanes as a fleet": {
-        "fleet": "fleet:fleet",
+        "fleet": "commands.fleet:fleet",
     },
     "Keys and tokens": {
-        "keys": "keys:keys",
-        "revoke": "keys:revoke",
+        "keys": "commands.keys:keys",
+        "revoke": "commands.keys:revoke",
     },
     "Try out and practise": {
-        "demo": "demo:demo",
-        "drill": "drill:drill",
+        "demo": "commands.demo:demo",
+        "drill": "commands.drill:drill",
     },
 }
 """What a person wants to do: the commands for it, and the module and name of each."""
@@ -75,7 +75,7 @@ class LazyGroup(Group):
         if place is None:
             return None
         module, _, name = place.partition(":")
-        command = getattr(importlib.import_module(f"allegro.cli.commands.{module}"), name)
+        command = getattr(importlib.import_module(f"allegro.cli.{module}"), name)
         assert isinstance(command, click.Command)
         return command
 

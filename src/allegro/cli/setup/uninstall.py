@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from allegro.cli.help import Command
-from allegro.cli.made import Made, house_things, lane_things
 from allegro.cli.output import console, json_option, print_json
+from allegro.cli.setup.made import Made, house_things, lane_things
 from allegro.config import load_house, load_lane
 from allegro.core.base.errors import ConfigError
 

@@ -1,0 +1,1 @@
+"""What a person does once on a machine: configure, pair, install an agent, uninstall."""
