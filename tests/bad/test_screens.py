@@ -25,13 +25,14 @@ from aiohttp import web
 from rich.console import Console
 
 from allegro.cli.commands.drill import drill_lines, summary
-from allegro.cli.commands.events import _freezes, event_line
+from allegro.cli.commands.events import event_line
 from allegro.cli.commands.fleet import fleet_lines
 from allegro.cli.commands.requests import explanation
-from allegro.cli.commands.session import step_line
 from allegro.cli.commands.status import status_lines
+from allegro.cli.commands.stop import _freezes
 from allegro.cli.main import COMMANDS, cli
 from allegro.client.hermes_bridge import TelemetryEvent
+from allegro.client.session_lines import step_line
 from allegro.core.authority.actions.families import action_bytes, action_digest
 from allegro.core.base.errors import EdgeError, UserError
 from allegro.sovereign.show import draw

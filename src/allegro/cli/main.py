@@ -15,7 +15,7 @@ from allegro.core.base.errors import EdgeError, UserError
 GROUPS = {
     "Set up": {
         "init": "setup.init:init",
-        "pair": "setup.init:pair",
+        "pair": "setup.pair:pair",
         "hermes": "setup.hermes:hermes",
         "uninstall": "setup.uninstall:uninstall",
     },
@@ -27,7 +27,7 @@ GROUPS = {
     "Decide": {
         "requests": "commands.requests:requests",
         "show": "commands.requests:show",
-        "approve": "commands.requests:approve",
+        "approve": "commands.approve:approve",
         "reject": "commands.requests:reject",
         "withdraw": "commands.requests:withdraw",
         "explain": "commands.requests:explain",
@@ -40,11 +40,11 @@ GROUPS = {
     "Watch": {
         "status": "commands.status:status",
         "events": "commands.events:events",
-        "doctor": "commands.events:doctor",
+        "doctor": "commands.doctor:doctor",
     },
     "Stop everything, and start again": {
-        "stop": "commands.events:stop",
-        "thaw": "commands.events:thaw",
+        "stop": "commands.stop:stop",
+        "thaw": "commands.stop:thaw",
     },
     "Several lanes as a fleet": {
         "fleet": "commands.fleet:fleet",

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from allegro.cli.commands.session import step_line, text_piece
 from allegro.client.hermes_bridge import TelemetryEvent
+from allegro.client.session_lines import step_line, text_piece
 from allegro.core.effects.render import visible
 from allegro.core.protocol.event_types import EventType
 from allegro.sovereign.show import draw

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from allegro.cli.help import ASKS_HOUSE, Command
 from allegro.cli.output import (
-    Failure,
     console,
     json_option,
     now_s,
@@ -20,12 +19,10 @@ from allegro.cli.output import (
     run_async,
     socket_option,
 )
-from allegro.cli.secrets import passphrase
 from allegro.client.errors import BadRequest
-from allegro.client.house_client import default_state_dir, get, named, post
-from allegro.config import load_house
-from allegro.core.authority.actions.families import action_digest, kind_of
-from allegro.core.authority.policy import Needs, needs_of
+from allegro.client.house_client import get, named, post
+from allegro.core.authority.actions.families import kind_of
+from allegro.core.authority.policy import needs_of
 from allegro.core.authority.tokens import token_kid
 from allegro.core.base.timestamps import rfc3339, span
 from allegro.core.effects.render import lined, one_line
@@ -83,65 +80,6 @@ def show(id_: str, socket: Path | None, as_json: bool) -> None:
 
 
 @click.command(
-    cls=Command, example="allegro approve 5a71e461e2290a94 --config house.toml", exits=ASKS_HOUSE
-)
-@click.argument("digest")
-@click.option("--config", type=click.Path(path_type=Path), default=None, help="house.toml")
-@click.option(
-    "--valid-s",
-    type=click.IntRange(10, 2_592_000),
-    default=None,
-    help="Seconds until the approval expires.",
-)
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@socket_option
-@json_option
-def approve(
-    digest: str,
-    config: Path | None,
-    valid_s: int | None,
-    yes: bool,
-    socket: Path | None,
-    as_json: bool,
-) -> None:
-    """Approve exactly what `show` shows, by its digest.
-
-    The first 8 digits of the digest are enough. Shows the content again and asks before it signs.
-    """
-    from allegro.house.files import HouseFiles, files_of, load_fleet  # noqa: PLC0415
-    from allegro.sovereign import ceremony  # noqa: PLC0415
-    from allegro.sovereign.keystore import load_sovereign_key  # noqa: PLC0415
-
-    if len(digest) < 8:
-        raise Failure("DIGEST is too short: give at least 8 digits", 2)
-    settings = load_house(config) if config else None
-    files = files_of(settings) if settings else HouseFiles(default_state_dir())
-    house = socket or _socket_beside(config)
-    request = run_async(get(house, f"requests/{named(digest)}"))
-    raw, action = checked_action(request)
-    if needs_of(kind_of(action)) is not Needs.APPROVAL:
-        raise Failure(f"{kind_of(action)} needs no approval")
-    if not as_json:
-        draw(request, console())
-        run_async(post(house, f"requests/{named(request['id'])}/shown"))
-    if not yes and not click.confirm("Approve exactly this?", err=True):
-        raise Failure("not approved")
-    fleet = load_fleet(files)
-    key = load_sovereign_key(files, passphrase)
-    at_s = int(now_s())
-    lives_s = valid_s or int(settings.requests.approval_s if settings else 86_400)
-    token = ceremony.approve(fleet, key, action_digest(raw), at_s, lives_s)
-    answer = run_async(
-        post(
-            socket or _socket_beside(config),
-            f"requests/{named(request['id'])}/approve",
-            {"token": token},
-        )
-    )
-    _say(answer, as_json, f"approved until {rfc3339(at_s + lives_s)}")
-
-
-@click.command(
     cls=Command, example='allegro reject 17f8c783 --reason "not this week"', exits=ASKS_HOUSE
 )
 @click.argument("id_", metavar="ID")
@@ -150,11 +88,8 @@ def approve(
 @json_option
 def reject(id_: str, reason: str, socket: Path | None, as_json: bool) -> None:
     """Reject a request."""
-    _say(
-        run_async(post(socket, f"requests/{named(id_)}/reject", {"reason": reason})),
-        as_json,
-        "rejected",
-    )
+    answer = run_async(post(socket, f"requests/{named(id_)}/reject", {"reason": reason}))
+    report_decision(answer, "rejected", as_json=as_json)
 
 
 @click.command(cls=Command, example="allegro withdraw 17f8c783", exits=ASKS_HOUSE)
@@ -163,7 +98,8 @@ def reject(id_: str, reason: str, socket: Path | None, as_json: bool) -> None:
 @json_option
 def withdraw(id_: str, socket: Path | None, as_json: bool) -> None:
     """Withdraw a request, or an approval before its order is sent."""
-    _say(run_async(post(socket, f"requests/{named(id_)}/withdraw", {})), as_json, "withdrawn")
+    answer = run_async(post(socket, f"requests/{named(id_)}/withdraw", {}))
+    report_decision(answer, "withdrawn", as_json=as_json)
 
 
 @click.command(cls=Command, example="allegro explain 17f8c783", exits=ASKS_HOUSE)
@@ -215,16 +151,9 @@ def explanation(response: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _say(answer: dict[str, Any], as_json: bool, outcome: str) -> None:
+def report_decision(answer: dict[str, Any], outcome: str, *, as_json: bool) -> None:
+    """Print what a decision came to."""
     if as_json:
         print_json(answer)
     else:
         click.echo(f"{one_line(answer['id'])}: {outcome} ({one_line(answer['state'])})")
-
-
-def _socket_beside(config: Path | None) -> Path | None:
-    if config is None:
-        return None
-    from allegro.house.files import socket_of  # noqa: PLC0415
-
-    return socket_of(load_house(config))
