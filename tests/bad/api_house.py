@@ -18,6 +18,7 @@ from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event
+from allegro.core.protocol.queries import Params
 from allegro.core.stores import SetAside
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
@@ -25,11 +26,11 @@ from allegro.house.api.fleet import FleetApi
 from allegro.house.api.models import Lent
 from allegro.house.api.server import Api, Hooks
 from allegro.house.archive.suspended import Suspended
-from allegro.house.files import Fleet, KnownLane, files_of
+from allegro.house.files import Fleet, KnownLane
 from allegro.house.fleet.watch import FleetWatch
 from allegro.house.health.alerts import Alerts
-from allegro.house.health.doctor import Facts, Troubles
-from allegro.house.health.set_aside import Asides
+from allegro.house.health.doctor import Facts, HouseNow, Troubles
+from allegro.house.health.set_aside import Asides, Measures
 from allegro.house.lanes import House as Shared
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions
@@ -52,7 +53,7 @@ class TellingLane(FakeLane):
         self.world |= GOOD
         self.asked_for: set[str] = set()
 
-    async def ask(self, method: str, params: dict[str, Any], timeout_s: float = 0.0) -> Any:
+    async def ask(self, method: str, params: Params, timeout_s: float = 0.0) -> Any:
         self.asked_for.add(method)
         return await super().ask(method, params)
 
@@ -128,10 +129,10 @@ class KnownLanes(Lanes):
     def is_home(self, lane: str) -> bool:
         return True
 
-    async def ask_lane(self, lane: str, method: str, params: dict[str, Any]) -> Any:
+    async def ask_lane(self, lane: str, method: str, params: Params) -> Any:
         return await self._told.ask_lane(lane, method, params)
 
-    async def ask(self, method: str, params: dict[str, Any]) -> Any:
+    async def ask(self, method: str, params: Params) -> Any:
         return await self._told.ask(method, params)
 
     def describe(self) -> list[dict[str, Any]]:
@@ -215,13 +216,11 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
     house.followers["agent"] = sessions
     watch = FleetWatch(ports, lanes, reactions)
     suspended = Suspended(house.ledger)
-    asides = Asides(
-        house.ledger, house.requests, suspended, house.clock, SeededDice(6), _no_freeze,
-        noted(alerts), house.orders.wake,
-    )  # fmt: skip
+    measures = Measures(noted(alerts), _no_freeze, house.orders.wake)
+    asides = Asides(ports, house.requests, suspended, measures)
     made = ApiHouse(house, folder / "house.sock", _session(folder / "house.sock"))
     api = Api(
-        house.requests, archive, lanes, _facts(house, archive, lanes, fleet, suspended), _hooks(made), _words,
+        house.requests, archive, lanes, _facts(house, ports, lanes, fleet, suspended), _hooks(made), _words,
         [
             *SessionApi(sessions, house.requests, lanes.ask).routes(),
             *Lent(lanes.ask_lane).routes(),
@@ -259,15 +258,15 @@ async def _no_freeze(freeze: Freeze) -> None:
     """No item is set aside here."""
 
 
-def _facts(
-    house: House, archive: Any, lanes: Lanes, fleet: Fleet, suspended: Suspended
-) -> Facts:  # fmt: skip
-    return Facts(
-        house.settings, files_of(house.settings), archive, house.ledger, lanes, house.orders,
-        house.clock, fleet=lambda: fleet, freezes=lambda: house.frozen,
-        troubles=Troubles(Alerts(house.ledger, house.clock), suspended, None),
+def _facts(house: House, ports: Ports, lanes: Lanes, fleet: Fleet, suspended: Suspended) -> Facts:
+    now = HouseNow(
+        fleet=lambda: fleet,
+        freezes=lambda: house.frozen,
         alone_since=lambda: None,
-    )  # fmt: skip
+        blocked=lambda: house.orders.blocked,
+    )
+    troubles = Troubles(Alerts(house.ledger, house.clock), suspended, None)
+    return Facts(house.settings, ports, lanes, now, troubles)
 
 
 def _hooks(made: ApiHouse) -> Hooks:

@@ -17,6 +17,7 @@ from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event, encode_event
 from allegro.core.base.sequence import Kept
+from allegro.core.protocol.queries import Params
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request, ordered
 from allegro.core.stores import SetAside
@@ -78,7 +79,7 @@ class EventHouse:
         await self.archive.close()
         await self.house.ledger.close()
 
-    async def _ask_lane(self, lane: str, method: str, params: dict[str, Any]) -> Any:
+    async def _ask_lane(self, lane: str, method: str, params: Params) -> Any:
         if method == "sessions":
             return [request.id for request in self.house.requests.all()]
         if isinstance(self.answer, EdgeError):

@@ -25,7 +25,7 @@ from allegro.core.stores import Archived
 from allegro.house.agent import sessions
 from allegro.house.fleet import watch as fleet_watch
 from allegro.house.requests import outcomes as follow
-from allegro.runtime.consumer import Reader
+from allegro.runtime.consumer import Reader, ReaderPorts
 from allegro.testing.virtual import BOT
 
 from . import values as bad
@@ -150,10 +150,9 @@ async def test_the_cases_find_a_reader_without_its_guard(tmp_path: Path) -> None
         sample = samples("d", 1, "s", BOT, 1)["action.receipt"]
         bodies = [body for _, body in cases("action.receipt", sample, None)]
         await house.send(THIEF, bodies)
-        reader = Reader(
-            "planted", house.archive, house.house.ledger, house.house.clock, ("action.",), planted,
-            set_aside,
-        )  # fmt: skip
+        inner = house.house
+        ports = ReaderPorts(house.archive, inner.ledger, inner.clock, set_aside)
+        reader = Reader("planted", ("action.",), planted, ports)
         await reader.read_on()
         assert len(aside) > 5
         assert reader.row == await house.archive.last_row()

@@ -33,6 +33,7 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.ports import Dress
 from allegro.core.protocol.messages import GiveOrder, OrderAnswer
 from allegro.core.protocol.payloads.polls import AuditDone
+from allegro.core.protocol.queries import Params
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import work_of
@@ -41,7 +42,7 @@ from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.house.requests.polls import Polls
-from allegro.house.requests.requests import Requests
+from allegro.house.requests.requests import Approvals, Requests
 from allegro.lane.effects.executor import Executor, Rules
 from allegro.lane.effects.queries import Queries
 from allegro.link.dial import LaneLink
@@ -157,7 +158,7 @@ class HonestLane:
     async def is_up_within(self, seconds: float) -> bool:
         return self.up
 
-    async def ask(self, method: str, params: dict[str, Any]) -> Any:
+    async def ask(self, method: str, params: Params) -> Any:
         self._need_link()
         return await self._queries.answer(method, params)
 
@@ -197,7 +198,7 @@ class WorldHouse(House):
     def wire(self) -> None:
         self.requests = Requests(
             self.ledger, self.clock, SeededDice(self.world.throw()), self.settings,
-            lambda: WORLD_FLEET, self.ask, verify,
+            Approvals(lambda: WORLD_FLEET, verify), self.ask,
         )  # fmt: skip
         polled = Polls(self.world.archive, self.ledger).of
         self.orders = self.arbiter(SeededDice(3), WORLD_FLEET, polled)
@@ -206,13 +207,13 @@ class WorldHouse(House):
         return [(one.name, TRUST.lane, cast(LaneLink, one))
                 for one in self.world.in_order() if one.up]  # fmt: skip
 
-    async def ask(self, method: str, params: dict[str, Any]) -> Any:
+    async def ask(self, method: str, params: Params) -> Any:
         for one in self.world.in_order():
             if one.up:
                 return await one.ask(method, params)
         raise EdgeError("no lane is linked", transient=True)
 
-    async def ask_lane(self, lane: str, method: str, params: dict[str, Any]) -> Any:
+    async def ask_lane(self, lane: str, method: str, params: Params) -> Any:
         return await self.world.lanes[lane].ask(method, params)
 
 

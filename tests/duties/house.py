@@ -21,6 +21,7 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.effects.matching import Receipt
 from allegro.core.ports import Dice
 from allegro.core.protocol.messages import GiveOrder, OrderAnswer
+from allegro.core.protocol.queries import Params
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
 from allegro.core.settings import HouseIdentity, HouseSettings
@@ -30,9 +31,9 @@ from allegro.house.orders.arbiter import Hands, Orders
 from allegro.house.orders.choice import Choice, Follower
 from allegro.house.orders.giving import Ahead, Giving, LinkedLane, Mandate
 from allegro.house.orders.pauses import Pauses
-from allegro.house.orders.settling import Looks, Polled
+from allegro.house.orders.settling import Looks, Polled, Witnesses
 from allegro.house.requests.proposals import Proposal
-from allegro.house.requests.requests import Requests
+from allegro.house.requests.requests import Approvals, Requests
 from allegro.link.dial import LaneLink
 from allegro.link.traffic import lost
 from allegro.testing.virtual import SeededDice, VirtualClock
@@ -101,8 +102,8 @@ class FakeLane:
             raise answer
         return OrderAnswer(1, answer, "as told")
 
-    async def ask(self, method: str, params: dict[str, Any]) -> Any:
-        self.asked.append((method, params))
+    async def ask(self, method: str, params: Params) -> Any:
+        self.asked.append((method, dict(params)))
         if self.silent is not None:
             await self.silent.wait()
         answer = self.world[method]
@@ -171,19 +172,26 @@ class House:
     def wire(self) -> None:
         """Make requests and orders from what the ledger holds in memory."""
         self.requests = Requests(
-            self.ledger, self.clock, self._dice, self.settings, lambda: FLEET, self.ask, verify
+            self.ledger,
+            self.clock,
+            self._dice,
+            self.settings,
+            Approvals(lambda: FLEET, verify),
+            self.ask,
         )
         self.orders = self.arbiter(self._dice, FLEET, self._polled)
 
     def arbiter(self, dice: Dice, fleet: Fleet, polled: Polled) -> Orders:
         """Wire what gives the orders, as the program does."""
         settings, ahead = self.settings.orders, Ahead()
-        mandate = Mandate(lambda: fleet, lambda: self.frozen, HOUSE.sign, lambda: "change-token")
+        mandate = Mandate(
+            lambda: fleet, lambda: self.frozen, HOUSE.sign, lambda: "change-token", settings.ttl_s
+        )
         hands = Hands(
             choice=Choice(self, self.followers),
             pauses=Pauses(self.clock, dice, settings.ttl_s + settings.settle_s),
-            giving=Giving(self.requests, self.ledger, self.clock, mandate, ahead, settings.ttl_s),
-            looks=Looks(self.requests, self, self.clock, mandate.fleet, polled, ahead),
+            giving=Giving(self.requests, self.ledger, self.clock, mandate, ahead),
+            looks=Looks(self.requests, Witnesses(self, polled), self.clock, mandate.fleet, ahead),
         )
         return Orders(
             self.requests, self.clock, hands, parallel=settings.parallel, woken=asyncio.Event()
@@ -213,12 +221,12 @@ class House:
     def serving_sessions(self, busy: Callable[[str], int]) -> list[LinkedLane]:
         return self.linked()
 
-    async def ask(self, method: str, params: dict[str, Any]) -> Any:
+    async def ask(self, method: str, params: Params) -> Any:
         if not self.is_linked:
             raise NOT_LINKED
         return await next(iter(self.lanes.values())).ask(method, params)
 
-    async def ask_lane(self, lane: str, method: str, params: dict[str, Any]) -> Any:
+    async def ask_lane(self, lane: str, method: str, params: Params) -> Any:
         if lane not in self.lanes or not self.is_linked:
             raise NOT_LINKED
         return await self.lanes[lane].ask(method, params)

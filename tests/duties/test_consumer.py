@@ -20,6 +20,7 @@ from allegro.runtime.consumer import (
     Items,
     Outcome,
     Reader,
+    ReaderPorts,
 )
 from allegro.runtime.duties import keep_running
 from allegro.testing.virtual import VirtualClock
@@ -58,9 +59,8 @@ class Desk:
         await self.open()
 
     def made(self) -> Reader:
-        return Reader(
-            "test", self.archive, self.ledger, self.clock, ("x.",), self._one, self._set_aside
-        )
+        ports = ReaderPorts(self.archive, self.ledger, self.clock, self._set_aside)
+        return Reader("test", ("x.",), self._one, ports)
 
     async def _set_aside(self, aside: SetAside, _: bytes) -> None:
         self.aside.append(aside)

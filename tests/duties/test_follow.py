@@ -24,6 +24,7 @@ from allegro.core.effects.receipts import (
     ordered_commit_name,
     words_name,
 )
+from allegro.core.protocol.queries import Params
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request, parsed
 from allegro.core.requests.work import work_of
@@ -737,7 +738,7 @@ async def test_writes_of_one_lane_without_end_freeze_once_and_hold_up_no_other(
 async def test_a_lane_that_never_answers_a_listing_holds_up_nobody(followed: Followed) -> None:
     never = asyncio.Event()
 
-    async def ask(lane: str, method: str, params: dict[str, Any]) -> Any:
+    async def ask(lane: str, method: str, params: Params) -> Any:
         await never.wait()
 
     followed.house.ask_lane = ask  # type: ignore[method-assign]

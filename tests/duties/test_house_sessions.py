@@ -18,6 +18,7 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event, encode_event
 from allegro.core.base.sequence import Kept
 from allegro.core.protocol.messages import Serves
+from allegro.core.protocol.queries import Params
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request, parsed
 from allegro.core.settings import OrderSettings
@@ -73,10 +74,10 @@ class Home:
     async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
         self.alerts.append(("high", f"set aside: {aside.reason}"))
 
-    async def _ask_lane(self, lane: str, method: str, params: dict[str, Any]) -> Any:
+    async def _ask_lane(self, lane: str, method: str, params: Params) -> Any:
         if not self.home:
             raise EdgeError("not linked", transient=True)
-        self.told.append((lane, method, params))
+        self.told.append((lane, method, dict(params)))
         return list(self.knows) if method == "sessions" else True
 
     async def look(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from allegro.core.base.errors import EdgeError
 from allegro.core.protocol.messages import Serves
+from allegro.core.protocol.queries import Params
 from allegro.house.lanes import MUTE_S, LaneEndpoint, Lanes
 from allegro.house.lanes import House as Shared
 from allegro.link.dial import LaneLink
@@ -24,7 +25,7 @@ class _Link:
         self.answer = answer
         self.asked = 0
 
-    async def ask(self, method: str, params: dict[str, Any]) -> Any:
+    async def ask(self, method: str, params: Params) -> Any:
         self.asked += 1
         if isinstance(self.answer, EdgeError):
             raise self.answer

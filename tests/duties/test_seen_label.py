@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from allegro.core.base.errors import EdgeError
-from allegro.core.protocol.queries import QueryName
+from allegro.core.protocol.queries import Params, QueryName
 from allegro.house.seen_label import SeenLabel
 from allegro.lane.context.seen_label import WAIT_S
 from allegro.testing.virtual import FakeForge, VirtualClock
@@ -61,8 +61,8 @@ async def test_a_label_that_differs_is_told_with_what_to_write(answer: Any, aler
     told: list[tuple[str, str]] = []
     asked: list[tuple[str, dict[str, Any]]] = []
 
-    async def ask(method: str, params: dict[str, Any]) -> Any:
-        asked.append((method, params))
+    async def ask(method: str, params: Params) -> Any:
+        asked.append((method, dict(params)))
         if isinstance(answer, EdgeError):
             raise answer
         return answer

@@ -54,21 +54,21 @@ from allegro.house.files import (
 )
 from allegro.house.fleet.watch import FleetWatch
 from allegro.house.health.alerts import Alerts
-from allegro.house.health.doctor import Facts, Troubles
-from allegro.house.health.set_aside import Asides
+from allegro.house.health.doctor import Facts, HouseNow, Troubles
+from allegro.house.health.set_aside import Asides, Measures
 from allegro.house.lanes import House, Lanes
 from allegro.house.orders.arbiter import Hands, Orders
 from allegro.house.orders.choice import Choice
 from allegro.house.orders.giving import Ahead, Giving, Mandate
 from allegro.house.orders.pauses import Pauses
-from allegro.house.orders.settling import Looks
+from allegro.house.orders.settling import Looks, Witnesses
 from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.mirror import Mirror
 from allegro.house.requests.newest_state import ItemPorts
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.house.requests.polls import Polls
-from allegro.house.requests.requests import Requests
+from allegro.house.requests.requests import Approvals, Requests
 from allegro.runtime.duties import Duties
 from allegro.runtime.program import Program, running
 
@@ -133,14 +133,16 @@ class _House:
         self._lanes = Lanes(house, settings.forge.triage_label)
         program.stack.push_async_callback(self._lanes.stop)
         self._requests = Requests(
-            self._ledger, self._clock, self._dice, settings, lambda: self._fleet,
-            self._lanes.ask, verify,
-        )  # fmt: skip
-        asides = Asides(
-            self._ledger, self._requests, self._suspended, self._clock, self._dice,
-            self._take_freeze, self._alert, self._woken.set,
-        )  # fmt: skip
+            self._ledger,
+            self._clock,
+            self._dice,
+            settings,
+            Approvals(lambda: self._fleet, verify),
+            self._lanes.ask,
+        )
         ports = Ports(self._archive, self._ledger, self._clock, self._dice, self._words.open)
+        measures = Measures(self._alert, self._take_freeze, self._woken.set)
+        asides = Asides(ports, self._requests, self._suspended, measures)
         reactions = Reactions(self._alert, asides.take)
         item_ports = ItemPorts(self._ledger, self._clock, asides.take)
         self._follow = self._following(ports, reactions)
@@ -156,12 +158,14 @@ class _House:
             self._archive, self._lanes, self._watch, self._clock, self._dice,
             lambda: self._fleet, self._alert,
         )  # fmt: skip
-        facts = Facts(
-            settings, self._files, self._archive, self._ledger, self._lanes, self._orders,
-            self._clock, fleet=lambda: self._fleet, freezes=lambda: self._freezes,
-            troubles=Troubles(self._alerts, self._suspended, self._fault),
+        now = HouseNow(
+            fleet=lambda: self._fleet,
+            freezes=lambda: self._freezes,
             alone_since=lambda: self._watch.local_only_since_s,
-        )  # fmt: skip
+            blocked=lambda: self._orders.blocked,
+        )
+        troubles = Troubles(self._alerts, self._suspended, self._fault)
+        facts = Facts(settings, ports, self._lanes, now, troubles)
         self._api = Api(
             self._requests,
             self._archive,
@@ -217,17 +221,19 @@ class _House:
         settings, requests, clock = self._settings.orders, self._requests, self._clock
         ahead = Ahead()
         mandate = Mandate(
-            lambda: self._fleet, lambda: self._freezes, house.sign, self._change_token
+            lambda: self._fleet,
+            lambda: self._freezes,
+            house.sign,
+            self._change_token,
+            settings.ttl_s,
         )
+        witnesses = Witnesses(self._lanes, Polls(self._archive, self._ledger).of)
         hands = Hands(
             choice=Choice(self._lanes, {AGENT.name: self._sessions}),
             pauses=Pauses(clock, self._dice, settings.ttl_s + settings.settle_s),
-            giving=Giving(requests, self._ledger, clock, mandate, ahead, settings.ttl_s),
-            looks=Looks(
-                requests, self._lanes, clock, mandate.fleet,
-                Polls(self._archive, self._ledger).of, ahead,
-            ),
-        )  # fmt: skip
+            giving=Giving(requests, self._ledger, clock, mandate, ahead),
+            looks=Looks(requests, witnesses, clock, mandate.fleet, ahead),
+        )
         return Orders(requests, clock, hands, parallel=settings.parallel, woken=self._woken)
 
     async def wait(self, program: Program) -> None:

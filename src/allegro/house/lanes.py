@@ -37,6 +37,7 @@ from allegro.core.protocol.messages import (
     Stop,
     Welcome,
 )
+from allegro.core.protocol.queries import Params
 from allegro.core.stores import Archive, Ledger
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.seen_label import SeenLabel
@@ -334,7 +335,7 @@ class Lanes:
         held = self._ends.get(lane)
         return held is not None and held[1].is_up and held[0].is_home
 
-    async def ask_lane(self, lane: str, method: str, params: dict[str, Any]) -> Any:
+    async def ask_lane(self, lane: str, method: str, params: Params) -> Any:
         """Ask this very lane. Raises EdgeError; transient when it is not linked."""
         held = self._ends.get(lane)
         if held is None or not held[1].is_up:
@@ -345,7 +346,7 @@ class Lanes:
         """Whether every lane's journal is archived to its end."""
         return all(link.is_up and end.is_home for end, link, _ in self._ends.values())
 
-    async def ask(self, method: str, params: dict[str, Any]) -> Any:
+    async def ask(self, method: str, params: Params) -> Any:
         """Ask the linked lanes with a forge, best first, until one answers or says no.
 
         One that did not answer lately is asked last, whatever role it claims. Raises EdgeError,

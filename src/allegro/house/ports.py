@@ -1,8 +1,8 @@
-"""What the duties of the house stand on: stores, clock, dice, and whom they tell."""
+"""What the duties of the house stand on: stores, clock, dice, lanes, and whom they tell."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -10,8 +10,15 @@ import msgspec
 from allegro.core.base.events import Event
 from allegro.core.health.alerts import RaiseAlert
 from allegro.core.ports import Clock, Dice
+from allegro.core.protocol.queries import Params
 from allegro.core.stores import Archive, Ledger
-from allegro.runtime.consumer import OnSetAside
+from allegro.runtime.consumer import OnSetAside, ReaderPorts
+
+Ask = Callable[[str, Params], Awaitable[Any]]
+"""(query, parameters) -> the answer of a lane that is linked, in plain values. Raises EdgeError."""
+
+AskLane = Callable[[str, str, Params], Awaitable[Any]]
+"""(lane, query, parameters) -> the answer of this very lane, in plain values. Raises EdgeError."""
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -29,3 +36,8 @@ class Reactions(msgspec.Struct, frozen=True):
 
     alarm: RaiseAlert
     on_set_aside: OnSetAside
+
+
+def reading(ports: Ports, reactions: Reactions) -> ReaderPorts:
+    """Return what a reader of the archive stands on."""
+    return ReaderPorts(ports.archive, ports.ledger, ports.clock, reactions.on_set_aside)

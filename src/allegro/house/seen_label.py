@@ -7,19 +7,15 @@ lane could name any label.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from allegro.core.base.untrusted import text_of
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
 from allegro.core.health.alerts import RaiseAlert
 from allegro.core.protocol.queries import TriageLabel
+from allegro.house.ports import Ask
 from allegro.runtime.duties import OneEach
 
 MAX_LABEL = 200
-
-Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
 
 class SeenLabel:

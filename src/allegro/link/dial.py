@@ -42,6 +42,7 @@ from allegro.core.protocol.messages import (
     Reply,
     Welcome,
 )
+from allegro.core.protocol.queries import Params
 from allegro.link.asks import Asks
 from allegro.link.blobs import HOUSE_BYTES, Blobs
 from allegro.link.entry import Entering, Newcomer
@@ -143,18 +144,18 @@ class LaneLink:
         """Dial at once: the machine woke up, or the network changed."""
         self._prodded.set()
 
-    async def ask(self, method: str, params: dict[str, Any], timeout_s: float = ASK_S) -> Any:
+    async def ask(self, method: str, params: Params, timeout_s: float = ASK_S) -> Any:
         """Return the lane's answer to a query. Raises EdgeError; transient when not linked.
 
         `timeout_s` counts from when the whole question has left, and anew with each piece of a
         long answer.
         """
         with self._asks.begin() as ask:
-            query = encode(Query(0, method, params))
+            query = encode(Query(0, method, dict(params)))
             if self._in_pieces(query):
                 await self._linked().send_whole(ask.id, query)
             else:
-                await self.say(Query(ask.id, method, params))
+                await self.say(Query(ask.id, method, dict(params)))
             reply = await ask.answer(Reply, timeout_s)
         if reply.error:
             raise EdgeError(reply.error, transient=reply.transient)

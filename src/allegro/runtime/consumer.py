@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+import msgspec
 import structlog
 
 from allegro.core.base.errors import EdgeError, UserError
@@ -33,6 +34,15 @@ T = TypeVar("T")
 
 OnSetAside = Callable[[SetAside, bytes], Awaitable[None]]
 """Is given what was set aside and, from a `Reader`, the stored event; else no bytes."""
+
+
+class ReaderPorts(msgspec.Struct, frozen=True):
+    """What a reader stands on: where events and its place are kept; who takes what it sets aside."""
+
+    archive: Archive
+    book: WorkBook
+    clock: Clock
+    on_set_aside: OnSetAside
 
 
 class Outcome(enum.Enum):
@@ -53,18 +63,24 @@ class Reader:
     """
 
     def __init__(
-        self, name: str, archive: Archive, book: WorkBook, clock: Clock, prefixes: tuple[str, ...],
-        one: Callable[[Archived], Awaitable[None]], on_set_aside: OnSetAside,
+        self,
+        name: str,
+        prefixes: tuple[str, ...],
+        one: Callable[[Archived], Awaitable[None]],
+        ports: ReaderPorts,
         flush: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:  # fmt: skip
-        """`flush` makes durable what `one` kept in memory; it is called before a place is kept."""
+    ) -> None:
+        """`name` is that of the place; `prefixes` are the types of events that are read.
+
+        `flush` makes durable what `one` kept in memory; it is called before a place is kept.
+        """
         self._name = name
-        self._archive = archive
-        self._book = book
-        self._clock = clock
+        self._archive = ports.archive
+        self._book = ports.book
+        self._clock = ports.clock
         self._prefixes = prefixes
         self._one = one
-        self._on_set_aside = on_set_aside
+        self._on_set_aside = ports.on_set_aside
         self._flush = flush
         self._place: Place | None = None
         self._kept = Place()
@@ -131,9 +147,12 @@ class Reader:
                 return
             begun += 1
         aside = SetAside(
-            duty=self._name, item=str(archived.row), lane=archived.lane, reason=reason,
+            duty=self._name,
+            item=str(archived.row),
+            lane=archived.lane,
+            reason=reason,
             at_s=self._clock.now_s(),
-        )  # fmt: skip
+        )
         await self._book.set_aside(aside)
         await self._on_set_aside(aside, archived.stored)
 
@@ -167,9 +186,7 @@ class Items:
     the duty's own business and pass through.
     """
 
-    def __init__(
-        self, name: str, book: WorkBook, clock: Clock, on_set_aside: OnSetAside
-    ) -> None:  # fmt: skip
+    def __init__(self, name: str, book: WorkBook, clock: Clock, on_set_aside: OnSetAside) -> None:
         self._name = name
         self._book = book
         self._clock = clock

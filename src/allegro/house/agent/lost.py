@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
@@ -11,6 +10,7 @@ from allegro.core.agent.sessions import End
 from allegro.core.ports import Clock
 from allegro.core.protocol.queries import QueryName
 from allegro.core.stores import SessionRecord
+from allegro.house.ports import AskLane
 
 LOST_AFTER_S = 20.0
 AWAY_S = 60.0
@@ -21,10 +21,7 @@ QUESTION_S = 3600.0  # the longest a lane lets a question wait
 class Lost:
     """`lane_home` says whether a lane is linked and all it told is archived."""
 
-    def __init__(
-        self, ask_lane: Callable[[str, str, dict[str, Any]], Awaitable[Any]],
-        lane_home: Callable[[str], bool], clock: Clock,
-    ) -> None:  # fmt: skip
+    def __init__(self, ask_lane: AskLane, lane_home: Callable[[str], bool], clock: Clock) -> None:
         self._ask_lane = ask_lane
         self._lane_home = lane_home
         self._clock = clock

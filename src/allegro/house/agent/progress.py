@@ -9,9 +9,9 @@ from allegro.core.authority.actions.forge import MirrorRequest, RepositoryRef
 from allegro.core.base.errors import EdgeError
 from allegro.core.stores import SessionRecord
 from allegro.house.agent.sessions import Sessions
+from allegro.house.ports import Ask
 from allegro.house.requests.mirror import issue_named, where
 from allegro.house.requests.newest_state import Homes, ItemPorts
-from allegro.house.requests.proposals import Ask
 from allegro.house.requests.requests import Requests
 
 

@@ -39,8 +39,7 @@ from allegro.core.stores import Archived, SessionRecord
 from allegro.house.agent.barrier import Unread
 from allegro.house.agent.lost import Lost, heard, presumed
 from allegro.house.archive.events import ArchivedEvent, read_archived
-from allegro.house.archive.vanished import AskLane
-from allegro.house.ports import Ports, Reactions
+from allegro.house.ports import AskLane, Ports, Reactions, reading
 from allegro.house.requests.asking import Origin, Terms
 from allegro.house.requests.requests import Requests
 from allegro.runtime.consumer import Reader
@@ -94,9 +93,8 @@ class Sessions:
         self._unread = Unread(requests)
         self.records: dict[str, SessionRecord] = {}
         self._reader = Reader(
-            "sessions followed", ports.archive, ports.ledger, ports.clock, FOLLOWED, self._one,
-            reactions.on_set_aside, self._flush,
-        )  # fmt: skip
+            "sessions followed", FOLLOWED, self._one, reading(ports, reactions), self._flush
+        )
         self._unsaved: dict[str, SessionRecord] = {}
         self._asking = OneEach("lost sessions", self._failed("lost sessions"))
         requests.on_change(self._request_changed)

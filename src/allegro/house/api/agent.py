@@ -24,9 +24,10 @@ from allegro.house.api.http import (
     seconds_in,
 )
 from allegro.house.api.views import session_view
+from allegro.house.ports import Ask
 from allegro.house.requests.asking import asker, asking
 from allegro.house.requests.mirror import issue_named
-from allegro.house.requests.proposals import Ask, Key, asked
+from allegro.house.requests.proposals import Key, asked
 from allegro.house.requests.requests import Requests
 
 MAX_QUOTE = 20_000

@@ -11,7 +11,7 @@ from aiohttp import web
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import number_of, text_of, whole_number
 from allegro.core.protocol.queries import ModelBegin, ModelNext
-from allegro.house.archive.vanished import AskLane
+from allegro.house.ports import AskLane
 
 MAX_ROUNDS = 60
 _TYPE = re.compile(r"[a-z]+/[!-~]+(?:; ?[!-~]+)*")

@@ -7,19 +7,17 @@ one that does not answer holds up nobody.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
 
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import MAX_NUMBER, Unreadable, read_value, whole_number
-from allegro.core.ports import Clock
 from allegro.core.protocol.payloads.base import Payload
 from allegro.core.protocol.payloads.polls import ForgeVanished
 from allegro.core.protocol.queries import AskListing
-from allegro.core.stores import Archive, Ledger
+from allegro.house.ports import AskLane, Ports
 from allegro.runtime.duties import OneEach
 
 _log = structlog.get_logger()
@@ -28,9 +26,8 @@ MAX_COMPARED = 500
 """So many repositories of one lane wait to be compared; the oldest go first."""
 _NAME = "to be compared"
 
-AskLane = Callable[[str, str, dict[str, Any]], Awaitable[Any]]
 Own = Callable[[Payload, str], bytes]
-"""(type, data, subject) -> the stored form of an event of the house itself."""
+"""(payload, subject) -> the stored form of an event of the house itself."""
 
 
 class _Listing(msgspec.Struct, frozen=True):
@@ -47,12 +44,11 @@ class Vanished:
     """
 
     def __init__(
-        self, archive: Archive, ledger: Ledger, clock: Clock, ask_lane: AskLane, own: Own,
-        failed: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        self._archive = archive
-        self._ledger = ledger
-        self._clock = clock
+        self, ports: Ports, ask_lane: AskLane, own: Own, failed: Callable[[str], None]
+    ) -> None:
+        self._archive = ports.archive
+        self._ledger = ports.ledger
+        self._clock = ports.clock
         self._ask_lane = ask_lane
         self._own = own
         self._to_compare: dict[str, dict[int, int]] = {}

@@ -9,11 +9,10 @@ from allegro.core.base.events import encode_event
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.health import codes
 from allegro.core.health.alerts import RaiseAlert
-from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.payloads.base import own_event
 from allegro.core.protocol.payloads.fleet import BeatBack, BeatMissing
-from allegro.core.stores import Archive, Ledger
 from allegro.house.lanes import Lanes
+from allegro.house.ports import Ports
 
 BEAT_LATE_S = 45.0
 ASLEEP_S = 20.0
@@ -26,15 +25,13 @@ class BeatWatch:
     A house that slept heard nobody: silence counts from when it woke.
     """
 
-    def __init__(
-        self, archive: Archive, ledger: Ledger, lanes: Lanes, clock: Clock, dice: Dice,
-        alert: RaiseAlert,
-    ) -> None:  # fmt: skip
-        self._archive = archive
-        self._ledger = ledger
+    def __init__(self, ports: Ports, lanes: Lanes, alert: RaiseAlert) -> None:
+        clock = ports.clock
+        self._archive = ports.archive
+        self._ledger = ports.ledger
         self._lanes = lanes
         self._clock = clock
-        self._dice = dice
+        self._dice = ports.dice
         self._alert = alert
         self._beats: dict[str, float] = {}
         self._late: dict[str, float] = {}

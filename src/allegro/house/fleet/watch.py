@@ -29,7 +29,7 @@ from allegro.core.stores import HOUSE, Archived
 from allegro.house.archive.events import read_archived
 from allegro.house.fleet.heartbeats import BeatWatch
 from allegro.house.lanes import Lanes
-from allegro.house.ports import Ports, Reactions
+from allegro.house.ports import Ports, Reactions, reading
 from allegro.house.requests.outcomes import OLD_S
 from allegro.runtime.consumer import Reader
 
@@ -60,34 +60,17 @@ class FleetWatch:
     """Runs until cancelled. `took` are the newest take-overs, oldest first."""
 
     def __init__(self, ports: Ports, lanes: Lanes, reactions: Reactions) -> None:
-        archive, ledger, clock = ports.archive, ports.ledger, ports.clock
-        self._ledger = ledger
+        self._ledger = ports.ledger
         self._lanes = lanes
-        self._clock = clock
+        self._clock = ports.clock
         self._alarm = reactions.alarm
         self._grew = asyncio.Event()
         self._is_unread = True
-        self._beats = BeatWatch(
-            archive,
-            ledger,
-            lanes,
-            clock,
-            ports.dice,
-            reactions.alarm,
-        )
+        self._beats = BeatWatch(ports, lanes, reactions.alarm)
         self.took: list[TakeOver] = []
         self._nobody_since_s: dict[str, float] = {}
         self._reported_unheld: set[str] = set()
-        self._reader = Reader(
-            "fleet",
-            archive,
-            ledger,
-            clock,
-            FOLLOWED,
-            self._one,
-            reactions.on_set_aside,
-            self._flush,
-        )
+        self._reader = Reader("fleet", FOLLOWED, self._one, reading(ports, reactions), self._flush)
         self._is_unsaved = False
         self._is_resumed = False
 

@@ -21,17 +21,15 @@ from allegro.core.health import codes
 from allegro.core.health.codes import Code
 from allegro.core.health.facts import Fact, FactPage, fact_page, verdict_of
 from allegro.core.health.facts import State as FactState
-from allegro.core.ports import Clock
 from allegro.core.protocol.answers import LaneFact, read_facts, read_status
 from allegro.core.protocol.queries import QueryName
 from allegro.core.requests.lifecycle import MOST_DOUBTS, STAGES, State
 from allegro.core.settings import HouseSettings
-from allegro.core.stores import Archive, Ledger
 from allegro.house.archive.suspended import Suspended
-from allegro.house.files import Fleet, HouseFiles
+from allegro.house.files import Fleet, files_of
 from allegro.house.health.alerts import Alerts
 from allegro.house.lanes import Lanes
-from allegro.house.orders.arbiter import Orders
+from allegro.house.ports import Ports
 
 LOW_DISK_BYTES = 500_000_000
 ASK_S = 5.0
@@ -47,27 +45,41 @@ class Troubles(NamedTuple):
     fault: Fault | None
 
 
+class HouseNow(msgspec.Struct, frozen=True):
+    """What holds in the house at this moment; each is asked anew.
+
+    `alone_since` is when the last lane was linked (Unix s), None while one is; `blocked` says what
+    holds orders up, empty for nothing.
+    """
+
+    fleet: Callable[[], Fleet]
+    freezes: Callable[[], FreezeSet]
+    alone_since: Callable[[], float | None]
+    blocked: Callable[[], str]
+
+
 class Facts:
     """Collects what `allegro status` and `allegro doctor` show."""
 
     def __init__(
-        self, settings: HouseSettings, files: HouseFiles, archive: Archive,
-        ledger: Ledger, lanes: Lanes, orders: Orders, clock: Clock, *,
-        fleet: Callable[[], Fleet], freezes: Callable[[], FreezeSet],
+        self,
+        settings: HouseSettings,
+        ports: Ports,
+        lanes: Lanes,
+        now: HouseNow,
         troubles: Troubles,
-        alone_since: Callable[[], float | None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._settings = settings
-        self._files = files
-        self._archive = archive
-        self._ledger = ledger
+        self._files = files_of(settings)
+        self._archive = ports.archive
+        self._ledger = ports.ledger
         self._lanes = lanes
-        self._orders = orders
-        self._clock = clock
-        self._fleet = fleet
-        self._freezes = freezes
+        self._clock = ports.clock
+        self._fleet = now.fleet
+        self._freezes = now.freezes
+        self._alone_since = now.alone_since
+        self._blocked = now.blocked
         self._troubles = troubles
-        self._alone_since = alone_since
 
     async def status(self) -> dict[str, Any]:
         """Return the house at a glance. Figures name their source; unknown is null."""
@@ -100,7 +112,7 @@ class Facts:
             "waiting_for_sovereign": len(waiting),
             "oldest_waiting_s": max((now_s - r.created_s for r in waiting), default=None),
             "open": {state.value: sum(r.state is state for r in requests) for state in STAGES},
-            "blocked": self._orders.blocked,
+            "blocked": self._blocked(),
             "archive": await self._archive.counts(),
             "alerts": self._troubles.alerts.listed(),
             "alert_counts": self._troubles.alerts.counts(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from allegro.core.authority.freeze import Freeze
@@ -14,34 +15,44 @@ from allegro.core.base.untrusted import number_of
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
 from allegro.core.health.alerts import RaiseAlert
-from allegro.core.ports import Clock, Dice
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.ordering import was_ordered
-from allegro.core.stores import HOUSE, Ledger, SetAside
+from allegro.core.stores import HOUSE, SetAside
 from allegro.house.api.http import answer_json, refused
 from allegro.house.archive.content import event_of
 from allegro.house.archive.suspended import CLAIMS, Suspended
+from allegro.house.ports import Ports
 from allegro.house.requests.requests import Requests
 
 SHOWN = 200
 _OUT = frozenset({State.ORDERED, State.SENT, State.UNKNOWN})
 
 
+class Measures(msgspec.Struct, frozen=True):
+    """What is done about an item that was set aside.
+
+    `alarm` shows it to a person, `freeze` stops the fleet, `kick` lets orders be looked at again.
+    """
+
+    alarm: RaiseAlert
+    freeze: Callable[[Freeze], Awaitable[Any]]
+    kick: Callable[[], None]
+
+
 class Asides:
     """Takes each item that a supervised loop sets aside."""
 
     def __init__(
-        self, ledger: Ledger, requests: Requests, suspended: Suspended, clock: Clock, dice: Dice,
-        freeze: Callable[[Freeze], Awaitable[Any]], alarm: RaiseAlert, kick: Callable[[], None],
-    ) -> None:  # fmt: skip
-        self._ledger = ledger
+        self, ports: Ports, requests: Requests, suspended: Suspended, measures: Measures
+    ) -> None:
+        self._ledger = ports.ledger
         self._requests = requests
         self._suspended = suspended
-        self._clock = clock
-        self._dice = dice
-        self._freeze = freeze
-        self._alarm = alarm
-        self._kick = kick
+        self._clock = ports.clock
+        self._dice = ports.dice
+        self._freeze = measures.freeze
+        self._alarm = measures.alarm
+        self._kick = measures.kick
 
     def routes(self) -> list[web.RouteDef]:
         return [

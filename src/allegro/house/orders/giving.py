@@ -36,13 +36,14 @@ class Mandate(msgspec.Struct, frozen=True):
     """What the house gives orders by, each as it is now.
 
     `sign` is the house key's; `change_token` reads the token that may change code, None where none
-    is configured (raises EdgeError where it cannot be read).
+    is configured (raises EdgeError where it cannot be read). An order is good for `ttl_s` seconds.
     """
 
     fleet: Callable[[], Fleet]
     freezes: Callable[[], FreezeSet]
     sign: Callable[[bytes], bytes]
     change_token: Callable[[], str | None]
+    ttl_s: int
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -81,14 +82,12 @@ class Giving:
     """Gives orders. Which request is due, and whether anything stands against it, is not its concern."""
 
     def __init__(
-        self, requests: Requests, ledger: Ledger, clock: Clock, mandate: Mandate, ahead: Ahead,
-        ttl_s: int,
-    ) -> None:  # fmt: skip
+        self, requests: Requests, ledger: Ledger, clock: Clock, mandate: Mandate, ahead: Ahead
+    ) -> None:
         self._requests = requests
         self._ledger = ledger
         self._clock = clock
         self._mandate = mandate
-        self._ttl_s = ttl_s
         self._mute_until: dict[str, float] = {}
         self.ahead = ahead
 
@@ -120,9 +119,14 @@ class Giving:
             return None
         fleet = self._mandate.fleet()
         order = Order(
-            aud=fleet.id, lane=lane, challenge=challenge, number=number,
-            digest=work.request.digest, seat=fleet.seat, ttl_s=self._ttl_s,
-        )  # fmt: skip
+            aud=fleet.id,
+            lane=lane,
+            challenge=challenge,
+            number=number,
+            digest=work.request.digest,
+            seat=fleet.seat,
+            ttl_s=self._mandate.ttl_s,
+        )
         token = issue_token(order, f"house:{fleet.house_number}", self._mandate.sign)
         change_token = self._mandate.change_token() if work.carries_code_token else None
         answer = await link.order(

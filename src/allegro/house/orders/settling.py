@@ -12,10 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from allegro.core.authority.actions.forge import (
-    CloseIssue,
-    UpdateStatus,
-)
+from allegro.core.authority.actions.forge import CloseIssue, UpdateStatus
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.effects.receipts import address_of, content_of, receipts_of
@@ -45,6 +42,13 @@ Polled = Callable[[Work, int, str], Awaitable[frozenset[str]]]
 """(work, artifact, name of its words) -> the lanes whose polls show exactly this effect."""
 
 
+class Witnesses(msgspec.Struct, frozen=True):
+    """Who can say what is on the forge: lanes that are asked to look, and polls of before."""
+
+    lanes: ForgeLanes
+    polled: Polled
+
+
 class _Seen(msgspec.Struct, frozen=True):
     """What one lane answered."""
 
@@ -56,14 +60,17 @@ class Looks:
     """Asks lanes to look, and decides what their answers are worth."""
 
     def __init__(
-        self, requests: Requests, lanes: ForgeLanes, clock: Clock, fleet: Callable[[], Fleet],
-        polled: Polled, ahead: Ahead,
-    ) -> None:  # fmt: skip
+        self,
+        requests: Requests,
+        witnesses: Witnesses,
+        clock: Clock,
+        fleet: Callable[[], Fleet],
+        ahead: Ahead,
+    ) -> None:
         self._requests = requests
-        self._lanes = lanes
+        self._lanes, self._polled = witnesses.lanes, witnesses.polled
         self._clock = clock
         self._fleet = fleet
-        self._polled = polled
         self._ahead = ahead
         self._hinted: dict[str, float] = {}
         requests.on_change(self._changed)

@@ -13,8 +13,9 @@ from allegro.core.protocol.queries import AskRepository
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.requests import Request
 from allegro.core.settings import RequestSettings
+from allegro.house.ports import Ask
 from allegro.house.requests.newest_state import Homes, ItemPorts
-from allegro.house.requests.proposals import Ask, asked
+from allegro.house.requests.proposals import asked
 from allegro.house.requests.requests import Requests
 
 _LOST = frozenset({State.EXPIRED, State.WITHDRAWN, State.FAILED, State.STALE})

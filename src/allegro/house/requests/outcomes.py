@@ -40,9 +40,9 @@ from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
 from allegro.core.stores import Archived
 from allegro.house.archive.events import ArchivedEvent, read_archived
-from allegro.house.archive.vanished import AskLane, Vanished
+from allegro.house.archive.vanished import Vanished
 from allegro.house.files import Fleet
-from allegro.house.ports import Ports, Reactions
+from allegro.house.ports import AskLane, Ports, Reactions, reading
 from allegro.house.requests.bot_writes import BotWrites, Watched
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.requests import NO_CLEAR_ANSWER, Requests
@@ -115,18 +115,13 @@ class Follow:
         self._alarm = reactions.alarm
         self._grew = asyncio.Event()
         self._said: dict[tuple[str, int], int] = {}
-        self._vanished = Vanished(
-            ports.archive, ports.ledger, ports.clock, view.ask_lane, self._own, self._failed
-        )
+        self._vanished = Vanished(ports, view.ask_lane, self._own, self._failed)
         self._writes = BotWrites(
             ports, requests, Watched(view.fleet, names, view.freeze, reactions.alarm, self._own)
         )
         self._is_resumed = False
         self._renewals = OneEach("renewal", self._failed)
-        self._reader = Reader(
-            "followed", ports.archive, ports.ledger, ports.clock, FOLLOWED, self._one,
-            reactions.on_set_aside,
-        )  # fmt: skip
+        self._reader = Reader("followed", FOLLOWED, self._one, reading(ports, reactions))
 
     def kick(self) -> None:
         self._grew.set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -38,6 +37,7 @@ from allegro.core.protocol.answers import (
 )
 from allegro.core.protocol.queries import AskChange, AskClose, Asked, AskPull, AskRepository
 from allegro.core.requests.documents import RequestDocument
+from allegro.house.ports import Ask
 
 T = TypeVar("T")
 
@@ -46,8 +46,6 @@ MAX_KEY = 100
 
 Key = Annotated[str, Meta(max_length=MAX_KEY)]
 """What a program names one asking with."""
-
-Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
 
 class Proposal(msgspec.Struct, frozen=True):

@@ -38,6 +38,7 @@ from allegro.core.requests.work import Work
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import Ledger
 from allegro.house.files import Fleet
+from allegro.house.ports import Ask
 from allegro.house.requests.asking import (
     BY_THE_HOUSE,
     Origin,
@@ -49,7 +50,7 @@ from allegro.house.requests.asking import (
     document_of_act,
     document_of_mirror,
 )
-from allegro.house.requests.proposals import Ask, Pinned, Proposal, pin, proposal_of
+from allegro.house.requests.proposals import Pinned, Proposal, pin, proposal_of
 from allegro.house.requests.works import Works
 
 _log = structlog.get_logger()
@@ -57,26 +58,37 @@ NOT_AGAIN = "nothing"
 NO_CLEAR_ANSWER = "no clear answer"
 
 
+class Approvals(msgspec.Struct, frozen=True):
+    """Whose approvals count: the fleet as it is now, and what verifies a signature."""
+
+    fleet: Callable[[], Fleet]
+    verify: Verify
+
+
 class Requests:
     """All requests, in memory and in the ledger. `changed` is told every new version."""
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, dice: Dice, settings: HouseSettings,
-        fleet: Callable[[], Fleet], ask: Ask, verify: Verify,
-    ) -> None:  # fmt: skip
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        dice: Dice,
+        settings: HouseSettings,
+        approvals: Approvals,
+        ask: Ask,
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._dice = dice
         self._settings = settings
-        self._fleet = fleet
+        self._fleet, self._verify = approvals.fleet, approvals.verify
         self._ask = ask
-        self._verify = verify
         self._listeners: list[Callable[[Request], None]] = []
         self._waiting: dict[str, list[asyncio.Event]] = {}
         self._changing = asyncio.Lock()
         self._turns = Turns()
         self._index = RequestIndex(ledger.requests.values())
-        self._works = Works(lambda: fleet().marker)
+        self._works = Works(lambda: approvals.fleet().marker)
 
     def on_change(self, listener: Callable[[Request], None]) -> None:
         self._listeners.append(listener)
