@@ -125,11 +125,19 @@ class _House:
         program.stack.push_async_callback(self._close_books)
         self._freezes = await self._known_freezes()
         house = House(
-            self._archive, self._ledger, self._clock, self._dice, fleet=lambda: self._fleet,
-            freezes=lambda: self._freezes, sign=self._sign,
-            verify=verify, archived=self._archived, lane_froze=self._lane_froze,
-            alert=self._alert, suspended=self._suspended.__contains__,
-        )  # fmt: skip
+            self._archive,
+            self._ledger,
+            self._clock,
+            self._dice,
+            fleet=lambda: self._fleet,
+            freezes=lambda: self._freezes,
+            sign=self._sign,
+            verify=verify,
+            archived=self._archived,
+            lane_froze=self._lane_froze,
+            alert=self._alert,
+            suspended=self._suspended.__contains__,
+        )
         self._lanes = Lanes(house, settings.forge.triage_label)
         program.stack.push_async_callback(self._lanes.stop)
         self._requests = Requests(
@@ -155,9 +163,14 @@ class _House:
         )
         self._watch = FleetWatch(ports, self._lanes, reactions)
         fleet_api = FleetApi(
-            self._archive, self._lanes, self._watch, self._clock, self._dice,
-            lambda: self._fleet, self._alert,
-        )  # fmt: skip
+            self._archive,
+            self._lanes,
+            self._watch,
+            self._clock,
+            self._dice,
+            lambda: self._fleet,
+            self._alert,
+        )
         now = HouseNow(
             fleet=lambda: self._fleet,
             freezes=lambda: self._freezes,
@@ -199,9 +212,12 @@ class _House:
     def _begin(self, **shown: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Begin the duties of a house that acts; `shown` are those that write comments."""
         acting = {
-            "follow": self._follow.run, "orders": self._orders.run, **shown,
-            "sessions": self._sessions.run, "fleet": self._watch.run,
-        }  # fmt: skip
+            "follow": self._follow.run,
+            "orders": self._orders.run,
+            **shown,
+            "sessions": self._sessions.run,
+            "fleet": self._watch.run,
+        }
         for name, run in acting.items():
             self._duties.begin(name, run)
 
@@ -349,9 +365,12 @@ class _House:
         voided = await self._check_seat()
         new = [token for token in self._fleet.revocations if token not in known]
         for token in (
-            *self._fleet.rotations[-1:], self._fleet.certificate, self._fleet.seat_token,
-            *new, *self._fleet.roster_tokens,
-        ):  # fmt: skip
+            *self._fleet.rotations[-1:],
+            self._fleet.certificate,
+            self._fleet.seat_token,
+            *new,
+            *self._fleet.roster_tokens,
+        ):
             await self._lanes.bring_all(token)
         if self._settings.house.acting:
             self._lanes.refresh()

@@ -126,23 +126,31 @@ class LaneEndpoint:
             return counter
         self.version = greeting.version[:64]
         claims = Login(
-            aud=fleet.id, lane=fingerprint(self.lane.key), challenge=counter, seat=fleet.seat,
+            aud=fleet.id,
+            lane=fingerprint(self.lane.key),
+            challenge=counter,
+            seat=fleet.seat,
             key_number=fleet.sovereign_number,
-        )  # fmt: skip
+        )
         known = [lane.name for lane in fleet.lanes if not lane.revoked]
         marks = await house.archive.marks(known, MARKS_OF_ONE_LANE)
-        return _fitting(LogIn(
-            token=issue_token(claims, f"house:{fleet.house_number}", house.sign),
-            certificates=(
-                *fleet.rotations, fleet.certificate, fleet.seat_token, *fleet.revocations,
-                *fleet.roster_tokens,
-            ),
-            freezes=house.freezes().active,
-            thaws=await house.ledger.strings("thaws"),
-            cursors=await house.archive.cursors(self.name),
-            marks=tuple((watch, m.forge_s, m.wall_s) for watch, m in marks.items()),
-            now_s=house.clock.now_s(),
-        ))  # fmt: skip
+        return _fitting(
+            LogIn(
+                token=issue_token(claims, f"house:{fleet.house_number}", house.sign),
+                certificates=(
+                    *fleet.rotations,
+                    fleet.certificate,
+                    fleet.seat_token,
+                    *fleet.revocations,
+                    *fleet.roster_tokens,
+                ),
+                freezes=house.freezes().active,
+                thaws=await house.ledger.strings("thaws"),
+                cursors=await house.archive.cursors(self.name),
+                marks=tuple((watch, m.forge_s, m.wall_s) for watch, m in marks.items()),
+                now_s=house.clock.now_s(),
+            )
+        )
 
     async def welcomed(self, welcome: Welcome) -> None:
         """Take the lane's own freezes, and go on where it says."""
@@ -392,9 +400,16 @@ class Lanes:
         """Return each lane's link in plain values."""
         return [
             {
-                "name": end.name, "url": end.url, "linked": link.is_up, "trouble": link.trouble,
-                "since_s": link.since_s, "version": end.version, "head": end.head,
-                "home": end.home, "done": end.done, "heard_s": end.heard_s,
+                "name": end.name,
+                "url": end.url,
+                "linked": link.is_up,
+                "trouble": link.trouble,
+                "since_s": link.since_s,
+                "version": end.version,
+                "head": end.head,
+                "home": end.home,
+                "done": end.done,
+                "heard_s": end.heard_s,
             }
             for end, link, _ in self._ends.values()
-        ]  # fmt: skip
+        ]

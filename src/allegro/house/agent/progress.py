@@ -19,9 +19,13 @@ class Progress:
     """Keeps the comment of each session that names an issue at its newest state."""
 
     def __init__(
-        self, sessions: Sessions, requests: Requests, ask: Ask, kick: Callable[[], None],
+        self,
+        sessions: Sessions,
+        requests: Requests,
+        ask: Ask,
+        kick: Callable[[], None],
         ports: ItemPorts,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._requests = requests
         self._ask = ask
         self._kick = kick
@@ -48,9 +52,13 @@ class Progress:
         place, number = named
         repo, forge = await where(self._ask, place, number)
         action = MirrorRequest(
-            id=self._requests.new_id(), forge=forge, repository=RepositoryRef(repo.id, repo.name),
-            issue=number, request=record.id, body=progress_text(record),
-        )  # fmt: skip
+            id=self._requests.new_id(),
+            forge=forge,
+            repository=RepositoryRef(repo.id, repo.name),
+            issue=number,
+            request=record.id,
+            body=progress_text(record),
+        )
         await self._requests.propose_mirror(action, repo.name)
         self._kick()
         if record.end and self._newest.get(id_) is record:

@@ -75,9 +75,13 @@ class Sessions:
     """Keeps a record of every session, from the archive alone; `records` is the newest part."""
 
     def __init__(
-        self, ports: Ports, requests: Requests, lanes: SessionLanes, reactions: Reactions,
+        self,
+        ports: Ports,
+        requests: Requests,
+        lanes: SessionLanes,
+        reactions: Reactions,
         kick: Callable[[], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._archive, self._ledger, self._clock = ports.archive, ports.ledger, ports.clock
         self._open_words = ports.open_words
         self._requests = requests
@@ -113,14 +117,15 @@ class Sessions:
     def busy(self, lane: str) -> int:
         """Return how many sessions of a lane have not ended, as far as the house knows."""
         running = {
-            r.id for r in self.records.values()
+            r.id
+            for r in self.records.values()
             if r.lane == lane and not r.end and r.state != "accepted"
-        }  # fmt: skip
+        }
         ordered = {
-            request.id for request in self._requests.open_of("run_session")
-            if request.lane == lane
-            and request.state in {State.ORDERED, State.SENT, State.UNKNOWN}
-        }  # fmt: skip
+            request.id
+            for request in self._requests.open_of("run_session")
+            if request.lane == lane and request.state in {State.ORDERED, State.SENT, State.UNKNOWN}
+        }
         return len(running | ordered)
 
     async def run(self) -> None:
@@ -266,10 +271,14 @@ class Sessions:
         match payload:
             case SessionAccepted():
                 return change(
-                    record, state="accepted", model=text_of(payload.model),
-                    agent=text_of(payload.agent), local=payload.local,
-                    tools_on=names_of(list(payload.tools)), limit_s=float(payload.limit_s),
-                )  # fmt: skip
+                    record,
+                    state="accepted",
+                    model=text_of(payload.model),
+                    agent=text_of(payload.agent),
+                    local=payload.local,
+                    tools_on=names_of(list(payload.tools)),
+                    limit_s=float(payload.limit_s),
+                )
             case SessionStarted():
                 return change(record, state="running", run=text_of(payload.run))
             case SessionQuestion():
@@ -280,9 +289,11 @@ class Sessions:
             case ModelResult():
                 tokens = record.tokens + payload.tokens_in + payload.tokens_out
                 return change(
-                    record, tokens=min(MAX_NUMBER, tokens),
-                    calls=min(MAX_NUMBER, record.calls + 1), provider=text_of(payload.provider),
-                )  # fmt: skip
+                    record,
+                    tokens=min(MAX_NUMBER, tokens),
+                    calls=min(MAX_NUMBER, record.calls + 1),
+                    provider=text_of(payload.provider),
+                )
             case SessionEnd():
                 return self._over(record, event, payload)
 
@@ -290,13 +301,19 @@ class Sessions:
         words = self._open_words(event)
         facts = words if isinstance(words, dict) else {}
         return msgspec.structs.replace(
-            record, state="ended", end=end.state if end.state in _ENDS else End.LOST.value,
-            why=text_of(facts.get("why")), output=text_of(facts.get("output"), MAX_OUTPUT),
-            ended_s=self._clock.now_s(), duration_s=end.duration_s,
-            calls=max(record.calls, end.calls or 0), tools=end.tools or 0,
-            questions=end.questions or 0, tokens=max(record.tokens, end.tokens or 0),
+            record,
+            state="ended",
+            end=end.state if end.state in _ENDS else End.LOST.value,
+            why=text_of(facts.get("why")),
+            output=text_of(facts.get("output"), MAX_OUTPUT),
+            ended_s=self._clock.now_s(),
+            duration_s=end.duration_s,
+            calls=max(record.calls, end.calls or 0),
+            tools=end.tools or 0,
+            questions=end.questions or 0,
+            tokens=max(record.tokens, end.tokens or 0),
             cost_usd=None if isinstance(end.cost_usd, str) else end.cost_usd,
-        )  # fmt: skip
+        )
 
     def _keep(self, record: SessionRecord) -> None:
         self._unsaved[record.id] = record
@@ -333,9 +350,13 @@ class Sessions:
             return msgspec.structs.replace(record, asked=record.asked + 1)
         until_s = min(put.until_s, self._clock.now_s() + 3600)
         action = AnswerOnce(
-            id=self._requests.new_id(), lane=lane, session=record.id, run=run, number=number,
+            id=self._requests.new_id(),
+            lane=lane,
+            session=record.id,
+            run=run,
+            number=number,
             question=question_digest(record.id, run, number, asked),
-        )  # fmt: skip
+        )
         question = f"Let session {record.id[:10]} do this once: {asked.description or 'a command'}?"
         try:
             terms = Terms(question, "decision", until_s, f"session {record.id}", notes)

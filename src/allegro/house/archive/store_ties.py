@@ -18,9 +18,7 @@ async def tie_stores(archive: Archive, ledger: Ledger, dice: Dice) -> Fault | No
     Where places of before name other rows, every reader begins at the first row. Raises EdgeError.
     """
     a, b = await archive.tie(), await ledger.tie()
-    fault = compare(
-        a, b, last_row=await archive.last_row(), furthest=await ledger.furthest()
-    )  # fmt: skip
+    fault = compare(a, b, last_row=await archive.last_row(), furthest=await ledger.furthest())
     if fault is not None:
         _log.error("stores.apart", fault=fault.name, archive=a.id, ledger=b.id)
     if fault in READ_AGAIN:

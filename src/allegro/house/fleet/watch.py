@@ -173,11 +173,16 @@ class FleetWatch:
         if lane not in members or role not in ROLES:
             return
         took = TakeOver(
-            at=rfc3339(archived.at_s), lane=lane, role=role,
+            at=rfc3339(archived.at_s),
+            lane=lane,
+            role=role,
             before=before if before in {*members, *self._lanes.names()} else "",
-            why=why if why in WHYS else "unknown", epoch=taken.epoch,
-            silent_s=taken.silent_s, take_s=taken.take_s, act_s=taken.act_s,
-        )  # fmt: skip
+            why=why if why in WHYS else "unknown",
+            epoch=taken.epoch,
+            silent_s=taken.silent_s,
+            take_s=taken.take_s,
+            act_s=taken.act_s,
+        )
         others = [one for one in self.took if one.lane != lane]
         self.took = sorted([*others, *self._of(lane)[-(KEPT - 1) :], took], key=lambda one: one.at)
         self._is_unsaved = True

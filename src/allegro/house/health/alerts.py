@@ -39,8 +39,14 @@ class Alerts:
         now_s = self._clock.now_s()
         alert, gone = raised(self._held, code, subject, lane[:64], values, now_s)
         if alert.count == 1:
-            _log.warning("alert", code=alert.code, subject=alert.subject, lane=alert.lane,
-                         severity=alert.severity.value, sentence=alert.sentence)  # fmt: skip
+            _log.warning(
+                "alert",
+                code=alert.code,
+                subject=alert.subject,
+                lane=alert.lane,
+                severity=alert.severity.value,
+                sentence=alert.sentence,
+            )
         for key in gone:
             self._held.pop(key, None)
             self._unsaved[key] = None
@@ -90,10 +96,19 @@ class Alerts:
 def _shown(alert: Alert) -> dict[str, Any]:
     code = code_of(alert.code)
     return {
-        "code": alert.code, "title": code.title, "severity": alert.severity.value,
-        "subject": alert.subject, "values": alert.values, "sentence": alert.sentence,
-        "source": f"lane {alert.lane}" if alert.lane else "house", "lane": alert.lane,
-        "fix": code.fix.replace("{subject}", alert.subject), "runbook": code.runbook,
-        "at_s": alert.last_s, "first_s": alert.first_s, "count": alert.count,
-        "urgency": URGENCIES[alert.severity], "told": alert.sentence,
-    }  # fmt: skip
+        "code": alert.code,
+        "title": code.title,
+        "severity": alert.severity.value,
+        "subject": alert.subject,
+        "values": alert.values,
+        "sentence": alert.sentence,
+        "source": f"lane {alert.lane}" if alert.lane else "house",
+        "lane": alert.lane,
+        "fix": code.fix.replace("{subject}", alert.subject),
+        "runbook": code.runbook,
+        "at_s": alert.last_s,
+        "first_s": alert.first_s,
+        "count": alert.count,
+        "urgency": URGENCIES[alert.severity],
+        "told": alert.sentence,
+    }

@@ -205,11 +205,16 @@ class Facts:
             Fact(codes.STORES, "bad" if fault else "ok", fit, "archive, ledger"),
             Fact(codes.SET_ASIDE, "warn" if aside else "ok", count, "ledger"),
             *(
-                Fact(codes.LANE_SUSPENDED, "bad", f"suspended: {one['reason']}", "ledger",
-                     str(one["lane"]))
+                Fact(
+                    codes.LANE_SUSPENDED,
+                    "bad",
+                    f"suspended: {one['reason']}",
+                    "ledger",
+                    str(one["lane"]),
+                )
                 for one in self._troubles.suspended.described()
             ),
-        ]  # fmt: skip
+        ]
 
     def _request_facts(self) -> list[Fact]:
         now_s = self._clock.now_s()
@@ -298,11 +303,23 @@ def _answered(fact: LaneFact | Unreadable, now_s: float) -> FactPage:
     state, code = fact.state or fact.verdict, codes.code_of(fact.code)
     is_known = code is not codes.OTHER
     return FactPage(
-        code=fact.code, title=code.title if is_known else fact.what, severity=code.severity,
-        subject=fact.subject, state=state, detail=fact.detail, source=fact.source,
-        at_s=now_s - fact.age_s, age_s=fact.age_s, fix=fact.mend, runbook=code.runbook, lane="",
-        what=fact.what, verdict=verdict_of(state), old_detail=fact.detail, mend=fact.mend,
-    )  # fmt: skip
+        code=fact.code,
+        title=code.title if is_known else fact.what,
+        severity=code.severity,
+        subject=fact.subject,
+        state=state,
+        detail=fact.detail,
+        source=fact.source,
+        at_s=now_s - fact.age_s,
+        age_s=fact.age_s,
+        fix=fact.mend,
+        runbook=code.runbook,
+        lane="",
+        what=fact.what,
+        verdict=verdict_of(state),
+        old_detail=fact.detail,
+        mend=fact.mend,
+    )
 
 
 _LINK_CODES = {

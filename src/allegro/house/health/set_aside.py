@@ -88,15 +88,23 @@ class Asides:
 
     async def _show(self, _: web.Request) -> web.Response:
         aside = await self._ledger.all_set_aside()
-        return answer_json({
-            "schema": "allegro.aside/1", "count": len(aside),
-            "items": [
-                {"duty": one.duty, "item": one.item, "lane": one.lane, "reason": one.reason,
-                 "at_s": one.at_s}
-                for one in aside[-SHOWN:]
-            ],
-            "suspended": self._suspended.described(),
-        })  # fmt: skip
+        return answer_json(
+            {
+                "schema": "allegro.aside/1",
+                "count": len(aside),
+                "items": [
+                    {
+                        "duty": one.duty,
+                        "item": one.item,
+                        "lane": one.lane,
+                        "reason": one.reason,
+                        "at_s": one.at_s,
+                    }
+                    for one in aside[-SHOWN:]
+                ],
+                "suspended": self._suspended.described(),
+            }
+        )
 
     async def _resume(self, request: web.Request) -> web.Response:
         lane = request.match_info["lane"]

@@ -177,10 +177,12 @@ class Orders:
         is_out = request.state in OUT
         silent_until_s = self._pauses.silent_until_s(request) if is_out else float("inf")
         found = verdict(
-            request, self._requests.same(request), now_s=now_s,
+            request,
+            self._requests.same(request),
+            now_s=now_s,
             silence_over=silent_until_s <= self._clock.boot_s(),
             carried=self._carrying.__contains__,
-        )  # fmt: skip
+        )
         match found:
             case Verdict.RAN_OUT:
                 await self._requests.take_step(request, Step.EXPIRE, "nobody answered in time")

@@ -148,9 +148,7 @@ class BotWrites:
             held_s = self._waited_s.get(write.event)
             waited_s = 0.0 if held_s is None else held_s + passed_s
             self._waited_s[write.event] = waited_s
-            verdict = await self._judge(
-                write, write.seen_s + waited_s, journals_home=journals_home
-            )  # fmt: skip
+            verdict = await self._judge(write, write.seen_s + waited_s, journals_home=journals_home)
             if isinstance(verdict, Waiting):
                 continue
             self._waited_s.pop(write.event, None)
@@ -180,10 +178,14 @@ class BotWrites:
             return Matched()
         receipts = await self._ledger.receipts_for(write.target)
         return judge(
-            write, map(self._names.shown, receipts),
-            open_order=self._requests.is_order_out(write.target), journals_home=journals_home,
-            now_s=now_s, leased=self._names.leased, ahead_s=self._clocks.ahead_s(write.lane),
-        )  # fmt: skip
+            write,
+            map(self._names.shown, receipts),
+            open_order=self._requests.is_order_out(write.target),
+            journals_home=journals_home,
+            now_s=now_s,
+            leased=self._names.leased,
+            ahead_s=self._clocks.ahead_s(write.lane),
+        )
 
     async def _tell_foreign(self, foreign: list[BotWrite]) -> None:
         """Alert for each write, freeze once for each lane that showed some."""
@@ -254,11 +256,17 @@ def bot_write(event: ArchivedEvent, bots: frozenset[int], began_s: float) -> Bot
         return None
     kind, target, artifact, content = found
     return BotWrite(
-        event=f"{event.row} {event.envelope.id}"[:220], kind=kind, target=target, artifact=artifact,
-        content=content[:300], seen_s=event.at_s, lane=event.lane,
-        fresh=seen.held is not None if isinstance(seen, SnapshotBranch)
+        event=f"{event.row} {event.envelope.id}"[:220],
+        kind=kind,
+        target=target,
+        artifact=artifact,
+        content=content[:300],
+        seen_s=event.at_s,
+        lane=event.lane,
+        fresh=seen.held is not None
+        if isinstance(seen, SnapshotBranch)
         else 0 < seen.updated_s <= seen.created_s + _UNEDITED_S,
-    )  # fmt: skip
+    )
 
 
 def _write_of(

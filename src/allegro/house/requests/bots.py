@@ -75,14 +75,18 @@ class Bots:
         revoked = self._revoked()
         if revoked and any(lanes & revoked for lanes in self._named.values()):
             named = {
-                id_: lanes - revoked for id_, lanes in self._named.items()
+                id_: lanes - revoked
+                for id_, lanes in self._named.items()
                 if not lanes or lanes - revoked
-            }  # fmt: skip
+            }
             await self._keep(named)
 
     async def _keep(self, named: dict[int, frozenset[str]]) -> None:
         if named != self._named:
-            words = [f"{id_} {lane}".strip() for id_ in sorted(named)
-                     for lane in sorted(named[id_]) or [""]]  # fmt: skip
+            words = [
+                f"{id_} {lane}".strip()
+                for id_ in sorted(named)
+                for lane in sorted(named[id_]) or [""]
+            ]
             await self._ledger.set_strings(NAME, tuple(words))
             self._named = named

@@ -20,18 +20,30 @@ from allegro.house.requests.requests import Requests
 
 _LOST = frozenset({State.EXPIRED, State.WITHDRAWN, State.FAILED, State.STALE})
 _SHOWN = frozenset(
-    {State.PROPOSED, State.DONE, State.FAILED, State.CONFLICT, State.STALE, State.EXPIRED,
-     State.WITHDRAWN, State.REJECTED}
-)  # fmt: skip
+    {
+        State.PROPOSED,
+        State.DONE,
+        State.FAILED,
+        State.CONFLICT,
+        State.STALE,
+        State.EXPIRED,
+        State.WITHDRAWN,
+        State.REJECTED,
+    }
+)
 
 
 class Mirror:
     """Asks for a mirror whenever a request that needs Timmy begins or ends."""
 
     def __init__(
-        self, requests: Requests, settings: RequestSettings, ask: Ask, kick: Callable[[], None],
+        self,
+        requests: Requests,
+        settings: RequestSettings,
+        ask: Ask,
+        kick: Callable[[], None],
         ports: ItemPorts,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._requests = requests
         self._settings = settings
         self._ask = ask

@@ -292,12 +292,21 @@ class Follow:
         commit, claimed = text_of(receipt.commit, 64), receipt.content
         branch, content, url = self._as_approved(work, artifact, text_of(opened.get("url")))
         moved = await self._requests.take_step(
-            request, Step.RECEIPT, artifact=artifact, url=url, branch=branch, commit=commit,
+            request,
+            Step.RECEIPT,
+            artifact=artifact,
+            url=url,
+            branch=branch,
+            commit=commit,
             receipts=receipts_of(
-                work, artifact, content, branch=branch, commit=commit,
+                work,
+                artifact,
+                content,
+                branch=branch,
+                commit=commit,
                 now_s=self._clock.now_s(),
             ),
-        )  # fmt: skip
+        )
         if isinstance(moved, Refusal):
             if request.state is not State.DONE:
                 self._alarm_late(request, artifact, event.lane)

@@ -118,9 +118,10 @@ async def asked(ask: Ask, query: Asked, type_: type[T]) -> T:
     answer = read_value(await ask(query.name, query.params()), type_)
     if isinstance(answer, Unreadable):
         raise EdgeError(
-            f"the lane's answer to {query.name} cannot be read: {answer}", transient=False,
+            f"the lane's answer to {query.name} cannot be read: {answer}",
+            transient=False,
             kind="unreadable",
-        )  # fmt: skip
+        )
     return answer
 
 
@@ -141,9 +142,11 @@ async def _pin_change(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
     _check_own_attributes(proposal)
     deleted = [path for path in paths if proposal.files[path] is None]
     query = AskChange(
-        repository=proposal.repository, base=proposal.base, paths=tuple(paths),
+        repository=proposal.repository,
+        base=proposal.base,
+        paths=tuple(paths),
         deleted=tuple(deleted),
-    )  # fmt: skip
+    )
     world = await asked(ask, query, PinnedChange)
     changes, bases = [], {}
     for path in paths:
@@ -282,15 +285,24 @@ def proposal_of(action: Action, document: RequestDocument) -> Proposal | None:
     match action:
         case ProposeChange():
             return Proposal(
-                kind="propose_change", base=action.base, branch=action.branch, title=action.title,
-                body=action.body, allow_ci_paths=action.allow_ci_paths,
-                files={change.path: change.content for change in action.files}, **common,
-            )  # fmt: skip
+                kind="propose_change",
+                base=action.base,
+                branch=action.branch,
+                title=action.title,
+                body=action.body,
+                allow_ci_paths=action.allow_ci_paths,
+                files={change.path: change.content for change in action.files},
+                **common,
+            )
         case CreatePullRequest():
             return Proposal(
-                kind="create_pr", base=action.base, branch=action.head, title=action.title,
-                body=action.body, **common,
-            )  # fmt: skip
+                kind="create_pr",
+                base=action.base,
+                branch=action.head,
+                title=action.title,
+                body=action.body,
+                **common,
+            )
         case CloseIssue():
             return Proposal(kind="close_issue", issue=action.issue, **common)
 
