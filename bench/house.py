@@ -14,8 +14,8 @@ from allegro.adapters.sqlite.ledger import open_ledger
 from allegro.core.authority.freeze import Freeze, FreezeSet
 from allegro.core.base.errors import Refusal
 from allegro.core.protocol.messages import Ack, Batch, Greet, Hello, LogIn
+from allegro.house.endpoint import House, LaneEndpoint
 from allegro.house.files import Fleet, KnownLane
-from allegro.house.lanes import House, LaneEndpoint
 from allegro.link.dial import LaneLink
 from bench.child import obey
 

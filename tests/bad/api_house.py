@@ -26,12 +26,12 @@ from allegro.house.api.fleet import FleetApi
 from allegro.house.api.models import Lent
 from allegro.house.api.server import Api, Hooks
 from allegro.house.archive.suspended import Suspended
+from allegro.house.endpoint import House as Shared
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.fleet.watch import FleetWatch
 from allegro.house.health.alerts import Alerts
 from allegro.house.health.doctor import Facts, HouseNow, Troubles
 from allegro.house.health.set_aside import Asides, Measures
-from allegro.house.lanes import House as Shared
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions
 from allegro.link.dial import LaneLink

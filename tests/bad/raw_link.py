@@ -36,8 +36,8 @@ from allegro.core.protocol.messages import (
     Welcome,
 )
 from allegro.core.settings import ForgeSettings
+from allegro.house.endpoint import House, LaneEndpoint
 from allegro.house.files import Fleet, KnownLane
-from allegro.house.lanes import House, LaneEndpoint
 from allegro.lane.context.recorder import Author, Recorder
 from allegro.lane.context.state import KeptState, LaneState
 from allegro.lane.uplink.service import Desk

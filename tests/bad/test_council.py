@@ -36,7 +36,7 @@ from allegro.core.base.untrusted import Unreadable, read_json
 from allegro.core.forge.marks import MAX_WATCH, Mark
 from allegro.core.protocol.messages import MAX_HOUSE_FRAME, LogIn, Reply
 from allegro.core.protocol.pages import MAX_VALUE, Page, page_bytes
-from allegro.house.lanes import MARKS_OF_ONE_LANE, _fitting
+from allegro.house.endpoint import MARKS_OF_ONE_LANE, _fitting
 from allegro.lane.fleet.build import answers
 from allegro.lane.fleet.council_server import plan_of
 from allegro.link.frames import encode

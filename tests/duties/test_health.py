@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact
-from allegro.house.health.doctor import answered_facts
+from allegro.house.health.lane_facts import answered_facts
 from allegro.lane.health.status import worst_states
 
 OLDER = {"what": "forge", "verdict": "bad", "told": "500", "source": "last request", "age_s": 5.0,

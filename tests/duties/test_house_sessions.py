@@ -25,8 +25,9 @@ from allegro.core.settings import OrderSettings
 from allegro.core.stores import SessionRecord, SetAside
 from allegro.house.agent.progress import Progress, progress_text
 from allegro.house.agent.sessions import MAX_QUESTIONS, SessionLanes, Sessions
-from allegro.house.lanes import House as Shared
-from allegro.house.lanes import LaneEndpoint, Lanes
+from allegro.house.endpoint import House as Shared
+from allegro.house.endpoint import LaneEndpoint
+from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.newest_state import ItemPorts
 from allegro.link.dial import LaneLink

@@ -9,8 +9,9 @@ import pytest
 from allegro.core.base.errors import EdgeError
 from allegro.core.protocol.messages import Serves
 from allegro.core.protocol.queries import Params
-from allegro.house.lanes import MUTE_S, LaneEndpoint, Lanes
-from allegro.house.lanes import House as Shared
+from allegro.house.endpoint import House as Shared
+from allegro.house.endpoint import LaneEndpoint
+from allegro.house.lanes import MUTE_S, Lanes
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import VirtualClock
 from tests.duties.test_house_sessions import _House, _Known

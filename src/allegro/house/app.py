@@ -44,6 +44,7 @@ from allegro.house.api.server import Api, Hooks
 from allegro.house.archive.content import Words
 from allegro.house.archive.store_ties import renew_tie, tie_stores
 from allegro.house.archive.suspended import Suspended
+from allegro.house.endpoint import House
 from allegro.house.files import (
     bring_fleet_forward,
     files_of,
@@ -56,7 +57,7 @@ from allegro.house.fleet.watch import FleetWatch
 from allegro.house.health.alerts import Alerts
 from allegro.house.health.doctor import Facts, HouseNow, Troubles
 from allegro.house.health.set_aside import Asides, Measures
-from allegro.house.lanes import House, Lanes
+from allegro.house.lanes import Lanes
 from allegro.house.orders.arbiter import Hands, Orders
 from allegro.house.orders.choice import Choice
 from allegro.house.orders.giving import Ahead, Giving, Mandate

@@ -1,229 +1,36 @@
-"""The lanes of this house: their links, what is said to them, what they bring home (HouseEnd)."""
+"""The lanes of this house: which are linked, which can do what, and how they are asked."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import msgspec
 import structlog
 
-from allegro.core.authority.freeze import Freeze, FreezeSet, contains
-from allegro.core.authority.lease import ROLES
-from allegro.core.authority.tokens import Login, b64url, fingerprint, issue_token
-from allegro.core.base.errors import EdgeError, ProtocolError, Refusal
-from allegro.core.base.untrusted import names_of, number_of
+from allegro.core.authority.freeze import Freeze, contains
+from allegro.core.authority.tokens import fingerprint
+from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import names_of
 from allegro.core.forge.triage import SEEN_LABEL
 from allegro.core.health import codes
-from allegro.core.health.alerts import RaiseAlert, sentence_of
-from allegro.core.health.codes import Code
-from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.messages import (
-    MAX_HOUSE_FRAME,
-    PROTOCOL,
-    Ack,
-    Batch,
     Bring,
     FromHouse,
-    FromLane,
-    Greet,
-    Hello,
-    HouseBeat,
-    LaneBeat,
-    LogIn,
-    Serves,
     Stop,
-    Welcome,
 )
 from allegro.core.protocol.queries import Params
-from allegro.core.stores import Archive, Ledger
-from allegro.house.files import Fleet, KnownLane
+from allegro.house.endpoint import House, LaneEndpoint
 from allegro.house.seen_label import SeenLabel
 from allegro.link.dial import LaneLink
-from allegro.link.frames import encode
-from allegro.link.handshake import check_greeting
 from allegro.runtime.duties import keep_running
 
 _log = structlog.get_logger()
-MAX_SEQ = 2**53
-MAX_JOURNAL_ID = 64
 TELL_S = 0.8
-MARKS_OF_ONE_LANE = 256
 AFTER_BUG_S = 5.0
 MUTE_S = 60.0
 """So long a lane that gave no answer is asked after the others."""
-
-
-def _log_alert(code: Code, subject: str, /, lane: str = "", **values: object) -> None:
-    """For a house without a screen: log what a person should see."""
-    sentence = sentence_of(code, subject, lane, values)
-    _log.warning("alert", code=code.code, sentence=sentence, lane=lane)
-
-
-class House(msgspec.Struct, frozen=True):
-    """What every lane's end shares. `fleet` and `freezes` are asked anew each time.
-
-    `sign` and `verify` are the house key's and everybody's; `archived` is called after events were
-    kept, `lane_froze` with freezes a lane reports; `suspended` says whether work with the lane of
-    this name is suspended.
-    """
-
-    archive: Archive
-    ledger: Ledger
-    clock: Clock
-    dice: Dice
-    fleet: Callable[[], Fleet]
-    freezes: Callable[[], FreezeSet]
-    sign: Callable[[bytes], bytes]
-    verify: Callable[[bytes, bytes, bytes], bool]
-    archived: Callable[[], None]
-    lane_froze: Callable[[tuple[Freeze, ...]], Awaitable[None]]
-    alert: RaiseAlert = _log_alert
-    suspended: Callable[[str], bool] = lambda _: False
-
-
-class LaneEndpoint:
-    """The HouseEnd of one lane."""
-
-    def __init__(self, house: House, lane: KnownLane) -> None:
-        self._house = house
-        self.lane = lane
-        self.name = lane.name
-        self.url = lane.url
-        self.pin = lane.pin
-        self.version = ""
-        self.head = 0
-        self.home = 0
-        self.journal = ""
-        self.done = ""
-        self.serves = Serves()
-        self.roles: dict[str, int] = {}
-        self.heard_s = 0.0
-        self.on_linked: Callable[[], None] = lambda: None
-        self._is_new = False
-
-    @property
-    def is_home(self) -> bool:
-        """Whether everything this lane has told of is archived."""
-        return self.heard_s > 0 and self.home >= self.head
-
-    def hello(self) -> Hello:
-        return Hello(PROTOCOL, b64url(self._house.dice.token(32)))
-
-    async def log_in(self, greeting: Greet, hello: Hello) -> LogIn | Refusal:
-        house, fleet = self._house, self._house.fleet()
-        counter = check_greeting(
-            greeting,
-            challenge=hello.challenge,
-            fleet=fleet.id,
-            lane_key=self.lane.key,
-            verify=house.verify,
-            protocol=hello.protocol,
-        )
-        if isinstance(counter, Refusal):
-            return counter
-        self.version = greeting.version[:64]
-        claims = Login(
-            aud=fleet.id,
-            lane=fingerprint(self.lane.key),
-            challenge=counter,
-            seat=fleet.seat,
-            key_number=fleet.sovereign_number,
-        )
-        known = [lane.name for lane in fleet.lanes if not lane.revoked]
-        marks = await house.archive.marks(known, MARKS_OF_ONE_LANE)
-        return _fitting(
-            LogIn(
-                token=issue_token(claims, f"house:{fleet.house_number}", house.sign),
-                certificates=(
-                    *fleet.rotations,
-                    fleet.certificate,
-                    fleet.seat_token,
-                    *fleet.revocations,
-                    *fleet.roster_tokens,
-                ),
-                freezes=house.freezes().active,
-                thaws=await house.ledger.strings("thaws"),
-                cursors=await house.archive.cursors(self.name),
-                marks=tuple((watch, m.forge_s, m.wall_s) for watch, m in marks.items()),
-                now_s=house.clock.now_s(),
-            )
-        )
-
-    async def welcomed(self, welcome: Welcome) -> None:
-        """Take the lane's own freezes, and go on where it says."""
-        house = self._house
-        if not 0 <= welcome.after.seq <= welcome.head < MAX_SEQ:
-            raise ProtocolError("a journal cannot end before it goes on")
-        if len(welcome.after.journal) > MAX_JOURNAL_ID:
-            raise ProtocolError("a journal's id is short")
-        await house.lane_froze(welcome.freezes)
-        cursors = {c.journal: c for c in await house.archive.cursors(self.name)}
-        held = cursors.get(welcome.after.journal)
-        if welcome.after.seq > (held.seq if held else 0):
-            await house.archive.skip_to(
-                self.name,
-                welcome.after,
-                "acknowledged once, lost at the house",
-                house.clock.now_s(),
-            )
-        self.journal, self.head = welcome.after.journal, welcome.head
-        self.serves, self._is_new = welcome.serves, True
-        self.home = max(welcome.after.seq, held.seq if held else 0)
-        self.heard_s = house.clock.now_s()
-
-    async def take(self, batches: list[Batch]) -> Ack | Refusal:
-        """Archive consecutive batches in one commit."""
-        first, last = batches[0], batches[-1]
-        entries = tuple(entry for batch in batches for entry in batch.entries)
-        if any(batch.journal != self.journal for batch in batches):
-            return Refusal("journal_changed", "a journal may change only at log-in")
-        taken = await self._house.archive.take(
-            self.name, first.journal, first.first_seq, entries, self._house.clock.now_s()
-        )
-        if isinstance(taken, Refusal):
-            return taken
-        if taken.rejected:
-            _log.warning("archive.unreadable", lane=self.name, count=taken.rejected)
-            self._house.alert(codes.ARCHIVE_REJECTED, self.name, self.name)
-        if taken.clashes:
-            _log.warning("archive.clash", lane=self.name, count=taken.clashes)
-            self._house.alert(codes.ARCHIVE_CLASH, self.name, self.name)
-        self.home = taken.position.seq
-        self.head = max(self.head, last.head, self.home)
-        self._house.archived()
-        return Ack(taken.position)
-
-    async def hear(self, message: FromLane) -> None:
-        match message:
-            case LaneBeat():
-                self.head, self.done = max(message.head, self.home), message.done[:200]
-                self.roles = {
-                    role: number_of(message.roles[role]) for role in ROLES if role in message.roles
-                }
-                self.heard_s = self._house.clock.now_s()
-                if self._is_new:
-                    self._is_new = False
-                    self.on_linked()
-            case _:
-                _log.warning("link.unexpected", lane=self.name, message=type(message).__name__)
-
-    def beat(self) -> HouseBeat:
-        return HouseBeat(self._house.clock.now_s())
-
-
-def _fitting(message: LogIn) -> LogIn:
-    """Return a log-in that a lane can read: marks are left out before it grows too large.
-
-    They cost a longer listing. Freezes, thaws and revocations must reach a lane whatever the
-    archive holds.
-    """
-    if len(encode(message)) <= MAX_HOUSE_FRAME:
-        return message
-    _log.error("login.marks_left_out", count=len(message.marks))
-    return msgspec.structs.replace(message, marks=())
 
 
 class Lanes:
@@ -244,10 +51,13 @@ class Lanes:
                 del self._ends[name]
         for name, lane in wanted.items():
             if name not in self._ends:
-                end = LaneEndpoint(self._house, lane)
+                end = LaneEndpoint(self._house, lane, partial(self._send_label, name))
                 link = LaneLink(end, self._house.clock, self._house.dice)
-                end.on_linked = partial(self._seen_label.tell, name, link.ask)
                 self._ends[name] = (end, link, self._begin(name, link))
+
+    def _send_label(self, name: str) -> None:
+        _, link, _ = self._ends[name]
+        self._seen_label.tell(name, link.ask)
 
     def _begin(self, name: str, link: LaneLink) -> asyncio.Task[None]:
         """Keep a lane linked; a bug that it meets ends its own link, which begins again."""

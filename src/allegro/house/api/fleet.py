@@ -42,7 +42,7 @@ from allegro.house.api.http import answer_json, decode_body, refused
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.fleet.council_view import agreement, holder_of, registered
 from allegro.house.fleet.watch import FleetWatch
-from allegro.house.health.doctor import answered_facts
+from allegro.house.health.lane_facts import answered_facts
 from allegro.house.lanes import Lanes
 
 ASK_S = 4.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,20 +14,19 @@ from allegro import __version__
 from allegro.core.authority.freeze import MAX_ACTIVE, FreezeSet, sound_id
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.store_ties import Fault
-from allegro.core.base.timestamps import span
 from allegro.core.base.untrusted import MAX_TEXT, Unreadable, text_of
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
-from allegro.core.health.codes import Code
-from allegro.core.health.facts import Fact, FactPage, fact_page, verdict_of
+from allegro.core.health.facts import Fact, FactPage, fact_page
 from allegro.core.health.facts import State as FactState
-from allegro.core.protocol.answers import LaneFact, read_facts, read_status
+from allegro.core.protocol.answers import read_status
 from allegro.core.protocol.queries import QueryName
 from allegro.core.requests.lifecycle import MOST_DOUBTS, STAGES, State
 from allegro.core.settings import HouseSettings
 from allegro.house.archive.suspended import Suspended
 from allegro.house.files import Fleet, files_of
 from allegro.house.health.alerts import Alerts
+from allegro.house.health.lane_facts import answered_facts, link_facts, of_lane
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports
 
@@ -235,11 +234,11 @@ class Facts:
             Fact(codes.REQUEST_STUCK, "warn" if stuck else "ok", named, "ledger"),
         ]
 
-    async def _lane_facts(self, lane: dict[str, Any]) -> list[FactPage]:
+    async def _lane_facts(self, lane: Mapping[str, Any]) -> list[FactPage]:
         """Return what the house knows of a lane, then what the lane answers of itself."""
         name, now_s = lane["name"], self._clock.now_s()
         link = next((link for other, _, link in self._lanes.linked() if other == name), None)
-        facts = self._link_facts(lane)
+        facts = link_facts(lane, now_s)
         answer: object = None
         if lane["linked"] and link is not None:
             try:
@@ -248,21 +247,6 @@ class Facts:
                 facts.append(Fact(codes.LANE_DOCTOR, "bad", str(error), "link"))
         pages = [of_lane(fact_page(fact, now_s), name) for fact in facts]
         return pages if answer is None else [*pages, *answered_facts(name, answer, now_s)]
-
-    def _link_facts(self, lane: dict[str, Any]) -> list[Fact]:
-        if not lane["linked"]:
-            return [Fact(_link_code(lane["trouble"]), "bad", lane["trouble"], "link")]
-        since = span(self._clock.now_s() - lane["since_s"])
-        is_home = lane["home"] >= lane["head"]
-        on_the_way = f"{max(0, lane['head'] - lane['home'])} events on the way"
-        facts = [
-            Fact(codes.LANE_LINK, "ok", f"up for {since}", "link"),
-            Fact(codes.LANE_JOURNAL, "ok" if is_home else "warn", on_the_way, "link"),
-        ]
-        if lane["version"] != __version__:
-            words = f"{lane['version']}, the house has {__version__}"
-            facts.append(Fact(codes.VERSION, "warn", words, "greeting"))
-        return facts
 
     async def _lane_status(self, name: str) -> Any:
         for link_name, _, link in self._lanes.linked():
@@ -277,67 +261,7 @@ class Facts:
         return None
 
 
-def of_lane(page: FactPage, lane: str) -> FactPage:
-    """Return a fact as one about this lane; an empty name leaves it as it is."""
-    if not lane:
-        return page
-    return msgspec.structs.replace(page, lane=lane, what=f"lane {lane}: {page.what}")
-
-
-def answered_facts(lane: str, answer: object, now_s: float) -> list[FactPage]:
-    """Return what a lane answered of itself; what cannot be read is said, and hides nothing else.
-
-    A lane of the release before names no code: its facts have the code `other`.
-    """
-    facts = read_facts(answer)
-    pages = [
-        _answered(fact, now_s) for fact in ([facts] if isinstance(facts, Unreadable) else facts)
-    ]
-    return [of_lane(page, lane) for page in pages]
-
-
-def _answered(fact: LaneFact | Unreadable, now_s: float) -> FactPage:
-    if isinstance(fact, Unreadable):
-        words = f"its answer cannot be read: {fact}"
-        return fact_page(Fact(codes.LANE_DOCTOR, "bad", words, "link"), now_s)
-    state, code = fact.state or fact.verdict, codes.code_of(fact.code)
-    is_known = code is not codes.OTHER
-    return FactPage(
-        code=fact.code,
-        title=code.title if is_known else fact.what,
-        severity=code.severity,
-        subject=fact.subject,
-        state=state,
-        detail=fact.detail,
-        source=fact.source,
-        at_s=now_s - fact.age_s,
-        age_s=fact.age_s,
-        fix=fact.mend,
-        runbook=code.runbook,
-        lane="",
-        what=fact.what,
-        verdict=verdict_of(state),
-        old_detail=fact.detail,
-        mend=fact.mend,
-    )
-
-
-_LINK_CODES = {
-    "house_behind": codes.LANE_LINK_HOUSE_BEHIND,
-    "wrong_seat": codes.LANE_LINK_SEAT,
-    "old_key": codes.LANE_LINK_SEAT,
-    "wrong_key": codes.LANE_LINK_KEYS,
-    "bad_signature": codes.LANE_LINK_KEYS,
-    "wrong_protocol": codes.LANE_LINK_PROTOCOL,
-}
-
-
-def _link_code(trouble: str) -> Code:
-    """Return the code of a lane that is not linked, by the reason at the beginning."""
-    return _LINK_CODES.get(trouble.partition(":")[0], codes.LANE_LINK)
-
-
-def _held_ids(detail: dict[str, Any] | None) -> list[str]:
+def _held_ids(detail: Mapping[str, Any] | None) -> list[str]:
     """Return the freezes a lane says it holds, as far as the house could thaw them."""
     return [id_ for id_ in (detail or {}).get("freezes", ()) if sound_id(id_) == id_][:MAX_ACTIVE]
 
