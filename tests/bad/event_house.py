@@ -26,8 +26,8 @@ from allegro.house.archive.content import Words
 from allegro.house.fleet.watch import FleetWatch
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions
+from allegro.house.requests.follow import FleetView, Follow
 from allegro.house.requests.ordered_effects import Names
-from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.duties.alerts import noted
 from tests.duties.house import FLEET, House

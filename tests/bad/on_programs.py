@@ -17,7 +17,7 @@ from typing import Any
 from allegro.core.base.errors import UserError
 from allegro.house.agent import sessions
 from allegro.house.fleet import watch as fleet_watch
-from allegro.house.requests import outcomes as follow
+from allegro.house.requests import follow
 from tests.system.fake_lane import FakeLane, event
 from tests.system.fleet_fixture import BOT, PERSON, REPOSITORY, Theatre, open_theatre
 

@@ -24,7 +24,7 @@ from allegro.core.requests.requests import Request
 from allegro.core.stores import Archived
 from allegro.house.agent import sessions
 from allegro.house.fleet import watch as fleet_watch
-from allegro.house.requests import outcomes as follow
+from allegro.house.requests import follow, outcomes
 from allegro.runtime.consumer import Reader, ReaderPorts
 from allegro.testing.virtual import BOT
 
@@ -129,7 +129,7 @@ async def test_no_event_ends_the_house_blocks_it_or_is_believed(tmp_path: Path, 
 def test_each_type_that_the_house_reads_has_cases() -> None:
     for prefix in FOLLOWED:
         assert any(type_.startswith(prefix) for type_ in COVERS), prefix
-    assert set(follow.STEPS) <= set(COVERS)
+    assert set(outcomes.STEPS) <= set(COVERS)
 
 
 def test_each_type_of_ours_that_the_house_reads_has_cases() -> None:

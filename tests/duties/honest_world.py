@@ -39,8 +39,8 @@ from allegro.core.requests.requests import Request
 from allegro.core.requests.work import work_of
 from allegro.house.health.alerts import Alerts
 from allegro.house.ports import Ports, Reactions
+from allegro.house.requests.follow import FleetView, Follow
 from allegro.house.requests.ordered_effects import Names
-from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.house.requests.polls import Polls
 from allegro.house.requests.requests import Approvals, Requests
 from allegro.lane.effects.executor import Executor, Rules

@@ -22,17 +22,18 @@ from allegro.core.effects.matching import Receipt
 from allegro.core.ports import Dice
 from allegro.core.protocol.messages import GiveOrder, OrderAnswer
 from allegro.core.protocol.queries import Params
+from allegro.core.requests.proposals import Proposal
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
 from allegro.core.settings import HouseIdentity, HouseSettings
 from allegro.core.stores import Place, SetAside
 from allegro.house.files import Fleet
-from allegro.house.orders.arbiter import Hands, Orders
+from allegro.house.orders.arbiter import Orders
+from allegro.house.orders.carrying import Hands
 from allegro.house.orders.choice import Choice, Follower
 from allegro.house.orders.giving import Ahead, Giving, LinkedLane, Mandate
 from allegro.house.orders.pauses import Pauses
 from allegro.house.orders.settling import Looks, Polled, Witnesses
-from allegro.house.requests.proposals import Proposal
 from allegro.house.requests.requests import Approvals, Requests
 from allegro.link.dial import LaneLink
 from allegro.link.traffic import lost

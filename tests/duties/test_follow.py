@@ -31,8 +31,8 @@ from allegro.core.requests.work import work_of
 from allegro.core.stores import SetAside
 from allegro.house.files import KnownLane
 from allegro.house.ports import Ports, Reactions
+from allegro.house.requests.follow import FleetView, Follow
 from allegro.house.requests.ordered_effects import Names
-from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.testing.virtual import BOT, HUMAN, SeededDice, VirtualClock
 from tests.core.builders import FORGE
 from tests.duties.alerts import noted

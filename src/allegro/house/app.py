@@ -58,16 +58,17 @@ from allegro.house.health.alerts import Alerts
 from allegro.house.health.doctor import Facts, HouseNow, Troubles
 from allegro.house.health.set_aside import Asides, Measures
 from allegro.house.lanes import Lanes
-from allegro.house.orders.arbiter import Hands, Orders
+from allegro.house.orders.arbiter import Orders
+from allegro.house.orders.carrying import Hands
 from allegro.house.orders.choice import Choice
 from allegro.house.orders.giving import Ahead, Giving, Mandate
 from allegro.house.orders.pauses import Pauses
 from allegro.house.orders.settling import Looks, Witnesses
 from allegro.house.ports import Ports, Reactions
+from allegro.house.requests.follow import FleetView, Follow
 from allegro.house.requests.mirror import Mirror
 from allegro.house.requests.newest_state import ItemPorts
 from allegro.house.requests.ordered_effects import Names
-from allegro.house.requests.outcomes import FleetView, Follow
 from allegro.house.requests.polls import Polls
 from allegro.house.requests.requests import Approvals, Requests
 from allegro.runtime.duties import Duties

@@ -13,6 +13,7 @@ from allegro.core.base.untrusted import Name, Number, Text
 from allegro.core.protocol.answers import Talk
 from allegro.core.protocol.queries import AskIssue
 from allegro.core.requests.lifecycle import State
+from allegro.core.requests.proposals import Key
 from allegro.core.requests.requests import Request
 from allegro.house.agent.sessions import Sessions
 from allegro.house.api.http import (
@@ -27,7 +28,7 @@ from allegro.house.api.views import session_view
 from allegro.house.ports import Ask
 from allegro.house.requests.asking import asker, asking
 from allegro.house.requests.mirror import issue_named
-from allegro.house.requests.proposals import Key, asked
+from allegro.house.requests.proposals import asked
 from allegro.house.requests.requests import Requests
 
 MAX_QUOTE = 20_000

@@ -28,6 +28,7 @@ from allegro.core.base.untrusted import (
 )
 from allegro.core.forge.issues import Issue
 from allegro.core.protocol.event_types import EventType
+from allegro.core.requests.proposals import Proposal
 from allegro.core.stores import Archive, Archived
 from allegro.house.api.http import (
     MAX_WAIT_S,
@@ -42,7 +43,6 @@ from allegro.house.api.http import (
 from allegro.house.api.views import brief, whole
 from allegro.house.health.doctor import Facts
 from allegro.house.lanes import Lanes
-from allegro.house.requests.proposals import Proposal
 from allegro.house.requests.requests import Requests
 from allegro.runtime.duties import Soon
 

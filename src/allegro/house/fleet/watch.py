@@ -30,7 +30,7 @@ from allegro.house.archive.events import read_archived
 from allegro.house.fleet.heartbeats import BeatWatch
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions, reading
-from allegro.house.requests.outcomes import OLD_S
+from allegro.house.requests.follow import OLD_S
 from allegro.runtime.consumer import Reader
 
 _log = structlog.get_logger()

@@ -34,7 +34,6 @@ import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
-import msgspec
 import structlog
 
 from allegro.core.base.errors import EdgeError
@@ -44,21 +43,15 @@ from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.ordering import (
     OUT,
     Verdict,
-    Way,
     ends_s,
     has_run_out,
     may_be_carried,
     overtaken_step,
-    plan_after_refusal,
-    plan_of,
     verdict,
 )
-from allegro.core.requests.requests import MAX_DETAIL, MAX_NAMED, Request
+from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
-from allegro.house.orders.choice import Choice
-from allegro.house.orders.giving import Given, Giving, LinkedLane
-from allegro.house.orders.pauses import Pauses
-from allegro.house.orders.settling import Looks
+from allegro.house.orders.carrying import Carrier, Hands
 from allegro.house.requests.requests import NO_CLEAR_ANSWER, Requests
 from allegro.runtime.consumer import as_edge_error
 
@@ -66,15 +59,6 @@ _log = structlog.get_logger()
 IDLE_S = 30.0
 WAITING_S = 1.0
 TROUBLE_S = 5.0
-
-
-class Hands(msgspec.Struct, frozen=True):
-    """Who knows and does what the arbiter decides about."""
-
-    choice: Choice
-    pauses: Pauses
-    giving: Giving
-    looks: Looks
 
 
 class Orders:
@@ -90,10 +74,11 @@ class Orders:
         self._requests = requests
         self._clock = clock
         self._choice, self._pauses = hands.choice, hands.pauses
-        self._giving, self._looks = hands.giving, hands.looks
+        self._giving = hands.giving
+        self._carrier = Carrier(requests, clock, hands)
         self._parallel = parallel
         self._woken = woken
-        self._carrying: dict[str, asyncio.Task[None]] = {}
+        self._carrying: dict[str, asyncio.Task[bool]] = {}
         self._agenda = Agenda()
         self.blocked = ""
         requests.on_change(self._noticed)
@@ -151,7 +136,7 @@ class Orders:
         """How many requests are being ordered or looked at now."""
         return len(self._carrying)
 
-    def running(self) -> list[asyncio.Task[None]]:
+    def running(self) -> list[asyncio.Task[bool]]:
         """Return what is being ordered or looked at now."""
         return list(self._carrying.values())
 
@@ -243,7 +228,7 @@ class Orders:
             now_s = self._clock.now_s()
             if may_be_carried(request, now_s, thawed=thawed, able=bool(able)):
                 self._agenda.leave(request.id)
-                self._begin(request.id, self._carry(work, able))
+                self._begin(request.id, self._carrier.carry(work, able))
             else:
                 blocked.add(request.id)
 
@@ -255,17 +240,21 @@ class Orders:
             for one in others
         )
 
-    def _begin(self, id_: str, carrying: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, id_: str, carrying: Coroutine[Any, Any, bool]) -> None:
         task = asyncio.create_task(as_edge_error("orders", id_, carrying))
         self._carrying[id_] = task
         task.add_done_callback(lambda done: self._carried(id_, done))
 
-    def _carried(self, id_: str, task: asyncio.Task[None]) -> None:
+    def _carried(self, id_: str, task: asyncio.Task[bool]) -> None:
         del self._carrying[id_]
         request = self._requests.find_exact(id_)
         if request is None:
             return
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            error = None
+        elif (error := task.exception()) is None and task.result():
+            self.blocked = ""
+        if error is not None:
             if isinstance(error, EdgeError) and error.kind == "bug":
                 self.blocked = f"a fault in the house, tried again later: {error}"
             _log.warning("order.postponed", request=request.id, error=str(error))
@@ -274,46 +263,6 @@ class Orders:
         for other in self._requests.same(request):
             self._agenda.wake(other.id)
         self.wake()
-
-    # --- doing it ----------------------------------------------------------------------------
-
-    async def _carry(self, work: Work, able: list[LinkedLane]) -> None:
-        request = work.request
-        plan = plan_of(request, now_s=self._clock.now_s(), thawed=self._giving.is_thawed)
-        match plan.way:
-            case Way.ORDER:
-                if able and (given := await self._giving.give(work, able)) is not None:
-                    await self._answered(work, given)
-                return
-            case Way.END if plan.step is not None:
-                await self._requests.take_step(request, plan.step, plan.why)
-                return
-            case Way.LOOK:
-                await self._looks.settle(work, plan.step, plan.why)
-            case Way.FOLLOW:
-                await self._choice.settle(work)
-            case _:
-                pass
-        self._pauses.postpone(request)
-
-    async def _answered(self, work: Work, given: Given) -> None:
-        """Take a lane's answer to an order: it took it, or refused it, perhaps for good."""
-        reason, request = given.answer.reason, given.request
-        if not reason:
-            self._pauses.accepted(request.id)
-            self.blocked = ""
-            return
-        refused = f"{given.lane} refused: {reason[:MAX_NAMED]}: {given.answer.detail}"[:MAX_DETAIL]
-        await self._requests.take_step(request, Step.VOID, refused)
-        plan = plan_after_refusal(request, reason, refused)
-        if plan.step is Step.UNSEAT:
-            await self._requests.take_step(
-                request, plan.step, plan.why, approval=None, approval_exp=0
-            )
-        elif plan.way is Way.LOOK:
-            await self._looks.settle(work, plan.step, plan.why)
-        elif plan.step is not None:
-            await self._requests.take_step(request, plan.step, plan.why)
 
 
 def _fills(work: Work) -> bool:

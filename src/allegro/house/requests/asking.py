@@ -14,8 +14,8 @@ from allegro.core.authority.policy import Needs, needs_of
 from allegro.core.base.canonical import sha256_hex
 from allegro.core.requests.documents import Option, RequestDocument
 from allegro.core.requests.index import program_of
+from allegro.core.requests.proposals import Pinned, Proposal, question_of
 from allegro.core.requests.requests import MAX_ASKED_BY
-from allegro.house.requests.proposals import Pinned, Proposal, question_of
 
 THE_HOUSE = "the house"
 

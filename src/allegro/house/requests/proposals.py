@@ -1,18 +1,13 @@
-"""From what Timmy's programs ask for to an action that pins its world."""
+"""Pins a proposal: asks a lane for the world as it is, and writes it into the action."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-import msgspec
-from msgspec import Meta
-
-from allegro.core.authority.actions.families import kind_of
 from allegro.core.authority.actions.family import Action
 from allegro.core.authority.actions.forge import (
-    MAX_BODY_BYTES,
     CloseIssue,
     CommentOnIssue,
     CreatePullRequest,
@@ -24,7 +19,7 @@ from allegro.core.authority.actions.forge import (
 )
 from allegro.core.base.canonical import sha256_hex
 from allegro.core.base.errors import EdgeError
-from allegro.core.base.untrusted import Name, Number, Text, Unreadable, read_value
+from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.effects.gitattributes import NAME as ATTRIBUTES
 from allegro.core.effects.gitattributes import rewritten_by
 from allegro.core.protocol.answers import (
@@ -36,57 +31,10 @@ from allegro.core.protocol.answers import (
     PinnedRepository,
 )
 from allegro.core.protocol.queries import AskChange, AskClose, Asked, AskPull, AskRepository
-from allegro.core.requests.documents import RequestDocument
+from allegro.core.requests.proposals import Pinned, Proposal
 from allegro.house.ports import Ask
 
 T = TypeVar("T")
-
-MAX_EXPIRY_S = 31_536_000
-MAX_KEY = 100
-
-Key = Annotated[str, Meta(max_length=MAX_KEY)]
-"""What a program names one asking with."""
-
-
-class Proposal(msgspec.Struct, frozen=True):
-    """A request as a program makes it. `files` maps a path to base64 content, None to delete.
-
-    `key` names this asking: asked twice with the same key by the same program, it is one request.
-    What is longer than its bound is refused with a sentence; `expires_in_s` None or 0 is the
-    house's own time.
-    """
-
-    kind: Name
-    repository: Name
-    issue: Number = 0
-    base: Name = ""
-    branch: Name = ""
-    title: Text = ""
-    body: Annotated[str, Meta(max_length=MAX_BODY_BYTES)] = ""
-    status: Name = ""
-    files: dict[str, str | None] = {}
-    allow_ci_paths: bool = False
-    urgency: Name = "medium"
-    question: Text = ""
-    recommendation: Text = ""
-    context: Text = ""
-    expires_in_s: Annotated[float, Meta(ge=0, le=MAX_EXPIRY_S)] | None = None
-    asked_by: Text = ""
-    key: Key = ""
-
-
-class Pinned(msgspec.Struct, frozen=True):
-    """An action with what a person needs beside it to judge it.
-
-    `bases` is what stands at each path now; `notes` hold words of the target, such as the text
-    of the issue to be closed, verified against the hashes in the action.
-    """
-
-    action: Action
-    repository: str
-    private: bool
-    bases: dict[str, bytes | None] = {}
-    notes: dict[str, str] = {}
 
 
 async def pin(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
@@ -269,51 +217,3 @@ async def _pin_close(proposal: Proposal, ask: Ask, id_: str) -> Pinned:
 def _common(world: PinnedRepository, id_: str) -> dict[str, Any]:
     place = world.repository
     return {"id": id_, "forge": world.forge, "repository": RepositoryRef(place.id, place.name)}
-
-
-def proposal_of(action: Action, document: RequestDocument) -> Proposal | None:
-    """Return the proposal an approved action came from, to pin it anew; None where it is moot."""
-    if not isinstance(action, ProposeChange | CreatePullRequest | CloseIssue):
-        return None
-    common: dict[str, Any] = {
-        "repository": action.repository.name,
-        "urgency": document.urgency,
-        "question": document.question,
-        "recommendation": document.recommendation,
-        "context": document.context,
-    }
-    match action:
-        case ProposeChange():
-            return Proposal(
-                kind="propose_change",
-                base=action.base,
-                branch=action.branch,
-                title=action.title,
-                body=action.body,
-                allow_ci_paths=action.allow_ci_paths,
-                files={change.path: change.content for change in action.files},
-                **common,
-            )
-        case CreatePullRequest():
-            return Proposal(
-                kind="create_pr",
-                base=action.base,
-                branch=action.head,
-                title=action.title,
-                body=action.body,
-                **common,
-            )
-        case CloseIssue():
-            return Proposal(kind="close_issue", issue=action.issue, **common)
-
-
-def question_of(action: Action, place: str) -> str:
-    match action:
-        case ProposeChange():
-            return f"Change {len(action.files)} files of {place} and open a pull request to {action.base}?"
-        case CreatePullRequest():
-            return f"Open a pull request from {action.head} to {action.base} in {place}?"
-        case CloseIssue():
-            return f"Close {place}?"
-        case _:
-            return f"{kind_of(action)} on {place}"

@@ -26,6 +26,7 @@ from allegro.core.ports import Clock, Dice
 from allegro.core.requests.documents import RequestDocument
 from allegro.core.requests.index import RequestIndex
 from allegro.core.requests.lifecycle import State, Step
+from allegro.core.requests.proposals import Pinned, Proposal, proposal_of
 from allegro.core.requests.requests import (
     MAX_DETAIL,
     Line,
@@ -50,7 +51,7 @@ from allegro.house.requests.asking import (
     document_of_act,
     document_of_mirror,
 )
-from allegro.house.requests.proposals import Pinned, Proposal, pin, proposal_of
+from allegro.house.requests.proposals import pin
 from allegro.house.requests.works import Works
 
 _log = structlog.get_logger()
