@@ -20,6 +20,7 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event
 from allegro.core.protocol.queries import Params
 from allegro.core.stores import SetAside
+from allegro.house.agent.loans import Loans
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
 from allegro.house.api.fleet import FleetApi
@@ -214,6 +215,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
     session_lanes = SessionLanes(lanes.ask_lane, lambda _: True)
     sessions = Sessions(ports, house.requests, session_lanes, reactions, house.orders.wake)
     house.followers["agent"] = sessions
+    loans = Loans(ports, house.requests, lanes.ask_lane)
     watch = FleetWatch(ports, lanes, reactions)
     suspended = Suspended(house.ledger)
     measures = Measures(noted(alerts), _no_freeze, house.orders.wake)
@@ -222,7 +224,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
     api = Api(
         house.requests, archive, lanes, _facts(house, ports, lanes, fleet, suspended), _hooks(made), _words,
         [
-            *SessionApi(sessions, house.requests, lanes.ask).routes(),
+            *SessionApi(sessions, loans, house.requests, lanes.ask).routes(),
             *Lent(lanes.ask_lane).routes(),
             *FleetApi(
                 archive, lanes, watch, house.clock, SeededDice(5), lambda: fleet,

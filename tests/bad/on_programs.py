@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from allegro.core.base.errors import UserError
-from allegro.house.agent import sessions
+from allegro.house.agent import session_records
 from allegro.house.fleet import watch as fleet_watch
 from allegro.house.requests import follow
 from tests.system.fake_lane import FakeLane, event
@@ -26,7 +26,7 @@ from .bending_proxy import BendingProxy, Case, some_cases
 
 TYPES = tuple(
     type_ + "x" if type_.endswith(".") else type_
-    for type_ in (*follow.FOLLOWED, *sessions.FOLLOWED, *fleet_watch.FOLLOWED)
+    for type_ in (*follow.FOLLOWED, *session_records.FOLLOWED, *fleet_watch.FOLLOWED)
 )
 BENT_FOR_S = 1.0
 AT_ONCE = 8

@@ -22,7 +22,7 @@ from allegro.core.protocol.event_types import EventType
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.requests import Request
 from allegro.core.stores import Archived
-from allegro.house.agent import sessions
+from allegro.house.agent import session_records
 from allegro.house.fleet import watch as fleet_watch
 from allegro.house.requests import follow, outcomes
 from allegro.runtime.consumer import Reader, ReaderPorts
@@ -33,7 +33,7 @@ from .event_house import HONEST, SEALER, THIEF, EventHouse, open_event_house
 from .event_samples import Sample, encoded, samples
 from .stolen_lane import run_one
 
-FOLLOWED = (*follow.FOLLOWED, *sessions.FOLLOWED, *fleet_watch.FOLLOWED)
+FOLLOWED = (*follow.FOLLOWED, *session_records.FOLLOWED, *fleet_watch.FOLLOWED)
 COVERS = tuple(samples("d", 1, "s", BOT, 1))
 A_TYPE = 70
 CHUNK = 200

@@ -42,7 +42,7 @@ from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.follow import FleetView, Follow
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.polls import Polls
-from allegro.house.requests.requests import Approvals, Requests
+from allegro.house.requests.requests import Approvals, Pinning, Requests
 from allegro.lane.effects.executor import Executor, Rules
 from allegro.lane.effects.queries import Queries
 from allegro.link.dial import LaneLink
@@ -197,8 +197,9 @@ class WorldHouse(House):
 
     def wire(self) -> None:
         self.requests = Requests(
-            self.ledger, self.clock, SeededDice(self.world.throw()), self.settings,
-            Approvals(lambda: WORLD_FLEET, verify), self.ask,
+            self.ledger, self.clock, SeededDice(self.world.throw()),
+            Approvals(lambda: WORLD_FLEET, verify),
+            Pinning(self.ask, self.settings.requests.expiry_s),
         )  # fmt: skip
         polled = Polls(self.world.archive, self.ledger).of
         self.orders = self.arbiter(SeededDice(3), WORLD_FLEET, polled)

@@ -34,7 +34,7 @@ from allegro.house.orders.choice import Choice, Follower
 from allegro.house.orders.giving import Ahead, Giving, LinkedLane, Mandate
 from allegro.house.orders.pauses import Pauses
 from allegro.house.orders.settling import Looks, Polled, Witnesses
-from allegro.house.requests.requests import Approvals, Requests
+from allegro.house.requests.requests import Approvals, Pinning, Requests
 from allegro.link.dial import LaneLink
 from allegro.link.traffic import lost
 from allegro.testing.virtual import SeededDice, VirtualClock
@@ -176,9 +176,8 @@ class House:
             self.ledger,
             self.clock,
             self._dice,
-            self.settings,
             Approvals(lambda: FLEET, verify),
-            self.ask,
+            Pinning(self.ask, self.settings.requests.expiry_s),
         )
         self.orders = self.arbiter(self._dice, FLEET, self._polled)
 

@@ -24,7 +24,8 @@ from allegro.core.requests.requests import Request, parsed
 from allegro.core.settings import OrderSettings
 from allegro.core.stores import SessionRecord, SetAside
 from allegro.house.agent.progress import Progress, progress_text
-from allegro.house.agent.sessions import MAX_QUESTIONS, SessionLanes, Sessions
+from allegro.house.agent.questions import MAX_QUESTIONS
+from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.endpoint import House as Shared
 from allegro.house.endpoint import LaneEndpoint
 from allegro.house.lanes import Lanes

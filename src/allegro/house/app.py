@@ -1,4 +1,8 @@
-"""The house program: wires adapters to duties, starts, and stops cleanly."""
+"""The house program: wires adapters to duties, starts, and stops cleanly.
+
+It is longer than other modules because every duty of the house is made and joined here, in the
+order in which they need each other; what a duty does stands in its own module.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 
 from allegro.adapters.clock import SystemClock, SystemDice
@@ -19,22 +22,14 @@ from allegro.adapters.sqlite.ledger import open_ledger
 from allegro.adapters.systemd.notify import notify, watchdog_s
 from allegro.config import read_secret
 from allegro.core.authority.actions.agent import AGENT
-from allegro.core.authority.freeze import (
-    MAX_ACTIVE,
-    Freeze,
-    FreezeSet,
-    add,
-    contains,
-    sound,
-    thaw,
-    tidied,
-)
+from allegro.core.authority.freeze import Freeze
 from allegro.core.authority.tokens import Thaw
 from allegro.core.base.errors import ConfigError, EdgeError, Refusal
-from allegro.core.base.store_ties import LEDGER_FAULTS, Fault
+from allegro.core.base.store_ties import Fault
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
 from allegro.core.settings import HouseSettings
+from allegro.house.agent.loans import Loans
 from allegro.house.agent.progress import Progress
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
@@ -54,6 +49,7 @@ from allegro.house.files import (
     socket_of,
 )
 from allegro.house.fleet.watch import FleetWatch
+from allegro.house.freezes import Freezes
 from allegro.house.health.alerts import Alerts
 from allegro.house.health.doctor import Facts, HouseNow, Troubles
 from allegro.house.health.set_aside import Asides, Measures
@@ -70,12 +66,11 @@ from allegro.house.requests.mirror import Mirror
 from allegro.house.requests.newest_state import ItemPorts
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.polls import Polls
-from allegro.house.requests.requests import Approvals, Requests
+from allegro.house.requests.requests import Approvals, Pinning, Requests
 from allegro.runtime.duties import Duties
 from allegro.runtime.program import Program, running
 
 _log = structlog.get_logger()
-MAX_LANE_FREEZES = 50
 MAX_DAMAGE = 20
 REMEMBERED_S = 14 * 86_400
 
@@ -125,18 +120,25 @@ class _House:
         await self._suspended.resume()
         self._fault = await tie_stores(self._archive, self._ledger, self._dice)
         program.stack.push_async_callback(self._close_books)
-        self._freezes = await self._known_freezes()
+        self._freezes = Freezes(
+            self._ledger,
+            self._clock,
+            self._dice,
+            self._alert,
+            self._stop_lanes,
+        )
+        await self._freezes.resume(self._fault)
         house = House(
             self._archive,
             self._ledger,
             self._clock,
             self._dice,
             fleet=lambda: self._fleet,
-            freezes=lambda: self._freezes,
+            freezes=lambda: self._freezes.now,
             sign=self._sign,
             verify=verify,
             archived=self._archived,
-            lane_froze=self._lane_froze,
+            lane_froze=self._freezes.join,
             alert=self._alert,
             suspended=self._suspended.__contains__,
         )
@@ -146,12 +148,11 @@ class _House:
             self._ledger,
             self._clock,
             self._dice,
-            settings,
             Approvals(lambda: self._fleet, verify),
-            self._lanes.ask,
+            Pinning(self._lanes.ask, settings.requests.expiry_s),
         )
         ports = Ports(self._archive, self._ledger, self._clock, self._dice, self._words.open)
-        measures = Measures(self._alert, self._take_freeze, self._woken.set)
+        measures = Measures(self._alert, self._freezes.take, self._woken.set)
         asides = Asides(ports, self._requests, self._suspended, measures)
         reactions = Reactions(self._alert, asides.take)
         item_ports = ItemPorts(self._ledger, self._clock, asides.take)
@@ -159,7 +160,8 @@ class _House:
         session_lanes = SessionLanes(self._lanes.ask_lane, self._lanes.is_home)
         self._sessions = Sessions(ports, self._requests, session_lanes, reactions, self._woken.set)
         self._orders = self._arbiter(house)
-        session_api = SessionApi(self._sessions, self._requests, self._lanes.ask)
+        loans = Loans(ports, self._requests, self._lanes.ask_lane)
+        session_api = SessionApi(self._sessions, loans, self._requests, self._lanes.ask)
         progress = Progress(
             self._sessions, self._requests, self._lanes.ask, self._woken.set, item_ports
         )
@@ -173,19 +175,11 @@ class _House:
             lambda: self._fleet,
             self._alert,
         )
-        now = HouseNow(
-            fleet=lambda: self._fleet,
-            freezes=lambda: self._freezes,
-            alone_since=lambda: self._watch.local_only_since_s,
-            blocked=lambda: self._orders.blocked,
-        )
-        troubles = Troubles(self._alerts, self._suspended, self._fault)
-        facts = Facts(settings, ports, self._lanes, now, troubles)
         self._api = Api(
             self._requests,
             self._archive,
             self._lanes,
-            facts,
+            self._facts(ports),
             Hooks(self._stop_everything, self._thaw, self._reload, self._lanes.bring_all),
             self._words.open,
             [
@@ -223,10 +217,21 @@ class _House:
         for name, run in acting.items():
             self._duties.begin(name, run)
 
+    def _facts(self, ports: Ports) -> Facts:
+        """Return what status and doctor show."""
+        now = HouseNow(
+            fleet=lambda: self._fleet,
+            freezes=lambda: self._freezes.now,
+            alone_since=lambda: self._watch.local_only_since_s,
+            blocked=lambda: self._orders.blocked,
+        )
+        troubles = Troubles(self._alerts, self._suspended, self._fault)
+        return Facts(self._settings, ports, self._lanes, now, troubles)
+
     def _following(self, ports: Ports, reactions: Reactions) -> Follow:
         view = FleetView(
             fleet=lambda: self._fleet,
-            freeze=self._take_freeze,
+            freeze=self._freezes.take,
             is_linked=lambda: bool(self._lanes.linked()),
             all_home=self._lanes.all_home,
             ask_lane=self._lanes.ask_lane,
@@ -240,7 +245,7 @@ class _House:
         ahead = Ahead()
         mandate = Mandate(
             lambda: self._fleet,
-            lambda: self._freezes,
+            lambda: self._freezes.now,
             house.sign,
             self._change_token,
             settings.ttl_s,
@@ -311,36 +316,11 @@ class _House:
         self._watch.kick()
         self._api.archived()
 
-    async def _freeze(self, freeze: Freeze) -> int:
-        """Freeze here at once, then on every lane; a full disk does not hold a stop back."""
-        self._freezes = add(self._freezes, freeze)
-        lanes = await self._lanes.stop_all(freeze)
-        try:
-            await self._ledger.save_freezes(self._freezes)
-        except EdgeError as error:
-            self._alert(codes.FREEZE_UNSAVED, str(error))
-        return lanes
+    async def _stop_lanes(self, freeze: Freeze) -> int:
+        return await self._lanes.stop_all(freeze)
 
-    async def _take_freeze(self, freeze: Freeze) -> None:
-        await self._lane_froze((freeze,))
-
-    async def _lane_froze(self, freezes: tuple[Freeze, ...]) -> None:
-        """Take a lane's freezes by union, and tell the others."""
-        for freeze in freezes[:MAX_LANE_FREEZES]:
-            if len(self._freezes.active) >= MAX_ACTIVE:
-                return  # frozen is frozen: a lane cannot make the set endless
-            if not contains(self._freezes, freeze.id):
-                kept = sound(freeze)
-                if kept.id in self._freezes.thawed:  # lifted before it came: it stops nothing
-                    self._freezes = add(self._freezes, kept)
-                    self._alert(codes.FREEZE_THAWED_BEFORE, one_line(kept.by))
-                    continue
-                self._alert(codes.FROZEN, one_line(kept.by), reason=one_line(kept.reason))
-                await self._freeze(kept)
-
-    async def _stop_everything(self, reason: str, by: str) -> dict[str, Any]:
-        freeze = Freeze(self._dice.token(8).hex(), self._clock.now_s(), by, reason or "stop")
-        lanes = await self._freeze(freeze)
+    async def _stop_everything(self, reason: str, by: str) -> dict[str, object]:
+        freeze, lanes = await self._freezes.stop(reason, by)
         return {"schema": "allegro.stop/1", "freeze": freeze.id, "lanes_told": lanes}
 
     async def _thaw(self, token: str) -> Refusal | None:
@@ -350,16 +330,12 @@ class _House:
             return claims
         if not self._clock.now_s() < claims.exp:
             return Refusal("thaw_expired", "sign it again")
-        thawed = thaw(self._freezes, claims.freezes)
-        await self._ledger.save_freezes(thawed)
-        self._freezes = thawed
-        thaws = await self._ledger.strings("thaws")
-        await self._ledger.set_strings("thaws", (*thaws, token)[-50:])
+        await self._freezes.thaw(claims.freezes, token)
         await self._lanes.bring_all(token)
         self._woken.set()
         return None
 
-    async def _reload(self) -> dict[str, Any]:
+    async def _reload(self) -> dict[str, object]:
         """Take over keys, seat and lanes after a command changed them."""
         known = self._fleet.revocations
         self._fleet = load_fleet(self._files)
@@ -377,18 +353,6 @@ class _House:
         if self._settings.house.acting:
             self._lanes.refresh()
         return {"seat": self._fleet.seat, "lanes": len(self._fleet.lanes), "voided": voided}
-
-    async def _known_freezes(self) -> FreezeSet:
-        """Return the freeze set; a ledger that lost it, or part of what it knew, starts frozen."""
-        held = tidied(await self._ledger.freezes())
-        if held.known and self._fault not in LEDGER_FAULTS:
-            return held
-        why = self._fault.value if self._fault else "the ledger's freezes are missing or damaged"
-        reason = f"{why}: check what happened, then thaw"
-        freeze = Freeze(self._dice.token(8).hex(), self._clock.now_s(), "house", reason)
-        frozen = add(msgspec.structs.replace(held, known=True), freeze)
-        await self._ledger.save_freezes(frozen)
-        return frozen
 
     async def _check_seat(self) -> int:
         """Void open approvals when seat or sovereign key changed since they were given."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
-from allegro.core.agent.sessions import End
 from allegro.core.ports import Clock
 from allegro.core.protocol.queries import QueryName
 from allegro.core.stores import SessionRecord
@@ -68,19 +65,3 @@ class Lost:
     def is_over(self, heard_s: float, limit_s: float) -> bool:
         """Say whether what was heard of then cannot run any more, by the limit its lane keeps."""
         return 0 < limit_s < self._clock.now_s() - heard_s - AWAY_S
-
-
-def presumed(record: SessionRecord, why: str, at_s: float) -> SessionRecord:
-    """Return a session that the house takes for lost."""
-    return msgspec.structs.replace(
-        record, state="ended", end=End.LOST.value, ended_s=at_s, why=why, presumed=True
-    )
-
-
-def heard(record: SessionRecord, at_s: float) -> SessionRecord:
-    """Return a session of which its lane said something: it is not lost, if it seemed to be."""
-    if record.presumed:
-        record = msgspec.structs.replace(
-            record, state="running", end="", ended_s=0.0, why="", presumed=False
-        )
-    return msgspec.structs.replace(record, heard_s=at_s)

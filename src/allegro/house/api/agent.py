@@ -15,6 +15,7 @@ from allegro.core.protocol.queries import AskIssue
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.proposals import Key
 from allegro.core.requests.requests import Request
+from allegro.house.agent.loans import Loans
 from allegro.house.agent.sessions import Sessions
 from allegro.house.api.http import (
     MAX_WAIT_S,
@@ -65,8 +66,9 @@ class NewLoan(msgspec.Struct, frozen=True):
 class SessionApi:
     """Routes and nothing else."""
 
-    def __init__(self, sessions: Sessions, requests: Requests, ask: Ask) -> None:
+    def __init__(self, sessions: Sessions, loans: Loans, requests: Requests, ask: Ask) -> None:
         self._sessions = sessions
+        self._loans = loans
         self._requests = requests
         self._ask = ask
 
@@ -138,7 +140,7 @@ class SessionApi:
             id=self._requests.new_id(), model=new.model, lives_s=new.lives_s,
             max_tokens=new.max_tokens,
         )  # fmt: skip
-        made = await self._sessions.lend(action, asker(new.asked_by))
+        made = await self._loans.lend(action, asker(new.asked_by))
         settled = await self._requests.wait(made.id, LEND_S)
         if isinstance(settled, Refusal):
             return refused(settled)
@@ -147,10 +149,10 @@ class SessionApi:
                 await self._requests.withdraw(settled.id)
             raise EdgeError(f"no model was lent: {settled.detail or settled.state.value}",
                             transient=not settled.is_final)  # fmt: skip
-        return answer_json({**await self._sessions.loan_of(settled), "id": settled.id})
+        return answer_json({**await self._loans.loan_of(settled), "id": settled.id})
 
     async def _revoke(self, request: web.Request) -> web.Response:
-        return answer_json({"revoked": await self._sessions.revoke(request.match_info["id"])})
+        return answer_json({"revoked": await self._loans.revoke(request.match_info["id"])})
 
     def _view(self, found: Any) -> web.Response:
         view = session_view(found)

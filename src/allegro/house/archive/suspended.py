@@ -7,8 +7,6 @@ updates, and is lifted by `POST /v1/lanes/NAME/resume` (`allegro fleet resume NA
 
 from __future__ import annotations
 
-from typing import Any
-
 from allegro.core.base.untrusted import text_of
 from allegro.core.protocol.event_types import ACTIONS, FREEZES
 from allegro.core.stores import Ledger
@@ -49,7 +47,7 @@ class Suspended:
         await self._keep({name: why for name, why in self.lanes.items() if name != lane})
         return True
 
-    def described(self) -> list[dict[str, Any]]:
+    def described(self) -> list[dict[str, str]]:
         return [{"lane": lane, "reason": reason} for lane, reason in self.lanes.items()]
 
     async def _keep(self, lanes: dict[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import structlog
 
@@ -55,7 +54,7 @@ class Alerts:
             self._is_saving = True
             self._saves.begin("the newest", self._save())
 
-    def listed(self) -> list[dict[str, Any]]:
+    def listed(self) -> list[dict[str, object]]:
         """Return the most urgent alerts, newest first among equals, in plain values.
 
         `at_s` is when one was raised last and `first_s` when first (Unix s). `urgency` and `told`
@@ -93,7 +92,7 @@ class Alerts:
             self._is_saving = False
 
 
-def _shown(alert: Alert) -> dict[str, Any]:
+def _shown(alert: Alert) -> dict[str, object]:
     code = code_of(alert.code)
     return {
         "code": alert.code,

@@ -80,7 +80,7 @@ class Facts:
         self._blocked = now.blocked
         self._troubles = troubles
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, object]:
         """Return the house at a glance. Figures name their source; unknown is null."""
         now_s = self._clock.now_s()
         requests = [r for r in self._ledger.requests.values() if not r.internal]
@@ -118,7 +118,7 @@ class Facts:
             "suspended": self._troubles.suspended.described(),
         }
 
-    async def doctor(self) -> dict[str, Any]:
+    async def doctor(self) -> dict[str, object]:
         """Return doctor's facts of house and lanes; `ok` is false when one of them is bad."""
         now_s = self._clock.now_s()
         own = [*self._own_facts(), *self._request_facts(), *await self._trouble_facts()]

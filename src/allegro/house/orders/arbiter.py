@@ -52,7 +52,8 @@ from allegro.core.requests.ordering import (
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
 from allegro.house.orders.carrying import Carrier, Hands
-from allegro.house.requests.requests import NO_CLEAR_ANSWER, Requests
+from allegro.house.requests.book import NO_CLEAR_ANSWER
+from allegro.house.requests.requests import Requests
 from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()

@@ -48,7 +48,7 @@ from allegro.house.requests.requests import Requests
 
 _log = structlog.get_logger()
 MAX_COUNTED_S = 30.0  # a longer pause between two looks was a sleeping machine
-TOLD_EACH = 5
+MOST_NAMED = 5
 _UNEDITED_S = 2
 
 
@@ -109,8 +109,8 @@ class BotWrites:
         if left:
             self._alarm(codes.BOTS_TOO_MANY, lane, lane)
         if later:
-            ids = ", ".join(map(str, later[:TOLD_EACH]))
-            more = f" and {len(later) - TOLD_EACH} more" if len(later) > TOLD_EACH else ""
+            ids = ", ".join(map(str, later[:MOST_NAMED]))
+            more = f" and {len(later) - MOST_NAMED} more" if len(later) > MOST_NAMED else ""
             self._alarm(codes.BOTS, f"{ids}{more}", lane)
 
     async def note(self, event: ArchivedEvent) -> None:
@@ -122,7 +122,7 @@ class BotWrites:
         if isinstance(await self._judge(write, write.seen_s), Matched):
             return
         if await self._ledger.is_foreign(write):
-            return  # told and frozen before
+            return  # reported and frozen before
         if branch is not None and 0 < branch.created_s < self._began_s:
             await self._ledger.drop_bot_writes([], [write])
             self._alarm(codes.WRITE_TOO_OLD, _named(write), write.lane)
@@ -193,7 +193,7 @@ class BotWrites:
         for write in foreign:
             by_lane.setdefault(write.lane, []).append(write)
         for lane, writes in by_lane.items():
-            for write in writes[1:TOLD_EACH]:
+            for write in writes[1:MOST_NAMED]:
                 self._alarm(codes.WRITE_FOREIGN, _named(write), lane, more="")
             more = f", and {len(writes) - 1} more" if len(writes) > 1 else ""
             hint = _OWN_LABEL if any(write.kind == "label" for write in writes) else ""
@@ -229,7 +229,7 @@ _OWN_LABEL = "; if it is the lane's triage label, set forge.triage_label of hous
 
 
 def _same(one: BotWrite, other: BotWrite) -> bool:
-    """Whether two lanes show the same write: it is told, and freezes, once."""
+    """Whether two lanes show the same write: it is reported, and freezes, once."""
     return _key(one) == _key(other)
 
 

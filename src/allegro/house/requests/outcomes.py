@@ -20,7 +20,8 @@ from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
 from allegro.house.archive.events import ArchivedEvent
 from allegro.house.ports import Ports
-from allegro.house.requests.requests import NO_CLEAR_ANSWER, Requests
+from allegro.house.requests.book import NO_CLEAR_ANSWER
+from allegro.house.requests.requests import Requests
 
 MAX_TEXT = 1_000
 MAX_WORDS_OF_ORDER = 30
