@@ -1,18 +1,12 @@
-"""The plug points: what a duty asks of the outside. One adapter each, one fake each."""
+"""The ports of the forge: everything a lane reads there, and the one way to change it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from allegro.core.agent.sessions import AgentEvent
-from allegro.core.authority.actions.agent import Turn
 from allegro.core.authority.gate import Permit
-from allegro.core.authority.lease import Record, Slot
-from allegro.core.base.events import Event
-from allegro.core.base.sequence import Entry, Position
 from allegro.core.effects.findings import WriteStep
 from allegro.core.forge.issues import (
     Branch,
@@ -24,25 +18,8 @@ from allegro.core.forge.issues import (
     TimelineEntry,
     TreeEntry,
 )
-from allegro.core.forge.marks import Mark, Window
+from allegro.core.forge.marks import Window
 from allegro.core.forge.token_audit import Identity
-from allegro.core.protocol.pages import Page
-from allegro.core.settings import Rung
-
-
-class Clock(Protocol):
-    """All time. `now_s` is Unix wall time; `boot_s` never jumps and counts suspend."""
-
-    def now_s(self) -> float: ...
-    def boot_s(self) -> float: ...
-    async def sleep(self, seconds: float) -> None: ...
-
-
-class Dice(Protocol):
-    """All chance: random bytes for ids and challenges, and a fraction for jitter."""
-
-    def token(self, size: int) -> bytes: ...
-    def fraction(self) -> float: ...
 
 
 class Unread(msgspec.Struct, frozen=True):
@@ -185,135 +162,3 @@ class ForgeWriter(Protocol):
     """The only way to change a forge. Content comes from the permit's action alone."""
 
     async def perform(self, permit: Permit, step: WriteStep, dress: Dress, target: int) -> None: ...
-
-
-class Version(msgspec.Struct, frozen=True):
-    """The newest version of one forge object that was journalled.
-
-    `extra` is the forge's comment count for an issue, 0 else; `turn` counts the changes within
-    this second of the forge's clock.
-    """
-
-    subject: str
-    hash: str
-    updated_s: int
-    turn: int = 0
-    extra: int = 0
-
-
-class Journal(Protocol):
-    """A lane's durable, ordered events. `append` returns when they are on disk."""
-
-    @property
-    def head(self) -> Position: ...
-    @property
-    def acked(self) -> Position: ...
-    @property
-    def has_room(self) -> bool: ...
-    async def append(
-        self,
-        events: Sequence[Event],
-        mark: tuple[str, Mark] | None = None,
-        versions: Sequence[Version] = (),
-    ) -> Position: ...
-    async def read(
-        self, after_seq: int, limit_bytes: int, limit_entries: int = 2_000
-    ) -> list[Entry]: ...
-    async def acknowledge(self, position: Position) -> None: ...
-    async def chain_at(self, seq: int) -> bytes | None: ...
-    async def restart(self, journal_id: str, reason: str) -> None: ...
-    async def marks(self) -> dict[str, Mark]: ...
-    async def versions(self) -> dict[str, Version]: ...
-    async def forget_versions(self) -> None: ...
-
-
-class Council(Protocol):
-    """The coordination store: a register for each role, a page for each lane.
-
-    `write` is compare-and-set on the revision last read, 0 for a register never written: it
-    returns the new revision, or None when somebody was faster. `page` returns (revision, page),
-    None for a page that is missing or unreadable. All raise EdgeError; after one that may have
-    been sent, only reading tells whether it was stored. What a council says can only make a lane
-    act less.
-    """
-
-    async def read(self, role: str) -> Slot: ...
-    async def write(self, role: str, record: Record, expected: int) -> int | None: ...
-    async def publish(self, page: Page) -> None: ...
-    async def page(self, lane: str) -> tuple[int, Page | None]: ...
-    async def close(self) -> None: ...
-
-
-class Sealer(Protocol):
-    """Turns words into bytes that only the house can read."""
-
-    def seal(self, event_id: str, words: bytes) -> bytes: ...
-
-
-class GatewaySpec(msgspec.Struct, frozen=True):
-    """What a gateway is started with. `token` opens the model proxy for its one session."""
-
-    token: str
-    tools: tuple[str, ...]
-    models: tuple[str, ...]
-    network: bool
-
-
-class Run(msgspec.Struct, frozen=True):
-    """One run to begin: the whole prompt, with the conversation the house remembers."""
-
-    session: str
-    prompt: str
-    instructions: str
-    history: tuple[Turn, ...]
-    model: str
-
-
-class AgentGateway(Protocol):
-    """One agent process that serves one session. All raise EdgeError.
-
-    `died` returns once its process has ended; never where the process is somebody else's.
-    `forged` counts facts that somebody else sent in its name; none of them was believed.
-    """
-
-    @property
-    def version(self) -> str: ...
-    @property
-    def forged(self) -> int: ...
-    async def begin(self, run: Run) -> str: ...
-    def events(self, run: str) -> AsyncIterator[AgentEvent]: ...
-    async def answer(self, run: str, choice: str) -> None: ...
-    async def stop(self, run: str) -> None: ...
-    async def died(self) -> None: ...
-    async def close(self, session: str) -> None: ...
-
-
-class AgentHost(Protocol):
-    """Starts gateways. `sandbox_trouble` is empty where tools can be let in.
-
-    `is_ours` says that its gateways call our model proxy, so that a canary can be played.
-    """
-
-    @property
-    def sandbox_trouble(self) -> str: ...
-    @property
-    def is_ours(self) -> bool: ...
-    async def start(self, spec: GatewaySpec) -> AgentGateway: ...
-
-
-class Upstream(Protocol):
-    """A provider's answer that has begun: status, headers, and its bytes as they come."""
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    async def read(self) -> bytes: ...
-    async def close(self) -> None: ...
-
-
-class Providers(Protocol):
-    """Calls model providers. Raises EdgeError; kind `stalled` for silence."""
-
-    async def call(self, rung: Rung, body: bytes) -> Upstream: ...
-    async def probe(self, rung: Rung) -> tuple[int, str]: ...

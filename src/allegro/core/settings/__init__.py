@@ -1,9 +1,46 @@
 """The frozen configuration of both programs. Types, ranges, units and defaults live here only.
 
-One module for each group of sections: `lane`, `forge`, `agent`, `fleet`, `house`. The file reader,
-`allegro init` and the configuration page are made from these definitions.
+One module for each group of sections. The file reader, `allegro init` and the configuration page
+are made from these definitions.
 """
 
 from __future__ import annotations
 
-from allegro.core.settings.lane import *  # noqa: F403 - all groups are one configuration
+from allegro.core.settings.agent import HermesSettings, ModelSettings, Rung
+from allegro.core.settings.fleet import (
+    BeatSettings,
+    CouncilSettings,
+    LinkSettings,
+    StatusSettings,
+)
+from allegro.core.settings.forge import ForgeSettings, WebhookSettings
+from allegro.core.settings.house import (
+    ArchiveSettings,
+    HouseForge,
+    HouseIdentity,
+    HouseSettings,
+    OrderSettings,
+    RequestSettings,
+)
+from allegro.core.settings.lane import JournalSettings, LaneIdentity, LaneSettings
+
+__all__ = [
+    "ArchiveSettings",
+    "BeatSettings",
+    "CouncilSettings",
+    "ForgeSettings",
+    "HermesSettings",
+    "HouseForge",
+    "HouseIdentity",
+    "HouseSettings",
+    "JournalSettings",
+    "LaneIdentity",
+    "LaneSettings",
+    "LinkSettings",
+    "ModelSettings",
+    "OrderSettings",
+    "RequestSettings",
+    "Rung",
+    "StatusSettings",
+    "WebhookSettings",
+]
