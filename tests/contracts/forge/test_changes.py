@@ -7,7 +7,7 @@ import secrets
 import msgspec
 import pytest
 
-from allegro.adapters.gitea.wire import seconds
+from allegro.adapters.gitea.values import seconds
 from allegro.core.authority.actions.families import action_bytes as raw_of
 from allegro.core.authority.actions.families import parse_action
 from allegro.core.authority.actions.forge import CI_PREFIXES

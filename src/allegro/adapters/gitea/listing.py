@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from allegro.adapters.gitea import wire
+from allegro.adapters.gitea import values, wire
 from allegro.adapters.gitea.http import Answer, GiteaHttp, TooLarge
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Unreadable, number_of, read_json, read_value, whole_number
@@ -104,6 +104,6 @@ def _unread(row: bytes, reason: str) -> Unread:
     number = number_of(named.number)
     for url in (named.issue_url, named.pull_request_url):
         if not number and isinstance(url, str):
-            number = whole_number(wire.url_tail(url)) or 0
+            number = whole_number(values.url_tail(url)) or 0
     repository = 0 if isinstance(owner, Unreadable) else owner.id
     return Unread(repository, number, number_of(named.id), reason)
