@@ -6,6 +6,7 @@ import difflib
 import re
 import stat
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -14,6 +15,7 @@ import msgspec
 from allegro.core.base.errors import ConfigError
 from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_value, unreadable
 from allegro.core.settings import HouseSettings, LaneSettings
+from allegro.core.settings.faults import lane_faults
 
 S = TypeVar("S", LaneSettings, HouseSettings)
 
@@ -51,7 +53,7 @@ def keys_of(settings: type[msgspec.Struct]) -> list[Key]:
 
 def load_lane(path: Path) -> LaneSettings:
     """Read lane.toml. Raises ConfigError with every fault."""
-    return _load(path, LaneSettings, _lane_faults)
+    return _load(path, LaneSettings, lane_faults)
 
 
 def load_house(path: Path) -> HouseSettings:
@@ -73,7 +75,7 @@ def read_secret(path: Path) -> str:
     return secret
 
 
-def commented(settings: type[msgspec.Struct], values: dict[str, Any]) -> str:
+def commented(settings: type[msgspec.Struct], values: Mapping[str, object]) -> str:
     """Return a TOML file with every setting explained; what is not in `values` is commented out.
 
     `values` is keyed by section.name.
@@ -106,7 +108,7 @@ def reference(settings: type[msgspec.Struct]) -> str:
     return "\n".join(lines).lstrip() + "\n"
 
 
-def _load(path: Path, settings: type[S], more: Any) -> S:
+def _load(path: Path, settings: type[S], more: Callable[[S], list[tuple[str, str]]]) -> S:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -130,7 +132,7 @@ def _load(path: Path, settings: type[S], more: Any) -> S:
 
 
 def _other_program(
-    path: Path, table: dict[str, Any], settings: type[msgspec.Struct]
+    path: Path, table: Mapping[str, object], settings: type[msgspec.Struct]
 ) -> tuple[str, ...]:
     """Return one sentence where a lane was given a house's file or the other way round."""
     sections = {key.section for key in keys_of(settings)}
@@ -161,7 +163,9 @@ class _Lines:
         return f"{place}  {dotted}  {message}"
 
 
-def _faults(table: dict[str, Any], settings: type[msgspec.Struct], lines: _Lines) -> list[str]:
+def _faults(
+    table: Mapping[str, object], settings: type[msgspec.Struct], lines: _Lines
+) -> list[str]:
     keys = keys_of(settings)
     sections = {key.section for key in keys}
     faults = []
@@ -187,7 +191,7 @@ def _faults(table: dict[str, Any], settings: type[msgspec.Struct], lines: _Lines
 
 
 def _section_faults(
-    section: str, content: dict[str, Any], keys: list[Key], lines: _Lines
+    section: str, content: Mapping[str, object], keys: list[Key], lines: _Lines
 ) -> list[str]:
     known = {key.name: key for key in keys if key.section == section}
     faults = []
@@ -251,67 +255,3 @@ def toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return f"{value:g}" if isinstance(value, float) and value != int(value) else str(value)
-
-
-def _lane_faults(settings: LaneSettings) -> list[tuple[str, str]]:
-    faults = _forge_faults(settings) + _session_faults(settings)
-    link = settings.link
-    if link.tls == "none" and link.listen and not _is_local(link.listen):
-        faults.append(("link.tls", "none is for unix: and 127.0.0.1 only; the link carries orders"))
-    if link.tls == "files" and not (link.cert_file and link.key_file):
-        faults.append(("link.tls", "files needs cert_file and key_file"))
-    if settings.status.listen and not _is_local(settings.status.listen):
-        faults.append(("status.listen", "must be on 127.0.0.1: details are for the link only"))
-    if settings.webhook.listen and not settings.webhook.secret_file:
-        faults.append(("webhook.secret_file", "a webhook without a secret is refused"))
-    return faults
-
-
-def _forge_faults(settings: LaneSettings) -> list[tuple[str, str]]:
-    forge = settings.forge
-    if not forge.url:
-        if settings.serves_sessions:
-            return []
-        reason = "missing: name a forge, or set hermes.gateways; a lane with neither does nothing"
-        return [("forge.url", reason)]
-    faults = []
-    if not forge.token_file:
-        faults.append(("forge.token_file", "missing  (file with the daily token; mode 0600)"))
-    watch = re.compile(r"(org:[A-Za-z0-9_.-]+|[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)")
-    if not forge.watch:
-        faults.append(("forge.watch", 'nothing to watch; name "owner/name" or "org:name"'))
-    faults += [
-        ("forge.watch", f'{entry!r} is neither "owner/name" nor "org:name"')
-        for entry in forge.watch
-        if not watch.fullmatch(entry)
-    ]
-    if not forge.bots:
-        faults.append(("forge.bots", "name the login of the user whose token the lane uses"))
-    return faults
-
-
-def _session_faults(settings: LaneSettings) -> list[tuple[str, str]]:
-    hermes, models = settings.hermes, settings.models
-    names = {rung.model for rung in models.rungs}
-    faults = [
-        (f"models.{key}", f"{name!r} is no model of models.rungs")
-        for key, name in (("default", models.default), ("last", models.last))
-        if name and name not in names
-    ]
-    if hermes.gateways and not hermes.url and not names:
-        faults.append(("models.rungs", "missing: sessions need at least one [[models.rungs]]"))
-    if hermes.url and not hermes.key_file:
-        faults.append(("hermes.key_file", "missing: a Hermes by hermes.url needs its API key"))
-    place = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}")
-    faults += [
-        ("hermes.destinations", f'{entry!r} is not "host:port"')
-        for entry in hermes.destinations
-        if not place.fullmatch(entry)
-    ]
-    if hermes.tools and hermes.sandbox == "none":
-        faults.append(("hermes.tools", "tools stay off without a sandbox; empty this list"))
-    return faults
-
-
-def _is_local(listen: str) -> bool:
-    return listen.startswith(("unix:", "127.", "localhost:", "[::1]:"))

@@ -9,7 +9,8 @@ import pytest
 
 from allegro.core.base.backoff import DUTY
 from allegro.core.base.errors import EdgeError, UserError
-from allegro.runtime.duties import STEADY_S, Duties, Soon, ended
+from allegro.runtime.duties import STEADY_S, Duties
+from allegro.runtime.tasks import Soon, ended
 from allegro.testing.virtual import SeededDice, VirtualClock
 
 

@@ -13,7 +13,7 @@ from allegro.core.health import codes
 from allegro.core.health.alerts import RaiseAlert
 from allegro.core.protocol.queries import TriageLabel
 from allegro.house.ports import Ask
-from allegro.runtime.duties import OneEach
+from allegro.runtime.tasks import OneEach
 
 MAX_LABEL = 200
 

@@ -58,8 +58,9 @@ from allegro.lane.tokens import build as tokens
 from allegro.lane.tokens.daily import DailyToken
 from allegro.lane.uplink.build import Uplink
 from allegro.lane.uplink.dispatch import Carrier
-from allegro.runtime.duties import Duties, Duty, Soon
+from allegro.runtime.duties import Duties, Duty
 from allegro.runtime.program import Program, running
+from allegro.runtime.tasks import Soon
 
 if TYPE_CHECKING:
     from allegro.lane.agent.build import AgentWing

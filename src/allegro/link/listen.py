@@ -48,7 +48,7 @@ from allegro.link.tap import Tap
 from allegro.link.timing import DEAD_S, WINDOW_BATCHES
 from allegro.link.traffic import Arrived, Traffic
 from allegro.runtime.consumer import as_edge_error
-from allegro.runtime.duties import Soon
+from allegro.runtime.tasks import Soon
 
 _log = structlog.get_logger()
 MAX_QUESTIONS = 256

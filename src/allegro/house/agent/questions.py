@@ -25,7 +25,7 @@ from allegro.house.archive.events import ArchivedEvent
 from allegro.house.ports import AskLane, Ports
 from allegro.house.requests.asking import Origin, Terms
 from allegro.house.requests.requests import Requests
-from allegro.runtime.duties import Soon
+from allegro.runtime.tasks import Soon
 
 MAX_QUESTIONS = 200
 MAX_COMMAND = 20_000

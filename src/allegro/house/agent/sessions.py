@@ -42,7 +42,7 @@ from allegro.house.ports import AskLane, Ports, Reactions, reading
 from allegro.house.requests.asking import Origin, Terms
 from allegro.house.requests.requests import Requests
 from allegro.runtime.consumer import Reader
-from allegro.runtime.duties import OneEach
+from allegro.runtime.tasks import OneEach
 
 _log = structlog.get_logger()
 IDLE_S = 15.0

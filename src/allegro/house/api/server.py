@@ -44,7 +44,7 @@ from allegro.house.api.views import brief, whole
 from allegro.house.health.doctor import Facts
 from allegro.house.lanes import Lanes
 from allegro.house.requests.requests import Requests
-from allegro.runtime.duties import Soon
+from allegro.runtime.tasks import Soon
 
 MAX_BODY = 16 * 1024 * 1024
 UNREADABLE_INPUT = (msgspec.MsgspecError, ValueError, KeyError, OverflowError, RecursionError)

@@ -18,7 +18,7 @@ from allegro.core.protocol.payloads.base import Payload
 from allegro.core.protocol.payloads.polls import ForgeVanished
 from allegro.core.protocol.queries import AskListing
 from allegro.house.ports import AskLane, Ports
-from allegro.runtime.duties import OneEach
+from allegro.runtime.tasks import OneEach
 
 _log = structlog.get_logger()
 IDLE_S = 60.0

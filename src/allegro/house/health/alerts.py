@@ -11,7 +11,7 @@ from allegro.core.health.alerts import URGENCIES, Alert, Key, by_severity, raise
 from allegro.core.health.codes import Code, code_of
 from allegro.core.ports import Clock
 from allegro.core.stores import AlertBook
-from allegro.runtime.duties import Soon
+from allegro.runtime.tasks import Soon
 
 _log = structlog.get_logger()
 SHOWN = 20

@@ -42,7 +42,7 @@ from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.outcomes import STEPS, Outcomes, named
 from allegro.house.requests.requests import Requests
 from allegro.runtime.consumer import Reader
-from allegro.runtime.duties import OneEach
+from allegro.runtime.tasks import OneEach
 
 _log = structlog.get_logger()
 RECHECK_S = 5.0

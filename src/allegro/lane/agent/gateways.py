@@ -16,7 +16,7 @@ from allegro.core.settings import HermesSettings
 from allegro.lane.agent.check_at_start import CANARY_S, CheckFailed, check
 from allegro.lane.models.proxy import ModelProxy
 from allegro.runtime.consumer import as_edge_error
-from allegro.runtime.duties import Soon
+from allegro.runtime.tasks import Soon
 
 _log = structlog.get_logger()
 MAX_AGE_S = 86_400.0

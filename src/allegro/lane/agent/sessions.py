@@ -53,7 +53,7 @@ from allegro.lane.context import Context
 from allegro.lane.models.call import Grant
 from allegro.lane.models.proxy import ModelProxy
 from allegro.runtime.consumer import as_edge_error
-from allegro.runtime.duties import Soon
+from allegro.runtime.tasks import Soon
 
 _log = structlog.get_logger()
 BEGIN_S = 3.0

@@ -14,7 +14,7 @@ from allegro.core.base.untrusted import Name, Unreadable, read_value
 from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.queries import Params
 from allegro.runtime.consumer import as_edge_error
-from allegro.runtime.duties import Soon
+from allegro.runtime.tasks import Soon
 
 MAX_CALLS = 16
 PATHS = {"/v1/chat/completions": "POST", "/v1/models": "GET"}
