@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from allegro.testing.gitea.git import NO_COMMIT, Git, Who, Write
+from allegro.testing.gitea.git import NO_COMMIT, Who, Write
 from allegro.testing.gitea.model import Event, Issue, Label, Level, Pull, Push, Repo, Status, User
 
 from .issues import IssueActs
@@ -225,7 +225,7 @@ class CodeActs(IssueActs):
         pull, git = issue.pull, self.git(issue.repo)
         assert pull is not None
         base = self.base_commit(issue, pull)
-        sha = self._merged_commit(git, base, pull, issue, doer, style, message)
+        sha = self._merged_commit(issue, base, doer, style, message)
         git.move(f"refs/heads/{pull.base}", sha, base)
         pull.merged_s, pull.merged_by, pull.merge_sha = self.now_s(), doer.id, sha
         pull.base_sha = base
@@ -236,9 +236,9 @@ class CodeActs(IssueActs):
         self.branch_moved(issue.repo, doer, pull.base, base, sha)
         return sha
 
-    def _merged_commit(
-        self, git: Git, base: str, pull: Pull, issue: Issue, doer: User, style: str, message: str
-    ) -> str:
+    def _merged_commit(self, issue: Issue, base: str, doer: User, style: str, message: str) -> str:
+        pull, git = issue.pull, self.git(issue.repo)
+        assert pull is not None
         if style == "fast-forward-only":
             if not git.contains(base, pull.head_sha):
                 raise ValueError("not a fast-forward")

@@ -218,16 +218,8 @@ def file_shape(
     return shape
 
 
-def _branch_info(
-    world: World, issue: Issue, name: str, ref: str, sha: str, viewer: User | None
-) -> Json:
-    return {
-        "label": name,
-        "ref": ref,
-        "sha": sha,
-        "repo_id": issue.repo.id,
-        "repo": repo_shape(world, issue.repo, viewer),
-    }
+def _branch_info(repo: Json, name: str, ref: str, sha: str) -> Json:
+    return {"label": name, "ref": ref, "sha": sha, "repo_id": repo["id"], "repo": repo}
 
 
 def pull_shape(
@@ -235,6 +227,7 @@ def pull_shape(
 ) -> Json:
     """A pull request. Making it begins the mergeable check, as reading it does in Gitea."""
     git, html = world.git(issue.repo), issue_html(world, issue)
+    repo = repo_shape(world, issue.repo, viewer)
     base_sha = world.base_commit(issue, pull)
     tip = git.branch(pull.head)  # a branch made anew under the old name counts, as in Gitea
     head_ref = f"refs/pull/{issue.number}/head" if tip is None else pull.head
@@ -265,8 +258,8 @@ def pull_shape(
             user_shape(world, world.user(pull.merged_by), viewer) if pull.merged_s else None
         ),
         "allow_maintainer_edit": pull.allow_maintainer_edit,
-        "base": _branch_info(world, issue, pull.base, pull.base, base_sha, viewer),
-        "head": _branch_info(world, issue, pull.head, head_ref, tip or pull.head_sha, viewer),
+        "base": _branch_info(repo, pull.base, pull.base, base_sha),
+        "head": _branch_info(repo, pull.head, head_ref, tip or pull.head_sha),
         "merge_base": pull.merge_base,
         "due_date": when_set(world, issue.due_s),
         "created_at": when(world, issue.created_s),
