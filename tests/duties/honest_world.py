@@ -268,16 +268,7 @@ class World:
 
     async def play(self) -> list[str]:
         """Live through the world; return what does not hold at its end."""
-        await self.house.start()
-        await self.start_follow()
-        for lane in self.lanes.values():
-            await lane.start()
-        for number in range(1, QUIET_ISSUE + 1):
-            self.forge.open_issue(self.forge.garden, f"issue {number}")
-        self.forge.push(self.forge.garden, "work", self.forge.commit_files({}, ()))
-        assert self.forge.open_pull("theirs", "", "main", "work", HUMAN) == QUIET_PULL
-        self.forge.open_pull("theirs too", "", "main", "work", HUMAN)
-        await self._bots_known()
+        await self.begin()
         foreign_s = self.clock.boot_s() + self.dice.uniform(60.0, BUSY_S + QUIET_S / 2)
         end_s = self.clock.boot_s() + BUSY_S
         while self.clock.boot_s() < end_s:
@@ -292,6 +283,19 @@ class World:
             await self.step(5.0 if any(lane.work for lane in self.lanes.values()) else 30.0)
             self._be_foreign(foreign_s)
         return self._judged(await self.house.ledger.bot_writes())
+
+    async def begin(self) -> None:
+        """Start house and lanes on a forge with some issues and two pull requests of others."""
+        await self.house.start()
+        await self.start_follow()
+        for lane in self.lanes.values():
+            await lane.start()
+        for number in range(1, QUIET_ISSUE + 1):
+            self.forge.open_issue(self.forge.garden, f"issue {number}")
+        self.forge.push(self.forge.garden, "work", self.forge.commit_files({}, ()))
+        assert self.forge.open_pull("theirs", "", "main", "work", HUMAN) == QUIET_PULL
+        self.forge.open_pull("theirs too", "", "main", "work", HUMAN)
+        await self._bots_known()
 
     async def start_follow(self) -> None:
         house = self.house

@@ -30,6 +30,7 @@ idempotent), 10.2.3 (Retry-After), 15.5.9 (408) and 15.6.4 (503). Gitea (from 1.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -232,9 +233,10 @@ class Executor:
             await self._writer.perform(effect.permit, absent.step, effect.dress, absent.target)
         except EdgeError as error:
             return await self._after_error(effect, look, absent, error)
-        found = await self._shown(effect, look, absent, SHOW_S)
-        if found is not None:
-            return found
+        with contextlib.suppress(EdgeError):  # not one look was answered
+            found = await self._shown(effect, look, absent, SHOW_S)
+            if found is not None:
+                return found
         payload = ActionUnknown(reason="does_not_show", step=absent.step.value)
         return Outcome(payload, _named(effect, "the forge does not show it"))
 
@@ -266,13 +268,17 @@ class Executor:
         """End or go on after a write that was not answered with yes.
 
         Whatever the forge said, a look decides whether it is there: a short one after a clear no.
+        Where no look was answered either, a clear no is none.
         """
         _log.warning("effect.failed", step=absent.step.value, error=str(error))
         said = said_by(error)
         if said is Said.NOT_SENT:
             return Outcome(_void("not_sent", error), _named(effect, str(error)))
         show_s = {Said.NOTHING: SHOW_S, Said.EXISTS: SHOW_AFTER_NO_S}.get(said, 0.0)
-        found = await self._shown(effect, look, absent, show_s)
+        try:
+            found = await self._shown(effect, look, absent, show_s)
+        except EdgeError:
+            found, said = None, said if said is Said.NOT_NOW else Said.NOTHING
         if found is not None and (found != absent or said is Said.NOTHING):
             return found
         if said is Said.NOT_NOW:
@@ -302,6 +308,7 @@ class Executor:
         """Look until the step is no longer the next one; None after `show_s` seconds.
 
         What may be written twice is not waited for, a few times: it is given back to be written.
+        Raises the last EdgeError where not one look was answered.
         """
         until_s = self._clock.boot_s() + show_s
         again = absent.step in REPEATABLE and effect.intents.count(absent.step) < MAX_REPEATS
@@ -315,6 +322,8 @@ class Executor:
                     return finding
             except EdgeError as error:
                 _log.info("look.failed", error=str(error))
+                if not looks and not self._clock.boot_s() < until_s:
+                    raise
             if not self._clock.boot_s() < until_s:
                 return None
             await self._clock.sleep(RELOOK_S)
