@@ -17,7 +17,9 @@ class Fact(msgspec.Struct, frozen=True):
     """How one condition is at `at_s` (Unix s), 0 for the moment at which the fact is asked for.
 
     `source` is where it was read: a request, a file, a part of the program. `subject` tells facts
-    of one code apart, such as the repository; it is empty where there is one only.
+    of one code apart, such as the repository; it is empty where there is one only. `until_s` is by
+    when its producer speaks again (Unix s): after it the fact is unknown, see `freshness`; 0 for a
+    fact of the moment. `lane` is whose word it is, empty for our own.
     """
 
     code: Code
@@ -26,6 +28,8 @@ class Fact(msgspec.Struct, frozen=True):
     source: str
     subject: str = ""
     at_s: float = 0.0
+    until_s: float = 0.0
+    lane: str = ""
 
 
 class FactPage(msgspec.Struct, frozen=True):
@@ -57,12 +61,23 @@ def fact_page(fact: Fact, now_s: float) -> FactPage:
     code, at_s = fact.code, fact.at_s or now_s
     fix = "" if fact.state == "ok" else code.fix.replace("{subject}", fact.subject)
     return FactPage(
-        code=code.code, title=code.title, severity=code.severity, subject=fact.subject,
-        state=fact.state, detail=fact.detail, source=fact.source, at_s=at_s,
-        age_s=max(0.0, now_s - at_s), fix=fix, runbook=code.runbook, lane="",
-        what=f"{code.title} {fact.subject}".strip(), verdict=verdict_of(fact.state),
-        old_detail=fact.detail, mend=fix,
-    )  # fmt: skip
+        code=code.code,
+        title=code.title,
+        severity=code.severity,
+        subject=fact.subject,
+        state=fact.state,
+        detail=fact.detail,
+        source=fact.source,
+        at_s=at_s,
+        age_s=max(0.0, now_s - at_s),
+        fix=fix,
+        runbook=code.runbook,
+        lane=fact.lane,
+        what=f"{code.title} {fact.subject}".strip(),
+        verdict=verdict_of(fact.state),
+        mend=fix,
+        old_detail=fact.detail,
+    )
 
 
 def verdict_of(state: State) -> str:

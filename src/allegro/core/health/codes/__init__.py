@@ -19,6 +19,7 @@ from allegro.core.health.codes.lanes import *  # noqa: F403
 from allegro.core.health.codes.programs import *  # noqa: F403
 from allegro.core.health.codes.programs import OTHER
 from allegro.core.health.codes.requests import *  # noqa: F403
+from allegro.core.health.codes.telling import *  # noqa: F403
 
 __all__ = ["CODES", "Code", "Severity", "code_of"]
 

@@ -23,6 +23,8 @@ STOLEN = "stolen-lane"
 LOST_HOUSE = "lost-house"
 KEYS = "keys"
 UPGRADE = "upgrade"
+DUTIES = "a-duty-did-not-run"
+SILENT_HOUSE = "the-house-is-silent"
 
 READ_LOG = "Read the log at `item.failed`, which names the place, and report it; it begins again by itself."
 """What to do about a bug that a program met and survived."""
