@@ -66,7 +66,7 @@ class Machine:
 @pytest.mark.parametrize("hour", ["0", "1", "2", "3", "12"])
 def test_days_of_23_and_25_hours_have_each_duty_once(hour: str) -> None:
     machine = Machine(Schedule(f"30 {hour} * * *"), at("2026-01-01T00:00"))
-    machine.live(at("2026-01-01T00:00"), at("2026-12-31T23:59"))
+    machine.live(at("2026-01-01T00:00"), at("2026-12-31T23:59"), 1800)
     days = Counter(
         datetime.datetime.fromtimestamp(now_s, BERLIN).date() for now_s, _ in machine.runs
     )
@@ -82,6 +82,15 @@ def test_after_ten_days_of_sleep_a_duty_runs_once_and_says_what_it_skipped() -> 
     ((_, run),) = machine.runs
     assert (run.punctuality, run.skipped) == (Punctuality.LATE, 9)
     assert run.due_s == at("2026-06-11T02:30")
+
+
+def test_a_machine_that_wakes_in_the_doubled_hour_serves_the_due_time_before_it() -> None:
+    machine = Machine(DAILY, at("2026-10-23T12:00"), may_sleep=True)
+    woke_s = at("2026-10-25T02:59:59")
+    machine.wake(woke_s)
+    machine.look(woke_s)
+    ((_, run),) = machine.runs
+    assert (run.due_s, run.skipped) == (at("2026-10-25T02:30"), 1)
 
 
 def test_a_duty_of_every_minute_does_not_burst_after_a_year() -> None:
@@ -157,7 +166,7 @@ def test_every_due_time_is_covered_by_exactly_one_run_however_the_machine_sleeps
     now_s = start_s = at("2026-10-20T00:00")
     machine = Machine(Schedule(cron), start_s, may_sleep=True)
     for awake_s, asleep_s in naps:
-        machine.live(now_s, now_s + awake_s, 300)
+        machine.live(now_s, now_s + awake_s, 900)
         now_s += awake_s + asleep_s
         machine.wake(now_s)
     machine.look(now_s)

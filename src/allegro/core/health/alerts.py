@@ -1,14 +1,20 @@
 """What a person should see, kept by severity: nothing urgent is pushed out by what is less so.
 
 An alert is a code with its subject and values; its sentence is written from the code's template
-where it is shown. Pure: a set of alerts in, the changed one and the evicted ones out. The same code
-of the same subject again is counted, and its newest values are kept. A lane has a share of each
-severity, so that one cannot push out what others cause.
+where it is shown. The same code of the same subject of the same lane is one alert, however often it
+comes: it is counted, and its newest values are kept. A lane has a share of each severity, so that
+one cannot push out what others cause.
+
+Two kinds share this shape. An *occurrence* was raised by `RaiseAlert`: something happened, and
+nobody will say that it is over (a write under our name). A *condition* comes from facts: it holds
+until a fact says that it is well. `Course` says where an alert stands on its way to a person; the
+rules of that way are in `alarm`. Pure: a set of alerts in, the changed one and the evicted out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -17,8 +23,11 @@ from allegro.core.base.untrusted import text_of
 from allegro.core.health.codes import Code, Severity, code_of
 
 URGENCIES = {
-    Severity.P0: "critical", Severity.P1: "high", Severity.P2: "medium", Severity.P3: "low"
-}  # fmt: skip
+    Severity.P0: "critical",
+    Severity.P1: "high",
+    Severity.P2: "medium",
+    Severity.P3: "low",
+}
 """The words of the release before, kept for one release in `allegro status --json`."""
 MOST = 200
 LANE_SHARE = 50
@@ -39,10 +48,49 @@ class RaiseAlert(Protocol):
     def __call__(self, code: Code, subject: str, /, lane: str = "", **values: object) -> None: ...
 
 
+class Phase(StrEnum):
+    """Where an alert stands.
+
+    `pending`: it has not held for its grace yet. `firing`: a person is to know. `acknowledged`: he
+    knows. `recovered`: it is over.
+    """
+
+    PENDING = "pending"
+    FIRING = "firing"
+    ACKNOWLEDGED = "acknowledged"
+    RECOVERED = "recovered"
+
+
+class Course(msgspec.Struct, frozen=True):
+    """An alert's way to a person. Times in Unix seconds; 0: not (yet).
+
+    `begun_s` is since when the trouble holds, `well_s` since when it does not; `turns` are the
+    newest times at which it began, for flaps. `alarm` is the id of the notice that told it, made at
+    `told_s` (a reminder renews that) and proven by a channel at `reached_s`; `told_severity` is
+    what it said. `recovery` is the id of the notice of its end, `recovery_s` when that was made.
+    `is_owed`: it waits for the next digest or report.
+    """
+
+    phase: Phase = Phase.FIRING
+    begun_s: float = 0.0
+    well_s: float = 0.0
+    turns: tuple[float, ...] = ()
+    alarm: str = ""
+    told_s: float = 0.0
+    told_severity: Severity | None = None
+    reached_s: float = 0.0
+    recovery: str = ""
+    recovery_s: float = 0.0
+    is_owed: bool = False
+    acknowledged_s: float = 0.0
+    snoozed_until_s: float = 0.0
+
+
 class Alert(msgspec.Struct, frozen=True):
     """`severity` is the code's own; one of a ledger of before keeps what it had.
 
-    `first_s` and `last_s` are Unix seconds; `count` says how often it was raised.
+    `first_s` and `last_s` are Unix seconds; `count` says how often it was raised, or began to hold.
+    `detail` is a fact's own sentence; it is empty for an occurrence.
     """
 
     code: str
@@ -53,6 +101,9 @@ class Alert(msgspec.Struct, frozen=True):
     first_s: float
     last_s: float
     count: int = 1
+    detail: str = ""
+    is_condition: bool = False
+    course: Course = Course()
 
     @property
     def key(self) -> Key:
@@ -60,7 +111,12 @@ class Alert(msgspec.Struct, frozen=True):
 
     @property
     def sentence(self) -> str:
-        return sentence_of(code_of(self.code), self.subject, self.lane, self.values)
+        code = code_of(self.code)
+        if self.is_condition:
+            return text_of(
+                f"{code.title} {self.subject}".strip() + f": {self.detail}", MAX_SENTENCE
+            )
+        return sentence_of(code, self.subject, self.lane, self.values)
 
 
 class _Values(dict[str, object]):
@@ -77,9 +133,13 @@ def sentence_of(code: Code, subject: str, lane: str, values: Mapping[str, object
 
 
 def raised(
-    held: dict[Key, Alert], code: Code, subject: str, lane: str, values: Mapping[str, object],
+    held: Mapping[Key, Alert],
+    code: Code,
+    subject: str,
+    lane: str,
+    values: Mapping[str, object],
     now_s: float,
-) -> tuple[Alert, list[Key]]:  # fmt: skip
+) -> tuple[Alert, list[Key]]:
     """Return the alert as it is now held, and the keys that must go for it."""
     subject = text_of(subject, MAX_SUBJECT)
     kept = {name: text_of(str(value), MAX_VALUE) for name, value in values.items()}
@@ -88,10 +148,11 @@ def raised(
         again = msgspec.structs.replace(known, values=kept, last_s=now_s, count=known.count + 1)
         return again, []
     alert = Alert(code.code, lane, subject, code.severity, kept, now_s, now_s)
-    return alert, _evicted(held.values(), alert)
+    return alert, evicted(held.values(), alert)
 
 
-def _evicted(held: Iterable[Alert], new: Alert) -> list[Key]:
+def evicted(held: Iterable[Alert], new: Alert) -> list[Key]:
+    """Return what must go to make room for a new alert: one of its own severity, the oldest."""
     same = sorted((one for one in held if one.severity == new.severity), key=lambda one: one.last_s)
     mine = [one for one in same if one.lane == new.lane]
     if new.lane and len(mine) >= LANE_SHARE:

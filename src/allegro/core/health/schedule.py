@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+from collections.abc import Iterator
 from enum import StrEnum
 
 import msgspec
@@ -98,17 +99,25 @@ def read_schedule(cron: str, grace_s: float = 3600.0) -> Schedule | Refusal:
 
 def next_due(schedule: Schedule, after_s: float, zone: datetime.tzinfo) -> float:
     """Return the first due time after a moment (Unix s)."""
+    return next(_after(schedule, after_s, zone))
+
+
+def _after(schedule: Schedule, after_s: float, zone: datetime.tzinfo) -> Iterator[float]:
     after = datetime.datetime.fromtimestamp(after_s, zone)
-    # in the second of two equal hours cronsim answers with times of the first, which are past
     times = (float(one.timestamp()) for one in CronSim(schedule.cron, after))
-    return next(at_s for at_s in times if at_s > after_s)
+    # in the second of two equal hours cronsim answers with times of the first, which are past
+    return (at_s for at_s in times if at_s > after_s)
 
 
 def last_due(schedule: Schedule, at_s: float, zone: datetime.tzinfo) -> float:
     """Return the newest due time up to a moment (Unix s)."""
     after = datetime.datetime.fromtimestamp(at_s + 1, zone)
     times = (float(one.timestamp()) for one in CronSim(schedule.cron, after, reverse=True))
-    return next(due_s for due_s in times if due_s <= at_s)
+    found_s = next(due_s for due_s in times if due_s <= at_s)
+    # in the second of two equal hours it goes back past the due times of the first
+    while (later_s := next_due(schedule, found_s, zone)) <= at_s:
+        found_s = later_s
+    return found_s
 
 
 def planned(schedule: Schedule, now_s: float, zone: datetime.tzinfo) -> Plan:
@@ -136,18 +145,11 @@ def run_due(
     newest_s = max(plan.due_s, last_due(schedule, now_s, zone))
     skipped = 0
     if newest_s > plan.due_s:
-        skipped = sum(1 for _ in _dues(schedule, plan.due_s, newest_s, zone))
+        older = itertools.takewhile(
+            lambda due_s: due_s <= newest_s, _after(schedule, plan.due_s, zone)
+        )
+        skipped = sum(1 for _ in itertools.islice(older, MAX_SKIPPED))
     return Run(newest_s, punctuality(newest_s, schedule, presence, now_s), skipped)
-
-
-def _dues(
-    schedule: Schedule, after_s: float, upto_s: float, zone: datetime.tzinfo
-) -> itertools.islice[datetime.datetime]:
-    after = datetime.datetime.fromtimestamp(after_s, zone)
-    ahead = itertools.takewhile(
-        lambda one: one.timestamp() <= upto_s, CronSim(schedule.cron, after)
-    )
-    return itertools.islice(ahead, MAX_SKIPPED)
 
 
 def punctuality(due_s: float, schedule: Schedule, presence: Presence, now_s: float) -> Punctuality:

@@ -23,6 +23,7 @@ STOLEN = "stolen-lane"
 LOST_HOUSE = "lost-house"
 KEYS = "keys"
 UPGRADE = "upgrade"
+CHANNELS = "a-message-does-not-arrive"
 DUTIES = "a-duty-did-not-run"
 SILENT_HOUSE = "the-house-is-silent"
 

@@ -1,9 +1,9 @@
-"""Codes of what tells a person: duties on a schedule and a silent house."""
+"""Codes of what tells a person: channels, outbox, duties on a schedule, a silent house."""
 
 from __future__ import annotations
 
 from allegro.core.health.codes import runbook
-from allegro.core.health.codes.code import P1, P2, Code
+from allegro.core.health.codes.code import P0, P1, P2, Code
 
 HOUSE_SILENT = Code(
     "house.silent",
@@ -11,6 +11,35 @@ HOUSE_SILENT = Code(
     P1,
     fix="Wake the house's machine, then check its network; see house.expected in house.toml.",
     runbook=runbook.SILENT_HOUSE,
+)
+CHANNEL = Code(
+    "channel.failing",
+    "channel that does not deliver",
+    P1,
+    fix="Check the token, the recipient and the network of {subject}; messages wait meanwhile.",
+    runbook=runbook.CHANNELS,
+    depends_on="channel.all_failing",
+)
+CHANNELS = Code(
+    "channel.all_failing",
+    "channels, none of which delivers",
+    P0,
+    fix="Check the network of this machine, then each channel; messages wait meanwhile.",
+    runbook=runbook.CHANNELS,
+)
+NO_CHANNEL = Code(
+    "channel.none",
+    "channels, none of which is configured",
+    P2,
+    fix="Configure a channel: until then nobody is called when something breaks.",
+    runbook=runbook.CHANNELS,
+)
+OUTBOX = Code(
+    "outbox.dropped",
+    "messages given up for room",
+    P1,
+    fix="Repair the channels; read `allegro status` for what is wrong now.",
+    runbook=runbook.CHANNELS,
 )
 DUTY_MISSED = Code(
     "duty.missed",
