@@ -23,12 +23,9 @@ import msgspec
 from allegro.core.health import codes
 from allegro.core.health.alarm import step
 from allegro.core.health.alert_state import AlertState, Delivery, Inputs, Rules
-from allegro.core.health.channel_facts import channel_facts
 from allegro.core.health.days import DayWindow
-from allegro.core.health.expected import Expected, Mode, silence
-from allegro.core.health.facts import Fact, State
-from allegro.core.health.freshness import Board, Tick, expired, loaded, stated, ticked
-from allegro.core.health.outbox import (
+from allegro.core.health.delivery.channel_facts import channel_facts
+from allegro.core.health.delivery.outbox import (
     Failure,
     Outbox,
     Sending,
@@ -36,7 +33,10 @@ from allegro.core.health.outbox import (
     resumed,
     with_notice,
 )
-from allegro.core.health.sending import begun, failed, noted, sendings
+from allegro.core.health.delivery.sending import begun, failed, noted, sendings
+from allegro.core.health.expected import Expected, Mode, silence
+from allegro.core.health.facts import Fact, State
+from allegro.core.health.freshness import Board, Tick, expired, loaded, stated, ticked
 
 ZONE = ZoneInfo("Europe/Berlin")
 START_S = 1_790_000_000.0

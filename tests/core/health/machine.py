@@ -21,8 +21,8 @@ from allegro.core.health.alert_state import (
 )
 from allegro.core.health.alerts import Alert, Key
 from allegro.core.health.codes import Code
+from allegro.core.health.delivery.notices import Notice
 from allegro.core.health.facts import Fact, State
-from allegro.core.health.notices import Notice
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime.datetime(2026, 6, 1, 12, tzinfo=BERLIN).timestamp()

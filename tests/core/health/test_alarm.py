@@ -16,7 +16,7 @@ from allegro.core.health.alert_state import Maintenance, Rules, Told
 from allegro.core.health.codes import CODES, Code, Severity
 from allegro.core.health.codes.code import Way
 from allegro.core.health.days import DayWindow
-from allegro.core.health.notices import Kind
+from allegro.core.health.delivery.notices import Kind
 from tests.core.health.machine import BERLIN, NOON, Stage, key
 
 P0, P1, P2, P3 = codes.STORES, codes.LANE_DISK, codes.ARCHIVE_GAPS, codes.SWAP

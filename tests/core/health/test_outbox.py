@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from allegro.core.health import codes
 from allegro.core.health.alerts import Key
-from allegro.core.health.channel_facts import channel_facts, is_deaf
 from allegro.core.health.codes import Severity
 from allegro.core.health.codes.code import Way
-from allegro.core.health.notices import Kind, Notice
-from allegro.core.health.outbox import (
+from allegro.core.health.delivery.channel_facts import channel_facts, is_deaf
+from allegro.core.health.delivery.notices import Kind, Notice
+from allegro.core.health.delivery.outbox import (
     MAX_ENTRIES,
     Failure,
     Outbox,
@@ -23,7 +23,7 @@ from allegro.core.health.outbox import (
     resumed,
     with_notice,
 )
-from allegro.core.health.sending import STRANDED_S, begun, failed, noted, sendings
+from allegro.core.health.delivery.sending import STRANDED_S, begun, failed, noted, sendings
 
 GONE = Failure("no answer")
 REFUSED = Failure("token", is_permanent=True)

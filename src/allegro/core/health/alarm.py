@@ -37,9 +37,9 @@ from allegro.core.health.alerts import Alert, Key, Phase
 from allegro.core.health.codes import Severity, code_of
 from allegro.core.health.codes.code import Way, cooldown_of, escalation_of, grace_of
 from allegro.core.health.days import is_within
+from allegro.core.health.delivery.notices import Kind, Notice, Want, grouped, notice_of
 from allegro.core.health.holding import FLAP_S, Scene, is_flapping, is_held, is_hushed, parents
 from allegro.core.health.intake import taken_in
-from allegro.core.health.notices import Kind, Notice, Want, grouped, notice_of
 
 CALM_S = 60.0
 FLAP_CALM_S = 900.0

@@ -22,8 +22,8 @@ import msgspec
 from allegro.core.health.alerts import Alert, Course, Key
 from allegro.core.health.codes import Code
 from allegro.core.health.days import DayWindow
+from allegro.core.health.delivery.notices import Kind, Notice
 from allegro.core.health.facts import Fact
-from allegro.core.health.notices import Kind, Notice
 
 BACK_S = 1.0
 MAX_SENT = 500

@@ -26,8 +26,8 @@ from allegro.core.health.alerts import (
     raised,
 )
 from allegro.core.health.codes import Code, Severity
+from allegro.core.health.delivery.notices import Kind
 from allegro.core.health.facts import Fact, State
-from allegro.core.health.notices import Kind
 
 FLAPS = 4
 MAX_TURNS = 8

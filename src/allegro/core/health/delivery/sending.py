@@ -19,7 +19,7 @@ from allegro.core.base.backoff import LONGEST_WAIT_S, Backoff
 from allegro.core.health import codes
 from allegro.core.health.codes import Severity
 from allegro.core.health.codes.code import Way
-from allegro.core.health.outbox import (
+from allegro.core.health.delivery.outbox import (
     MAX_SENT,
     Attempt,
     Entry,

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.health import codes
+from allegro.core.health.delivery.outbox import Outbox
 from allegro.core.health.facts import Fact
-from allegro.core.health.outbox import Outbox
 
 DEAF_S = 60.0
 

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import msgspec
 
 from allegro.core.health.alerts import Key
-from allegro.core.health.notices import Kind, Notice
+from allegro.core.health.delivery.notices import Kind, Notice
 
 MAX_ENTRIES = 300
 MAX_SENT = 500
