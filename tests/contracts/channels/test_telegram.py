@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 
 import pytest
 
-from allegro.core.channels import AnotherReader, ChannelError, Message
-from allegro.core.chat.received import Command, Ignored, Sender, Tap
+from allegro.core.channels import AnotherReader, ChannelError, Message, Proof
+from allegro.core.chat.received import Command, Content, Ignored, Sender, Tap
 from allegro.core.chat.texts import Foreign
 from allegro.testing.telegram.world import TOKEN
 
@@ -120,10 +121,49 @@ async def test_each_trouble_has_its_kind_and_none_shows_the_token(
     with pytest.raises(ChannelError) as caught:
         await telegram.chat.send(Message("x", ()))
     assert (caught.value.kind, caught.value.permanent) == (kind, permanent)
-    error: BaseException | None = caught.value
-    while error is not None:
-        assert TOKEN not in repr(error)
-        error = error.__cause__
+    assert TOKEN not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_connection_that_fails_puts_no_address_into_a_traceback(
+    telegram: OnTelegram,
+) -> None:
+    telegram.server.fail("hang_up")
+    with pytest.raises(ChannelError) as caught:
+        await telegram.chat.receive()
+    assert caught.value.__suppress_context__
+    assert TOKEN not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_flood_of_strangers_does_not_keep_a_stop_from_being_read(
+    telegram: OnTelegram,
+) -> None:
+    quoted = {"text": "\u0001" * 8_000}
+    for _ in range(120):
+        telegram.world.says(666, "\u0001" * 4_000, reply_to_message=quoted)
+    telegram.says("/stop")
+    found: list[Content] = []
+    kinds: set[str] = set()
+    confirm = None
+    for _ in range(200):
+        try:
+            batch = await telegram.chat.receive(confirm)
+        except ChannelError as error:
+            kinds.add(error.kind)
+            continue
+        found += [one.content for one in batch.updates]
+        confirm = batch.confirm
+        if isinstance(found[-1], Command):
+            break
+    assert kinds == {"unreadable"}
+    assert len(found) == 121
+    assert isinstance(found[-1], Command)
+
+
+@pytest.mark.parametrize("message", ["", "77", "77:", "77:x", "77:-1", "77:" + "9" * 5_000])
+async def test_a_proof_that_names_no_message_is_refused(telegram: OnTelegram, message: str) -> None:
+    with pytest.raises(ChannelError) as caught:
+        await telegram.chat.edit(Proof("telegram", message, 0.0), Message("x", ()))
+    assert caught.value.permanent
 
 
 async def test_foreign_words_are_escaped_and_stand_in_a_code_span(telegram: OnTelegram) -> None:

@@ -61,7 +61,7 @@ class Stage:
         return self.step(occurrences=[Occurrence(code, subject, lane)])
 
     def told(self, told: Told) -> None:
-        self.step(told=[told])
+        self.step(elsewhere=[told])
 
     def wait(self, seconds: float, tick_s: float = 30.0) -> list[Notice]:
         before, end_s = len(self.notices), self.now_s + seconds

@@ -7,36 +7,34 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-
-def _about(text: str, *, ge: float | None = None, le: float | None = None) -> Meta:
-    return Meta(description=text, ge=ge, le=le)
+from allegro.core.settings.words import about
 
 
 class TelegramSettings(msgspec.Struct, frozen=True):
     """A Telegram bot. Off unless `token_file` and `chat` are set."""
 
-    token_file: Annotated[str, _about("file with the bot's token; mode 0600; empty is off")] = ""
+    token_file: Annotated[str, about("file with the bot's token; mode 0600; empty is off")] = ""
     chat: Annotated[
         str,
-        _about("id of the chat that alerts and reports go to"),
+        about("id of the chat that alerts and reports go to"),
         Meta(pattern=r"\A(-?[0-9]{1,15})?\Z"),
     ] = ""
     allow: Annotated[
         tuple[Annotated[str, Meta(pattern=r"\A(-?[0-9]{1,15}:)?[0-9]{1,15}\Z")], ...],
-        _about('who may command: "chat:person" ids, or "person" for a chat of two; empty: nobody'),
+        about('who may command: "chat:person" ids, or "person" for a chat of two; empty: nobody'),
     ] = ()
     content: Annotated[
-        bool, _about("send titles and names too; false: reference, kind, urgency, age")
+        bool, about("send titles and names too; false: reference, kind, urgency, age")
     ] = False
-    url: Annotated[str, _about("address of the Bot API"), Meta(pattern=r"\Ahttps?://[!-~]+\Z")] = (
+    url: Annotated[str, about("address of the Bot API"), Meta(pattern=r"\Ahttps?://[!-~]+\Z")] = (
         "https://api.telegram.org"
     )
     poll_s: Annotated[
         int,
-        _about("seconds one poll waits; a dead reader blocks the next one so long", ge=1, le=5),
+        about("seconds one poll waits; a dead reader blocks the next one so long", ge=1, le=5),
     ] = 5
     timeout_s: Annotated[
-        float, _about("seconds any call may take beyond its own wait", ge=0.5, le=30)
+        float, about("seconds any call may take beyond its own wait", ge=0.5, le=30)
     ] = 8.0
 
     @property
@@ -54,13 +52,13 @@ class AppriseSettings(msgspec.Struct, frozen=True):
     """Copies to services that Apprise knows (the extra `channels`). Off unless `urls_file` is set."""
 
     urls_file: Annotated[
-        str, _about("file with one Apprise URL a line; mode 0600: such an URL holds its password")
+        str, about("file with one Apprise URL a line; mode 0600: such an URL holds its password")
     ] = ""
     content: Annotated[
-        bool, _about("send titles and names too; false: reference, kind, urgency, age")
+        bool, about("send titles and names too; false: reference, kind, urgency, age")
     ] = False
     timeout_s: Annotated[
-        float, _about("seconds one message may take to all of them", ge=1, le=300)
+        float, about("seconds one message may take to all of them", ge=1, le=300)
     ] = 30.0
 
 

@@ -116,7 +116,7 @@ class Inputs(msgspec.Struct, frozen=True):
 
     facts: Sequence[Fact] = ()
     occurrences: Sequence[Occurrence] = ()
-    told: Sequence[Told] = ()
+    elsewhere: Sequence[Told] = ()
     deliveries: Sequence[Delivery] = ()
     dropped: Sequence[str] = ()
     reported: Sequence[Key] = ()

@@ -51,9 +51,9 @@ def taken_in(state: AlertState, inputs: Inputs, now_s: float) -> dict[Key, Alert
         _take_fact(held, fact, now_s)
     for occurrence in inputs.occurrences:
         _take_occurrence(held, occurrence, now_s)
-    for told in inputs.told:
-        if told.key in held:
-            held[told.key] = _told(held[told.key], told)
+    for other in inputs.elsewhere:
+        if other.key in held:
+            held[other.key] = _from_elsewhere(held[other.key], other)
     proven = {one.notice: one.at_s for one in inputs.deliveries}
     dropped, reported = set(inputs.dropped), set(inputs.reported)
     if proven or dropped or reported:
@@ -85,15 +85,15 @@ def _settled(
     return alert
 
 
-def _told(alert: Alert, told: Told) -> Alert:
-    if told.kind is Kind.RECOVERY:
-        return _with(alert, recovery=told.notice, recovery_s=told.at_s)
+def _from_elsewhere(alert: Alert, other: Told) -> Alert:
+    if other.kind is Kind.RECOVERY:
+        return _with(alert, recovery=other.notice, recovery_s=other.at_s)
     return _with(
         alert,
-        alarm=alert.course.alarm or told.notice,
-        told_s=max(alert.course.told_s, told.at_s),
+        alarm=alert.course.alarm or other.notice,
+        told_s=max(alert.course.told_s, other.at_s),
         told_severity=alert.severity,
-        reached_s=alert.course.reached_s or told.at_s,
+        reached_s=alert.course.reached_s or other.at_s,
         is_owed=False,
     )
 

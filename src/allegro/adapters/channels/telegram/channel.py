@@ -7,7 +7,7 @@ from typing import Any
 
 from allegro.adapters.channels.telegram.api import Attachment, BotApi
 from allegro.adapters.channels.telegram.updates import KINDS, read_update
-from allegro.core.base.untrusted import number_of, text_of
+from allegro.core.base.untrusted import number_of, text_of, whole_number
 from allegro.core.channels import ChannelError, Limits, Message, Proof
 from allegro.core.chat.received import Batch, Sender, Tap
 from allegro.core.chat.settings import TelegramSettings
@@ -36,6 +36,7 @@ class TelegramChannel:
         self._settings = settings
         self._api = BotApi(settings, read_secret, boot_s)
         self._bot = ""
+        self._batch = BATCH
 
     async def close(self) -> None:
         await self._api.close()
@@ -69,7 +70,12 @@ class TelegramChannel:
     async def edit(self, proof: Proof, message: Message) -> None:
         """Change a message of ours; its buttons become the new message's."""
         chat, _, number = proof.message.partition(":")
-        fields: dict[str, object] = {"chat_id": chat, "message_id": int(number)}
+        message_id = whole_number(number)
+        if not message_id:
+            raise ChannelError(
+                "this proof names no message", transient=False, sent=False, kind="refused"
+            )
+        fields: dict[str, object] = {"chat_id": chat, "message_id": message_id}
         fields["reply_markup"] = _keyboard(message)
         try:
             await self._api.call("editMessageText", fields | _words(_fitting(message)))
@@ -93,16 +99,25 @@ class TelegramChannel:
 
         An offset goes out only to confirm. Otherwise the service is asked for whatever is not
         confirmed: after a week without updates it begins at a number that may be lower.
+
+        After an answer that cannot be read fewer updates are asked for, one in the end: strangers
+        could else write so much that their answer is never read whole, and no command with it.
         """
         if not self._bot:
             me = await self._api.call("getMe", {})
             self._bot = text_of(me.get("username"), 64) if isinstance(me, dict) else ""
         fields: dict[str, object] = {
-            "timeout": self._settings.poll_s, "limit": BATCH, "allowed_updates": list(KINDS),
+            "timeout": self._settings.poll_s, "limit": self._batch, "allowed_updates": list(KINDS),
         }  # fmt: skip
         if confirm is not None:
             fields["offset"] = confirm + 1
-        result = await self._api.call("getUpdates", fields, wait_s=self._settings.poll_s)
+        try:
+            result = await self._api.call("getUpdates", fields, wait_s=self._settings.poll_s)
+        except ChannelError as error:
+            if error.kind == "unreadable":
+                self._batch = max(1, self._batch // 4)
+            raise
+        self._batch = min(BATCH, self._batch * 2)
         if not isinstance(result, list):
             raise ChannelError("updates that are no list", transient=True, kind="unreadable")
         updates = tuple(read_update(one, self._bot) for one in result)
