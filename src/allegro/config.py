@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import importlib.resources
 import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from allegro.core.base.errors import ConfigError
+from allegro.core.base.errors import ConfigError, Refusal
 from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_value, unreadable
+from allegro.core.health.days import read_window
 from allegro.core.settings import HouseSettings, LaneSettings
 from allegro.core.settings.faults import lane_faults
 
@@ -58,7 +61,40 @@ def load_lane(path: Path) -> LaneSettings:
 
 def load_house(path: Path) -> HouseSettings:
     """Read house.toml. Raises ConfigError with every fault."""
-    return _load(path, HouseSettings, lambda _: [])
+    return _load(path, HouseSettings, _house_faults)
+
+
+def load_zone(name: str) -> ZoneInfo:
+    """Return a zone by its IANA name, from the pinned package `tzdata`, the same on every machine.
+
+    Raises ConfigError for a name that is none.
+    """
+    parts = name.split("/")
+    if not all(re.fullmatch(r"[A-Za-z0-9_+-]+", part) for part in parts):
+        raise ConfigError((f"{name!r} is no zone; name one as in Europe/Berlin",))
+    place = importlib.resources.files("tzdata").joinpath("zoneinfo", *parts)
+    try:
+        with place.open("rb") as file:
+            return ZoneInfo.from_file(file, key=name)
+    except (OSError, ValueError) as error:
+        raise ConfigError((f"{name!r} is no zone; name one as in Europe/Berlin",)) from error
+
+
+def _house_faults(settings: HouseSettings) -> list[tuple[str, str]]:
+    house, owner = settings.house, settings.owner
+    faults = []
+    try:
+        load_zone(owner.timezone)
+    except ConfigError as error:
+        faults.append(("owner.timezone", str(error)))
+    if house.expected == "hours" and not house.hours:
+        faults.append(("house.hours", "missing: name the hours, as in 08:00-23:00"))
+    faults += [
+        (key, window.detail)
+        for key, text in (("house.hours", house.hours), ("owner.quiet", owner.quiet))
+        if text and isinstance(window := read_window(text), Refusal)
+    ]
+    return faults
 
 
 def read_secret(path: Path) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -7,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from allegro.config import load_lane
+from allegro.config import commented, load_house, load_lane, load_zone
 from allegro.core.base.errors import ConfigError
 from allegro.core.settings import HouseSettings, LaneSettings, OrderSettings
 
@@ -116,3 +117,38 @@ def test_the_file_of_the_other_program_is_named_in_one_sentence(tmp_path: Path) 
     file.write_text('[house]\nname = "home"\nstate_dir = "state"\n[orders]\n')
     with pytest.raises(ConfigError, match="is the configuration of a house; name that of a lane"):
         load_lane(file)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "words"),
+    [
+        ("owner", "timezone", "Europe/Berlln", "is no zone"),
+        ("owner", "timezone", "../../../etc/passwd", "is no zone"),
+        ("owner", "timezone", "Europe", "is no zone"),
+        ("owner", "timezone", "", "is no zone"),
+        ("owner", "quiet", "22-7", "two times of day"),
+        ("house", "hours", "25:00-07:00", "two times of day"),
+        ("house", "expected", "sometimes", "sometimes"),
+        ("house", "expected", "hours", "name the hours"),
+    ],
+)
+def test_a_zone_or_a_window_that_is_none_is_named(
+    tmp_path: Path, section: str, key: str, value: str, words: str
+) -> None:
+    path = tmp_path / "house.toml"
+    values = {"house.name": "home", "house.state_dir": "x", f"{section}.{key}": value}
+    path.write_text(commented(HouseSettings, values))
+
+    with pytest.raises(ConfigError) as caught:
+        load_house(path)
+
+    assert words in str(caught.value)
+    assert f"{section}." in str(caught.value)
+
+
+def test_the_zone_of_the_owner_is_read_from_the_pinned_rules() -> None:
+    zone = load_zone("America/New_York")
+
+    assert datetime.datetime(2026, 7, 1, 12, tzinfo=zone).utcoffset() == datetime.timedelta(
+        hours=-4
+    )

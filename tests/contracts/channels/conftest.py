@@ -12,8 +12,8 @@ import pytest_asyncio
 from allegro.adapters.channels.telegram.channel import TelegramChannel
 from allegro.core.channels import ChannelError, Chat
 from allegro.core.chat.received import Sender
-from allegro.core.chat.settings import TelegramSettings
 from allegro.core.chat.texts import plain_text
+from allegro.core.settings.channels import TelegramSettings
 from allegro.testing.channels import MemoryChat
 from allegro.testing.telegram.server import TelegramStandIn
 from allegro.testing.telegram.world import TOKEN

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from allegro.adapters.channels.apprise.channel import AppriseChannel, addresses
 from allegro.core.channels import ChannelError, Message
-from allegro.core.chat.settings import AppriseSettings
 from allegro.core.chat.texts import Foreign
+from allegro.core.settings.channels import AppriseSettings
 
 pytestmark = pytest.mark.skipif(find_spec("apprise") is None, reason="apprise is not installed")
 HELLO = Message("Alert", ("The forge is silent: ", Foreign("org/x\x1b\u202e\n")))

@@ -7,6 +7,7 @@ are made from these definitions.
 from __future__ import annotations
 
 from allegro.core.settings.agent import HermesSettings, ModelSettings, Rung
+from allegro.core.settings.channels import AppriseSettings, TelegramSettings
 from allegro.core.settings.fleet import (
     BeatSettings,
     CouncilSettings,
@@ -20,11 +21,13 @@ from allegro.core.settings.house import (
     HouseIdentity,
     HouseSettings,
     OrderSettings,
+    OwnerSettings,
     RequestSettings,
 )
 from allegro.core.settings.lane import JournalSettings, LaneIdentity, LaneSettings
 
 __all__ = [
+    "AppriseSettings",
     "ArchiveSettings",
     "BeatSettings",
     "CouncilSettings",
@@ -39,8 +42,10 @@ __all__ = [
     "LinkSettings",
     "ModelSettings",
     "OrderSettings",
+    "OwnerSettings",
     "RequestSettings",
     "Rung",
     "StatusSettings",
+    "TelegramSettings",
     "WebhookSettings",
 ]

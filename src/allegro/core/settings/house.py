@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from allegro.core.settings.channels import AppriseSettings, TelegramSettings
 from allegro.core.settings.words import about
 
 
@@ -21,6 +22,26 @@ class HouseIdentity(msgspec.Struct, frozen=True):
         str, about("Unix socket of the house's API; default: house.sock in state_dir")
     ] = ""
     acting: Annotated[bool, about("false: follow read-only, another house holds the seat")] = True
+    expected: Annotated[
+        Literal["always", "hours", "whenever"],
+        about(
+            "when this machine is expected to be awake; its silence at other times alarms nobody"
+        ),
+    ] = "always"
+    hours: Annotated[
+        str, about("the hours in which it is, in the owner's zone, as in 08:00-23:00; for `hours`")
+    ] = ""
+
+
+class OwnerSettings(msgspec.Struct, frozen=True):
+    """When the person who owns the fleet lives and sleeps."""
+
+    timezone: Annotated[
+        str, about("zone of schedules, reports and quiet hours, as in Europe/Berlin")
+    ] = "UTC"
+    quiet: Annotated[
+        str, about("hours in which P2 and P3 alerts wait, as in 22:00-07:00; empty: none")
+    ] = ""
 
 
 class RequestSettings(msgspec.Struct, frozen=True):
@@ -80,3 +101,6 @@ class HouseSettings(msgspec.Struct, frozen=True):
     requests: RequestSettings = RequestSettings()
     orders: OrderSettings = OrderSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    owner: OwnerSettings = OwnerSettings()
+    telegram: TelegramSettings = TelegramSettings()
+    apprise: AppriseSettings = AppriseSettings()

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from allegro.core.settings.agent import HermesSettings, ModelSettings
+from allegro.core.settings.channels import AppriseSettings, TelegramSettings
 from allegro.core.settings.fleet import BeatSettings, CouncilSettings, LinkSettings, StatusSettings
 from allegro.core.settings.forge import ForgeSettings, WebhookSettings
 from allegro.core.settings.words import about
@@ -61,6 +62,8 @@ class LaneSettings(msgspec.Struct, frozen=True):
     beat: BeatSettings = BeatSettings()
     webhook: WebhookSettings = WebhookSettings()
     status: StatusSettings = StatusSettings()
+    telegram: TelegramSettings = TelegramSettings()
+    apprise: AppriseSettings = AppriseSettings()
 
     @property
     def serves_sessions(self) -> bool:

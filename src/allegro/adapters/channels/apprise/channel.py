@@ -12,8 +12,8 @@ import msgspec
 from allegro.adapters.channels.apprise.child import Job
 from allegro.core.base.errors import ConfigError
 from allegro.core.channels import ChannelError, Limits, Message, Proof
-from allegro.core.chat.settings import AppriseSettings
 from allegro.core.chat.texts import plain_text, shown
+from allegro.core.settings.channels import AppriseSettings
 
 CHILD = "allegro.adapters.channels.apprise.child"
 LIMITS = Limits(text=0, caption=0, buttons=0, button_bytes=0)

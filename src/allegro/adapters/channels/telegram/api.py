@@ -16,8 +16,8 @@ from allegro.core.base.backoff import LONGEST_WAIT_S
 from allegro.core.base.errors import ConfigError
 from allegro.core.base.untrusted import Unreadable, number_of, read_loose_json, real_of, text_of
 from allegro.core.channels import AnotherReader, ChannelError
-from allegro.core.chat.settings import TelegramSettings
 from allegro.core.effects.render import one_line
+from allegro.core.settings.channels import TelegramSettings
 
 MAX_ANSWER = 4 << 20
 _TOKEN = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{1,128}")

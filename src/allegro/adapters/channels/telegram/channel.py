@@ -10,8 +10,8 @@ from allegro.adapters.channels.telegram.updates import KINDS, read_update
 from allegro.core.base.untrusted import number_of, text_of, whole_number
 from allegro.core.channels import ChannelError, Limits, Message, Proof
 from allegro.core.chat.received import Batch, Sender, Tap
-from allegro.core.chat.settings import TelegramSettings
 from allegro.core.chat.texts import Foreign, Part, cut_units, html, plain_text, shown, units
+from allegro.core.settings.channels import TelegramSettings
 
 LIMITS = Limits(text=4096, caption=1024, buttons=8, button_bytes=64)
 MAX_TAP_WORDS = 200

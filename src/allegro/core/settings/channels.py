@@ -1,4 +1,4 @@
-"""The settings of chat and channels: `[channels.telegram]` of a lane and of the house, and others."""
+"""`[telegram]` and `[apprise]`, the same in lane.toml and house.toml: the ways to call the owner."""
 
 from __future__ import annotations
 
@@ -60,10 +60,3 @@ class AppriseSettings(msgspec.Struct, frozen=True):
     timeout_s: Annotated[
         float, about("seconds one message may take to all of them", ge=1, le=300)
     ] = 30.0
-
-
-class ChannelSettings(msgspec.Struct, frozen=True):
-    """By which ways the owner is called."""
-
-    telegram: TelegramSettings = TelegramSettings()
-    apprise: AppriseSettings = AppriseSettings()
