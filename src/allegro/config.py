@@ -99,16 +99,20 @@ def _house_faults(settings: HouseSettings) -> list[tuple[str, str]]:
 
 def read_secret(path: Path) -> str:
     """Return the one line of a secret file. Refused when others could read it."""
-    try:
-        mode = path.stat().st_mode
-        if stat.S_IMODE(mode) & 0o077:
-            raise ConfigError((f"{path.name}: others can read this secret; chmod 600 it",))
-        secret = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError((f"{path.name}: cannot read the secret: {error}",)) from error
+    secret = read_private(path).strip()
     if not secret or "\n" in secret or not secret.isprintable():
         raise ConfigError((f"{path.name}: must hold exactly one line, the secret",))
     return secret
+
+
+def read_private(path: Path) -> str:
+    """Return the whole text of a file that only its owner can read. Raises ConfigError."""
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise ConfigError((f"{path.name}: others can read this secret; chmod 600 it",))
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError((f"{path.name}: cannot read the secret: {error}",)) from error
 
 
 def commented(settings: type[msgspec.Struct], values: Mapping[str, object]) -> str:

@@ -118,3 +118,32 @@ class Chat(Channel, Protocol):
     async def answer(self, tap: Tap, words: str) -> None: ...
     async def reply(self, to: Sender, message: Message) -> Proof: ...
     async def edit(self, proof: Proof, message: Message) -> None: ...
+
+
+class Outlet(msgspec.Struct, frozen=True):
+    """One channel by which the owner is called.
+
+    `content`: whether titles and names may leave by it; else only code, urgency and age do.
+    """
+
+    channel: Channel
+    content: bool = False
+
+
+class Channels(msgspec.Struct, frozen=True):
+    """All channels of one program. `outlets` in the order in which they are tried.
+
+    `chat` is the one that is read, None where nobody is allowed to command; it may be the channel
+    of an outlet too.
+    """
+
+    outlets: tuple[Outlet, ...] = ()
+    chat: Chat | None = None
+
+    async def close(self) -> None:
+        """Close each channel once."""
+        found = [one.channel for one in self.outlets]
+        if self.chat is not None and all(one is not self.chat for one in found):
+            found.append(self.chat)
+        for channel in found:
+            await channel.close()
