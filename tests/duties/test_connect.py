@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from allegro.adapters.sandbox.connect import MAX_HEAD, ConnectProxy
+from tests.patience import patient
+
+from .test_inside import arrival
+
+BREAK = b"break\n"
 
 
 class Nearby(ConnectProxy):
@@ -30,6 +38,7 @@ class Out:
     def __init__(self, folder: Path) -> None:
         self.door = folder / "connect"
         self.reached = 0
+        self.echoing = 0
         self.proxy: Nearby
         self.server: asyncio.Server
 
@@ -42,9 +51,20 @@ class Out:
 
     async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reached += 1
-        while line := await reader.readline():
-            writer.write(line)
-        writer.close()
+        self.echoing += 1
+        try:
+            while line := await reader.readline():
+                if line == BREAK:
+                    near = writer.transport.get_extra_info("socket")
+                    near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    writer.transport.abort()
+                    return
+                writer.write(line)
+        except ConnectionError:
+            pass
+        finally:
+            self.echoing -= 1
+            writer.close()
 
     async def ask(self, head: bytes, then: bytes = b"") -> bytes:
         """Send a head, and what follows once it was answered; return all that came back."""
@@ -61,6 +81,12 @@ class Out:
             return answer
         finally:
             writer.close()
+
+    async def free(self) -> None:
+        """Wait until the proxy carries nothing, and its far end serves nobody."""
+        async with asyncio.timeout(patient(5)):
+            while self.proxy._open or self.echoing:
+                await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
         await self.proxy.stop()
@@ -126,3 +152,35 @@ async def test_a_head_that_ends_too_soon_reaches_nothing(out: Out) -> None:
     assert b"200" not in await asyncio.wait_for(reader.read(), 5)
     writer.close()
     assert out.reached == 0
+
+
+async def test_where_a_far_end_breaks_the_near_one_is_broken_off_and_its_place_is_free(
+    out: Out,
+) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(out.door))
+    writer.write(connect("far.example.org:443"))
+    await reader.readuntil(b"\r\n\r\n")
+
+    writer.write(BREAK)
+
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), patient(5)) == b""
+    await out.free()
+    writer.close()
+
+
+async def test_where_the_near_end_breaks_the_far_one_is_broken_off_and_its_place_is_free(
+    out: Out,
+) -> None:
+    near = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    near.connect(str(out.door))
+    near.setblocking(False)
+    near.send(connect("far.example.org:443") + b"hello\n")
+    await arrival(near)
+    assert near.recv(12).startswith(b"HTTP/1.1 200")
+    await arrival(near)
+
+    near.close()  # with something unread: a reset, no end
+
+    await out.free()
+    assert out.reached == 1

@@ -473,6 +473,32 @@ async def test_the_time_limit_stands_still_while_a_question_waits() -> None:
     assert gateway.closed[:1] == [S1]
 
 
+@hurried
+async def test_an_agent_that_never_stops_speaking_is_stopped_at_its_limit() -> None:
+    stage = await made()
+    gateway = await stage.begin(limit_s=100)
+    for _ in range(6_000):
+        gateway.tell(TextDelta("on "))
+        await settled(0.02)
+        if stage.told("session.end"):
+            break
+    assert stage.end() == ("stopped", "its 100 s were over")
+    assert stage.told("session.end")[0].data["duration_s"] < 101
+
+
+@hurried
+async def test_a_question_whose_answer_is_never_confirmed_does_not_stop_the_time_for_ever() -> None:
+    stage = await made()
+    gateway = await stage.begin(limit_s=100)
+    gateway.deaf = True
+    await settled(50)
+    gateway.tell(ASKED)
+    await settled(stage.settings.question_timeout_s + 45)
+    assert list(stage.sessions.live) == [S1]
+    await settled(10)
+    assert stage.end() == ("stopped", "its 100 s were over")
+
+
 # --- stopping ----------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from allegro import HermesBridge
+from allegro.client.errors import StillOpen
 from allegro.client.hermes_bridge import HermesResult
 from allegro.scratch.processes import free_port
 from allegro.testing.models import ModelStub, play
@@ -74,7 +75,21 @@ class Agency:
         return await self.result(await self.begin(*steps, tag=tag, **asked))
 
     async def result(self, session: str, within_s: float = 60.0) -> HermesResult:
-        return await self.bridge.result(session, wait_s=patient(within_s))
+        try:
+            return await self.bridge.result(session, wait_s=patient(within_s))
+        except StillOpen as error:
+            raise AssertionError(f"{error}: {await self.place_of(session)}") from error
+
+    async def place_of(self, session: str) -> str:
+        """Return where a session without an end stands, as house, lane and its gateways show it."""
+        stage = self.theatre.stage
+        known = await stage.client.get(f"sessions/{session}")
+        events = types(await self.events_of(session))
+        processes = "\n".join(sorted(self.processes()))
+        return (
+            f"the house has {known}\nlast events: {events[-12:]}\nthe lane: {await self.lane_sessions()}"
+            f"\nprocesses of the sandboxes:\n{processes}\nlane's log:\n{stage.lane.tail(60)}"
+        )
 
     async def running(self, session: str) -> None:
         """Wait until the house knows that a session runs."""

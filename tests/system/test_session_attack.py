@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import resource
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -353,3 +355,19 @@ async def test_connections_that_a_tool_holds_do_not_take_the_lanes_own(siege: Si
     finally:
         with contextlib.suppress(ProcessLookupError):
             resource.prlimit(stage.lane.pid, resource.RLIMIT_NOFILE, before)
+
+
+async def test_a_model_call_that_a_slow_lane_refuses_does_not_wait_for_ever(siege: Siege) -> None:
+    lane = siege.agency.theatre.stage.lane.pid
+    session = await siege.agency.begin(siege.order(attacks.HOLD_DOORS_ON), {"say": "done"})
+    await siege.agency.running(session)
+    for _ in range(12):  # what is refused has been written before the lane comes to refuse it
+        os.kill(lane, signal.SIGSTOP)
+        await asyncio.sleep(0.3)
+        os.kill(lane, signal.SIGCONT)
+        await asyncio.sleep(0.2)
+
+    result = await siege.agency.result(session)
+
+    assert result.state in {"completed", "failed"}
+    assert (await siege.agency.run({"say": "next"})).output == "next"

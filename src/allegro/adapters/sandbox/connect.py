@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import socket
 from pathlib import Path
@@ -13,6 +12,8 @@ HEAD_S = 10.0
 DIAL_S = 10.0
 MAX_HEAD = 8_192
 MAX_OPEN = 64
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class ConnectProxy:
@@ -46,8 +47,7 @@ class ConnectProxy:
                 await writer.drain()
                 return
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            await asyncio.gather(_pump(reader, far[1]), _pump(far[0], writer))
-            far[1].close()
+            await _joined((reader, writer), far)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
@@ -64,9 +64,7 @@ class ConnectProxy:
         host, _, port = place.rpartition(":")
         return host, int(port)
 
-    async def _dial(
-        self, place: tuple[str, int]
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    async def _dial(self, place: tuple[str, int]) -> Stream | None:
         """Connect to a destination by an address that is on the public network."""
         loop = asyncio.get_running_loop()
         found = await asyncio.wait_for(loop.getaddrinfo(*place, type=socket.SOCK_STREAM), DIAL_S)
@@ -78,10 +76,20 @@ class ConnectProxy:
         return None
 
 
+async def _joined(near: Stream, far: Stream) -> None:
+    """Carry bytes both ways until both are done. Where one breaks, the other is broken off too."""
+    try:
+        await asyncio.gather(_pump(near[0], far[1]), _pump(far[0], near[1]))
+    except OSError:
+        far[1].transport.abort()
+        near[1].transport.abort()
+    finally:
+        far[1].close()
+
+
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while chunk := await reader.read(CHUNK):
-            writer.write(chunk)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+    while chunk := await reader.read(CHUNK):
+        writer.write(chunk)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()

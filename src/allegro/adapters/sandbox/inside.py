@@ -118,7 +118,11 @@ async def dial_port(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
 
 
 async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dial: Any) -> None:
-    """Join two streams until both ends are done."""
+    """Join two streams until both ends are done.
+
+    Where one of them breaks, the other is broken off as well: whoever waits at its end for an
+    answer would wait until a limit of his own, and that of an agent's model call is half an hour.
+    """
     try:
         far_reader, far_writer = await dial
     except OSError:
@@ -126,18 +130,21 @@ async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dial
         return
     try:
         await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+    except OSError:
+        far_writer.transport.abort()
+        writer.transport.abort()
     finally:
         far_writer.close()
         writer.close()
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while chunk := await reader.read(CHUNK):
-            writer.write(chunk)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+    """Carry one direction to its end. Raises OSError when either stream breaks."""
+    while chunk := await reader.read(CHUNK):
+        writer.write(chunk)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Live:
             if self.unanswered:
                 return True  # another still waits: it is denied as well
             if self.pending is not None:
-                self.waited_s += now_s - self.asked_s
+                self.waited_s += min(now_s, self.pending.deadline_s) - self.asked_s
             self.pending = None
             self.answered.set()
         elif isinstance(event, Asked):
@@ -88,10 +88,14 @@ class Live:
         self.answered.clear()
         return is_no
 
+    def waits(self, now_s: float) -> bool:
+        """Say whether a question waits for its answer; behind its deadline the agent has its no."""
+        return self.pending is not None and now_s < self.pending.deadline_s
+
     def used_s(self, now_s: float) -> float:
         """Return how long it ran, the time it waited for answers left out."""
-        waiting_s = now_s - self.asked_s if self.pending else 0.0
-        return now_s - self.began_s - self.waited_s - waiting_s
+        until_s = min(now_s, self.pending.deadline_s) if self.pending else self.asked_s
+        return now_s - self.began_s - self.waited_s - (until_s - self.asked_s)
 
     def describe(self, now_s: float) -> dict[str, Any]:
         """Return plain values for `status`, without a word of the session."""

@@ -280,14 +280,14 @@ class Sessions:
         """Return the next event; when the session's time is over, end it."""
         limit_s = min(live.action.limit_s, self._settings.session_s)
         while True:
-            used_s = live.used_s(self._clock.boot_s())
-            try:
-                return await asyncio.wait_for(queue.get(), max(0.05, limit_s - used_s))
-            except TimeoutError:
-                if live.pending is None and limit_s <= used_s + 0.1:
-                    await self.stop(live.action.id, f"its {limit_s} s were over")
-                    return Ended(End.STOPPED, "", live.why_stopped, {})
-                await asyncio.sleep(0)
+            now_s = self._clock.boot_s()
+            left_s = limit_s - live.used_s(now_s)
+            if left_s <= 0.1 and not live.waits(now_s):  # also where it never stops speaking
+                await self.stop(live.action.id, f"its {limit_s} s were over")
+                return Ended(End.STOPPED, "", live.why_stopped, {})
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(queue.get(), max(0.05, left_s))
+            await asyncio.sleep(0)
 
     def _notice(self, live: Live, event: AgentEvent) -> None:
         """Keep what counts, before the event is journalled; see that questions get their no."""
