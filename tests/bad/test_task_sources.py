@@ -30,7 +30,7 @@ ALLOWED = {
     "lane/models/loans.py": (2, "read by `next`, and dropped where nobody asks"),
     "lane/agent/sessions.py": (1, "the reader of a session: whatever it raises is the session's end"),
     "link/dial.py": (3, "their results are raised where the link ends, and it begins again"),
-    "link/listen.py": (2, "a group of one connection, which ends with it"),
+    "link/connection.py": (2, "a group of one connection, which ends with it"),
 }  # fmt: skip
 
 

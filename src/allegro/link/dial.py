@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import aiohttp
 import msgspec
@@ -24,7 +24,6 @@ from allegro.core.protocol.messages import (
     OLDEST_PROTOCOL,
     PROTOCOL,
     WHOLE_BYTES,
-    Ack,
     Batch,
     Bulk,
     Challenge,
@@ -33,9 +32,6 @@ from allegro.core.protocol.messages import (
     FromLane,
     GiveOrder,
     Greet,
-    Hello,
-    HouseBeat,
-    LogIn,
     OrderAnswer,
     Query,
     Refused,
@@ -45,11 +41,12 @@ from allegro.core.protocol.messages import (
 from allegro.core.protocol.queries import Params
 from allegro.link.asks import Asks
 from allegro.link.blobs import HOUSE_BYTES, Blobs
+from allegro.link.ends import HouseEnd, LinkRefused
 from allegro.link.entry import Entering, Newcomer
 from allegro.link.frames import decode_from_lane, encode
 from allegro.link.timing import BEAT_S, DEAD_S, WINDOW_BATCHES
 from allegro.link.traffic import Arrived, Traffic, lost
-from allegro.link.websocket import LinkSocket, connector_of
+from allegro.link.websocket import LinkSocket, connector_of, words_of
 
 _log = structlog.get_logger()
 CONNECT_S = 4.0
@@ -59,24 +56,13 @@ ASK_S = 20.0
 ANSWER_S = 10.0
 _BULK = get_args(Bulk)
 _LOST = (
-    EdgeError, ProtocolError, aiohttp.ClientError, OSError, TimeoutError,
+    EdgeError,
+    ProtocolError,
+    aiohttp.ClientError,
+    OSError,
+    TimeoutError,
     UnicodeError,  # of an address whose host is no name
-)  # fmt: skip
-
-
-class HouseEnd(Protocol):
-    """What the house says to one lane and does with what it hears."""
-
-    name: str
-    url: str
-    pin: bytes | None
-
-    def hello(self) -> Hello: ...
-    async def log_in(self, greeting: Greet, hello: Hello) -> LogIn | Refusal: ...
-    async def welcomed(self, welcome: Welcome) -> None: ...
-    async def take(self, batches: list[Batch]) -> Ack | Refusal: ...
-    async def hear(self, message: FromLane) -> None: ...
-    def beat(self) -> HouseBeat: ...
+)
 
 
 class LaneLink:
@@ -118,7 +104,7 @@ class LaneLink:
                 self._down(str(refusal))
                 failures = max(failures, 3)
             except _LOST as error:
-                self._down(_words(error))
+                self._down(words_of(error))
             self._protocol = PROTOCOL
             failures = 0 if self._clock.boot_s() - self._up_s > HELD_S else failures + 1
             self._prodded.clear()
@@ -236,9 +222,12 @@ class LaneLink:
 
     async def _stay(self, socket: LinkSocket, welcome: Welcome) -> None:
         traffic = Traffic(
-            socket.write, socket.tap, self._blobs, receipts=self._protocol > 1,
+            socket.write,
+            socket.tap,
+            self._blobs,
+            receipts=self._protocol > 1,
             moved=self._asks.moved,
-        )  # fmt: skip
+        )
         self._traffic, self.trouble, self.since_s = traffic, "", self._clock.now_s()
         self._up_s = self._clock.boot_s()
         self._up.set()
@@ -264,9 +253,13 @@ class LaneLink:
                     raise result
 
     async def _handle(
-        self, message: FromLane, size: int, batches: asyncio.Queue[Batch], socket: LinkSocket,
+        self,
+        message: FromLane,
+        size: int,
+        batches: asyncio.Queue[Batch],
+        socket: LinkSocket,
         taker: asyncio.Task[None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         traffic = self._linked()
         if isinstance(message, _BULK):
             arrived = await traffic.hear(message, size)
@@ -309,13 +302,6 @@ class LaneLink:
         self.trouble = why
 
 
-class LinkRefused(EdgeError):
-    """One side will not talk to the other."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}", transient=False, kind=reason)
-
-
 def _whole(arrived: Arrived) -> FromLane:
     """Read a message that came in pieces."""
     message = decode_from_lane(arrived.raw)
@@ -324,11 +310,3 @@ def _whole(arrived: Arrived) -> FromLane:
     if isinstance(message, Batch):
         return message
     raise ProtocolError("only replies and batches of a lane travel in pieces")
-
-
-def _words(error: Exception) -> str:
-    """Return why there is no link; aiohttp's own words tell objects of its inside."""
-    if isinstance(error, aiohttp.ClientConnectorError) and error.port:
-        why = error.os_error.strerror or str(error.os_error) or type(error.os_error).__name__
-        return f"cannot connect to {error.host}:{error.port}: {why}"
-    return str(error) or type(error).__name__

@@ -94,9 +94,14 @@ def greet(
 
 
 def check_greeting(
-    message: Greet, *, challenge: str, fleet: str, lane_key: bytes, verify: Verify,
+    message: Greet,
+    *,
+    challenge: str,
+    fleet: str,
+    lane_key: bytes,
+    verify: Verify,
     protocol: int = PROTOCOL,
-) -> str | Refusal:  # fmt: skip
+) -> str | Refusal:
     """Return the lane's counter-challenge when it is the pinned lane that greets.
 
     `protocol` is what the hello asked for.

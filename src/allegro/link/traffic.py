@@ -52,9 +52,14 @@ class Traffic:
     """
 
     def __init__(
-        self, write: Callable[[bytes], Awaitable[None]], tap: Tap, blobs: Blobs, *,
-        receipts: bool, moved: Callable[[int], None] = lambda id_: None,
-    ) -> None:  # fmt: skip
+        self,
+        write: Callable[[bytes], Awaitable[None]],
+        tap: Tap,
+        blobs: Blobs,
+        *,
+        receipts: bool,
+        moved: Callable[[int], None] = lambda id_: None,
+    ) -> None:
         self._write = write
         self._tap = tap
         self._blobs = blobs

@@ -15,8 +15,9 @@ from allegro.link.traffic import lost
 class LinkSocket(aiohttp.ClientWebSocketResponse):
     """Made by a ClientSession. `tap` hears every byte that arrives."""
 
-    def __init__(self, reader: Any, writer: Any, protocol: Any, response: Any, *more: Any,
-                 **options: Any) -> None:  # fmt: skip
+    def __init__(
+        self, reader: Any, writer: Any, protocol: Any, response: Any, *more: Any, **options: Any
+    ) -> None:
         super().__init__(reader, writer, protocol, response, *more, **options)
         connection = response.connection
         self.tap = Tap.on(connection.transport if connection is not None else None)
@@ -46,3 +47,11 @@ def connector_of(url: str) -> tuple[str, aiohttp.BaseConnector]:
         path = url.removeprefix("ws+unix://")
         return "http://lane/link", aiohttp.UnixConnector(path=path)
     return url.rstrip("/") + "/link", aiohttp.TCPConnector()
+
+
+def words_of(error: Exception) -> str:
+    """Return why there is no link; aiohttp's own words tell objects of its inside."""
+    if isinstance(error, aiohttp.ClientConnectorError) and error.port:
+        why = error.os_error.strerror or str(error.os_error) or type(error.os_error).__name__
+        return f"cannot connect to {error.host}:{error.port}: {why}"
+    return str(error) or type(error).__name__
