@@ -6,6 +6,7 @@ import msgspec
 
 REQUEST_TYPES = ("decision", "approval", "review", "alert")
 URGENCIES = ("low", "medium", "high", "critical")
+REPORT_STATUSES = ("complete", "in-progress", "blocked", "failed")
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ class Artifact(msgspec.Struct, frozen=True):
 
 
 class ReportDocument(msgspec.Struct, frozen=True):
-    """What became of a task."""
+    """What became of a task. `status` is one of REPORT_STATUSES; `duration_s` None: not known."""
 
     task: str
     status: str

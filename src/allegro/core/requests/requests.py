@@ -20,6 +20,8 @@ MAX_HISTORY_CHARS = 40_000
 """Characters of all reasons in one history; older ones are left out beyond it."""
 MAX_ASKED_BY = 200
 MAX_NAMED = 300
+NOT_AGAIN = "nothing"
+"""Stands in `superseded_by` of a stale request that is not asked again."""
 ORDERED_LINE = re.compile(r"order ([0-9]{1,16}) to ([^\n]{1,300})")
 
 

@@ -7,22 +7,10 @@ from typing import Any
 
 import msgspec
 
-from allegro.core.requests.documents import Artifact, ReportDocument, Telemetry
-from allegro.core.requests.lifecycle import STAGES, State
-from allegro.core.requests.requests import Request
+from allegro.core.documents.outcomes import report_of
+from allegro.core.requests.lifecycle import STAGES
+from allegro.core.requests.requests import NOT_AGAIN, Request
 from allegro.core.stores import SessionRecord
-from allegro.house.requests.requests import NOT_AGAIN
-
-_REPORT_STATUS = {
-    State.DONE: "complete",
-    State.FAILED: "failed",
-    State.CONFLICT: "failed",
-    State.STALE: "failed",
-    State.EXPIRED: "failed",
-    State.WITHDRAWN: "failed",
-    State.REJECTED: "failed",
-    State.PROPOSED: "blocked",
-}
 
 
 def brief(request: Request) -> dict[str, Any]:
@@ -68,37 +56,8 @@ def whole(request: Request) -> dict[str, Any]:
         "asked_by": request.asked_by,
         "history": msgspec.to_builtins(request.history),
         "supersedes": request.supersedes,
-        "report": msgspec.to_builtins(report(request)),
+        "report": msgspec.to_builtins(report_of(request)),
     }
-
-
-def report(request: Request) -> ReportDocument:
-    """Return what became of a request, as the report document (C7)."""
-    done = request.state is State.DONE
-    took_s = (
-        request.settled_s - request.decided_s if request.settled_s and request.decided_s else None
-    )
-    artifacts = (Artifact(f"{request.kind} {request.artifact}", request.url),) if done else ()
-    next_steps = {
-        State.STALE: (f"decide again: {request.superseded_by or 'propose anew'}",),
-        State.CONFLICT: ("look at the forge: something else stands in this place",),
-        State.DONE: ("review and merge it yourself",)
-        if "pr" in request.kind or "change" in request.kind
-        else (),
-    }.get(request.state, ())
-    return ReportDocument(
-        task=request.document.question,
-        status=_REPORT_STATUS.get(request.state, "in-progress"),
-        duration_s=took_s,
-        results=(request.detail,) if request.detail else (),
-        artifacts=artifacts,
-        telemetry=Telemetry(
-            executions=sum(line.what == "order" for line in request.history),
-            success_rate=(1.0 if done else 0.0) if request.is_final else None,
-            average_latency_s=took_s,
-        ),
-        next_steps=next_steps,
-    )
 
 
 def session_view(record: SessionRecord | Request) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.proposals import Pinned, Proposal, proposal_of
 from allegro.core.requests.requests import (
     MAX_DETAIL,
+    NOT_AGAIN,
     Request,
 )
 from allegro.core.stores import Ledger
@@ -45,7 +46,6 @@ from allegro.house.requests.book import RequestBook
 from allegro.house.requests.proposals import pin
 
 _log = structlog.get_logger()
-NOT_AGAIN = "nothing"
 
 
 class Approvals(msgspec.Struct, frozen=True):
