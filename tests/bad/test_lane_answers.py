@@ -18,7 +18,8 @@ from allegro.core.requests.requests import Request
 from allegro.core.settings import RequestSettings
 from allegro.core.stores import SessionRecord
 from allegro.house.agent.progress import Progress
-from allegro.house.requests.mirror import Mirror
+from allegro.house.documents.comments import Comments
+from allegro.house.documents.mirror import Mirror
 from allegro.house.requests.newest_state import ItemPorts
 from allegro.testing.virtual import VirtualClock
 from tests.bad.api_house import GOOD, ApiHouse, TellingLane, api_house
@@ -171,9 +172,13 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     await made.ledger.close()
 
 
+def comments_of(house: House) -> Comments:
+    return Comments(house.requests, house.ask, lambda: None)
+
+
 def homes_of(house: House, home: str) -> Mirror:
     return Mirror(
-        house.requests, RequestSettings(home=home), house.ask, lambda: None,
+        house.requests, RequestSettings(home=home), comments_of(house),
         ItemPorts(house.ledger, house.clock, house.set_aside),
     )  # fmt: skip
 
@@ -262,8 +267,8 @@ async def test_a_session_whose_issue_cannot_be_read_ends_no_progress(house: Hous
 
     records = Records()
     progress = Progress(
-        records, house.requests, house.ask, lambda: None,  # type: ignore[arg-type]
-        ItemPorts(house.ledger, house.clock, house.set_aside),
+        records, house.requests, comments_of(house),  # type: ignore[arg-type]
+        ItemPorts(house.ledger, house.clock, house.set_aside), house.ledger,
     )  # fmt: skip
     task = asyncio.create_task(progress.run())
     for number, issue in enumerate(("a#²", "a/b#" + "9" * 5000, "#", "x", "a/b#0")):

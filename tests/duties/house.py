@@ -166,7 +166,11 @@ class House:
     async def start(self) -> None:
         """Start the house, or start it again: only the ledger remembers what was before."""
         self.ledger = WornLedger(Worker(open_database(self._file, SCHEMA), "ledger"), {})
-        for stored in await self.ledger.stored(""):
+        rows = await self.ledger._worker.run(
+            lambda c: c.execute("SELECT stored FROM request ORDER BY created_s").fetchall()
+        )
+        for (raw,) in rows:
+            stored = msgspec.msgpack.decode(raw, type=Request)
             self.ledger.requests[stored.id] = stored
         self.wire()
 

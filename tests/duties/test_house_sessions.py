@@ -23,9 +23,10 @@ from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request, parsed
 from allegro.core.settings import OrderSettings
 from allegro.core.stores import SessionRecord, SetAside
-from allegro.house.agent.progress import Progress, progress_text
+from allegro.house.agent.progress import Progress, progress_text, subject_of_session
 from allegro.house.agent.questions import MAX_QUESTIONS
 from allegro.house.agent.sessions import SessionLanes, Sessions
+from allegro.house.documents.comments import Comments
 from allegro.house.endpoint import House as Shared
 from allegro.house.endpoint import LaneEndpoint
 from allegro.house.lanes import Lanes
@@ -529,26 +530,30 @@ async def test_the_local_lane_serves_only_where_no_other_is_linked() -> None:
 # --- progress ----------------------------------------------------------------------------------
 
 
+def progress(record: SessionRecord, *, private: bool = True) -> str:
+    return progress_text(record, subject_of_session(record), private)
+
+
 async def test_progress_shows_mechanical_facts_and_no_word_of_anybody() -> None:
     record = SessionRecord(
         id="s" * 20, lane=LANE, began_s=0.0, issue="home/garden#3", state="ended", end="failed",
         why="the model said no", output="I am the output", model="m1", provider="p", tokens=11,
         tools=2, duration_s=3.0, run="run_1", agent="hermes",
     )  # fmt: skip
-    text = progress_text(record)
+    text = progress(record)
     assert "failed" in text
-    for fact in ("`m1`", "11 tokens", "2 tool calls", "3 s"):
+    for fact in ("model m1`", "11 tokens", "2 tool calls", "3.0 s"):
         assert fact in text
     for word in ("output", "said no", PROMPT, "run_1"):
         assert word not in text
-    assert "no answer" in progress_text(msgspec.structs.replace(record, state="waiting", end=""))
+    assert "no answer" in progress(msgspec.structs.replace(record, state="waiting", end=""))
 
 
 async def test_no_lane_puts_words_into_a_progress_comment(home: Home) -> None:
     request = await home.ask_for(issue="home/garden#3")
     await home.house.step()
     await home.bring("session.accepted", session=request.id, model="m1`\n\n@everybody: look")
-    assert "@everybody" not in progress_text(home.record(request.id))
+    assert "@everybody" not in progress(home.record(request.id))
 
 
 def mirrored(home: Home, session: str) -> list[str]:
@@ -568,8 +573,8 @@ def mirrored(home: Home, session: str) -> list[str]:
 async def test_the_comment_of_a_session_ends_with_its_end(home: Home, trouble: bool) -> None:
     house = home.house
     progress = Progress(
-        home.sessions, house.requests, house.ask, house.orders.wake,
-        ItemPorts(house.ledger, house.clock, house.set_aside),
+        home.sessions, house.requests, Comments(house.requests, house.ask, house.orders.wake),
+        ItemPorts(house.ledger, house.clock, house.set_aside), house.ledger,
     )  # fmt: skip
     task = asyncio.create_task(progress.run())
     try:
@@ -591,6 +596,31 @@ async def test_the_comment_of_a_session_ends_with_its_end(home: Home, trouble: b
         assert PROMPT not in "".join(mirrored(home, id_))
     finally:
         task.cancel()
+
+
+async def test_the_report_of_a_session_that_a_kill_kept_back_is_left_at_the_next_start(
+    home: Home,
+) -> None:
+    house = home.house
+    comments = Comments(house.requests, house.ask, house.orders.wake)
+    items = ItemPorts(house.ledger, house.clock, house.set_aside)
+    begun = Progress(home.sessions, house.requests, comments, items, house.ledger)
+    task = asyncio.create_task(begun.run())
+    id_ = await home.running(issue="home/garden#3")
+    await until(lambda: len(mirrored(home, id_)) == 2)
+    task.cancel()
+    await home.bring("session.end", session=id_, state="completed", duration_s=2.0)
+    assert "complete\n" not in mirrored(home, id_)[-1]
+    for _ in range(2):  # begun again, and once more: it is left once
+        house.clock.advance(1.0)
+        again = Progress(home.sessions, house.requests, comments, items, house.ledger)
+        task = asyncio.create_task(again.run())
+        await until(lambda: "**Status:** complete\n" in mirrored(home, id_)[-1])
+        for _ in range(100):
+            await asyncio.sleep(0.001)
+        task.cancel()
+    assert len(mirrored(home, id_)) == 3
+    assert mirrored(home, id_)[-1].startswith("## ✅ Allegro Report\n")
 
 
 @pytest.mark.parametrize("started", [True, False])

@@ -39,6 +39,7 @@ from allegro.house.api.server import Api, Hooks
 from allegro.house.archive.content import Words
 from allegro.house.archive.store_ties import renew_tie, tie_stores
 from allegro.house.archive.suspended import Suspended
+from allegro.house.documents.build import Documents
 from allegro.house.endpoint import House
 from allegro.house.files import (
     bring_fleet_forward,
@@ -62,7 +63,6 @@ from allegro.house.orders.pauses import Pauses
 from allegro.house.orders.settling import Looks, Witnesses
 from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.follow import FleetView, Follow
-from allegro.house.requests.mirror import Mirror
 from allegro.house.requests.newest_state import ItemPorts
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.polls import Polls
@@ -162,8 +162,11 @@ class _House:
         self._orders = self._arbiter(house)
         loans = Loans(ports, self._requests, self._lanes.ask_lane)
         session_api = SessionApi(self._sessions, loans, self._requests, self._lanes.ask)
+        documents = Documents(
+            ports, item_ports, self._requests, settings, (self._lanes.ask, self._woken.set)
+        )
         progress = Progress(
-            self._sessions, self._requests, self._lanes.ask, self._woken.set, item_ports
+            self._sessions, self._requests, documents.comments, item_ports, self._ledger
         )
         self._watch = FleetWatch(ports, self._lanes, reactions)
         fleet_api = FleetApi(
@@ -190,9 +193,6 @@ class _House:
             ],
             acting=settings.house.acting,
         )
-        mirror = Mirror(
-            self._requests, settings.requests, self._lanes.ask, self._woken.set, item_ports
-        )
         self._tell_damage()
         await self._check_seat()
         await self._api.start(socket_of(settings))
@@ -200,7 +200,7 @@ class _House:
         program.stack.push_async_callback(self._duties.stop)
         if settings.house.acting:
             self._lanes.refresh()
-            self._begin(mirror=mirror.run, progress=progress.run)
+            self._begin(**documents.duties(), progress=progress.run)
         self._duties.begin("alive", self._alive)
         program.ready()
         _log.info("house.ready", house=settings.house.name, seat=self._fleet.seat)

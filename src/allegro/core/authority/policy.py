@@ -42,7 +42,7 @@ TABLE: tuple[Row, ...] = (
     Row("edit of an own known comment; failover note", Needs.LEASE),
     Row("new comment", Needs.ORDER, kind="comment"),
     Row("status label", Needs.ORDER, kind="update_status"),
-    Row("mirror of a request", Needs.ORDER, kind="mirror_request"),
+    Row("mirror of a request, report", Needs.ORDER, kind="mirror_request"),
     Row("session", Needs.ORDER, kind="run_session"),
     Row("model endpoint", Needs.ORDER, kind="lend_model"),
     Row("change with its pull request", Needs.APPROVAL, kind="propose_change"),

@@ -26,9 +26,9 @@ from allegro.house.api.http import (
     seconds_in,
 )
 from allegro.house.api.views import session_view
+from allegro.house.documents.comments import issue_named
 from allegro.house.ports import Ask
 from allegro.house.requests.asking import asker, asking
-from allegro.house.requests.mirror import issue_named
 from allegro.house.requests.proposals import asked
 from allegro.house.requests.requests import Requests
 
