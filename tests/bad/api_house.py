@@ -23,6 +23,7 @@ from allegro.core.stores import SetAside
 from allegro.house.agent.loans import Loans
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
+from allegro.house.api.aside import AsideApi
 from allegro.house.api.fleet import FleetApi
 from allegro.house.api.models import Lent
 from allegro.house.api.server import Api, Hooks
@@ -32,7 +33,6 @@ from allegro.house.files import Fleet, KnownLane
 from allegro.house.fleet.watch import FleetWatch
 from allegro.house.health.alerts import Alerts
 from allegro.house.health.doctor import Facts, HouseNow, Troubles
-from allegro.house.health.set_aside import Asides, Measures
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions
 from allegro.link.dial import LaneLink
@@ -218,8 +218,6 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
     loans = Loans(ports, house.requests, lanes.ask_lane)
     watch = FleetWatch(ports, lanes, reactions)
     suspended = Suspended(house.ledger)
-    measures = Measures(noted(alerts), _no_freeze, house.orders.wake)
-    asides = Asides(ports, house.requests, suspended, measures)
     made = ApiHouse(house, folder / "house.sock", _session(folder / "house.sock"))
     api = Api(
         house.requests, archive, lanes, _facts(house, ports, lanes, fleet, suspended), _hooks(made), _words,
@@ -230,7 +228,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
                 archive, lanes, watch, house.clock, SeededDice(5), lambda: fleet,
                 noted(alerts),
             ).routes(),
-            *asides.routes(),
+            *AsideApi(house.ledger, suspended, house.orders.wake).routes(),
         ],
         acting=True,
     )  # fmt: skip
@@ -254,10 +252,6 @@ def _session(socket: Path) -> aiohttp.ClientSession:
 
 def _words(event: Event) -> Any:
     return msgspec.json.decode(event.sealed) if event.sealed else None
-
-
-async def _no_freeze(freeze: Freeze) -> None:
-    """No item is set aside here."""
 
 
 def _facts(house: House, ports: Ports, lanes: Lanes, fleet: Fleet, suspended: Suspended) -> Facts:

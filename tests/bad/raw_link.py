@@ -35,6 +35,7 @@ from allegro.core.protocol.messages import (
     Serves,
     Welcome,
 )
+from allegro.core.protocol.queries import Params
 from allegro.core.settings import ForgeSettings
 from allegro.house.endpoint import House, LaneEndpoint
 from allegro.house.files import Fleet, KnownLane
@@ -80,8 +81,8 @@ async def real_lane(folder: Path, facts: dict[str, Callable[[], Any]]) -> AsyncI
     )
     recorder = Recorder(journal, PlainSealer(), clock, dice, by=Author("a", b"s" * 32))
 
-    def asked(fact: Callable[[], Any]) -> Callable[[dict[str, Any]], Any]:
-        async def answer(params: dict[str, Any]) -> Any:
+    def asked(fact: Callable[[], Any]) -> Callable[[Params], Any]:
+        async def answer(params: Params) -> Any:
             return fact()
 
         return answer

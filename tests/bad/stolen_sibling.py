@@ -111,7 +111,7 @@ class Robbed:
             ids = tuple(freeze.id for freeze in held.freezes)
             if not thaw(lane.state.freezes, ids + _all(self.honest)).is_thawed:
                 self.faults.append("a lane cannot be thawed")
-            if self.thief.name in {one["lane"] for one in lane.siblings.describe()}:
+            if self.thief.name in {one.lane for one in lane.siblings.describe()}:
                 self.faults.append("the revoked lane is still heard")
         if sum(lane.holds for lane in self.honest) != 1:
             self.faults.append("after the revocation not one lane holds the role")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from allegro.core.base.errors import EdgeError
+from allegro.core.protocol.answers.forge import Listing
 from allegro.lane.effects.effect_reader import Looking
 from allegro.lane.effects.queries import Queries
 from allegro.testing.virtual import FakeForge, VirtualClock
@@ -30,7 +31,7 @@ def made() -> Queries:
     forge = FakeForge(VirtualClock())
     forge.open_issue(forge.make_repository("home/garden"))
     bots = frozenset({2})
-    return Queries(forge, Looking(forge, bots), bots, "f", str, lambda id_: {"issues": [id_]})
+    return Queries(forge, Looking(forge, bots), bots, "f", lambda id_: Listing((id_,), ()))
 
 
 def test_each_query_that_a_lane_answers_has_cases() -> None:
@@ -49,7 +50,7 @@ async def test_bent_parameters_are_answered_in_words_and_the_next_good_ones_coun
             continue  # no frame of a question holds it
         with contextlib.suppress(EdgeError):
             await queries.answer(method, params)
-    assert await queries.answer("listing", COVERS["listing"]) == {"issues": [1]}
+    assert await queries.answer("listing", COVERS["listing"]) == Listing((1,), ())
 
 
 def _deep(depth: int) -> Any:

@@ -121,8 +121,7 @@ class HonestLane:
             (forge, forge), recorder, self.clock, self.lane.state.situation, rules
         )
         self._queries = Queries(
-            forge, self.executor.looking, frozenset({BOT}), FORGE, recorder.content,
-            self.lane.duty.listing,
+            forge, self.executor.looking, frozenset({BOT}), FORGE, self.lane.duty.listing,
         )  # fmt: skip
 
     async def challenge(self) -> str:
@@ -160,7 +159,8 @@ class HonestLane:
 
     async def ask(self, method: str, params: Params) -> Any:
         self._need_link()
-        return await self._queries.answer(method, params)
+        answer = await self._queries.answer(method, params)
+        return msgspec.msgpack.decode(msgspec.msgpack.encode(answer))  # as it comes off the link
 
     def _need_link(self) -> None:
         if not self.up:

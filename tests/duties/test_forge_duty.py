@@ -444,7 +444,7 @@ async def test_only_a_lane_that_polls_now_says_what_a_repository_holds(make_lane
     lane = await make_lane(poll_s=5.0)
     lane.forge.open_issue(garden(lane), "one")
     await lane.live(10)
-    assert lane.duty.listing(1)["issues"] == [1]
+    assert lane.duty.listing(1).issues == (1,)
 
     lease = lane.state.leases.pop("forge")
     with pytest.raises(EdgeError, match="another lane holds") as told:
@@ -463,7 +463,7 @@ async def test_only_a_lane_that_polls_now_says_what_a_repository_holds(make_lane
 
     lane.forge.fault = None
     await lane.live(60)
-    assert lane.duty.listing(1)["issues"] == [1, 2]
+    assert lane.duty.listing(1).issues == (1, 2)
 
 
 async def test_a_repository_of_an_organisation_fails_alone(make_lane: MakeLane) -> None:
@@ -475,7 +475,7 @@ async def test_a_repository_of_an_organisation_fails_alone(make_lane: MakeLane) 
     await lane.live(400)
 
     assert "in the garden" in {issue.title for issue in await lane.snapshots()}
-    assert lane.duty.listing(1)["issues"] == [1]
+    assert lane.duty.listing(1).issues == (1,)
     failing = await lane.told("watch.failing")
     assert [event.data["watch"] for event in failing] == [SHED]
     assert lane.state.forge_trouble == ""
@@ -584,7 +584,7 @@ async def test_a_repository_made_again_while_the_lane_was_stopped_is_known_as_an
     await lane.live(60)
     assert [event.data["was"] for event in await lane.told("watch.replaced")] == [1]
     assert f"{FORGE}/1" in {event.subject for event in await lane.told("forge.vanished")}
-    assert lane.duty.listing(new.id)["issues"] == []
+    assert lane.duty.listing(new.id).issues == ()
 
 
 async def test_a_rename_is_home_within_one_poll(make_lane: MakeLane) -> None:

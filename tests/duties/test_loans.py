@@ -61,22 +61,22 @@ def loans(proxy: Proxy) -> Loans:
 async def test_a_provider_that_takes_its_time_is_waited_for_in_steps() -> None:
     proxy = Proxy(100.0, b"roses")
     duty, loop = loans(proxy), asyncio.get_running_loop()
-    told = await duty.begin(ASKED)
-    call, said, pieces = {"call": told["call"]}, told, b""
-    while said["done"] is False:
+    begun = said = await duty.begin(ASKED)
+    call, pieces = {"call": begun.call}, b""
+    while not said.done:
         asked_s = loop.time()
         said = await duty.next(call)
         assert loop.time() - asked_s <= 16
-        told = {**told, **{key: said[key] for key in ("status", "type") if key in said}}
-        pieces += said["piece"]
-    assert (told["status"], told["type"], pieces) == (200, "text/event-stream", b"roses")
+        begun = said if said.status is not None else begun
+        pieces += said.piece
+    assert (begun.status, begun.type, pieces) == (200, "text/event-stream", b"roses")
     assert (proxy.calls, proxy.answer.closed) == (1, True)
 
 
 @hurried
 async def test_an_answer_that_comes_at_once_is_told_at_once() -> None:
     told = await loans(Proxy(0.0)).begin(ASKED)
-    assert (told["status"], told["retry_after"]) == (200, "38")
+    assert (told.status, told.retry_after) == (200, "38")
 
 
 @hurried
@@ -87,7 +87,7 @@ async def test_a_call_that_nobody_fetches_is_dropped_by_the_clock() -> None:
     await asyncio.sleep(2 * FORGOTTEN_S)
     assert proxy.cancelled == 1
     with pytest.raises(EdgeError, match="no such call"):
-        await duty.next({"call": told["call"]})
+        await duty.next({"call": told.call})
 
 
 @hurried
@@ -98,21 +98,21 @@ async def test_there_are_no_more_calls_than_so_many_at_once() -> None:
     with pytest.raises(EdgeError, match="too many"):
         await duty.begin(ASKED)
     await duty.close()
-    assert (await duty.begin(ASKED))["status"] == 200
+    assert (await duty.begin(ASKED)).status == 200
 
 
 @hurried
 async def test_a_piece_that_is_asked_for_twice_at_once_is_given_once() -> None:
     held = loans(Proxy(0, b"one", b"two"))
     begun = await held.begin(ASKED)
-    first = asyncio.ensure_future(held.next({"call": begun["call"]}))
+    first = asyncio.ensure_future(held.next({"call": begun.call}))
     await asyncio.sleep(1)
     with pytest.raises(EdgeError, match="already"):
-        await held.next({"call": begun["call"]})
+        await held.next({"call": begun.call})
     told = await first
-    pieces = [told["piece"]]
-    while not told["done"]:
-        told = await held.next({"call": begun["call"]})
-        pieces.append(told["piece"])
+    pieces = [told.piece]
+    while not told.done:
+        told = await held.next({"call": begun.call})
+        pieces.append(told.piece)
     assert b"".join(pieces) == b"onetwo"
     await held.close()

@@ -6,11 +6,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 
 from allegro.core.base.errors import ConfigError
+from allegro.core.base.untrusted import number_of
+from allegro.core.protocol.queries import Params
 from allegro.runtime.duties import Duties, Duty
 from allegro.runtime.program import Closable, running
 from allegro.testing.virtual import SeededDice, VirtualClock
@@ -100,8 +101,8 @@ async def test_all_listeners_are_open_before_any_duty_runs() -> None:
 
 
 async def test_a_query_is_answered_by_the_duty_that_brought_it() -> None:
-    async def answer(params: dict[str, Any]) -> Any:
-        return params["n"] + 1
+    async def answer(params: Params) -> int:
+        return number_of(params["n"]) + 1
 
     duties = duties_of()
     duties.add(Duty(name="a", facts=lambda: ["one"]))

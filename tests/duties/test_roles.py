@@ -238,7 +238,7 @@ async def test_a_page_in_anothers_name_is_not_believed(fleet: Fleet) -> None:
 
     fleet.lanes["a"].council.page = liar  # type: ignore[method-assign]
     await fleet.lanes["a"].siblings.step()
-    told = {one["lane"]: one["heard"] for one in fleet.lanes["a"].siblings.describe()}
+    told = {one.lane: one.heard for one in fleet.lanes["a"].siblings.describe()}
     assert told == {"b": True, "c": False}
     assert fleet.lanes["a"].state.freezes.is_thawed is False
 
@@ -402,7 +402,7 @@ async def test_a_page_that_meets_a_bug_is_set_aside_and_the_next_is_read(fleet: 
     a.council.page = good  # type: ignore[method-assign]
     fleet.clock.advance(ASIDE_S)
     await fleet.live(2)
-    assert [one["heard"] for one in a.siblings.describe()] == [True, True]
+    assert [one.heard for one in a.siblings.describe()] == [True, True]
 
 
 async def test_of_a_lane_that_is_revoked_while_its_page_is_read_nothing_is_taken(

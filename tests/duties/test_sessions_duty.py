@@ -311,7 +311,7 @@ async def test_a_question_is_told_with_what_would_be_signed_and_waits() -> None:
     (event,) = stage.told("session.question")
     assert event.data["question"] == question_digest(S1, "run_1", 1, ASKED)
     assert words(event)["command"] == ASKED.command
-    assert stage.sessions.describe()[0]["waits_for_answer"] == 1
+    assert stage.sessions.describe()[0].waits_for_answer == 1
     until_s = event.data["until_s"] - stage.clock.now_s()
     assert until_s == pytest.approx(590, abs=1)
     assert stage.gateway.answers == []

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from allegro.adapters.hermes.home import Template, config, home_files
@@ -19,6 +20,7 @@ from allegro.adapters.hermes.telemetry import MAX_DATAGRAM, Telemetry
 from allegro.core.agent.sessions import AgentEvent, Gap, ToolBegan, ToolEnded, UsageClaimed
 from allegro.core.health import codes
 from allegro.core.health.facts import fact_page
+from allegro.core.protocol.answers.lane import LaneSessions
 from allegro.core.settings import HermesSettings, LaneIdentity, LaneSettings, ModelSettings
 from allegro.lane.agent.facts import agent_words, existing_facts, running_facts, swap_fact
 
@@ -234,13 +236,13 @@ def lane(**changes: Any) -> LaneSettings:
     return LaneSettings(lane=LaneIdentity("a", "state"), hermes=hermes, **changes)
 
 
-def status(**changes: Any) -> dict[str, Any]:
+def status(**changes: Any) -> LaneSessions:
     values: dict[str, Any] = {
         "gateways": 1, "ready": 1, "version": "0.19.0", "trouble": "", "sandbox": "bubblewrap",
         "tools": ["terminal"], "running": [], "cooling": [],
         "spent_today": {"usd": 0.0, "tokens": 0, "unpriced_tokens": 0},
     }  # fmt: skip
-    return {**values, **changes}
+    return msgspec.convert({**values, **changes}, LaneSessions)
 
 
 def verdicts(**changes: Any) -> Iterator[tuple[str, str]]:

@@ -33,6 +33,7 @@ from allegro.house.agent.loans import Loans
 from allegro.house.agent.progress import Progress
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
+from allegro.house.api.aside import AsideApi
 from allegro.house.api.fleet import FleetApi
 from allegro.house.api.models import Lent
 from allegro.house.api.server import Api, Hooks
@@ -152,7 +153,7 @@ class _House:
             Pinning(self._lanes.ask, settings.requests.expiry_s),
         )
         ports = Ports(self._archive, self._ledger, self._clock, self._dice, self._words.open)
-        measures = Measures(self._alert, self._freezes.take, self._woken.set)
+        measures = Measures(self._alert, self._freezes.take)
         asides = Asides(ports, self._requests, self._suspended, measures)
         reactions = Reactions(self._alert, asides.take)
         item_ports = ItemPorts(self._ledger, self._clock, asides.take)
@@ -189,7 +190,7 @@ class _House:
                 *session_api.routes(),
                 *Lent(self._lanes.ask_lane).routes(),
                 *fleet_api.routes(),
-                *asides.routes(),
+                *AsideApi(self._ledger, self._suspended, self._woken.set).routes(),
             ],
             acting=settings.house.acting,
         )

@@ -7,10 +7,11 @@ lane could name any label.
 
 from __future__ import annotations
 
-from allegro.core.base.untrusted import text_of
+from allegro.core.base.untrusted import read_value
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
 from allegro.core.health.alerts import RaiseAlert
+from allegro.core.protocol.answers.lane import OwnLabel
 from allegro.core.protocol.queries import TriageLabel
 from allegro.house.ports import Ask
 from allegro.runtime.tasks import OneEach
@@ -32,10 +33,9 @@ class SeenLabel:
 
     async def _tell(self, lane: str, ask: Ask) -> None:
         answer = await ask(TriageLabel.name, TriageLabel(label=self._label).params())
-        label = answer.get("label") if isinstance(answer, dict) else None
-        other = text_of(label, MAX_LABEL)
-        if other and other != self._label:
-            here = one_line(other, MAX_LABEL)
+        own = read_value(answer, OwnLabel)
+        if isinstance(own, OwnLabel) and own.label and own.label != self._label:
+            here = one_line(own.label, MAX_LABEL)
             self._alert(codes.LABEL, self._label, lane, here=here)
 
     def _failed(self, sentence: str) -> None:

@@ -18,6 +18,7 @@ import structlog
 from allegro.core.base.backoff import DUTY
 from allegro.core.base.errors import UserError
 from allegro.core.ports import Clock, Dice
+from allegro.core.protocol.queries import Params
 from allegro.runtime.consumer import note_bug, reason_of
 from allegro.runtime.tasks import ended
 
@@ -32,8 +33,8 @@ Failed = Callable[[str, str], None]
 Run = Callable[[], Awaitable[None]]
 """Begins a duty, or the serving of one lane, anew each time."""
 
-Answer = Callable[[dict[str, Any]], Awaitable[Any]]
-"""Answers one query with plain values. Raises EdgeError with a sentence for the asker."""
+Answer = Callable[[Params], Awaitable[object]]
+"""Answers one query with the type of its answer. Raises EdgeError with a sentence for the asker."""
 
 
 class Duty(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ from allegro.core.base.sequence import Kept
 from allegro.core.effects.findings import WriteStep
 from allegro.core.forge.issues import Issue, Repository
 from allegro.core.ports import Dress
+from allegro.core.protocol.answers.forge import Listing
 from allegro.core.settings import ForgeSettings, LaneIdentity, LaneSettings
 from allegro.lane.context import Context
 from allegro.lane.context.ports import Ports
@@ -109,8 +110,7 @@ class Lane:
             self.looking,
             people.bots,
             FORGE,
-            self.recorder.content,
-            lambda _: {"issues": [], "comments": []},
+            lambda _: Listing((), ()),
         )
 
     @classmethod

@@ -15,6 +15,7 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.effects.findings import WriteStep
 from allegro.core.effects.render import rendered_body
 from allegro.core.forge.issues import Repository
+from allegro.core.protocol.answers.forge import PinnedChange, Sighting
 
 from .forge_backends import Site
 from .lane import Lane, Outcome, create, delete, update
@@ -379,16 +380,20 @@ async def test_the_questions_of_the_house_pin_what_the_order_then_finds(
     told = await lane.queries.answer(
         "pin_change", {"repository": repo.name, "paths": ["src/old.txt", "src/none.txt"]}
     )
-    assert (told["base"], told["base_commit"]) == ("main", base)
-    assert told["files"]["src/none.txt"] is None
-    assert told["files"]["src/old.txt"]["mode"] == "100644"
+    assert isinstance(told, PinnedChange)
+    assert (told.base, told.base_commit) == ("main", base)
+    assert told.files["src/none.txt"] is None
+    old = told.files["src/old.txt"]
+    assert old is not None
+    assert old.mode == "100644"
     action = lane.change(repo, base, update("src/old.txt", b"old\n", b"new\n"))
     change = action.files[0]
-    assert told["files"]["src/old.txt"]["sha"] == change.before
+    assert old.sha == change.before
     dress = lane.dress(action)
     asked = {"action": raw_of(action), "branch": dress.branch, "marker": dress.marker}
     before = await lane.queries.answer("look", asked)
-    assert (before["finding"], before["step"]) == ("Absent", "branch")
+    assert before == Sighting(finding="Absent")
     outcome = await lane.order(action)
     after = await lane.queries.answer("look", asked)
-    assert (after["finding"], after["number"]) == ("Present", outcome.data["artifact"])
+    assert isinstance(after, Sighting)
+    assert (after.finding, after.number) == ("Present", outcome.data["artifact"])

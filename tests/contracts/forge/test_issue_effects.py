@@ -13,6 +13,7 @@ from allegro.core.authority.actions.forge import (
 from allegro.core.base.canonical import sha256_hex
 from allegro.core.effects.render import marker_line, rendered_body
 from allegro.core.forge.issues import Issue, Repository
+from allegro.core.protocol.answers.forge import PinnedIssue
 
 from .forge_backends import Site
 from .lane import Lane
@@ -216,7 +217,8 @@ async def test_an_issue_is_closed_once(lane: Lane, people: People) -> None:
     newest = await people.comment(repo, number, "please close")
     action = closing(lane, repo, number, (newest, "please close"))
     answer = await lane.queries.answer("pin_close", {"repository": repo.name, "number": number})
-    assert (answer["newest_comment"], answer["newest_comment_sha256"], answer["state"]) == (
+    assert isinstance(answer, PinnedIssue)
+    assert (answer.newest_comment, answer.newest_comment_sha256, answer.state) == (
         action.newest_comment, action.newest_comment_sha256, "open",
     )  # fmt: skip
     own = CommentOnIssue(**lane.pin(repo), issue=number, body="Our own words change nothing.")

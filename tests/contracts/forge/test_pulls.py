@@ -7,6 +7,7 @@ from typing import Any
 from allegro.core.authority.actions.forge import CreatePullRequest
 from allegro.core.effects.render import rendered_body
 from allegro.core.forge.issues import Repository
+from allegro.core.protocol.answers.forge import PinnedPull
 
 from .forge_backends import Site
 from .lane import Lane
@@ -112,8 +113,9 @@ async def test_a_branch_that_changes_runners_files_must_have_been_shown_as_such(
     base = await people.tip(repo)
     head = await people.commit(repo, {".forgejo/workflows/x.yml": "on: push\n"}, new_branch=HEAD)
     answer = await lane.queries.answer("pin_pull", {"repository": repo.name, "head": HEAD})
-    assert (answer["base_commit"], answer["head_commit"]) == (base, head)
-    assert list(answer["ci_paths"]) == [".forgejo"]
+    assert isinstance(answer, PinnedPull)
+    assert (answer.base_commit, answer.head_commit) == (base, head)
+    assert answer.ci_paths == (".forgejo",)
     hidden = await lane.order(proposal(lane, repo, base, head))
     assert (hidden.type, hidden.writes) == ("action.stale", 0)
     shown = await lane.order(proposal(lane, repo, base, head, ci_paths=(".forgejo",)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from allegro.core.forge.issues import Issue
 from allegro.core.forge.marks import Window
 
 from .forge_backends import Site
@@ -186,4 +187,5 @@ async def test_a_time_line_tells_who_referred_to_an_issue(lane: Lane, people: Pe
     details = await lane.queries.answer(
         "issue_details", {"repository": repo.name, "number": number}
     )
-    assert [linked["number"] for linked in details["linked"]] == [pull]
+    assert isinstance(details, Issue)
+    assert [linked.number for linked in details.linked] == [pull]

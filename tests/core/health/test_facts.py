@@ -6,7 +6,7 @@ import msgspec
 
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact, fact_page
-from allegro.core.protocol.answers import LaneFact, read_facts
+from allegro.core.protocol.answers.lane import LaneFact, read_facts
 
 
 def test_a_page_says_who_says_it_and_how_old_it_is() -> None:

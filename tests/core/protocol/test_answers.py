@@ -8,21 +8,19 @@ import msgspec
 import pytest
 
 from allegro.core.base.untrusted import Unreadable
-from allegro.core.protocol.answers import (
+from allegro.core.protocol.answers.fleet import LaneFleet
+from allegro.core.protocol.answers.forge import Listing, Sighting, sound_url
+from allegro.core.protocol.answers.lane import (
     MAX_SHOWN,
     MAX_STATUS_BYTES,
     LaneFact,
-    Sighting,
+    LaneSessions,
+    LaneStatus,
+    UnknownStatus,
     read_facts,
     read_status,
-    sound_url,
 )
 
-EMPTY = {
-    "healthy": False, "frozen": False, "freezes": [], "safe_mode": False, "shadow": False,
-    "done": "?", "forge_trouble": "", "journal_waiting": 0, "sessions": None,
-}  # fmt: skip
-NO_SESSIONS = {"ready": 0, "gateways": 0, "local": False, "trouble": "", "running": []}
 FACT = {"what": "forge", "verdict": "ok", "told": "answers", "source": "poll"}
 
 
@@ -36,34 +34,33 @@ def nested(depth: int) -> Any:
 # --- status -------------------------------------------------------------------------------------
 
 
-def test_a_status_gets_a_value_for_each_field_that_screens_read() -> None:
-    status: Any = read_status({})
-    assert {name: status[name] for name in EMPTY} | {"freezes": []} == EMPTY
-    assert list(status["freezes"]) == []
+def test_a_status_gets_a_value_for_each_field_that_an_older_lane_does_not_send() -> None:
+    assert read_status({}) == LaneStatus()
+    status = read_status({"healthy": True, "freezes": ["f1"], "done": "9 of 9"})
+    assert status == LaneStatus(healthy=True, freezes=("f1",), done="9 of 9")
 
 
-def test_a_status_keeps_what_screens_read_and_what_is_said_beside_it() -> None:
-    said = {"healthy": True, "freezes": ["f1"], "done": "9 of 9", "other": {"a": [1, None]}}
-    status: Any = read_status(said)
-    assert {name: status[name] for name in said} | {"freezes": ["f1"]} == said
-    assert list(status["freezes"]) == ["f1"]
-    assert status["journal_waiting"] == 0
+def test_what_a_newer_lane_sends_beside_it_is_left_out() -> None:
+    status = read_status({"other": {"a": [1, None]}, "sessions": {"ready": 2, "more": "x"}})
+    assert status == LaneStatus(sessions=LaneSessions(ready=2))
 
 
-def test_what_a_lane_says_of_its_sessions_is_kept_beside_what_is_read() -> None:
-    status: Any = read_status({"sessions": {"ready": 2, "more": "x"}})
-    assert {**status["sessions"], "running": []} == {**NO_SESSIONS, "ready": 2, "more": "x"}
+def test_no_lane_can_pass_its_status_off_as_unknown() -> None:
+    assert read_status({"error": "not linked", "healthy": True}) == LaneStatus(healthy=True)
 
 
-def test_words_and_names_of_a_status_are_cut_to_what_a_screen_shows() -> None:
-    status: Any = read_status({"done": "x" * 2_001, "other": [{"n" * 2_001: "y" * 2_001}]})
-    assert status["done"] == "x" * 2_000
-    assert status["other"] == [{"n" * 2_000: "y" * 2_000}]
+def test_of_a_status_that_could_not_be_had_nothing_but_the_reason_is_said() -> None:
+    written = msgspec.to_builtins(UnknownStatus(error="not linked"))
+    assert written == {"error": "not linked"}
+    assert msgspec.convert(written, LaneStatus).error == "not linked"
+
+
+def test_words_of_a_status_are_cut_to_what_a_screen_shows() -> None:
+    assert read_status({"done": "x" * 2_001}) == LaneStatus(done="x" * 2_000)
 
 
 def test_a_status_is_nested_eight_levels_deep_at_most() -> None:
-    status: Any = read_status({"other": nested(7)})
-    assert status["other"] == nested(7)
+    assert read_status({"other": nested(7)}) == LaneStatus()
     assert read_status({"other": nested(8)}) == Unreadable("nested too deep")
 
 
@@ -74,11 +71,11 @@ def test_a_status_that_does_not_fit_is_unreadable_and_says_why() -> None:
 
 
 def test_a_status_is_as_long_as_its_limit_and_no_longer() -> None:
-    words = ["x" * 2_000] * 31
-    room = MAX_STATUS_BYTES - len(msgspec.json.encode({"other": [*words, ""]}))
-    status: Any = read_status({"other": [*words, "x" * room]})
-    assert status["other"][-1] == "x" * room
-    longer = read_status({"other": [*words, "x" * (room + 1)]})
+    room = MAX_STATUS_BYTES - len(msgspec.json.encode(LaneStatus(freezes=("",))))
+    names = ["x" * 297] * (room // 300)
+    fits = {"freezes": [*names, "x" * (room % 300)]}
+    assert isinstance(read_status(fits), LaneStatus)
+    longer = read_status({"freezes": [*names, "x" * (room % 300 + 1)]})
     assert longer == Unreadable("longer than 64000 bytes")
 
 
@@ -107,6 +104,22 @@ def test_so_many_facts_are_read_and_no_more() -> None:
 
 def test_what_is_no_list_has_no_facts() -> None:
     assert read_facts({"what": "forge"}) == Unreadable("no list of facts")
+
+
+# --- what counts as missing ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"issues": [1]}, {"comments": []}, {"issues": [0], "comments": []}]
+)
+def test_a_listing_that_is_not_whole_is_none(answer: object) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(answer, Listing)
+
+
+def test_a_lane_says_what_it_holds_or_that_is_not_known() -> None:
+    assert msgspec.convert({}, LaneFleet).held is None
+    assert msgspec.convert({"held": {}}, LaneFleet).held == {}
 
 
 # --- single values ------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from allegro.core.effects.findings import Leaf, expected_before, expected_change
 from allegro.core.effects.matching import Receipt
 from allegro.core.effects.render import effect_words
 from allegro.core.forge.issues import STATUS_SCOPE
-from allegro.core.protocol.answers import sound_url
+from allegro.core.protocol.answers.forge import sound_url
 from allegro.core.requests.work import Work
 
 _RECEIPT_KIND = {

@@ -119,7 +119,7 @@ class Query(_Message, frozen=True, tag="query"):
 
     id: int
     method: str
-    params: dict[str, Any]
+    params: dict[str, object]
 
 
 class ChallengeWanted(_Message, frozen=True, tag="challenge_wanted"):

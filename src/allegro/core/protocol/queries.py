@@ -14,10 +14,9 @@ import msgspec
 
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Number, Unreadable, read_value
-from allegro.core.protocol.answers import (
-    LaneFact,
-    LaneOffer,
-    LaneStatus,
+from allegro.core.protocol.answers.fleet import LaneFleet, LaneOffer, PeerSeen, Rested
+from allegro.core.protocol.answers.forge import (
+    Listing,
     PinnedChange,
     PinnedIssue,
     PinnedPull,
@@ -25,6 +24,8 @@ from allegro.core.protocol.answers import (
     Sighting,
     Talk,
 )
+from allegro.core.protocol.answers.lane import LaneFact, LaneStatus, OwnLabel
+from allegro.core.protocol.answers.models import ModelAnswer
 
 Params = Mapping[str, object]
 """The parameters of a query as they came, before `read_query` read them."""
@@ -60,9 +61,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     name: ClassVar[QueryName]
 
-    def params(self) -> dict[str, Any]:
+    def params(self) -> dict[str, object]:
         """Return the parameters as `Query.params` carries them: plain values, and bytes."""
-        found: dict[str, Any] = msgspec.to_builtins(self, builtin_types=(bytes,))
+        found: dict[str, object] = msgspec.to_builtins(self, builtin_types=(bytes,))
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in found.items()
@@ -260,8 +261,19 @@ ANSWERS: Mapping[QueryName, Any] = {
     QueryName.PIN_CLOSE: PinnedIssue,
     QueryName.LOOK: Sighting,
     QueryName.ISSUE_DETAILS: Talk,
+    QueryName.LISTING: Listing,
     QueryName.STATUS: LaneStatus,
     QueryName.DOCTOR: list[LaneFact],
+    QueryName.TRIAGE_LABEL: OwnLabel,
+    QueryName.FLEET: LaneFleet,
     QueryName.OFFER: LaneOffer,
+    QueryName.REST: Rested,
+    QueryName.LOOK_AT: PeerSeen,
+    QueryName.SESSIONS: list[str],
+    QueryName.DENY: bool,
+    QueryName.STOP_SESSION: bool,
+    QueryName.REVOKE_LOAN: bool,
+    QueryName.MODEL_BEGIN: ModelAnswer,
+    QueryName.MODEL_NEXT: ModelAnswer,
 }
-"""The type of each query's answer that is more than a flag or a list of names."""
+"""The type that reads each query's answer where it comes in."""

@@ -10,7 +10,7 @@ from aiohttp import web
 from allegro.core.authority.actions.agent import LendModel, Quote, RunSession, Turn, session_subject
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.untrusted import Name, Number, Text
-from allegro.core.protocol.answers import Talk
+from allegro.core.protocol.answers.forge import Talk
 from allegro.core.protocol.queries import AskIssue
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.proposals import Key

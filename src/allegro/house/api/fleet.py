@@ -33,7 +33,7 @@ from allegro.core.effects.render import one_line
 from allegro.core.health import codes
 from allegro.core.health.alerts import RaiseAlert
 from allegro.core.ports import Clock, Dice
-from allegro.core.protocol.answers import LaneOffer
+from allegro.core.protocol.answers.fleet import LaneOffer
 from allegro.core.protocol.payloads.base import own_event
 from allegro.core.protocol.payloads.fleet import FailoverReported
 from allegro.core.protocol.queries import LookAt, QueryName, Rest

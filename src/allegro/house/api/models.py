@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import Any
+from typing import NoReturn
 
 from aiohttp import web
 
 from allegro.core.base.errors import EdgeError
-from allegro.core.base.untrusted import number_of, text_of, whole_number
+from allegro.core.base.untrusted import Unreadable, read_value, whole_number
+from allegro.core.protocol.answers.models import ModelAnswer
 from allegro.core.protocol.queries import ModelBegin, ModelNext
 from allegro.house.ports import AskLane
 
@@ -31,55 +32,61 @@ class Lent:
 
     async def _carry(self, request: web.Request) -> web.StreamResponse:
         lane = request.match_info["lane"]
-        path = request.path.removeprefix(f"/v1/models/{lane}")
-        query = ModelBegin(
-            path=path,
-            authorization=request.headers.get("Authorization", ""),
-            body=await request.read(),
-        )
-        begun = await self._ask_lane(lane, query.name, query.params())
-        answer = begun if isinstance(begun, dict) else {}
-        call = text_of(answer.get("call"), 100)
+        answer = await self._ask(lane, await _begin(request, lane))
+        query = ModelNext(call=answer.call)
         for _ in range(MAX_ROUNDS):  # a provider may take its time for the first word
-            if answer.get("status") is not None or answer.get("done") is not False:
+            if answer.status is not None or answer.done:
                 break
-            raw = await self._next(lane, call)
-            answer = raw if isinstance(raw, dict) else {}
-        status = number_of(answer.get("status"))
-        type_ = text_of(answer.get("type"), 100)
-        if not 200 <= status < 600:
-            raise EdgeError(f"lane {lane} gave no answer that can be read", transient=True)
-        response = web.StreamResponse(
-            status=status,
-            headers={"Content-Type": type_ if _TYPE.fullmatch(type_) else "application/json"},
-        )
-        wait_s = whole_number(answer.get("retry_after"), limit=86_401)
-        if wait_s is not None:
-            response.headers["Retry-After"] = str(wait_s)
+            answer = await self._ask(lane, query)
+        response = _response(answer, lane)
         await response.prepare(request)
-        await self._pieces(request, response, lane, call)
+        await self._pieces(request, response, lane, query)
         return response
 
-    async def _next(self, lane: str, call: str) -> Any:
-        query = ModelNext(call=call)
-        return await self._ask_lane(lane, query.name, query.params())
+    async def _ask(self, lane: str, query: ModelBegin | ModelNext) -> ModelAnswer:
+        answer = read_value(await self._ask_lane(lane, query.name, query.params()), ModelAnswer)
+        if isinstance(answer, Unreadable):
+            _unread(lane)
+        return answer
 
     async def _pieces(
-        self, request: web.Request, response: web.StreamResponse, lane: str, call: str
+        self, request: web.Request, response: web.StreamResponse, lane: str, query: ModelNext
     ) -> None:
         """Write pieces as they come; an answer that broke off must not look whole."""
         try:
             empty = 0
             while empty < MAX_ROUNDS:
-                answer: Any = await self._next(lane, call)
-                piece = answer.get("piece") if isinstance(answer, dict) else None
-                if isinstance(piece, bytes) and piece:
-                    await response.write(piece)
-                empty = 0 if piece else empty + 1
-                if not isinstance(answer, dict) or answer.get("done") is not False:
+                answer = await self._ask(lane, query)
+                if answer.piece:
+                    await response.write(answer.piece)
+                empty = 0 if answer.piece else empty + 1
+                if answer.done:
                     await response.write_eof()
                     return
             raise EdgeError(f"lane {lane} says nothing more", transient=True)
         except (EdgeError, ConnectionError):
             with contextlib.suppress(AttributeError):
                 request.transport.abort()  # type: ignore[union-attr]
+
+
+async def _begin(request: web.Request, lane: str) -> ModelBegin:
+    return ModelBegin(
+        path=request.path.removeprefix(f"/v1/models/{lane}"),
+        authorization=request.headers.get("Authorization", ""),
+        body=await request.read(),
+    )
+
+
+def _response(answer: ModelAnswer, lane: str) -> web.StreamResponse:
+    if answer.status is None:
+        _unread(lane)
+    type_ = answer.type if _TYPE.fullmatch(answer.type) else "application/json"
+    response = web.StreamResponse(status=answer.status, headers={"Content-Type": type_})
+    wait_s = whole_number(answer.retry_after, limit=86_401)
+    if wait_s is not None:
+        response.headers["Retry-After"] = str(wait_s)
+    return response
+
+
+def _unread(lane: str) -> NoReturn:
+    raise EdgeError(f"lane {lane} gave no answer that can be read", transient=True)

@@ -8,6 +8,7 @@ updates, and is lifted by `POST /v1/lanes/NAME/resume` (`allegro fleet resume NA
 from __future__ import annotations
 
 from allegro.core.base.untrusted import text_of
+from allegro.core.protocol.answers.house import SuspendedLane
 from allegro.core.protocol.event_types import ACTIONS, FREEZES
 from allegro.core.stores import Ledger
 
@@ -47,8 +48,8 @@ class Suspended:
         await self._keep({name: why for name, why in self.lanes.items() if name != lane})
         return True
 
-    def described(self) -> list[dict[str, str]]:
-        return [{"lane": lane, "reason": reason} for lane, reason in self.lanes.items()]
+    def described(self) -> tuple[SuspendedLane, ...]:
+        return tuple(SuspendedLane(lane, reason) for lane, reason in self.lanes.items())
 
     async def _keep(self, lanes: dict[str, str]) -> None:
         await self._ledger.set_strings(_NAME, tuple(f"{lane} {why}" for lane, why in lanes.items()))

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import msgspec
 import structlog
 
 from allegro.core.base.errors import EdgeError
-from allegro.core.base.untrusted import MAX_NUMBER, Unreadable, read_value, whole_number
+from allegro.core.base.untrusted import Unreadable, read_value, whole_number
+from allegro.core.protocol.answers.forge import Listing
 from allegro.core.protocol.payloads.base import Payload
 from allegro.core.protocol.payloads.polls import ForgeVanished
 from allegro.core.protocol.queries import AskListing
@@ -28,13 +28,6 @@ _NAME = "to be compared"
 
 Own = Callable[[Payload, str], bytes]
 """(payload, subject) -> the stored form of an event of the house itself."""
-
-
-class _Listing(msgspec.Struct, frozen=True):
-    """What a lane says exists in a repository."""
-
-    issues: list[object]
-    comments: list[object]
 
 
 class Vanished:
@@ -128,17 +121,11 @@ class Vanished:
 
 def _subjects(answer: object) -> set[str]:
     """Return the ends of the subjects a lane lists. Raises EdgeError where it is no listing."""
-    listing = read_value(answer, _Listing)
+    listing = read_value(answer, Listing)
     if isinstance(listing, Unreadable):
         raise EdgeError("the lane's listing cannot be read", transient=True)
-    issues, comments = _numbers(listing.issues), _numbers(listing.comments)
-    return {f"#{number}" for number in issues} | {f"/comment/{id_}" for id_ in comments}
-
-
-def _numbers(values: list[object]) -> list[int]:
-    return [
-        v for v in values if isinstance(v, int) and not isinstance(v, bool) and 0 < v < MAX_NUMBER
-    ]
+    numbers = {f"#{number}" for number in listing.issues}
+    return numbers | {f"/comment/{id_}" for id_ in listing.comments}
 
 
 def _tail(subject: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from allegro.core.authority.actions.forge import MirrorRequest, RepositoryRef
 from allegro.core.base.untrusted import MAX_NAME, whole_number
-from allegro.core.protocol.answers import PinnedRepository, Place
+from allegro.core.protocol.answers.forge import PinnedRepository, Place
 from allegro.core.protocol.queries import AskRepository
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.requests import Request

@@ -19,7 +19,7 @@ from allegro.core.effects.render import one_line
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact, FactPage, fact_page
 from allegro.core.health.facts import State as FactState
-from allegro.core.protocol.answers import read_status
+from allegro.core.protocol.answers.lane import LaneStatus, UnknownStatus, read_status
 from allegro.core.protocol.queries import QueryName
 from allegro.core.requests.lifecycle import MOST_DOUBTS, STAGES, State
 from allegro.core.settings import HouseSettings
@@ -207,9 +207,9 @@ class Facts:
                 Fact(
                     codes.LANE_SUSPENDED,
                     "bad",
-                    f"suspended: {one['reason']}",
+                    f"suspended: {one.reason}",
                     "ledger",
-                    str(one["lane"]),
+                    one.lane,
                 )
                 for one in self._troubles.suspended.described()
             ),
@@ -248,22 +248,23 @@ class Facts:
         pages = [of_lane(fact_page(fact, now_s), name) for fact in facts]
         return pages if answer is None else [*pages, *answered_facts(name, answer, now_s)]
 
-    async def _lane_status(self, name: str) -> Any:
+    async def _lane_status(self, name: str) -> LaneStatus | None:
         for link_name, _, link in self._lanes.linked():
             if link_name == name:
                 try:
                     status = read_status(await link.ask(QueryName.STATUS, {}, 3.0))
                 except EdgeError as error:
-                    return {"error": text_of(str(error))}
+                    return UnknownStatus(error=text_of(str(error)))
                 if isinstance(status, Unreadable):
-                    return {"error": f"its status cannot be read: {status}"}
+                    return UnknownStatus(error=f"its status cannot be read: {status}")
                 return status
         return None
 
 
-def _held_ids(detail: Mapping[str, Any] | None) -> list[str]:
+def _held_ids(detail: LaneStatus | None) -> list[str]:
     """Return the freezes a lane says it holds, as far as the house could thaw them."""
-    return [id_ for id_ in (detail or {}).get("freezes", ()) if sound_id(id_) == id_][:MAX_ACTIVE]
+    freezes = detail.freezes if detail is not None else ()
+    return [id_ for id_ in freezes if sound_id(id_) == id_][:MAX_ACTIVE]
 
 
 def _read(path: Path) -> bytes:

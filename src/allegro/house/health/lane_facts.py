@@ -13,7 +13,7 @@ from allegro.core.base.untrusted import Unreadable
 from allegro.core.health import codes
 from allegro.core.health.codes import Code
 from allegro.core.health.facts import Fact, FactPage, fact_page, verdict_of
-from allegro.core.protocol.answers import LaneFact, read_facts
+from allegro.core.protocol.answers.lane import LaneFact, read_facts
 
 
 def link_facts(lane: Mapping[str, Any], now_s: float) -> list[Fact]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from allegro.core.authority.freeze import Freeze
-from allegro.core.base.errors import Refusal
 from allegro.core.base.events import Event
 from allegro.core.base.untrusted import number_of
 from allegro.core.effects.render import one_line
@@ -18,25 +15,22 @@ from allegro.core.health.alerts import RaiseAlert
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.ordering import was_ordered
 from allegro.core.stores import HOUSE, SetAside
-from allegro.house.api.http import answer_json, refused
 from allegro.house.archive.content import event_of
 from allegro.house.archive.suspended import CLAIMS, Suspended
 from allegro.house.ports import Ports
 from allegro.house.requests.requests import Requests
 
-SHOWN = 200
 _OUT = frozenset({State.ORDERED, State.SENT, State.UNKNOWN})
 
 
 class Measures(msgspec.Struct, frozen=True):
     """What is done about an item that was set aside.
 
-    `alarm` shows it to a person, `freeze` stops the fleet, `kick` lets orders be looked at again.
+    `alarm` shows it to a person, `freeze` stops the fleet.
     """
 
     alarm: RaiseAlert
-    freeze: Callable[[Freeze], Awaitable[Any]]
-    kick: Callable[[], None]
+    freeze: Callable[[Freeze], Awaitable[object]]
 
 
 class Asides:
@@ -52,13 +46,6 @@ class Asides:
         self._dice = ports.dice
         self._freeze = measures.freeze
         self._alarm = measures.alarm
-        self._kick = measures.kick
-
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/v1/aside", self._show),
-            web.post("/v1/lanes/{lane}/resume", self._resume),
-        ]
 
     async def take(self, aside: SetAside, stored: bytes) -> None:
         """Tell of it. What claims a receipt or a freeze suspends work with the lane that sent it.
@@ -85,34 +72,3 @@ class Asides:
         if request is None or request.state not in _OUT:
             return False
         return was_ordered(request, number_of(event.data.get("order")), lane)
-
-    async def _show(self, _: web.Request) -> web.Response:
-        aside = await self._ledger.all_set_aside()
-        return answer_json(
-            {
-                "schema": "allegro.aside/1",
-                "count": len(aside),
-                "items": [
-                    {
-                        "duty": one.duty,
-                        "item": one.item,
-                        "lane": one.lane,
-                        "reason": one.reason,
-                        "at_s": one.at_s,
-                    }
-                    for one in aside[-SHOWN:]
-                ],
-                "suspended": self._suspended.described(),
-            }
-        )
-
-    async def _resume(self, request: web.Request) -> web.Response:
-        lane = request.match_info["lane"]
-        if not await self._suspended.lift(lane):
-            return refused(
-                Refusal(
-                    "not_found", f"no lane {one_line(lane, 64)} is suspended: no orders wait for it"
-                )
-            )
-        self._kick()
-        return answer_json({"lane": lane, "suspended": False})

@@ -17,7 +17,7 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.effects.receipts import address_of, content_of, receipts_of
 from allegro.core.ports import Clock
-from allegro.core.protocol.answers import Sighting
+from allegro.core.protocol.answers.forge import Sighting
 from allegro.core.protocol.queries import Look
 from allegro.core.requests.lifecycle import Step
 from allegro.core.requests.ordering import given_to, holders

@@ -22,7 +22,7 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.effects.gitattributes import NAME as ATTRIBUTES
 from allegro.core.effects.gitattributes import rewritten_by
-from allegro.core.protocol.answers import (
+from allegro.core.protocol.answers.forge import (
     MAX_BASES_BYTES,
     HeldFile,
     PinnedChange,

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import structlog
@@ -32,6 +31,12 @@ from allegro.core.base.timestamps import rfc3339
 from allegro.core.health.facts import Fact
 from allegro.core.models.ladder import Spend
 from allegro.core.ports import AgentHost, Dice, Dress
+from allegro.core.protocol.answers.lane import (
+    CoolingRung,
+    LaneSessions,
+    LearntDialect,
+    SpentToday,
+)
 from allegro.core.protocol.payloads.sessions import Talk
 from allegro.core.protocol.queries import (
     Deny,
@@ -42,7 +47,7 @@ from allegro.core.protocol.queries import (
     read_query,
 )
 from allegro.core.settings import ModelSettings
-from allegro.lane.agent.facts import running_facts
+from allegro.lane.agent.facts import BUBBLEWRAP, running_facts
 from allegro.lane.agent.gateways import Gateways
 from allegro.lane.agent.running import OpenSession
 from allegro.lane.agent.sessions import Sessions
@@ -251,36 +256,34 @@ class AgentWing:
         session = read_query(params, StopSession).session
         return await self.sessions.stop(session, "stopped by the house")
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> LaneSessions:
         """Return what `allegro status` shows of sessions."""
-        gateways = self.gateways
-        return {
-            "gateways": gateways.size,
-            "ready": gateways.ready,
-            "version": gateways.version,
-            "trouble": gateways.trouble,
-            "sandbox": gateways.sandbox_trouble or "bubblewrap",
-            "tools": list(gateways.tools()),
-            "off": gateways.off(),
-            "models": list(self.proxy.ladder.models()),
-            "local": self._settings.lane.local,
-            "running": self.sessions.describe(),
-            "cooling": [
-                {
-                    "provider": provider,
-                    "model": model,
-                    "trouble": cooling.trouble.value,
-                    "for_s": round(max(0.0, cooling.until_s - self._clock.boot_s()), 1),
-                }
-                for (provider, _, _, model), cooling in self.proxy.ladder.cooling.items()
-            ],
-            "dialects": [
-                {"provider": provider, "model": model, "takes": dialect.describe()}
-                for (provider, _, _, model), dialect in self.proxy.ladder.dialects.items()
-            ],
-            "spent_today": msgspec.to_builtins(self._today()),
-            "refused_destinations": self._connect.refused,
-        }
+        gateways, ladder, spent = self.gateways, self.proxy.ladder, self._today()
+        boot_s = self._clock.boot_s()
+        return LaneSessions(
+            gateways=gateways.size,
+            ready=gateways.ready,
+            version=gateways.version,
+            trouble=gateways.trouble,
+            sandbox=gateways.sandbox_trouble or BUBBLEWRAP,
+            tools=gateways.tools(),
+            off=gateways.off(),
+            models=tuple(ladder.models()),
+            local=self._settings.lane.local,
+            running=self.sessions.describe(),
+            cooling=tuple(
+                CoolingRung(
+                    provider, model, one.trouble.value, round(max(0.0, one.until_s - boot_s), 1)
+                )
+                for (provider, _, _, model), one in ladder.cooling.items()
+            ),
+            dialects=tuple(
+                LearntDialect(provider, model, dialect.describe())
+                for (provider, _, _, model), dialect in ladder.dialects.items()
+            ),
+            spent_today=SpentToday(spent.usd, spent.tokens, spent.unpriced_tokens),
+            refused_destinations=self._connect.refused,
+        )
 
 
 def secret_now(name: str) -> str:

@@ -2,65 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from allegro.core.agent.tools import REFUSED, TRIED, is_tried
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact, State
+from allegro.core.protocol.answers.lane import LaneSessions, SpentToday
 from allegro.core.settings import LaneSettings
 
+BUBBLEWRAP = "bubblewrap"
+"""What the status names as the sandbox where one works; else it holds why there is none."""
 
-def running_facts(settings: LaneSettings, status: Mapping[str, Any]) -> list[Fact]:
+
+def running_facts(settings: LaneSettings, status: LaneSessions) -> list[Fact]:
     """Return what a running lane knows of its gateways, tools, models and spend."""
     facts = [_gateway_fact(status), *_tool_facts(settings, status)]
     facts += [
         Fact(
             codes.QUESTION,
             "warn",
-            f"question {one['waits_for_answer']}",
+            f"question {one.waits_for_answer}",
             "gateway",
-            f"of session {one['session'][:10]}",
+            f"of session {one.session[:10]}",
         )
-        for one in status["running"]
-        if one["waits_for_answer"]
+        for one in status.running
+        if one.waits_for_answer
     ]
     facts += [
         Fact(
             codes.PROVIDER,
             "warn",
-            f"{one['trouble']}, passed over for {one['for_s']:.0f} s",
+            f"{one.trouble}, passed over for {one.for_s:.0f} s",
             "model proxy",
-            f"{one['model']} at {one['provider']}",
+            f"{one.model} at {one.provider}",
         )
-        for one in status["cooling"]
-        if one["for_s"] > 0
+        for one in status.cooling
+        if one.for_s > 0
     ]
     facts += [
         Fact(
             codes.DIALECT,
             "ok",
-            one["takes"],
+            one.takes,
             "learnt from its refusals",
-            f"{one['model']} at {one['provider']}",
+            f"{one.model} at {one.provider}",
         )
-        for one in status.get("dialects") or ()
+        for one in status.dialects
     ]
-    return [*facts, _spend_fact(settings, status["spent_today"])]
+    return [*facts, _spend_fact(settings, status.spent_today)]
 
 
-def _spend_fact(settings: LaneSettings, spent: Mapping[str, Any]) -> Fact:
+def _spend_fact(settings: LaneSettings, spent: SpentToday) -> Fact:
     models = settings.models
-    near = (
-        spent["usd"] >= 0.8 * models.usd_per_day or spent["tokens"] >= 0.8 * models.tokens_per_day
-    )
+    near = spent.usd >= 0.8 * models.usd_per_day or spent.tokens >= 0.8 * models.tokens_per_day
     words = (
-        f"{spent['usd']:.2f} of {models.usd_per_day:g} USD, "
-        f"{spent['tokens']} of {models.tokens_per_day} tokens"
+        f"{spent.usd:.2f} of {models.usd_per_day:g} USD, "
+        f"{spent.tokens} of {models.tokens_per_day} tokens"
     )
-    if spent["unpriced_tokens"]:
-        words += f"; {spent['unpriced_tokens']} tokens of unknown price"
+    if spent.unpriced_tokens:
+        words += f"; {spent.unpriced_tokens} tokens of unknown price"
     return Fact(codes.SPEND, "warn" if near else "ok", words, "model proxy")
 
 
@@ -74,21 +75,21 @@ def agent_words(version: str) -> str:
     )
 
 
-def _gateway_fact(status: Mapping[str, Any]) -> Fact:
-    if status["trouble"]:
-        return Fact(codes.HERMES, "bad", status["trouble"][:300], "gateway start")
-    ready = f"{status['ready']} of {status['gateways']} ready, {agent_words(status['version'])}"
+def _gateway_fact(status: LaneSessions) -> Fact:
+    if status.trouble:
+        return Fact(codes.HERMES, "bad", status.trouble[:300], "gateway start")
+    ready = f"{status.ready} of {status.gateways} ready, {agent_words(status.version)}"
     return Fact(codes.HERMES, "ok", ready, "gateways and their check at start")
 
 
-def _tool_facts(settings: LaneSettings, status: Mapping[str, Any]) -> list[Fact]:
-    wanted, have = settings.hermes.tools, status["tools"]
-    if status["sandbox"] != "bubblewrap":
+def _tool_facts(settings: LaneSettings, status: LaneSessions) -> list[Fact]:
+    wanted, have = settings.hermes.tools, status.tools
+    if status.sandbox != BUBBLEWRAP:
         state: State = "bad" if wanted else "warn"
-        return [Fact(codes.SANDBOX, state, status["sandbox"], "tried at start")]
-    facts = [Fact(codes.SANDBOX, "ok", "bubblewrap", "tried at start")]
+        return [Fact(codes.SANDBOX, state, status.sandbox, "tried at start")]
+    facts = [Fact(codes.SANDBOX, "ok", BUBBLEWRAP, "tried at start")]
     if set(wanted) - set(have):
-        off = status.get("off") or {}
+        off = status.off
         words = (
             "; ".join(f"{name}: {why}" for name, why in off.items()) or "the check at start failed"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import msgspec
 
@@ -16,6 +15,7 @@ from allegro.core.agent.sessions import (
     question_digest,
 )
 from allegro.core.authority.actions.agent import AnswerOnce, RunSession
+from allegro.core.protocol.answers.lane import RunningSession
 from allegro.lane.agent.gateways import Ready
 from allegro.lane.models.call import Grant
 
@@ -97,16 +97,16 @@ class Live:
         until_s = min(now_s, self.pending.deadline_s) if self.pending else self.asked_s
         return now_s - self.began_s - self.waited_s - (until_s - self.asked_s)
 
-    def describe(self, now_s: float) -> dict[str, Any]:
-        """Return plain values for `status`, without a word of the session."""
-        return {
-            "session": self.action.id,
-            "model": self.model,
-            "run": self.run,
-            "runs_s": round(now_s - self.began_s, 1),
-            "tools": self.tools,
-            "waits_for_answer": self.pending.number if self.pending else 0,
-        }
+    def describe(self, now_s: float) -> RunningSession:
+        """Return what `status` shows of it, without a word of the session."""
+        return RunningSession(
+            session=self.action.id,
+            model=self.model,
+            run=self.run,
+            runs_s=max(0.0, round(now_s - self.began_s, 1)),
+            tools=self.tools,
+            waits_for_answer=self.pending.number if self.pending else 0,
+        )
 
     def against(self, action: AnswerOnce, now_s: float) -> str:
         """Return why an approval does not meet the pending question; empty when it does."""

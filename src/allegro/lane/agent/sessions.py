@@ -32,6 +32,7 @@ from allegro.core.authority.gate import Permit, may_write
 from allegro.core.base.errors import EdgeError, Refusal, Unholdable
 from allegro.core.effects.render import one_line
 from allegro.core.ports import Dress, Run
+from allegro.core.protocol.answers.lane import RunningSession
 from allegro.core.protocol.payloads.actions import (
     ActionFailed,
     ActionIntent,
@@ -425,6 +426,6 @@ class Sessions:
         for session in [s for s, held in self._known.items() if 0 < held.ended_s < before_s]:
             del self._known[session]
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Return what runs, in plain values and without a word of it."""
-        return [live.describe(self._clock.boot_s()) for live in self.live.values()]
+    def describe(self) -> tuple[RunningSession, ...]:
+        """Return what runs, without a word of it."""
+        return tuple(live.describe(self._clock.boot_s()) for live in self.live.values())

@@ -7,10 +7,9 @@ lane do less.
 
 from __future__ import annotations
 
-from typing import Any
-
 from allegro.core.base.untrusted import text_of
 from allegro.core.ports import Clock
+from allegro.core.protocol.queries import Params
 
 WAIT_S = 10.0
 """So long after a log-in a lane waits for the house's label; an older house names none."""
@@ -30,7 +29,7 @@ class HomeLabel:
         if self.named is None:
             self._wait_until_s = self._clock.boot_s() + WAIT_S
 
-    def hear(self, params: dict[str, Any]) -> None:
+    def hear(self, params: Params) -> None:
         """Take the house's label of a question; what is no label changes nothing."""
         self.named = text_of(params.get("label"), MAX_LABEL) or self.named
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from allegro.core.authority.gate import Permit
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.ports import Dress
+from allegro.core.protocol.answers.forge import Listing
+from allegro.core.protocol.queries import Params
 from allegro.lane.context import Context
 from allegro.lane.effects.executor import Executor, Rules
 from allegro.lane.effects.queries import NAMES, Queries
@@ -35,25 +36,24 @@ class ForgeEffects:
     async def set_aside(self, permit: Permit, error: BaseException) -> None:
         await self._reached().set_aside(permit, error)
 
-    def queries(self, listing: Callable[[int], dict[str, list[int]]]) -> Duty:
+    def queries(self, listing: Callable[[int], Listing]) -> Duty:
         """Return what answers about the forge; `listing` gives what a repository holds."""
         made: list[Queries] = []
 
-        async def ask(name: str, params: dict[str, Any]) -> Any:
+        async def ask(name: str, params: Params) -> object:
             if not made:
                 made.append(self._queries(listing))
             return await made[0].answer(name, params)
 
         return Duty(name="effects", queries={name: partial(ask, name) for name in NAMES})
 
-    def _queries(self, listing: Callable[[int], dict[str, list[int]]]) -> Queries:
+    def _queries(self, listing: Callable[[int], Listing]) -> Queries:
         ctx, executor = self._ctx, self._reached()
         return Queries(
             ctx.ports.reader,
             executor.looking,
             executor.rules.bots,
             ctx.state.forge,
-            ctx.recorder.content,
             listing,
         )
 

@@ -1,4 +1,4 @@
-"""What a house may ask a lane to read. Reads only; every answer is plain values."""
+"""What a house may ask a lane to read. Reads only; the answers are in `core/protocol/answers`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,27 @@ from allegro.core.authority.actions.forge import of_forge
 from allegro.core.base.canonical import sha256_hex
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.untrusted import UNREADABLE
-from allegro.core.effects.findings import newest_foreign
+from allegro.core.effects.findings import (
+    Absent,
+    Conflict,
+    Finding,
+    Present,
+    Stale,
+    newest_foreign,
+)
 from allegro.core.effects.gitattributes import rewritten_by
-from allegro.core.effects.render import effect_words
 from allegro.core.forge.issues import Comment, Issue, PullRequest, Repository
 from allegro.core.ports import Dress, ForgeReader
+from allegro.core.protocol.answers.forge import (
+    HeldFile,
+    Listing,
+    PinnedChange,
+    PinnedIssue,
+    PinnedPull,
+    PinnedRepository,
+    Place,
+    Sighting,
+)
 from allegro.core.protocol.queries import (
     QUERIES,
     AskChange,
@@ -64,15 +80,13 @@ class Queries:
         looking: Looking,
         bots: frozenset[int],
         forge: str,
-        content: Callable[[str], str],
-        listing: Callable[[int], dict[str, list[int]]],
+        listing: Callable[[int], Listing],
     ) -> None:
-        """`content` gives words a name that does not disclose them; `listing` gives what a repository holds."""
+        """`listing` gives what a repository holds, by its id."""
         self._reader = reader
         self._looking = looking
         self._bots = bots
         self._forge = forge
-        self._content = content
         self._listing = listing
         self.methods: dict[str, Answer] = {
             QueryName.ISSUE_DETAILS: self._issue_details,
@@ -84,13 +98,13 @@ class Queries:
             QueryName.LISTING: self._list,
         }
 
-    async def answer(self, method: str, params: Params) -> Any:
-        """Return plain values. Raises EdgeError for an unknown question too."""
+    async def answer(self, method: str, params: Params) -> object:
+        """Return the answer as its type. Raises EdgeError for an unknown question too."""
         ask = self.methods.get(method)
         if ask is None:
             raise EdgeError(f"unknown question {method!r}", transient=False, kind="unknown")
         try:
-            return msgspec.to_builtins(await ask(read_query(params, QUERIES[method])))
+            return await ask(read_query(params, QUERIES[method]))
         except UNREADABLE as error:
             raise EdgeError(f"{method}: bad parameters: {error!r}", transient=False) from error
 
@@ -131,13 +145,13 @@ class Queries:
             linked=tuple(linked),
         )
 
-    async def _pin_repository(self, query: AskRepository) -> dict[str, Any]:
+    async def _pin_repository(self, query: AskRepository) -> PinnedRepository:
         repo = await self._repository(query.repository)
         if query.number:
             await self._issue(repo, query.number)
-        return {"forge": self._forge, "repository": repo}
+        return PinnedRepository(forge=self._forge, repository=_place(repo))
 
-    async def _pin_change(self, query: AskChange) -> dict[str, Any]:
+    async def _pin_change(self, query: AskChange) -> PinnedChange:
         """Return the base commit and what stands at each path there."""
         repo, paths = await self._repository(query.repository), query.paths
         if len(paths) > MAX_PATHS:
@@ -149,7 +163,7 @@ class Queries:
         if commit is None:
             raise EdgeError("the base commit cannot be read", transient=False)
         await self._check_paths(repo, trees, commit.tree, query)
-        files: dict[str, dict[str, Any] | None] = {}
+        files: dict[str, HeldFile | None] = {}
         room = MAX_PIN_BYTES
         for path in paths:
             leaf = await trees.leaf(commit.tree, path)
@@ -160,14 +174,14 @@ class Queries:
             shown = content if content is not None and len(content) <= room else None
             room -= len(shown or b"")
             text = None if shown is None else base64.b64encode(shown).decode()
-            files[path] = {"mode": leaf[0], "sha": leaf[1], "content": text}
-        return {
-            "forge": self._forge,
-            "repository": repo,
-            "base": base,
-            "base_commit": base_commit,
-            "files": files,
-        }
+            files[path] = HeldFile(leaf[0], leaf[1], text)
+        return PinnedChange(
+            forge=self._forge,
+            repository=_place(repo),
+            base=base,
+            base_commit=base_commit,
+            files=files,
+        )
 
     async def _check_paths(
         self, repo: Repository, trees: Trees, tree: str, query: AskChange
@@ -194,41 +208,41 @@ class Queries:
                     f"{path}: {rewriter}; change it with git", transient=False, kind="impossible"
                 )
 
-    async def _pin_pull(self, query: AskPull) -> dict[str, Any]:
+    async def _pin_pull(self, query: AskPull) -> PinnedPull:
         repo = await self._repository(query.repository)
         base = query.base or repo.default_branch
         base_commit = await self._tip(repo, base)
         head_commit = await self._tip(repo, query.head)
-        return {
-            "forge": self._forge,
-            "repository": repo,
-            "base": base,
-            "base_commit": base_commit,
-            "head_commit": head_commit,
-            "ci_paths": await self._looking.trees(repo).ci_changes(base_commit, head_commit),
-        }
+        ci_paths = await self._looking.trees(repo).ci_changes(base_commit, head_commit)
+        return PinnedPull(
+            forge=self._forge,
+            repository=_place(repo),
+            base=base,
+            base_commit=base_commit,
+            head_commit=head_commit,
+            ci_paths=tuple(ci_paths),
+        )
 
-    async def _pin_close(self, query: AskClose) -> dict[str, Any]:
+    async def _pin_close(self, query: AskClose) -> PinnedIssue:
         repo = await self._repository(query.repository)
         issue = await self._issue(repo, query.number)
         comments = await self._reader.comments(repo, issue.number) or ()
         newest = newest_foreign(comments, self._bots)
-        return {
-            "forge": self._forge,
-            "repository": repo,
-            "issue": issue.number,
-            "state": issue.state,
-            "title": issue.title,
-            "body": issue.body,
-            "newest_comment": newest and newest.id,
-            "newest_comment_sha256": newest and sha256_hex(newest.body.encode()),
-            "newest_comment_body": newest and newest.body,
-        }
+        return PinnedIssue(
+            forge=self._forge,
+            repository=_place(repo),
+            state=issue.state,
+            title=issue.title,
+            body=issue.body,
+            newest_comment=newest.id if newest else None,
+            newest_comment_sha256=sha256_hex(newest.body.encode()) if newest else None,
+            newest_comment_body=newest.body if newest else None,
+        )
 
-    async def _list(self, query: AskListing) -> dict[str, list[int]]:
+    async def _list(self, query: AskListing) -> Listing:
         return self._listing(query.repository)
 
-    async def _look(self, query: Look) -> dict[str, Any]:
+    async def _look(self, query: Look) -> Sighting:
         """Look for an action's effect without doing anything."""
         action = parse_action(query.action)
         if isinstance(action, Refusal):
@@ -236,15 +250,8 @@ class Queries:
         action = of_forge(action)
         repo = await self._reader.repository_by_id(action.repository.id)
         if repo is None:
-            return {"finding": "Stale", "reason": "the repository is gone"}
-        dress = Dress(query.branch, query.marker)
-        finding = await self._looking.look(repo, action, dress)
-        content = self._content(effect_words(action, dress.marker))
-        return {
-            "finding": type(finding).__name__,
-            "content": content,
-            **msgspec.to_builtins(finding),
-        }
+            return Sighting(finding="Stale", reason="the repository is gone")
+        return _sighting(await self._looking.look(repo, action, Dress(query.branch, query.marker)))
 
     async def _tip(self, repo: Repository, branch: str) -> str:
         found = await self._reader.branch(repo, branch)
@@ -255,6 +262,23 @@ class Queries:
                 kind="not_found",
             )
         return found.commit
+
+
+def _place(repo: Repository) -> Place:
+    return Place(repo.id, repo.name, repo.private)
+
+
+def _sighting(finding: Finding) -> Sighting:
+    match finding:
+        case Present():
+            number, url, commit = finding.number, finding.url, finding.commit
+            return Sighting(finding="Present", number=number, url=url, commit=commit)
+        case Absent():
+            return Sighting(finding="Absent")
+        case Stale():
+            return Sighting(finding="Stale", reason=finding.reason)
+        case Conflict():
+            return Sighting(finding="Conflict", reason=finding.reason)
 
 
 def _newest(comments: Sequence[Comment]) -> tuple[Comment, ...]:

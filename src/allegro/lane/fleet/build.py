@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -22,6 +21,7 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact
 from allegro.core.ports import Council
+from allegro.core.protocol.answers.fleet import LaneFleet, LaneOffer, Peer, PeerSeen, Rested
 from allegro.core.protocol.queries import LookAt, Params, QueryName, Rest, read_query
 from allegro.lane.context import Context
 from allegro.lane.context.role_work import Workers
@@ -250,9 +250,9 @@ class FleetWing:
         words = f"{self._number} of {', '.join(self._members)}" if agrees else "does not answer"
         facts.append(Fact(codes.COUNCIL, "ok" if agrees else "bad", words, "council"))
         facts += [
-            Fact(codes.PEER, "warn", "not heard", "council pages", str(one["lane"]))
+            Fact(codes.PEER, "warn", "not heard", "council pages", one.lane)
             for one in self.siblings.describe()
-            if not one["heard"]
+            if not one.heard
         ]
         return facts
 
@@ -267,34 +267,34 @@ class FleetWing:
             QueryName.LOOK_AT: self._look_at,
         }
 
-    async def _describe(self, params: Params) -> dict[str, Any]:
+    async def _describe(self, params: Params) -> LaneFleet:
         del params
         held, freezes = self.roles.held(), self._state.freezes
-        return {
-            "lane": self._me.lane,
-            "council": "nats" if self._members else "alone",
-            "roster": self._number,
-            "members": list(self._members),
-            "domain": self._settings.lane.failure_domain,
-            "quorum": self.siblings.has_quorum(),
-            "ready": list(self.ready()),
-            "held": held,
-            "holders": {role: list(self.roles.holder(role)) for role in self._served()},
-            "held_for_s": {role: round(self.roles.held_for_s(role), 1) for role in held},
-            "frozen": not freezes.is_thawed,
-            "freezes": [one.id for one in freezes.active[-SHOWN_FREEZES:]],
-            "siblings": self.siblings.describe(),
-            "lease_s": self._settings.council.lease_s,
-        }
+        return LaneFleet(
+            lane=self._me.lane,
+            council="nats" if self._members else "alone",
+            roster=self._number,
+            members=self._members,
+            domain=self._settings.lane.failure_domain,
+            quorum=self.siblings.has_quorum(),
+            ready=self.ready(),
+            held=held,
+            holders={role: self.roles.holder(role) for role in self._served()},
+            held_for_s={role: round(self.roles.held_for_s(role), 1) for role in held},
+            frozen=not freezes.is_thawed,
+            freezes=tuple(one.id for one in freezes.active[-SHOWN_FREEZES:]),
+            siblings=self.siblings.describe(),
+            lease_s=self._settings.council.lease_s,
+        )
 
-    async def _offer(self, params: Params) -> dict[str, Any]:
+    async def _offer(self, params: Params) -> LaneOffer:
         """Tell where this lane's council server would be, and its certificate."""
         del params
         from allegro.lane.fleet.council_server import offer  # noqa: PLC0415 (only while joining)
 
         return offer(self._settings, Path(self._files.council), self._clock.now_s())
 
-    async def _rest(self, params: Params) -> dict[str, Any]:
+    async def _rest(self, params: Params) -> Rested:
         """Take a lane for not ready for a role; where it is this one, hand the role over."""
         query = read_query(params, Rest)
         lane, role, to = query.lane, query.role, query.to
@@ -305,20 +305,16 @@ class FleetWing:
         self.siblings.rest(lane, role, query.seconds)
         if to and lane == self._me.lane and role in self.roles.held():
             self.roles.hand_over(role, to)
-        return {"held": self.roles.held()}
+        return Rested(self.roles.held())
 
-    async def _look_at(self, params: Params) -> dict[str, Any]:
+    async def _look_at(self, params: Params) -> PeerSeen:
         """Tell what this lane sees of another: its page in the council, and whether it answers."""
         name = read_query(params, LookAt).lane
         member = next((m for m in members_of(self._state.held) if m.name == name), None)
         if member is None:
-            return {}
-        seen = next((one for one in self.siblings.describe() if one["lane"] == name), {})
-        return {
-            "heard": seen.get("heard") is True,
-            "ready": seen.get("ready", []),
-            "host": await answers(member.address),
-        }
+            return PeerSeen()
+        seen = next((one for one in self.siblings.describe() if one.lane == name), Peer(name))
+        return PeerSeen(seen.heard, seen.ready, await answers(member.address))
 
 
 def known_epochs(files: LaneFiles) -> Epochs:

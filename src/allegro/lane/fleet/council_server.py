@@ -10,7 +10,6 @@ import asyncio
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import structlog
@@ -38,6 +37,7 @@ from allegro.core.base.backoff import FORGE
 from allegro.core.base.errors import ConfigError, EdgeError
 from allegro.core.base.untrusted import Unreadable
 from allegro.core.ports import Clock, Dice
+from allegro.core.protocol.answers.fleet import LaneOffer
 from allegro.core.settings import LaneSettings
 from allegro.lane.folder.files import LaneFiles
 from allegro.lane.folder.forms import load_trust
@@ -86,7 +86,7 @@ def newly_revoked(before: Plan | None, plan: Plan | None) -> frozenset[str]:
     return plan.revoked - before.revoked
 
 
-def offer(settings: LaneSettings, folder: Path, now_s: float) -> dict[str, Any]:
+def offer(settings: LaneSettings, folder: Path, now_s: float) -> LaneOffer:
     """Return where this lane's council server is to be reached, and its certificate.
 
     Makes key and certificate where there are none for this address; those in use stay until a
@@ -105,11 +105,7 @@ def offer(settings: LaneSettings, folder: Path, now_s: float) -> dict[str, Any]:
         certificate = files.offered_certificate
         if not names_host(certificate, host):
             make_certificate(certificate, files.offered_key, settings.lane.name, now_s, host)
-    return {
-        "address": address,
-        "certificate": certificate.read_text("utf-8"),
-        "domain": settings.lane.failure_domain,
-    }
+    return LaneOffer(address, certificate.read_text("utf-8"), settings.lane.failure_domain)
 
 
 async def run(settings: LaneSettings) -> int:

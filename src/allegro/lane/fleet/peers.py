@@ -14,6 +14,7 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import UNREADABLE, text_of
 from allegro.core.forge.marks import of_watches
 from allegro.core.ports import Council
+from allegro.core.protocol.answers.fleet import Peer
 from allegro.core.protocol.pages import (
     FRESH_PAGES,
     MAX_FREEZES,
@@ -181,25 +182,23 @@ class Siblings:
             return 0.0
         return self._clock.boot_s() - max(self._agreed_s, self._began_s)
 
-    def describe(self) -> list[dict[str, object]]:
-        """Return what is known of each other lane, in plain values; ages in seconds."""
-        boot_s = self._clock.boot_s()
-        described = []
-        for name in self.names():
-            sighting = self._seen.get(name)
-            page = sighting.page if sighting is not None else None
-            described.append(
-                {
-                    "lane": name,
-                    "heard": self._is_heard(name),
-                    "age_s": None if sighting is None else round(boot_s - sighting.changed_s, 1),
-                    "ready": list(page.ready) if page else [],
-                    "done": page.done if page else "",
-                    "house_linked": bool(page and page.house_linked),
-                    "version": page.version if page else "",
-                }
-            )
-        return described
+    def describe(self) -> tuple[Peer, ...]:
+        """Return what is known of each other lane."""
+        return tuple(map(self._described, self.names()))
+
+    def _described(self, name: str) -> Peer:
+        sighting = self._seen.get(name)
+        page = sighting.page if sighting is not None else None
+        age_s = None if sighting is None else self._clock.boot_s() - sighting.changed_s
+        return Peer(
+            lane=name,
+            heard=self._is_heard(name),
+            age_s=None if age_s is None else max(0.0, round(age_s, 1)),
+            ready=page.ready if page else (),
+            done=page.done if page else "",
+            house_linked=bool(page and page.house_linked),
+            version=page.version if page else "",
+        )
 
     def _is_heard(self, name: str) -> bool:
         sighting = self._seen.get(name)

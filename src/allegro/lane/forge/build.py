@@ -16,6 +16,7 @@ from allegro.core.base.backoff import FORGE
 from allegro.core.base.errors import EdgeError
 from allegro.core.health.facts import Fact
 from allegro.core.ports import Clock
+from allegro.core.protocol.answers.forge import Listing
 from allegro.core.settings import ForgeSettings
 from allegro.lane.context import Context
 from allegro.lane.context.role_work import RoleWork, Workers
@@ -88,7 +89,7 @@ class ForgeWing:
         if self._poller is not None:
             self._poller.forget(subjects)
 
-    def listing(self, repository_id: int) -> dict[str, list[int]]:
+    def listing(self, repository_id: int) -> Listing:
         """Return what a repository holds. Raises EdgeError where this lane does not poll it now."""
         if self._poller is None:
             raise EdgeError("nothing was polled yet", transient=True)

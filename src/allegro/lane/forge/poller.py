@@ -27,6 +27,7 @@ from allegro.core.forge.marks import (
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact, State
 from allegro.core.ports import Unread
+from allegro.core.protocol.answers.forge import Listing
 from allegro.core.protocol.payloads.base import Payload
 from allegro.core.protocol.payloads.polls import (
     ForgeMark,
@@ -117,7 +118,7 @@ class ForgeDuty:
         """Take these objects for new again: their bodies aged out of the journal."""
         self._taking.drop(subjects)
 
-    def listing(self, repository_id: int) -> dict[str, list[int]]:
+    def listing(self, repository_id: int) -> Listing:
         """Return what a repository holds. Raises EdgeError where this lane does not poll it now."""
         if not self._turn.holds():
             raise EdgeError("another lane holds the forge role", transient=False, kind="no_role")

@@ -21,6 +21,7 @@ from allegro.core.forge.issues import (
     repository_subject,
 )
 from allegro.core.ports import Version
+from allegro.core.protocol.answers.forge import Listing
 from allegro.core.protocol.payloads.polls import (
     ForgeVanished,
     Snapshot,
@@ -91,7 +92,7 @@ class Taking:
             if subject.startswith(prefix) and version.hash and "/" not in subject[len(prefix) :]
         }
 
-    def listing(self, repository_id: int) -> dict[str, list[int]]:
+    def listing(self, repository_id: int) -> Listing:
         """Return the numbers and comment ids that exist in a repository.
 
         Raises EdgeError, transient, before this process has reconciled it: what is known until
@@ -105,7 +106,7 @@ class Taking:
             if issue.startswith(prefix):
                 comments += [int(subject.rsplit("/", 1)[1]) for subject in subjects]
         issues = [int(subject.rsplit("#", 1)[1]) for subject in self.known(repository_id)]
-        return {"issues": sorted(issues), "comments": sorted(comments)}
+        return Listing(tuple(sorted(issues)), tuple(sorted(comments)))
 
     def known_comments(self, repository_id: int, number: int) -> set[int]:
         """Return the ids of the comments known of an issue."""

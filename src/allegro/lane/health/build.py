@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
-from allegro.core.protocol.queries import QueryName
+from allegro.core.health.facts import FactPage
+from allegro.core.protocol.answers.lane import LaneStatus
+from allegro.core.protocol.queries import Params, QueryName
 from allegro.lane.context import Context
 from allegro.lane.health.heartbeat import Beats
 from allegro.lane.health.status import Sources, Status
@@ -30,10 +31,10 @@ def build(
     """
     beats = Beats(ctx, cycles, status.healthy, ping)
 
-    async def tell_status(_: dict[str, Any]) -> Any:
-        return await status.status()
+    async def tell_status(_: Params) -> LaneStatus:
+        return status.status()
 
-    async def tell_doctor(_: dict[str, Any]) -> Any:
+    async def tell_doctor(_: Params) -> list[FactPage]:
         return await status.doctor()
 
     found = [

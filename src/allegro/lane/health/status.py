@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -12,8 +11,9 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from allegro import __version__
 from allegro.core.base.errors import EdgeError
 from allegro.core.health import codes
-from allegro.core.health.facts import ORDER, Fact, fact_page
+from allegro.core.health.facts import ORDER, Fact, FactPage, fact_page
 from allegro.core.ports import Clock, ForgeReader
+from allegro.core.protocol.answers.lane import LaneSessions, LaneStatus
 from allegro.core.settings import LaneSettings
 from allegro.lane.context.state import LaneState
 from allegro.runtime.duties import Failing
@@ -33,7 +33,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     is_linked: Callable[[], bool] = lambda: False
     failing: Callable[[], dict[str, Failing]] = dict
     facts: Callable[[], list[Fact]] = list
-    sessions: Callable[[], dict[str, Any] | None] = lambda: None
+    sessions: Callable[[], LaneSessions | None] = lambda: None
 
 
 class Status:
@@ -77,33 +77,33 @@ class Status:
             and not self._sources.failing()
         )
 
-    async def status(self) -> dict[str, Any]:
-        """Return the lane's state in plain values: for `allegro status`."""
+    def status(self) -> LaneStatus:
+        """Return the lane's state: for `allegro status`."""
         state = self._state
-        return {
-            "name": self._settings.lane.name,
-            "version": __version__,
-            "healthy": self.healthy(),
-            "frozen": not state.freezes.is_thawed,
-            "freezes": [freeze.id for freeze in state.freezes.active],
-            "safe_mode": state.safe_mode,
-            "shadow": self._settings.forge.shadow,
-            "done": state.done.what,
-            "done_s": state.done.at_s,
-            "forge": state.forge,
-            "forge_trouble": state.forge_trouble,
-            "room": state.has_room,
-            "journal_bytes": self._sources.journal_bytes(),
-            "journal_waiting": self._sources.journal_lag(),
-            "clock_trusted": state.clock_trusted,
-            "failure_domain": self._settings.lane.failure_domain,
-            "sessions": self._sources.sessions(),
-        }
+        return LaneStatus(
+            name=self._settings.lane.name,
+            version=__version__,
+            healthy=self.healthy(),
+            frozen=not state.freezes.is_thawed,
+            freezes=tuple(freeze.id for freeze in state.freezes.active),
+            safe_mode=state.safe_mode,
+            shadow=self._settings.forge.shadow,
+            done=state.done.what,
+            done_s=state.done.at_s,
+            forge=state.forge,
+            forge_trouble=state.forge_trouble,
+            room=state.has_room,
+            journal_bytes=self._sources.journal_bytes(),
+            journal_waiting=self._sources.journal_lag(),
+            clock_trusted=state.clock_trusted,
+            failure_domain=self._settings.lane.failure_domain,
+            sessions=self._sources.sessions(),
+        )
 
-    async def doctor(self) -> list[dict[str, Any]]:
-        """Return the pages of doctor's facts in plain values: a house of the release before too."""
+    async def doctor(self) -> list[FactPage]:
+        """Return the pages of doctor's facts, which a house of the release before reads too."""
         now_s = self._clock.now_s()
-        return [msgspec.to_builtins(fact_page(fact, now_s)) for fact in await self.facts()]
+        return [fact_page(fact, now_s) for fact in await self.facts()]
 
     async def facts(self, *, asks_forge: bool = True) -> list[Fact]:
         """Return every fact of this lane; with `asks_forge` false without a request to the forge."""

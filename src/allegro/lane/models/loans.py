@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from allegro.core.base.errors import EdgeError
-from allegro.core.base.untrusted import Name, Unreadable, read_value
 from allegro.core.ports import Clock, Dice
-from allegro.core.protocol.queries import Params
+from allegro.core.protocol.answers.models import ModelAnswer
+from allegro.core.protocol.queries import ModelBegin, ModelNext, Params, read_query
 from allegro.runtime.consumer import as_edge_error
 from allegro.runtime.tasks import Soon
 
@@ -20,6 +20,7 @@ MAX_CALLS = 16
 PATHS = {"/v1/chat/completions": "POST", "/v1/models": "GET"}
 WAIT_S = 15.0
 FORGOTTEN_S = 60.0
+SILENT = ModelAnswer(done=False)
 
 
 class Answer(Protocol):
@@ -31,14 +32,6 @@ class Answer(Protocol):
 
     async def read(self) -> bytes: ...
     async def close(self) -> None: ...
-
-
-class Begin(msgspec.Struct, frozen=True):
-    """What the house sends of a program's call."""
-
-    path: Name
-    authorization: Name
-    body: bytes
 
 
 Call = Callable[[str, str, str, bytes], Awaitable[Answer]]
@@ -71,11 +64,9 @@ class Loans:
         self._dropping = Soon("loans")
         self._is_dropping = False
 
-    async def begin(self, params: Params) -> dict[str, Any]:
+    async def begin(self, params: Params) -> ModelAnswer:
         """Begin a call with a loan's token. Raises EdgeError when there are too many."""
-        asked = read_value(params, Begin)
-        if isinstance(asked, Unreadable):
-            raise EdgeError(f"this is no call of a lent model: {asked}", transient=False)
+        asked = read_query(params, ModelBegin)
         if asked.path not in PATHS:
             raise EdgeError(f"{asked.path[:80]!r} is no path of a lent model", transient=False)
         if len(self._held) >= MAX_CALLS:
@@ -86,20 +77,20 @@ class Loans:
         if not self._is_dropping:
             self._is_dropping = True
             self._dropping.begin("what nobody fetches", self._drop_forgotten())
-        return {"call": id_, **await self._begun(id_)}
+        return msgspec.structs.replace(await self._begun(id_), call=id_)
 
-    async def _open(self, asked: Begin) -> Answer:
+    async def _open(self, asked: ModelBegin) -> Answer:
         return await self._call(PATHS[asked.path], asked.path, asked.authorization, asked.body)
 
-    async def next(self, params: Params) -> dict[str, Any]:
+    async def next(self, params: Params) -> ModelAnswer:
         """Return how a call began, once, then each piece; `done` with its end.
 
         None of these while it is silent. Raises EdgeError when it broke off, and when it is asked
         again before it answered: a piece is given once.
         """
-        id_ = params.get("call")
-        held = self._held.get(id_) if isinstance(id_, str) else None
-        if held is None or not isinstance(id_, str):
+        id_ = read_query(params, ModelNext).call
+        held = self._held.get(id_)
+        if held is None:
             raise EdgeError("no such call", transient=False)
         if held.is_asked:
             raise EdgeError("its next piece is being fetched already", transient=True)
@@ -109,14 +100,14 @@ class Loans:
         finally:
             held.is_asked = False
 
-    async def _piece(self, id_: str, held: Held) -> dict[str, Any]:
+    async def _piece(self, id_: str, held: Held) -> ModelAnswer:
         answer = held.opening.result()
         held.reading = held.reading or asyncio.ensure_future(
             as_edge_error("loans", "an answer", answer.read())
         )
         done, _ = await asyncio.wait({held.reading}, timeout=WAIT_S)
         if not done:
-            return {"piece": b"", "done": False}
+            return SILENT
         reading, held.reading = held.reading, None
         try:
             piece = reading.result()
@@ -125,26 +116,25 @@ class Loans:
             raise
         if not piece:
             await self.end(id_)
-        return {"piece": piece, "done": not piece}
+        return ModelAnswer(piece=piece, done=not piece)
 
-    async def _begun(self, id_: str) -> dict[str, Any]:
+    async def _begun(self, id_: str) -> ModelAnswer:
         held = self._held[id_]
         done, _ = await asyncio.wait({held.opening}, timeout=WAIT_S)
         if not done:
-            return {"piece": b"", "done": False}
+            return SILENT
         try:
             answer = held.opening.result()
         except EdgeError:
             await self.end(id_)
             raise
         held.has_begun = True
-        return {
-            "status": answer.status,
-            "type": answer.content_type,
-            "retry_after": answer.retry_after,
-            "piece": b"",
-            "done": False,
-        }
+        return ModelAnswer(
+            status=answer.status,
+            type=answer.content_type,
+            retry_after=answer.retry_after,
+            done=False,
+        )
 
     async def end(self, id_: str) -> None:
         """Close a call, wherever it stands."""

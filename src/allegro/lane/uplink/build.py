@@ -7,12 +7,12 @@ import contextlib
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from allegro.adapters.crypto.signatures import SigningKey, verify
 from allegro.adapters.crypto.tls import server_context
+from allegro.core.protocol.answers.lane import OwnLabel
 from allegro.core.protocol.messages import Serves
-from allegro.core.protocol.queries import QueryName
+from allegro.core.protocol.queries import Params, QueryName
 from allegro.lane.context import Context
 from allegro.lane.uplink.dispatch import Carriers
 from allegro.lane.uplink.service import Desk
@@ -77,8 +77,8 @@ class Uplink:
             return server_context(Path(link.cert_file), Path(link.key_file))
         return server_context(files.certificate, files.certificate_key)
 
-    async def _triage_label(self, params: dict[str, Any]) -> dict[str, str]:
+    async def _triage_label(self, params: Params) -> OwnLabel:
         """Take the house's label, and name our own, empty where this lane marks nothing."""
         self._ctx.state.home_label.hear(params)
         forge = self._ctx.settings.forge
-        return {"label": forge.triage_label if forge.url and forge.triage else ""}
+        return OwnLabel(forge.triage_label if forge.url and forge.triage else "")

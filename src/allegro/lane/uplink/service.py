@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
@@ -37,7 +36,7 @@ from allegro.core.protocol.messages import (
     Welcome,
 )
 from allegro.core.protocol.payloads.lane import JournalRestarted
-from allegro.core.protocol.queries import QueryName
+from allegro.core.protocol.queries import Params, QueryName
 from allegro.lane.context import Context
 from allegro.lane.uplink.dispatch import CONTENT_GONE, Carriers, Dispatch
 from allegro.lane.uplink.trust import Trust
@@ -181,7 +180,7 @@ class Desk:
         except UNREADABLE as error:
             return Reply(query.id, None, f"{query.method[:64]}: bad parameters: {error!r:.200}")
 
-    def _with_content(self, query: Query) -> dict[str, Any]:
+    def _with_content(self, query: Query) -> Params:
         """Return what is asked, with the action's bytes where they came ahead (`content`)."""
         digest = query.params.get("content")
         if query.method != QueryName.LOOK or not isinstance(digest, str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from allegro.core.base.untrusted import Number
-from allegro.core.protocol.answers import Seconds
+from allegro.core.protocol.answers.bounds import Seconds
 from allegro.core.protocol.event_types import EventType
 from allegro.core.protocol.payloads.base import Payload
 
