@@ -43,14 +43,17 @@ class Shown:
         self.documents: Documents
 
     async def start(self) -> None:
+        await self.start_documents()
+        self.tasks = [asyncio.create_task(run()) for run in self.documents.duties().values()]
+        await self.settle()
+
+    async def start_documents(self) -> None:
         house = self.house
         ports = Ports(None, house.ledger, house.clock, SeededDice(9), lambda _: None)  # type: ignore[arg-type]
         items = ItemPorts(house.ledger, house.clock, house.set_aside)
         self.documents = Documents(
             ports, items, house.requests, house.settings, (self._ask, self._wake)
         )
-        self.tasks = [asyncio.create_task(run()) for run in self.documents.duties().values()]
-        await self.settle()
 
     async def _ask(self, name: str, params: Params) -> Any:
         self.asked.append(name)
@@ -64,7 +67,7 @@ class Shown:
         for _ in range(20):
             await asyncio.sleep(0.001)
             self.house.clock.advance(3.0)
-        assert not any(task.done() for task in self.tasks)
+        assert not [task for task in self.tasks if task.done() and task.exception() is not None]
 
     async def stop(self) -> None:
         """End it at once, as a kill does: what is only in memory is gone."""

@@ -22,6 +22,7 @@ from allegro.core.settings.house import (
     HouseSettings,
     OrderSettings,
     OwnerSettings,
+    ReportSettings,
     RequestSettings,
 )
 from allegro.core.settings.lane import JournalSettings, LaneIdentity, LaneSettings
@@ -43,6 +44,7 @@ __all__ = [
     "ModelSettings",
     "OrderSettings",
     "OwnerSettings",
+    "ReportSettings",
     "RequestSettings",
     "Rung",
     "StatusSettings",

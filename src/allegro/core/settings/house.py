@@ -60,6 +60,20 @@ class RequestSettings(msgspec.Struct, frozen=True):
     approval_s: Annotated[float, about("seconds an approval lives", ge=10, le=2_592_000)] = 86400.0
 
 
+class ReportSettings(msgspec.Struct, frozen=True):
+    """Where the morning report shows on the forge."""
+
+    issue: Annotated[
+        str,
+        about("issue where the report is a comment, opened by you: owner/name#2; empty: none"),
+        Meta(pattern=r"\A([^/#\s]{1,100}/[^/#\s]{1,100}#[1-9][0-9]{0,14})?\Z"),
+    ] = ""
+    per: Annotated[
+        Literal["day", "week"],
+        about("a comment for each day, or one a week with its newest report"),
+    ] = "day"
+
+
 class OrderSettings(msgspec.Struct, frozen=True):
     """How long an order lives, and how long silence means that nothing more will come."""
 
@@ -99,6 +113,7 @@ class HouseSettings(msgspec.Struct, frozen=True):
     house: HouseIdentity
     forge: HouseForge = HouseForge()
     requests: RequestSettings = RequestSettings()
+    report: ReportSettings = ReportSettings()
     orders: OrderSettings = OrderSettings()
     archive: ArchiveSettings = ArchiveSettings()
     owner: OwnerSettings = OwnerSettings()

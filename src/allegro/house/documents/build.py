@@ -8,6 +8,7 @@ from typing import Any
 from allegro.core.settings import HouseSettings
 from allegro.house.documents.comments import Comments
 from allegro.house.documents.mirror import Mirror
+from allegro.house.documents.report_issue import ReportIssue
 from allegro.house.documents.reports import Reports
 from allegro.house.ports import Ask, Ports
 from allegro.house.requests.newest_state import ItemPorts
@@ -29,6 +30,12 @@ class Documents:
         self._mirror = Mirror(requests, settings.requests, self.comments, items)
         self._reports = Reports(requests, settings.requests, self.comments, items, ports.ledger)
 
+        self.report_issue = ReportIssue(settings.report, self.comments, items, ports.ledger)
+
     def duties(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """Return the duties of a house that acts, by name."""
-        return {"mirror": self._mirror.run, "reports": self._reports.run}
+        return {
+            "mirror": self._mirror.run,
+            "reports": self._reports.run,
+            "report issue": self.report_issue.run,
+        }

@@ -39,8 +39,12 @@ class Comments:
 
         None also where it was settled so long ago that it left memory.
         """
-        found = self._requests.newest_mirror(name)
+        found = self.last(name)
         return None if found is None or found.state in _LOST else found
+
+    def last(self, name: str) -> Request | None:
+        """Return the newest request for this document's comment, whatever became of it."""
+        return self._requests.newest_mirror(name)
 
     def is_shown_since(self, name: str, at_s: float) -> bool:
         """Say whether this document's comment was asked for after `at_s` (Unix seconds)."""
