@@ -25,15 +25,17 @@ from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
 from allegro.house.api.aside import AsideApi
 from allegro.house.api.fleet import FleetApi
+from allegro.house.api.measures import MeasuresApi
 from allegro.house.api.models import Lent
 from allegro.house.api.server import Api, Hooks
 from allegro.house.archive.suspended import Suspended
 from allegro.house.endpoint import House as Shared
-from allegro.house.files import Fleet, KnownLane
+from allegro.house.files import Fleet, HouseFiles, KnownLane
 from allegro.house.fleet.watch import FleetWatch
 from allegro.house.health.alerts import Alerts
 from allegro.house.health.doctor import Facts, HouseNow, Troubles
 from allegro.house.lanes import Lanes
+from allegro.house.measures.build import build as build_measures
 from allegro.house.ports import Ports, Reactions
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import SeededDice, VirtualClock
@@ -140,7 +142,7 @@ class KnownLanes(Lanes):
         return [
             {
                 "name": name, "url": "ws://127.0.0.1:1", "linked": True, "trouble": "",
-                "since_s": 1.0, "version": "1", "head": 1, "home": 1, "done": "", "heard_s": 1.0,
+                "since_s": 1.0, "down_s": 0.0, "behind": 0, "caught_up_s": 0.0, "version": "1", "head": 1, "home": 1, "done": "", "heard_s": 1.0,
             }
             for name in self._told.lanes
         ]  # fmt: skip
@@ -218,6 +220,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
     loans = Loans(ports, house.requests, lanes.ask_lane)
     watch = FleetWatch(ports, lanes, reactions)
     suspended = Suspended(house.ledger)
+    figures = build_measures(ports, house.requests, HouseFiles(folder))
     made = ApiHouse(house, folder / "house.sock", _session(folder / "house.sock"))
     api = Api(
         house.requests, archive, lanes, _facts(house, ports, lanes, fleet, suspended), _hooks(made), _words,
@@ -229,6 +232,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
                 noted(alerts),
             ).routes(),
             *AsideApi(house.ledger, suspended, house.orders.wake).routes(),
+            *MeasuresApi(figures).routes(),
         ],
         acting=True,
     )  # fmt: skip
@@ -242,6 +246,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
         await asyncio.gather(orders, return_exceptions=True)
         await made.session.close()
         await api.stop()
+        await figures.close()
         await archive.close()
         await house.ledger.close()
 

@@ -56,6 +56,7 @@ QUERIES: dict[str, tuple[str, ...]] = {
     "/v1/requests/{id}/wait": ("timeout_s",),
     "/v1/events": ("after", "last", "prefix", "subject", "follow", "limit"),
     "/v1/issues": ("repository", "since_s"),
+    "/v1/measures": ("window_s",),
     "/v1/sessions": ("limit",),
     "/v1/sessions/{id}/wait": ("timeout_s",),
 }

@@ -26,6 +26,8 @@ from allegro.core.base import backoff
 from allegro.core.base.events import Shed
 from allegro.core.health import codes
 from allegro.core.health.codes.code import COOLDOWN_S, ESCALATIONS, GRACE_S, Way
+from allegro.core.measures.answers import value_words
+from allegro.core.measures.table import MEASURES
 from allegro.core.protocol import messages
 from allegro.core.protocol.event_types import shed_class
 from allegro.core.protocol.payloads.reading import PAYLOADS
@@ -234,6 +236,23 @@ def span_of(seconds: float) -> str:
     return f"{seconds / 3600:.0f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
 
 
+def measures() -> str:
+    """Return the table of measures: what is promised, and how each figure comes about."""
+    lines = [
+        "| measure | promised | value shown | method | source |",
+        "|---|---|---|---|---|",
+    ]
+    for row in MEASURES:
+        promised = "at least" if row.is_least else "at most"
+        promised += f" {value_words(row.target, row.unit)}"
+        method = f"*not measurable yet: {row.reason}*" if row.reason else row.method
+        if row.clock:
+            method += "; the time without a link is shown beside it"
+        about = f"{row.title} (`{row.name}`)"
+        lines.append(f"| {about} | {promised} | {row.shown} | {method} | {row.source} |")
+    return "\n".join(lines) + "\n"
+
+
 def _context() -> click.Context:
     return click.Context(click.Command("allegro"))
 
@@ -271,6 +290,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "limits": limits,
     "health codes": health_codes,
     "severities": severities,
+    "measures": measures,
 }
 
 SAMPLES: dict[str, Callable[[], str]] = {

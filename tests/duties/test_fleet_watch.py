@@ -58,9 +58,12 @@ class FakeLanes:
         for name in self.linked():
             self._heard[name] = self._clock.now_s()
         return [
-            {"name": name, "linked": up, "heard_s": self._heard[name], "since_s": self._since_s}
+            {
+                "name": name, "linked": up, "heard_s": self._heard[name],
+                "since_s": self._since_s, "down_s": 0.0, "behind": 0, "caught_up_s": 0.0,
+            }
             for name, up in self.up.items()
-        ]
+        ]  # fmt: skip
 
 
 class Stumbling:
@@ -75,6 +78,9 @@ class Stumbling:
         if self._looks == 1:
             raise EdgeError("database: disk I/O error", transient=True)
         return await self._archive.scan(*arguments)
+
+    async def add(self, *arguments: Any) -> None:
+        await self._archive.add(*arguments)
 
 
 class Watched:

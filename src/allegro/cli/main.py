@@ -41,6 +41,7 @@ GROUPS = {
         "status": "commands.status:status",
         "events": "commands.events:events",
         "doctor": "commands.doctor:doctor",
+        "measures": "commands.measures:measures",
     },
     "Stop everything, and start again": {
         "stop": "commands.stop:stop",

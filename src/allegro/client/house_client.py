@@ -15,8 +15,9 @@ import msgspec
 from yarl import URL
 
 from allegro.client.errors import BadRequest, HouseUnreachable, NotNow
-from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_json, text_of
+from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_json, read_value, text_of
 from allegro.core.effects.render import one_line
+from allegro.core.measures.answers import MeasuresAnswer
 
 WAIT_S = 50.0
 
@@ -81,6 +82,16 @@ class HouseClient:
     async def post(self, path: str, body: Any = None) -> Any:
         """Ask for something. Raises HouseUnreachable, BadRequest, NotNow."""
         return await self._call("POST", path, {}, body)
+
+    async def measures(self, window_s: float = 7 * 86_400.0) -> MeasuresAnswer:
+        """Return every figure over the `window_s` seconds before now.
+
+        Raises HouseUnreachable, BadRequest, NotNow.
+        """
+        answer = read_value(await self.get("measures", window_s=window_s), MeasuresAnswer)
+        if isinstance(answer, Unreadable):
+            raise BadRequest(f"the house's answer cannot be read: {answer}")
+        return answer
 
     async def events(self, **params: str | int) -> AsyncIterator[dict[str, Any]]:
         """Yield archived events, oldest first; with follow=1 without end.

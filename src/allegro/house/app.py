@@ -35,6 +35,7 @@ from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
 from allegro.house.api.aside import AsideApi
 from allegro.house.api.fleet import FleetApi
+from allegro.house.api.measures import MeasuresApi
 from allegro.house.api.models import Lent
 from allegro.house.api.server import Api, Hooks
 from allegro.house.archive.content import Words
@@ -56,6 +57,7 @@ from allegro.house.health.alerts import Alerts
 from allegro.house.health.doctor import Facts, HouseNow, Troubles
 from allegro.house.health.set_aside import Asides, Measures
 from allegro.house.lanes import Lanes
+from allegro.house.measures.build import build as build_measures
 from allegro.house.orders.arbiter import Orders
 from allegro.house.orders.carrying import Hands
 from allegro.house.orders.choice import Choice
@@ -169,6 +171,8 @@ class _House:
         progress = Progress(
             self._sessions, self._requests, documents.comments, item_ports, self._ledger
         )
+        self._measures = build_measures(ports, self._requests, self._files)
+        program.stack.push_async_callback(self._measures.close)
         self._watch = FleetWatch(ports, self._lanes, reactions)
         fleet_api = FleetApi(
             self._archive,
@@ -191,6 +195,7 @@ class _House:
                 *Lent(self._lanes.ask_lane).routes(),
                 *fleet_api.routes(),
                 *AsideApi(self._ledger, self._suspended, self._woken.set).routes(),
+                *MeasuresApi(self._measures).routes(),
             ],
             acting=settings.house.acting,
         )
@@ -214,6 +219,7 @@ class _House:
             **shown,
             "sessions": self._sessions.run,
             "fleet": self._watch.run,
+            "measures": self._measures.run,
         }
         for name, run in acting.items():
             self._duties.begin(name, run)

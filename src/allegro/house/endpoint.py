@@ -90,6 +90,9 @@ class LaneEndpoint:
         self.serves = Serves()
         self.roles: dict[str, int] = {}
         self.heard_s = 0.0
+        self.behind = 0
+        self.caught_up_s = 0.0
+        self._target = 0
         self._is_new = False
 
     @property
@@ -161,6 +164,9 @@ class LaneEndpoint:
         self.serves, self._is_new = welcome.serves, True
         self.home = max(welcome.after.seq, held.seq if held else 0)
         self.heard_s = house.clock.now_s()
+        self._target, self.behind = welcome.head, max(0, welcome.head - self.home)
+        self.caught_up_s = 0.0
+        self._note_home()
 
     async def take(self, batches: list[Batch]) -> Ack | Refusal:
         """Archive consecutive batches in one commit."""
@@ -181,8 +187,14 @@ class LaneEndpoint:
             self._house.alert(codes.ARCHIVE_CLASH, self.name, self.name)
         self.home = taken.position.seq
         self.head = max(self.head, last.head, self.home)
+        self._note_home()
         self._house.archived()
         return Ack(taken.position)
+
+    def _note_home(self) -> None:
+        """Note when all that waited at the beginning of this link was home."""
+        if not self.caught_up_s and self.home >= self._target:
+            self.caught_up_s = self._house.clock.now_s()
 
     async def hear(self, message: FromLane) -> None:
         match message:

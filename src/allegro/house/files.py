@@ -112,6 +112,14 @@ class HouseFiles(msgspec.Struct, frozen=True):
         return self.folder / "ledger.db"
 
     @property
+    def measures(self) -> Path:
+        return self.folder / "measures.db"
+
+    @property
+    def reports(self) -> Path:
+        return self.folder / "reports"
+
+    @property
     def socket(self) -> Path:
         return self.folder / "house.sock"
 

@@ -169,7 +169,7 @@ def _wings(
         age_out=journal.age_out,
     )
     return [
-        *health.build(ctx, status, lambda: forge.cycles, ping),
+        *health.build(ctx, status, lambda: forge.cycles, fleet.peers, ping),
         *forge.duties(),
         *uplink.duties(),
         *(agent.duties() if agent else ()),

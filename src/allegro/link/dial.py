@@ -78,6 +78,7 @@ class LaneLink:
         self._protocol = PROTOCOL
         self.trouble = "not dialled yet"
         self.since_s = 0.0
+        self.down_s = 0.0
         self._prodded = asyncio.Event()
         self._up = asyncio.Event()
         self._up_s = math.inf
@@ -241,7 +242,7 @@ class LaneLink:
                 frame = await socket.frame()
                 await self._handle(decode_from_lane(frame), len(frame), batches, socket, taker)
         finally:
-            self._traffic = None
+            self._traffic, self.down_s = None, self._clock.now_s()
             self._up.clear()
             traffic.close()
             for task in (taker, beater):

@@ -95,6 +95,8 @@ def house_things(settings: HouseSettings, config: Path) -> list[Made]:
              "orders", "nothing removes it: it is the record of what was approved"),
         *_state_files(files.folder, _house_state(files), "you"),
         *_socket(socket_of(settings), "you"),
+        _files(f"{files.reports}/*", "you", "the reports of each morning"),
+        _folder(files.reports, "you", "the reports' folder, empty by now"),
         _folder(files.folder, "you", "the state folder, empty by now"),
         *_secrets("you", {settings.forge.change_token_file: "the change token"}),
         Made("paper", "recovery key", "you", "allegro init house, shown once", "burn it",
@@ -162,6 +164,7 @@ def _house_state(files: HouseFiles) -> dict[Path, str]:
         files.fleet: "lanes, roster, numbers, fleet secret",
         files.ledger: "requests, receipts, freezes",
         files.archive: "every event that came home",
+        files.measures: "figures of the archive; it can be made anew",
         files.folder / "fleet.lock": "held while fleet.json is changed",
     }
 

@@ -28,6 +28,7 @@ from allegro.core.protocol.payloads.lane import LaneBeat
 from allegro.core.stores import HOUSE, Archived
 from allegro.house.archive.events import read_archived
 from allegro.house.fleet.heartbeats import BeatWatch
+from allegro.house.fleet.links import LinkWatch
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions, reading
 from allegro.house.requests.follow import OLD_S
@@ -67,6 +68,7 @@ class FleetWatch:
         self._grew = asyncio.Event()
         self._is_unread = True
         self._beats = BeatWatch(ports, lanes, reactions.alarm)
+        self._links = LinkWatch(ports, lanes)
         self.took: list[TakeOver] = []
         self._nobody_since_s: dict[str, float] = {}
         self._reported_unheld: set[str] = set()
@@ -113,6 +115,7 @@ class FleetWatch:
                 self._is_unread = False
                 await self._reader.read_on()
             await self._beats.look()
+            await self._links.look()
             self._note_nobody()
         except EdgeError as error:
             _log.error("fleet.blocked", error=str(error))

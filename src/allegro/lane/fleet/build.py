@@ -179,6 +179,10 @@ class FleetWing:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.roles.leave(), LEAVE_S)
 
+    def peers(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the other lanes of the council that are heard now, and those that are not."""
+        return self.siblings.heard()
+
     def ready(self) -> tuple[str, ...]:
         """Return the roles this lane could do the work of now."""
         if not self._members:

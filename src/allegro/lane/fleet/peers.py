@@ -182,6 +182,12 @@ class Siblings:
             return 0.0
         return self._clock.boot_s() - max(self._agreed_s, self._began_s)
 
+    def heard(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the other lanes that are heard now, and those that are not."""
+        names = self.names()
+        heard = tuple(name for name in names if self._is_heard(name))
+        return heard, tuple(name for name in names if name not in heard)
+
     def describe(self) -> tuple[Peer, ...]:
         """Return what is known of each other lane."""
         return tuple(map(self._described, self.names()))

@@ -8,7 +8,7 @@ from allegro.core.health.facts import FactPage
 from allegro.core.protocol.answers.lane import LaneStatus
 from allegro.core.protocol.queries import Params, QueryName
 from allegro.lane.context import Context
-from allegro.lane.health.heartbeat import Beats
+from allegro.lane.health.heartbeat import Beats, Peers
 from allegro.lane.health.status import Sources, Status
 from allegro.lane.loopback import Page
 from allegro.runtime.duties import Duty
@@ -23,13 +23,14 @@ def build(
     ctx: Context,
     status: Status,
     cycles: Callable[[], int],
+    peers: Callable[[], Peers],
     ping: Callable[[str], Awaitable[None]],
 ) -> list[Duty]:
     """Return the heartbeat, the dead-man switch, and the pages where they are configured.
 
-    `cycles` counts polls; `ping` calls the dead-man's URL.
+    `cycles` counts polls; `peers` are the lanes that are heard and missed; `ping` calls the dead-man's URL.
     """
-    beats = Beats(ctx, cycles, status.healthy, ping)
+    beats = Beats(ctx, cycles, peers, status.healthy, ping)
 
     async def tell_status(_: Params) -> LaneStatus:
         return status.status()

@@ -15,14 +15,18 @@ from allegro.lane.context import Context
 _log = structlog.get_logger()
 BEAT_S = 15.0
 
+Peers = tuple[tuple[str, ...], tuple[str, ...]]
+"""The other lanes of the council that are heard now, and those that are not."""
+
 
 class Beats:
-    """`cycles` counts polls; `healthy` says whether all is well; `ping` calls the watcher's URL."""
+    """`cycles` counts polls; `peers` are whom this lane sees; `healthy` says whether all is well; `ping` calls the watcher's URL."""
 
     def __init__(
         self,
         ctx: Context,
         cycles: Callable[[], int],
+        peers: Callable[[], Peers],
         healthy: Callable[[], bool],
         ping: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -31,6 +35,7 @@ class Beats:
         self._clock = ctx.ports.clock
         self._settings = ctx.settings.beat
         self._cycles = cycles
+        self._peers = peers
         self._healthy = healthy
         self._ping = ping
         self.ping_trouble = ""
@@ -50,7 +55,16 @@ class Beats:
     async def beat(self) -> None:
         """Tell once what was last done. A journal that is full says so elsewhere."""
         done = self._state.done
-        payload = LaneBeat(done=done.what[:200], done_s=done.at_s, cycles=self._cycles())
+        hears, misses = self._peers()
+        heard_s = self._state.house_heard_s
+        payload = LaneBeat(
+            done=done.what[:200],
+            done_s=done.at_s,
+            cycles=self._cycles(),
+            hears=hears,
+            misses=misses,
+            house_s=None if heard_s is None else round(self._clock.boot_s() - heard_s, 1),
+        )
         try:
             await self._recorder.tell(payload)
         except EdgeError as error:

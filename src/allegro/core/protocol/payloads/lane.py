@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import msgspec
 
-from allegro.core.base.untrusted import Number
+from allegro.core.base.untrusted import Name, Number
 from allegro.core.protocol.answers.bounds import Seconds
 from allegro.core.protocol.event_types import EventType
 from allegro.core.protocol.payloads.base import Payload
 
 
 class LaneBeat(Payload, frozen=True, kw_only=True):
-    """A lane's sign of life: what it did last, when (Unix s), and its polls so far."""
+    """A lane's sign of life: what it did last, when (Unix s), its polls so far, whom it sees.
+
+    Of the other lanes of its council it hears those in `hears` and misses those in `misses`.
+    `house_s` is how long ago it heard its house, missing where it never did since it started.
+    """
 
     type_ = EventType.LANE_BEAT
     done: str
     done_s: Seconds
     cycles: Number
+    hears: tuple[Name, ...] = ()
+    misses: tuple[Name, ...] = ()
+    house_s: Seconds | None = None
 
 
 class SafeModeBegun(Payload, frozen=True, kw_only=True):

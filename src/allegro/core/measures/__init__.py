@@ -1,0 +1,1 @@
+"""Measures of what the fleet promises: the table, the samples, their sums."""

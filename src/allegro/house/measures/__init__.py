@@ -1,0 +1,1 @@
+"""Figures of the archive: folded as it grows, asked for at any time."""
