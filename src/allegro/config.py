@@ -17,7 +17,9 @@ import msgspec
 from allegro.core.base.errors import ConfigError, Refusal
 from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_value, unreadable
 from allegro.core.health.days import read_window
-from allegro.core.settings import HouseSettings, LaneSettings
+from allegro.core.health.schedule import read_schedule
+from allegro.core.settings import HouseDuties, HouseSettings, LaneDuties, LaneSettings
+from allegro.core.settings.duties import cron_keys
 from allegro.core.settings.faults import lane_faults
 
 S = TypeVar("S", LaneSettings, HouseSettings)
@@ -56,7 +58,7 @@ def keys_of(settings: type[msgspec.Struct]) -> list[Key]:
 
 def load_lane(path: Path) -> LaneSettings:
     """Read lane.toml. Raises ConfigError with every fault."""
-    return _load(path, LaneSettings, lane_faults)
+    return _load(path, LaneSettings, _lane_faults)
 
 
 def load_house(path: Path) -> HouseSettings:
@@ -80,13 +82,32 @@ def load_zone(name: str) -> ZoneInfo:
         raise ConfigError((f"{name!r} is no zone; name one as in Europe/Berlin",)) from error
 
 
+def _lane_faults(settings: LaneSettings) -> list[tuple[str, str]]:
+    zone = _zone_faults("duties.timezone", settings.duties.timezone)
+    return [*lane_faults(settings), *zone, *_duty_faults(settings.duties)]
+
+
+def _zone_faults(key: str, name: str) -> list[tuple[str, str]]:
+    try:
+        load_zone(name)
+    except ConfigError as error:
+        return [(key, str(error))]
+    return []
+
+
+def _duty_faults(duties: HouseDuties | LaneDuties) -> list[tuple[str, str]]:
+    """Return what is wrong with the cron lines of `[duties]`."""
+    lines = {key: getattr(duties, key) for key in cron_keys(type(duties))}
+    return [
+        (f"duties.{key}", schedule.detail)
+        for key, line in lines.items()
+        if line and isinstance(schedule := read_schedule(line), Refusal)
+    ]
+
+
 def _house_faults(settings: HouseSettings) -> list[tuple[str, str]]:
     house, owner = settings.house, settings.owner
-    faults = []
-    try:
-        load_zone(owner.timezone)
-    except ConfigError as error:
-        faults.append(("owner.timezone", str(error)))
+    faults = _zone_faults("owner.timezone", owner.timezone) + _duty_faults(settings.duties)
     if house.expected == "hours" and not house.hours:
         faults.append(("house.hours", "missing: name the hours, as in 08:00-23:00"))
     faults += [

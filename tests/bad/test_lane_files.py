@@ -25,6 +25,8 @@ from allegro.core.authority.pairing import Paired
 from allegro.core.base.crashes import is_safe_mode_due, remembered
 from allegro.core.base.errors import ConfigError
 from allegro.core.base.untrusted import Unreadable
+from allegro.core.health.duty_runs import Begun, DutyRun, DutyState, Ending
+from allegro.core.health.schedule import Plan, Punctuality, Run
 from allegro.core.settings import ModelSettings
 from allegro.lane.agent.build import DaySpend, load_open, read_day
 from allegro.lane.agent.running import OpenSession
@@ -32,26 +34,30 @@ from allegro.lane.fleet.council_server import plan_of
 from allegro.lane.folder.files import LaneFiles
 from allegro.lane.folder.forms import (
     load_crashes,
+    load_duties,
     load_epochs,
     load_freezes,
     load_pairing,
     load_trust,
     load_written,
     save_crashes,
+    save_duties,
     save_epochs,
     save_freezes,
     save_trust,
     save_written,
 )
 from allegro.lane.health.own_files import own_facts
+from allegro.testing.virtual import VirtualClock
 from tests.core.authority.test_roster import THREE
 from tests.core.builders import TRUST
+from tests.duties.scheduled import Machine
 
 from . import values as bad
 
 COVERS = (
     "trust.json", "paired.json", "freezes.json", "epochs.json", "crashes.json", "sessions.json",
-    "spend.json", "written.json", "council/running.json",
+    "spend.json", "written.json", "duties.json", "council/running.json",
 )  # fmt: skip
 KEYS = {"lane.key", "link.key", "link.crt"}
 STORES = {"journal.db", "council"}
@@ -248,3 +254,41 @@ def test_a_bent_record_of_what_was_spent_counts_as_used_up(tmp_path: Path) -> No
         assert day.spend.tokens >= 0, name
         if name.endswith(": missing") or name.startswith("whole"):
             assert day.spend.usd == MODELS.usd_per_day, name
+
+
+DUTY = DutyState(
+    Plan(1_000_600.0, 999_000.0),
+    Begun(Run(1_000_000.0, Punctuality.LATE, 2), 1_000_001.0),
+    DutyRun(
+        duty="sweep", ending=Ending.RAN, due_s=999_000.0, begun_s=999_001.0, duration_s=2.5,
+        result="done", figures={"items": 1.0},
+    ),
+    "* * * * * | 60 | forge",
+)  # fmt: skip
+
+
+def test_bent_duties_are_those_that_were_kept_or_planned_anew(tmp_path: Path) -> None:
+    path = tmp_path / "duties.json"
+    save_duties(path, {"sweep": DUTY})
+    assert load_duties(path) == {"sweep": DUTY}
+    for name, raw in bad.bent_json(json.loads(path.read_bytes())):
+        for state in load_duties(written(tmp_path, raw)).values():
+            assert isinstance(state, DutyState), name
+
+
+async def test_a_program_with_bent_duties_runs_what_is_due_next_and_nothing_twice(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "duties.json"
+    save_duties(path, {"sweep": DUTY})
+    cases = bad.sample(bad.bent_json(json.loads(path.read_bytes())), 250, 3)
+    for name, raw in cases:
+        machine = Machine(VirtualClock(1_000_000.0))
+        machine.add("sweep", "*/10 * * * *")
+        for duty, state in load_duties(written(tmp_path, raw)).items():
+            machine.book.kept[duty] = msgspec.json.encode(state)
+        machine.start()
+        await machine.live(1800, 20)
+        due = [run.due_s for run in machine.book.runs if run.duty == "sweep" and run.begun_s]
+        assert len(due) >= 3, name
+        assert len(set(due)) == len(due), name

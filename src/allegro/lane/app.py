@@ -54,6 +54,7 @@ from allegro.lane.forge.build import Connection, ForgeWing
 from allegro.lane.health import build as health
 from allegro.lane.health import housekeeping
 from allegro.lane.health.status import Sources
+from allegro.lane.schedule import build as schedule
 from allegro.lane.tokens import build as tokens
 from allegro.lane.tokens.daily import DailyToken
 from allegro.lane.uplink.build import Uplink
@@ -177,6 +178,7 @@ def _wings(
         effects.queries(forge.listing),
         *tokens.build(ctx, token),
         *housekeeping.build(ctx, machine, forge.forget),
+        *schedule.build(ctx, [*forge.scheduled(), *(agent.scheduled() if agent else ())]),
         Duty(name="orders under way", stop=uplink.settle),
     ]
 

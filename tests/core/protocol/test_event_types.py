@@ -49,8 +49,8 @@ def test_no_event_type_is_a_literal_outside_its_table() -> None:
     stray = {
         path.relative_to(SOURCE).as_posix(): found
         for path in SOURCE.rglob("*.py")
-        if (found := list(literals(path.read_text("utf-8"))))
-    }
+        if (found := list(literals(path.read_text("utf-8")))) and path.parent.name != "codes"
+    }  # a health code may have the name of an event that states it
     assert set(stray) == {"core/protocol/event_types.py"}
 
 

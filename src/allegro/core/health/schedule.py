@@ -25,6 +25,7 @@ import datetime
 import itertools
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 from cronsim import CronSim, CronSimError
@@ -38,6 +39,9 @@ LEAP_S = 6 * 3600.0
 """A served due time further ahead of us than this came from a wrong clock."""
 
 MAX_SKIPPED = 1000
+
+When = Annotated[float, msgspec.Meta(ge=0, lt=1e11)]
+"""Unix seconds that a calendar can hold. Checked where a value is read, not where it is made."""
 
 
 class Punctuality(StrEnum):
@@ -61,8 +65,8 @@ class Plan(msgspec.Struct, frozen=True):
     Unix seconds; `served_s` is 0 before the first run.
     """
 
-    due_s: float
-    served_s: float = 0.0
+    due_s: When
+    served_s: When = 0.0
 
 
 class Presence(msgspec.Struct, frozen=True):
@@ -81,7 +85,7 @@ class Run(msgspec.Struct, frozen=True):
     `skipped` counts the older due times that this run stands for too, MAX_SKIPPED at most.
     """
 
-    due_s: float
+    due_s: When
     punctuality: Punctuality
     skipped: int = 0
 
@@ -95,6 +99,12 @@ def read_schedule(cron: str, grace_s: float = 3600.0) -> Schedule | Refusal:
     except (CronSimError, StopIteration) as error:
         return Refusal("cron", f"{cron!r}: {error or 'it never comes'}")
     return Schedule(cron, grace_s)
+
+
+def schedule_of(cron: str, grace_min: float) -> Schedule | None:
+    """Return the schedule that a checked configuration names; None where it is off."""
+    schedule = read_schedule(cron, grace_min * 60.0) if cron else None
+    return schedule if isinstance(schedule, Schedule) else None
 
 
 def next_due(schedule: Schedule, after_s: float, zone: datetime.tzinfo) -> float:
@@ -134,6 +144,20 @@ def replanned(plan: Plan, schedule: Schedule, now_s: float, zone: datetime.tzinf
     if served_s < plan.due_s <= now_s:
         return msgspec.structs.replace(plan, served_s=served_s)
     return Plan(next_due(schedule, max(now_s, served_s), zone), served_s)
+
+
+def advanced(
+    plan: Plan, schedule: Schedule, served_s: float, now_s: float, zone: datetime.tzinfo
+) -> Plan:
+    """Return the plan once another node served a due time (`served_s`, 0 for none).
+
+    One that is further ahead than `LEAP_S` came from a wrong clock and counts for nothing.
+    """
+    if not plan.served_s < served_s <= now_s + LEAP_S:
+        return plan
+    if plan.due_s > served_s:
+        return Plan(plan.due_s, served_s)
+    return Plan(next_due(schedule, served_s, zone), served_s)
 
 
 def run_due(

@@ -36,6 +36,7 @@ class QueryName(enum.StrEnum):
 
     DENY = "deny"
     DOCTOR = "doctor"
+    DUTIES = "duties"
     FLEET = "fleet"
     ISSUE_DETAILS = "issue_details"
     LISTING = "listing"
@@ -50,6 +51,7 @@ class QueryName(enum.StrEnum):
     PIN_REPOSITORY = "pin_repository"
     REST = "rest"
     REVOKE_LOAN = "revoke_loan"
+    RUN_DUTY = "run_duty"
     SESSIONS = "sessions"
     STATUS = "status"
     STOP_SESSION = "stop_session"
@@ -146,6 +148,24 @@ class AskDoctor(Asked, frozen=True, kw_only=True):
     """What `allegro doctor` shows of the lane."""
 
     name = QueryName.DOCTOR
+
+
+class AskDuties(Asked, frozen=True, kw_only=True):
+    """The scheduled duties of the lane: schedule, last run with its result, next due time."""
+
+    name = QueryName.DUTIES
+
+
+class RunDuty(Asked, frozen=True, kw_only=True):
+    """Begins a scheduled duty of the lane now, and waits 15 s for its end.
+
+    The answer is the duty as it is then. With `begun_s` (Unix s) no run is begun: it waits on for
+    the one that began then.
+    """
+
+    name = QueryName.RUN_DUTY
+    duty: str
+    begun_s: float = 0.0
 
 
 class TriageLabel(Asked, frozen=True, kw_only=True):

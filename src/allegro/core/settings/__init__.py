@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from allegro.core.settings.agent import HermesSettings, ModelSettings, Rung
 from allegro.core.settings.channels import AppriseSettings, TelegramSettings
+from allegro.core.settings.duties import HouseDuties, LaneDuties
 from allegro.core.settings.fleet import (
     BeatSettings,
     CouncilSettings,
@@ -34,10 +35,12 @@ __all__ = [
     "CouncilSettings",
     "ForgeSettings",
     "HermesSettings",
+    "HouseDuties",
     "HouseForge",
     "HouseIdentity",
     "HouseSettings",
     "JournalSettings",
+    "LaneDuties",
     "LaneIdentity",
     "LaneSettings",
     "LinkSettings",

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from allegro.core.settings.channels import AppriseSettings, TelegramSettings
+from allegro.core.settings.duties import HouseDuties
 from allegro.core.settings.words import about
 
 
@@ -117,5 +118,6 @@ class HouseSettings(msgspec.Struct, frozen=True):
     orders: OrderSettings = OrderSettings()
     archive: ArchiveSettings = ArchiveSettings()
     owner: OwnerSettings = OwnerSettings()
+    duties: HouseDuties = HouseDuties()
     telegram: TelegramSettings = TelegramSettings()
     apprise: AppriseSettings = AppriseSettings()

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from allegro.core.settings.agent import HermesSettings, ModelSettings
 from allegro.core.settings.channels import AppriseSettings, TelegramSettings
+from allegro.core.settings.duties import LaneDuties
 from allegro.core.settings.fleet import BeatSettings, CouncilSettings, LinkSettings, StatusSettings
 from allegro.core.settings.forge import ForgeSettings, WebhookSettings
 from allegro.core.settings.words import about
@@ -62,6 +63,7 @@ class LaneSettings(msgspec.Struct, frozen=True):
     beat: BeatSettings = BeatSettings()
     webhook: WebhookSettings = WebhookSettings()
     status: StatusSettings = StatusSettings()
+    duties: LaneDuties = LaneDuties()
     telegram: TelegramSettings = TelegramSettings()
     apprise: AppriseSettings = AppriseSettings()
 

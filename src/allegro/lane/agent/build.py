@@ -29,6 +29,7 @@ from allegro.core.authority.gate import Permit
 from allegro.core.base.errors import ConfigError, EdgeError, Refusal
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.health.facts import Fact
+from allegro.core.health.schedule import schedule_of
 from allegro.core.models.ladder import Spend
 from allegro.core.ports import AgentHost, Dice, Dress
 from allegro.core.protocol.answers.lane import (
@@ -49,6 +50,7 @@ from allegro.core.protocol.queries import (
 from allegro.core.settings import ModelSettings
 from allegro.lane.agent.facts import BUBBLEWRAP, running_facts
 from allegro.lane.agent.gateways import Gateways
+from allegro.lane.agent.health_check import HealthCheck
 from allegro.lane.agent.running import OpenSession
 from allegro.lane.agent.sessions import Sessions
 from allegro.lane.context import Context
@@ -57,6 +59,7 @@ from allegro.lane.folder.forms import SESSIONS, KeptDay, load_day, read_kept, sa
 from allegro.lane.models.loans import Loans
 from allegro.lane.models.proxy import ModelProxy
 from allegro.runtime.duties import Answer, Duty
+from allegro.runtime.scheduled_duty import ScheduledDuty
 
 _log = structlog.get_logger()
 FORGET_S = 30.0
@@ -175,6 +178,18 @@ class AgentWing:
             Duty(name="lost sessions", run=self.sessions.recover),
             Duty(name="spend", run=self._write_spend),
             Duty(name="loans", run=self._forget_loans),
+        ]
+
+    def scheduled(self) -> list[ScheduledDuty]:
+        """Return what of this wing runs at times of the clock."""
+        duties = self._settings.duties
+        return [
+            ScheduledDuty(
+                name="hermes-health",
+                schedule=schedule_of(duties.hermes_health, duties.grace_min),
+                run=HealthCheck(self.gateways, self._clock).run,
+                limit_s=duties.limit_s,
+            )
         ]
 
     def _facts(self) -> list[Fact]:

@@ -84,6 +84,11 @@ class Gateways:
         return len(self._ready)
 
     @property
+    def plays_check(self) -> bool:
+        """Whether a gateway is tried when it starts: not one that somebody else runs."""
+        return self._host.is_ours
+
+    @property
     def sandbox_trouble(self) -> str:
         return self._host.sandbox_trouble
 
@@ -243,9 +248,31 @@ class Gateways:
         async with self._changed:
             self._changed.notify_all()
 
-    async def _add(self, wanted: Wanted) -> None:
+    async def renew(self) -> bool:
+        """Replace a gateway that waits by a fresh one, tried as at start; False where none waits.
+
+        Raises EdgeError where the fresh one did not start or failed its check.
+        """
+        wanted = Wanted("", self.tools(), bool(self._settings.destinations))
+        old = next((one for one in self._ready if self._may_have(one, "")), None)
+        if old is None:
+            return False
+        self._leave(old)
+        try:
+            await as_edge_error("gateways", "a gateway", self._add(wanted, old.gateway))
+        except EdgeError as error:
+            self._failed(error)
+            await self._notify()
+            raise
+        self.trouble = ""
+        return True
+
+    async def _add(self, wanted: Wanted, old: AgentGateway | None = None) -> None:
+        """Start a gateway and let it wait for its session; `old` is ended before, to make room."""
         self._starting += 1
         try:
+            if old is not None:
+                await self._close(old)
             ready = await self._start(wanted)
         finally:
             self._starting -= 1

@@ -92,6 +92,10 @@ class Recorder:
         """Return the id of a session's one end: recorded twice, it is archived once."""
         return keyed_hex(self._secret, "session end", session)[:40]
 
+    def named_id(self, purpose: str, *parts: str) -> str:
+        """Return the id of what this lane tells once: recorded twice, it is archived once."""
+        return keyed_hex(self._secret, purpose, self._lane, *parts)[:40]
+
     def content(self, text: str) -> str:
         """Name words without telling them: the same words give the same name in this fleet."""
         return words_name(self._secret, text)

@@ -57,6 +57,10 @@ class LaneFiles(msgspec.Struct, frozen=True):
         return self.folder / "crashes.json"
 
     @property
+    def duties(self) -> Path:
+        return self.folder / "duties.json"
+
+    @property
     def certificate(self) -> Path:
         return self.folder / "link.crt"
 

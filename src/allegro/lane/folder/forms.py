@@ -23,6 +23,7 @@ from allegro.core.authority.pairing import Paired
 from allegro.core.authority.tokens import Roster
 from allegro.core.base.errors import ConfigError
 from allegro.core.base.untrusted import MAX_NUMBER, Number, Unreadable, read_value
+from allegro.core.health.duty_runs import DutyState
 from allegro.lane.folder.files import LaneFiles
 
 _log = structlog.get_logger()
@@ -80,6 +81,12 @@ class KeptCrashes(msgspec.Struct, frozen=True):
     crashes: list[float]
 
 
+class KeptDuties(msgspec.Struct, frozen=True):
+    """duties.json: the plan of each scheduled duty, the run under way, and how the last one ended."""
+
+    duties: dict[str, DutyState]
+
+
 def _named(name: str, type_: Any) -> Any:
     """Return the step that puts a whole value of this type under a name, beside the number."""
 
@@ -100,6 +107,8 @@ WRITTEN = Form((numbered(KeptWritten),))
 SPEND = Form((numbered(KeptDay),))
 SESSIONS = Form((_named("sessions", dict[str, dict[str, Any]]),))
 CRASHES = Form((_named("crashes", list[float]),))
+DUTIES = Form(())
+"""A file that commit a8b1bd5 did not have: its first number is 1."""
 
 
 def forms_of(files: LaneFiles) -> dict[Path, Form]:
@@ -113,6 +122,7 @@ def forms_of(files: LaneFiles) -> dict[Path, Form]:
         files.spend: SPEND,
         files.sessions: SESSIONS,
         files.crashes: CRASHES,
+        files.duties: DUTIES,
     }
 
 
@@ -249,6 +259,17 @@ def load_crashes(path: Path) -> list[float]:
 def save_crashes(path: Path, crashes_s: list[float]) -> None:
     """Write when this lane died of a bug. Raises EdgeError."""
     save(path, CRASHES, KeptCrashes(crashes_s))
+
+
+def load_duties(path: Path) -> dict[str, DutyState]:
+    """Return what is kept of scheduled duties; nothing where it cannot be read: all plan anew."""
+    kept = read_kept(path, DUTIES, KeptDuties)
+    return kept.duties if kept is not None else {}
+
+
+def save_duties(path: Path, duties: dict[str, DutyState]) -> None:
+    """Write what is kept of scheduled duties. Raises EdgeError."""
+    save(path, DUTIES, KeptDuties(duties))
 
 
 def load_day(path: Path) -> KeptDay | Unreadable | None:

@@ -15,11 +15,13 @@ from allegro.config import read_secret
 from allegro.core.base.backoff import FORGE
 from allegro.core.base.errors import EdgeError
 from allegro.core.health.facts import Fact
+from allegro.core.health.schedule import schedule_of
 from allegro.core.ports import Clock
 from allegro.core.protocol.answers.forge import Listing
 from allegro.core.settings import ForgeSettings
 from allegro.lane.context import Context
 from allegro.lane.context.role_work import RoleWork, Workers
+from allegro.lane.forge.poll_health import judged
 from allegro.lane.forge.poller import ForgeDuty
 from allegro.lane.forge.snapshots import Taking
 from allegro.lane.forge.triage import Triage
@@ -27,6 +29,7 @@ from allegro.lane.forge.watches import RoleKeeper
 from allegro.lane.forge.webhook import Webhook
 from allegro.lane.loopback import Page
 from allegro.runtime.duties import Duty
+from allegro.runtime.scheduled_duty import DutyResult, ScheduledDuty
 
 _log = structlog.get_logger()
 ROLE = "forge"
@@ -78,6 +81,27 @@ class ForgeWing:
         if self._ctx.settings.forge.url:
             found.append(Duty(name="polls", run=self._run, facts=self._facts))
         return found
+
+    def scheduled(self) -> list[ScheduledDuty]:
+        """Return what of this wing runs at times of the clock, where a forge is configured."""
+        duties, forge = self._ctx.settings.duties, self._ctx.settings.forge
+        if not forge.url:
+            return []
+        return [
+            ScheduledDuty(
+                name="forge-poll-health",
+                schedule=schedule_of(duties.forge_poll_health, duties.grace_min),
+                run=self._poll_health,
+                role=ROLE,
+                limit_s=duties.limit_s,
+            )
+        ]
+
+    async def _poll_health(self) -> DutyResult:
+        if self._poller is None:
+            why = self._ctx.state.forge_trouble or "the forge was not reached since the start"
+            raise EdgeError(why, transient=True)
+        return judged(self._poller.health(), self._ctx.settings.forge.poll_s)
 
     def hint(self) -> None:
         """Let the next poll come at once."""

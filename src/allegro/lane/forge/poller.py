@@ -42,6 +42,7 @@ from allegro.lane.forge.comments import read_talk
 from allegro.lane.forge.footprints import Footprints
 from allegro.lane.forge.intake import Intake
 from allegro.lane.forge.listings import Listings
+from allegro.lane.forge.poll_health import PollHealth
 from allegro.lane.forge.poll_role import Turn
 from allegro.lane.forge.reconcile import Manner, Reconcile
 from allegro.lane.forge.snapshots import Taking
@@ -123,6 +124,22 @@ class ForgeDuty:
         if not self._turn.holds():
             raise EdgeError("another lane holds the forge role", transient=False, kind="no_role")
         return self._taking.listing(repository_id)
+
+    def health(self) -> PollHealth:
+        """Return how old the newest good poll of each watch is, and what cannot be read now."""
+        now_s = self._clock.now_s()
+        ages_s = {
+            watch.name: max(0.0, now_s - watch.mark.wall_s) if watch.mark else None
+            for watch in self._watches
+        }
+        failing = [
+            unit.repo.name
+            for watch in self._watches
+            for unit in watch.repositories.values()
+            if unit.pace.is_failing
+        ]
+        failing += [watch.name for watch in self._watches if watch.pace.is_failing]
+        return PollHealth(ages_s, tuple(failing), len(self._intake.unread))
 
     def facts(self) -> list[Fact]:
         """Return what of the watched things cannot be read, for `doctor`."""

@@ -39,7 +39,7 @@ class SafeModeEnded(Payload, frozen=True, kw_only=True):
 
 
 class DutyFailing(Payload, frozen=True, kw_only=True):
-    """A duty of the lane failed for the first time in a row; it begins again."""
+    """A background task of the lane failed for the first time in a row; it begins again."""
 
     type_ = EventType.DUTY_FAILING
     duty: str

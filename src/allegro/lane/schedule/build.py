@@ -1,0 +1,69 @@
+"""Wires the scheduled duties of a lane: whose turn it is, what others are told, what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from allegro.config import load_zone
+from allegro.core.protocol.queries import Params, QueryName, RunDuty, read_query
+from allegro.lane.context import Context
+from allegro.lane.folder.forms import load_duties, save_duties
+from allegro.lane.schedule.book import LaneBook
+from allegro.lane.schedule.tenure import Tenure
+from allegro.runtime.duties import Duty
+from allegro.runtime.scheduled_duty import ScheduledDuty
+from allegro.runtime.timetable import Timetable
+
+ANSWER_S = 15.0
+
+
+def build(ctx: Context, duties: Sequence[ScheduledDuty]) -> list[Duty]:
+    """Return what runs the scheduled duties of all wings. Raises ConfigError for a bad zone."""
+    path = ctx.files.duties
+    book = LaneBook(ctx.recorder, load_duties(path), partial(save_duties, path))
+    owned = [_owned(ctx, duty) for duty in duties]
+    zone = load_zone(ctx.settings.duties.timezone)
+    timetable = Timetable(owned, book, ctx.ports.clock, zone)
+    answers = Answers(timetable)
+    return [
+        Duty(
+            name="schedule",
+            run=timetable.run,
+            facts=timetable.facts,
+            queries={QueryName.DUTIES: answers.listed, QueryName.RUN_DUTY: answers.run},
+            stop=timetable.stop,
+        )
+    ]
+
+
+def _owned(ctx: Context, duty: ScheduledDuty) -> ScheduledDuty:
+    """Return a duty that runs here only while this lane holds its role."""
+    if not duty.role:
+        return duty
+    tenure = Tenure(ctx.state.held_roles, duty.role, ctx.ports.clock)
+    return msgspec.structs.replace(duty, may_run=tenure.is_settled)
+
+
+class Answers:
+    """What the house may ask about scheduled duties."""
+
+    def __init__(self, timetable: Timetable) -> None:
+        self._timetable = timetable
+
+    async def listed(self, _: Params) -> Any:
+        return [msgspec.to_builtins(view) for view in self._timetable.views()]
+
+    async def run(self, params: Params) -> Any:
+        """Begin a duty and wait ANSWER_S for its end; or wait on for the run that was begun."""
+        query = read_query(params, RunDuty)
+        task = self._timetable.under_way(query.duty)
+        if task is None and not query.begun_s:
+            task = await self._timetable.run_now(query.duty)
+        if task is not None:
+            await asyncio.wait({task}, timeout=ANSWER_S)
+        return msgspec.to_builtins(self._timetable.view(query.duty))
