@@ -103,7 +103,8 @@ class Timetable:
         if not await self._tried("", self._resume()):
             return
         for name, run in list(self._unrecorded.items()):
-            await self._tried(name, self._record(name, run))
+            if name not in self._runs:  # else its own task records it now
+                await self._tried(name, self._record(name, run))
         for duty in self._duties.values():
             if duty.name not in self._runs and duty.name not in self._unrecorded:
                 await self._tried(duty.name, self._look(duty))

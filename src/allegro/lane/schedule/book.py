@@ -23,14 +23,16 @@ class LaneBook:
         self._recorder = recorder
         self._known = known
         self._save = save
+        self._writing = asyncio.Lock()
 
     async def states(self) -> dict[str, DutyState]:
         return dict(self._known)
 
     async def keep(self, duty: str, state: DutyState) -> None:
-        known = {**self._known, duty: state}
-        await asyncio.to_thread(partial(self._save, known))
-        self._known = known
+        async with self._writing:
+            known = {**self._known, duty: state}
+            await asyncio.to_thread(partial(self._save, known))
+            self._known = known
 
     async def record(self, run: DutyRun, plan: DutyPlan) -> None:
         payload = ended_payload(run, plan)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from allegro.config import load_zone
+from allegro.core.health.duty_runs import DutyView
 from allegro.core.protocol.queries import Params, QueryName, RunDuty, read_query
 from allegro.lane.context import Context
 from allegro.lane.folder.forms import load_duties, save_duties
@@ -55,10 +55,10 @@ class Answers:
     def __init__(self, timetable: Timetable) -> None:
         self._timetable = timetable
 
-    async def listed(self, _: Params) -> Any:
-        return [msgspec.to_builtins(view) for view in self._timetable.views()]
+    async def listed(self, _: Params) -> list[DutyView]:
+        return self._timetable.views()
 
-    async def run(self, params: Params) -> Any:
+    async def run(self, params: Params) -> DutyView:
         """Begin a duty and wait ANSWER_S for its end; or wait on for the run that was begun."""
         query = read_query(params, RunDuty)
         task = self._timetable.under_way(query.duty)
@@ -66,4 +66,4 @@ class Answers:
             task = await self._timetable.run_now(query.duty)
         if task is not None:
             await asyncio.wait({task}, timeout=ANSWER_S)
-        return msgspec.to_builtins(self._timetable.view(query.duty))
+        return self._timetable.view(query.duty)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 
-from allegro.core.base.untrusted import Name, Number
-from allegro.core.protocol.answers import Seconds
+from allegro.core.base.untrusted import Number
+from allegro.core.health.duty_runs import Figures
+from allegro.core.protocol.answers.bounds import Seconds
 from allegro.core.protocol.event_types import EventType
 from allegro.core.protocol.payloads.base import Payload
-
-Figures = Annotated[dict[Name, float], msgspec.Meta(max_length=40)]
 
 
 class DutyPlanned(Payload, frozen=True, kw_only=True):
