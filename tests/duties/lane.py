@@ -24,7 +24,7 @@ from allegro.lane.context.state import KeptState, LaneState
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
 from allegro.lane.fleet.peers import Siblings
 from allegro.lane.fleet.roles import Pace, Roles, TakeOver, Terms
-from allegro.lane.forge.poller import ForgeDuty
+from allegro.lane.forge.polling.poller import ForgeDuty
 from allegro.lane.forge.snapshots import Taking
 from allegro.lane.forge.triage import Triage
 from allegro.testing.virtual import BOT, FakeForge, PlainSealer, SeededDice, VirtualClock

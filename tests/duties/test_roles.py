@@ -20,7 +20,7 @@ from allegro.lane.context.state import HOUSE_S
 from allegro.lane.fleet.lease_memory import Epochs, Memory, Written
 from allegro.lane.fleet.peers import ASIDE_S, SILENT_S
 from allegro.lane.fleet.roles import Pace, Roles, Terms
-from allegro.lane.forge.watches import newest_home
+from allegro.lane.forge.polling.watches import newest_home
 
 from .small_fleet import LEASE_S, RETURN_S, Fleet, opened
 

@@ -8,7 +8,7 @@ from allegro.core.forge.marks import Window
 from allegro.core.ports import IssuePage
 from allegro.lane.forge.collect import ReadPage, collect
 from allegro.lane.forge.intake import Intake
-from allegro.lane.forge.reconcile import Manner, Reconcile
+from allegro.lane.forge.polling.reconcile import Manner, Reconcile
 from allegro.lane.forge.snapshots import Taking
 
 from .forge_backends import Site

@@ -21,11 +21,10 @@ from allegro.core.protocol.answers.forge import Listing
 from allegro.core.settings import ForgeSettings
 from allegro.lane.context import Context
 from allegro.lane.context.role_work import RoleWork, Workers
-from allegro.lane.forge.poll_health import judged
-from allegro.lane.forge.poller import ForgeDuty
+from allegro.lane.forge.polling.poll_health import judged
+from allegro.lane.forge.polling.poller import ForgeDuty
 from allegro.lane.forge.snapshots import Taking
 from allegro.lane.forge.triage import Triage
-from allegro.lane.forge.watches import RoleKeeper
 from allegro.lane.forge.webhook import Webhook
 from allegro.lane.loopback import Page
 from allegro.runtime.duties import Duty

@@ -11,7 +11,7 @@ from allegro.core.ports import Clock, ForgeReader, Unread
 from allegro.core.protocol.payloads.polls import WatchReplaced
 from allegro.lane.context.recorder import Recorder
 from allegro.lane.forge.intake import Intake
-from allegro.lane.forge.watches import Watch
+from allegro.lane.forge.polling.watches import Watch
 
 _log = structlog.get_logger()
 REPOSITORIES_S = 300.0

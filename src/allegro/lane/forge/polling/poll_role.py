@@ -9,7 +9,7 @@ import structlog
 from allegro.core.authority.lease import holds
 from allegro.core.ports import Clock
 from allegro.lane.context.state import LaneState
-from allegro.lane.forge.watches import RoleKeeper
+from allegro.lane.forge.polling.watches import RoleKeeper
 
 _log = structlog.get_logger()
 ROLE = "forge"

@@ -41,13 +41,11 @@ from allegro.lane.forge.collect import Collected, ReadPage, collect
 from allegro.lane.forge.comments import read_talk
 from allegro.lane.forge.footprints import Footprints
 from allegro.lane.forge.intake import Intake
-from allegro.lane.forge.listings import Listings
-from allegro.lane.forge.poll_health import PollHealth
-from allegro.lane.forge.poll_role import Turn
-from allegro.lane.forge.reconcile import Manner, Reconcile
-from allegro.lane.forge.snapshots import Taking
-from allegro.lane.forge.triage import Triage
-from allegro.lane.forge.watches import (
+from allegro.lane.forge.polling.listings import Listings
+from allegro.lane.forge.polling.poll_health import PollHealth
+from allegro.lane.forge.polling.poll_role import Turn
+from allegro.lane.forge.polling.reconcile import Manner, Reconcile
+from allegro.lane.forge.polling.watches import (
     MarksHome,
     Pace,
     RoleKeeper,
@@ -55,6 +53,8 @@ from allegro.lane.forge.watches import (
     Watch,
     newest_home,
 )
+from allegro.lane.forge.snapshots import Taking
+from allegro.lane.forge.triage import Triage
 from allegro.runtime.consumer import as_edge_error
 
 _log = structlog.get_logger()

@@ -1,0 +1,1 @@
+"""Polling what is watched: each watch, each repository in it, and what fails alone."""
