@@ -44,8 +44,10 @@ def written(tree: ast.AST) -> Iterator[ast.Attribute]:
 
 
 def is_record_of(place: str, node: ast.Attribute) -> bool:
-    names = RECORDS.get(place.rpartition("/")[0], set())
-    return isinstance(node.value, ast.Name) and node.value.id in names
+    value = node.value
+    return isinstance(value, ast.Name) and any(
+        value.id in names and place.startswith(folder + "/") for folder, names in RECORDS.items()
+    )
 
 
 def test_no_part_of_a_lane_writes_to_an_attribute_of_a_finished_one() -> None:

@@ -65,6 +65,7 @@ def lane_things(settings: LaneSettings, config: Path) -> list[Made]:
             "the webhook's secret", settings.hermes.key_file: "the key of an existing Hermes",
             settings.link.key_file: "the key of the link's own certificate",
             settings.link.cert_file: "the link's own certificate",
+            **_channel_files(settings),
             **{rung.key_file: f"the key of provider {rung.provider}"
                for rung in settings.models.rungs},
         }),
@@ -98,12 +99,22 @@ def house_things(settings: HouseSettings, config: Path) -> list[Made]:
         _files(f"{files.reports}/*", "you", "the reports of each morning"),
         _folder(files.reports, "you", "the reports' folder, empty by now"),
         _folder(files.folder, "you", "the state folder, empty by now"),
-        *_secrets("you", {settings.forge.change_token_file: "the change token"}),
+        *_secrets(
+            "you",
+            {settings.forge.change_token_file: "the change token", **_channel_files(settings)},
+        ),
         Made("paper", "recovery key", "you", "allegro init house, shown once", "burn it",
              "it can stop the fleet and name a new sovereign key as long as one lane trusts it"),
         _file(config, "you", "the configuration", "allegro init house"),
         *_program(),
     ]  # fmt: skip
+
+
+def _channel_files(settings: LaneSettings | HouseSettings) -> dict[str, str]:
+    return {
+        settings.telegram.token_file: "the Telegram bot's token",
+        settings.apprise.urls_file: "the addresses of other channels",
+    }
 
 
 def _lane_programs(settings: LaneSettings) -> Iterator[Made]:

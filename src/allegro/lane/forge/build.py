@@ -23,6 +23,7 @@ from allegro.lane.context import Context
 from allegro.lane.context.role_work import RoleWork, Workers
 from allegro.lane.forge.polling.poll_health import judged
 from allegro.lane.forge.polling.poller import ForgeDuty
+from allegro.lane.forge.polling.watches import RoleKeeper
 from allegro.lane.forge.snapshots import Taking
 from allegro.lane.forge.triage import Triage
 from allegro.lane.forge.webhook import Webhook
