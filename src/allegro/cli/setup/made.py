@@ -164,6 +164,7 @@ def _lane_state(files: LaneFiles) -> dict[Path, str]:
         files.epochs: "the highest epoch of each role",
         files.written: "what the lane wrote last at the council",
         files.crashes: "when the lane crashed",
+        files.duties: "when each scheduled duty ran last, and runs next",
     }
 
 
