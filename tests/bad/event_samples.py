@@ -59,6 +59,12 @@ def samples(digest: str, order: int, session: str, bot: int, now_s: int) -> dict
         "freeze.added": Sample(
             {}, {"id": "f1", "at_s": 5.0, "by": "chat", "reason": "stop"}, subject=""
         ),
+        "chat.noted": Sample(
+            {"by": "telegram:77", "verb": "approve", "subject": "r:1", "shown": "a" * 16,
+             "option": 0},
+            subject="",
+        ),
+        "chat.strangers": Sample({"channel": "telegram", "updates": 3, "senders": 1}, subject=""),
         "freeze.thawed": Sample({"ids": ["f1"]}, subject=""),
         "forge.reconciled": Sample({"repository": 7}),
         "forge.unreachable": Sample({"failures": 3}),

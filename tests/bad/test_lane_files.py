@@ -25,12 +25,16 @@ from allegro.core.authority.pairing import Paired
 from allegro.core.base.crashes import is_safe_mode_due, remembered
 from allegro.core.base.errors import ConfigError
 from allegro.core.base.untrusted import Unreadable
+from allegro.core.chat.inbox import Inbox, confirmed, settled, stored
+from allegro.core.chat.received import Batch, Command, Sender, Tap
+from allegro.core.chat.stopping import Made, judge_stop
 from allegro.core.health.duty_runs import Begun, DutyRun, DutyState, Ending
 from allegro.core.health.schedule import Plan, Punctuality, Run
 from allegro.core.settings import ModelSettings
 from allegro.lane.agent.build import DaySpend, load_open, read_day
 from allegro.lane.agent.running import OpenSession
 from allegro.lane.fleet.council_server import plan_of
+from allegro.lane.folder.chat import load_inbox, load_muted, save_inbox, save_muted
 from allegro.lane.folder.files import LaneFiles
 from allegro.lane.folder.forms import (
     load_crashes,
@@ -57,8 +61,10 @@ from . import values as bad
 
 COVERS = (
     "trust.json", "paired.json", "freezes.json", "epochs.json", "crashes.json", "sessions.json",
-    "spend.json", "written.json", "duties.json", "council/running.json",
+    "spend.json", "written.json", "duties.json", "chat.json", "muted.json",
+    "council/running.json",
 )  # fmt: skip
+ROSA = Sender(77, 77)
 KEYS = {"lane.key", "link.key", "link.crt"}
 STORES = {"journal.db", "council"}
 
@@ -292,3 +298,36 @@ async def test_a_program_with_bent_duties_runs_what_is_due_next_and_nothing_twic
         due = [run.due_s for run in machine.book.runs if run.duty == "sweep" and run.begun_s]
         assert len(due) >= 3, name
         assert len(set(due)) == len(due), name
+
+
+def test_a_bent_inbox_is_empty_or_holds_what_can_be_acted_on(tmp_path: Path) -> None:
+    path = tmp_path / "chat.json"
+    press = "ack~~n:1~" + "a" * 16
+    held = stored(
+        Inbox(),
+        [(7, Command(ROSA, 5, "stop", "smoke", 1_000)), (8, Tap("t", ROSA, 5, press))], 3, 1_000.0,
+    )  # fmt: skip
+    save_inbox(path, held)
+    assert load_inbox(path) == held
+    assert load_inbox(tmp_path / "none.json") == Inbox()
+    for name, raw in bad.bent_json(json.loads(path.read_bytes())):
+        read = load_inbox(written(tmp_path, raw))
+        for one in read.waiting:
+            assert one.content.sender.person == 77 or "sender" in name, name
+            assert isinstance(freeze_of(one.content), Made | None), name
+        save_inbox(tmp_path / "again.json", confirmed(settled(read, Batch(), 9), 2**40))
+
+
+def freeze_of(content: Command | Tap) -> object:
+    if isinstance(content, Tap):
+        return None
+    return judge_stop("telegram", content, FreezeSet(), frozenset(), 2_000.0)
+
+
+def test_bent_mutes_are_none_or_names(tmp_path: Path) -> None:
+    path = tmp_path / "muted.json"
+    save_muted(path, frozenset({"telegram:77"}))
+    assert load_muted(path) == {"telegram:77"}
+    assert load_muted(tmp_path / "none.json") == frozenset()
+    for name, raw in bad.bent_json(json.loads(path.read_bytes())):
+        assert all(len(one) <= 64 for one in load_muted(written(tmp_path, raw))), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -110,10 +111,14 @@ class Chat(Channel, Protocol):
     comes with a later call: store first, confirm then, act after. `waiting` asks how many updates
     nobody has confirmed. `answer` ends the spinning of a pressed button, whether or not it is still
     there. `reply` writes into the chat of a sender who is allowed. `edit` changes a message of ours;
-    the same words again are no error.
+    the same words again are no error. `confirm` confirms at once what a batch asks to be confirmed,
+    and waits for no update. `prepare` makes the chat readable, dropping nothing that waits, and
+    lists the commands (name, then what it does) in its menu.
     """
 
+    async def prepare(self, commands: Mapping[str, str]) -> None: ...
     async def receive(self, confirm: int | None = None) -> Batch: ...
+    async def confirm(self, upto: int) -> None: ...
     async def waiting(self) -> int: ...
     async def answer(self, tap: Tap, words: str) -> None: ...
     async def reply(self, to: Sender, message: Message) -> Proof: ...

@@ -40,6 +40,7 @@ from allegro.lane.context.state import KeptState, LaneState
 from allegro.lane.effects.build import ForgeEffects
 from allegro.lane.fleet.build import FleetWing, known_epochs
 from allegro.lane.fleet.lease_memory import Epochs
+from allegro.lane.folder.chat import load_muted, save_muted
 from allegro.lane.folder.files import LaneFiles
 from allegro.lane.folder.forms import (
     bring_all_forward,
@@ -177,6 +178,7 @@ def _wings(
         fleet.duty(),
         effects.queries(forge.listing),
         *tokens.build(ctx, token),
+        *_chat(ctx, uplink, fleet),
         *housekeeping.build(ctx, machine, forge.forget),
         *schedule.build(ctx, [*forge.scheduled(), *(agent.scheduled() if agent else ())]),
         Duty(name="orders under way", stop=uplink.settle),
@@ -189,6 +191,14 @@ def _agent(ctx: Context, workers: Workers) -> AgentWing | None:
     from allegro.lane.agent.build import AgentWing  # noqa: PLC0415 (a lane without pays nothing)
 
     return AgentWing(ctx, workers)
+
+
+def _chat(ctx: Context, uplink: Uplink, fleet: FleetWing) -> list[Duty]:
+    if not ctx.settings.telegram.reads:
+        return []
+    from allegro.lane.chat import build as chat  # noqa: PLC0415 (a lane without pays nothing)
+
+    return chat.build(ctx, chat.links(ctx, fleet, uplink.freeze, uplink.is_linked))
 
 
 class _Failures:
@@ -266,6 +276,8 @@ def _context(me: Identity, ports: Ports, *, safe_mode: bool) -> Context:
             load_freezes(files.freezes),
             partial(save_freezes, files.freezes),
             partial(save_trust, files.trust),
+            load_muted(files.muted),
+            partial(save_muted, files.muted),
         ),
         forge=settings.forge_name,
         safe_mode=safe_mode,

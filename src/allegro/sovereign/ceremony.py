@@ -71,6 +71,17 @@ def thaw(fleet: Fleet, key: SigningKey, freezes: list[str], at_s: float) -> list
     ]
 
 
+def mute(
+    fleet: Fleet, key: SigningKey, mutes: tuple[str, ...], hears: tuple[str, ...], at_s: float
+) -> str:
+    """Return a thaw that lifts nothing, and says whose stops by chat count no more or again.
+
+    Senders are `channel:person`, such as `telegram:77`.
+    """
+    claims = Thaw(aud=fleet.id, freezes=(), exp=int(at_s) + THAW_LIFE_S, mutes=mutes, hears=hears)
+    return issue_token(claims, sovereign_kid(fleet.sovereign_number), key.sign)
+
+
 def recovery_stop(fleet: Fleet, recovery: SigningKey, freeze: str, at_s: float) -> str:
     """Return a stop signed with the recovery key. `freeze` must be a random id."""
     claims = RecoveryStop(aud=fleet.id, freeze=freeze, exp=int(at_s) + STOP_LIFE_S)

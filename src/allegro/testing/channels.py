@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from allegro.core.channels import ChannelError, Limits, Message, Proof
 from allegro.core.chat.commands import read_command
 from allegro.core.chat.received import Batch, Command, Content, Ignored, Sender, Tap, Update
@@ -17,6 +19,7 @@ class MemoryChat:
         self.sent: dict[str, Message] = {}
         self.answered: dict[str, str] = {}
         self.errors: list[ChannelError] = []
+        self.commands: dict[str, str] = {}
         self._queue: list[Update] = []
         self._number = 100
 
@@ -41,6 +44,12 @@ class MemoryChat:
 
     async def answer(self, tap: Tap, words: str) -> None:
         self.answered[tap.id] = words
+
+    async def prepare(self, commands: Mapping[str, str]) -> None:
+        self.commands = dict(commands)
+
+    async def confirm(self, upto: int) -> None:
+        await self.receive(upto)
 
     async def receive(self, confirm: int | None = None) -> Batch:
         kept = [one for one in self._queue if one.number is not None]

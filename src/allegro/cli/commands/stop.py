@@ -41,9 +41,17 @@ def stop(reason: str, socket: Path | None, as_json: bool) -> None:
 @click.command(cls=Command, example="allegro thaw --all --config house.toml", exits=ASKS_HOUSE)
 @click.argument("ids", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Lift every freeze that the house holds.")
+@click.option("--mute", multiple=True, help="CHANNEL:ID of a sender whose stops count no more.")
+@click.option("--hear", multiple=True, help="CHANNEL:ID of a sender whose stops count again.")
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="house.toml")
 @json_option
-def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None:
+def thaw(
+    ids: tuple[str, ...],
+    every: bool,
+    config: Path,
+    as_json: bool,
+    **senders: tuple[str, ...],
+) -> None:
     """Lift freezes by id, signed with the sovereign key.
 
     --all lifts the freezes that the house holds. A freeze that only a lane reports is lifted only by
@@ -61,7 +69,7 @@ def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None
     for id_, lane in extra.items():
         if id_ not in wanted:
             click.echo(f"not lifted, only lane {lane} reports it: {one_line(id_)}", err=True)
-    if not wanted:
+    if not wanted and not any(senders.values()):
         if not held:
             raise Failure("nothing is frozen")
         raise click.UsageError(
@@ -70,12 +78,21 @@ def thaw(ids: tuple[str, ...], every: bool, config: Path, as_json: bool) -> None
     fleet = load_fleet(files)
     key = load_sovereign_key(files, passphrase)
     response: dict[str, Any] = {}
-    for token in ceremony.thaw(fleet, key, wanted, now_s()):
+    tokens = ceremony.thaw(fleet, key, wanted, now_s())
+    if any(senders.values()):
+        tokens.insert(0, ceremony.mute(fleet, key, senders["mute"], senders["hear"], now_s()))
+    for token in tokens:
         response = run_async(post(socket, "thaw", {"token": token}))
     if as_json:
         print_json({**response, "freezes": wanted})
     else:
-        click.echo(f"thawed: {', '.join(one_line(id_) for id_ in wanted)}")
+        for what, names in (
+            ("thawed", wanted),
+            ("muted", senders["mute"]),
+            ("heard", senders["hear"]),
+        ):
+            if names:
+                click.echo(f"{what}: {', '.join(map(one_line, names))}")
 
 
 def _freezes(status: dict[str, Any]) -> tuple[list[str], dict[str, str]]:

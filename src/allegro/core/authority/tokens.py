@@ -112,11 +112,17 @@ class Pairing(Claims, frozen=True):
     exp: int
 
 
-class Thaw(Claims, frozen=True):
-    """The sovereign lifts exactly these freezes. `exp` limits the first acceptance."""
+class Thaw(Claims, frozen=True, omit_defaults=True):
+    """The sovereign lifts exactly these freezes. `exp` limits the first acceptance.
+
+    `mutes` are senders (channel:person) whose stops by chat count no more, `hears` those whose
+    count again.
+    """
 
     freezes: tuple[str, ...]
     exp: int
+    mutes: tuple[str, ...] = ()
+    hears: tuple[str, ...] = ()
 
 
 class Seat(Claims, frozen=True):

@@ -17,12 +17,13 @@ MOST_SHOWN = 10
 
 Urgency = Literal["now", "today", "whenever"]
 
-_HELP = (
-    "/status - how the fleet is",
-    "/requests - what waits for you",
-    "/stop - freeze everything, at once; only your key at home lifts it",
-    "/help - this list",
-)
+COMMANDS = {
+    "status": "how the fleet is",
+    "requests": "what waits for you",
+    "stop": "freeze everything, at once; only your key at home lifts it",
+    "help": "this list",
+}
+"""What can be said, and what it does: for `/help` and for the chat's menu."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -45,17 +46,25 @@ class LaneState(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What `/status` shows. `frozen` counts freezes that stand, None where that is not known."""
+    """What `/status` shows, as the lane `lane` knows it.
+
+    `frozen` counts freezes that stand, `waiting` requests, `firing` alerts; None where that is not
+    known. `house_s` is for how long the house has been silent: 0 while it is linked, None where it
+    was not heard since this lane began. `roles` are those that this lane holds.
+    """
 
     frozen: int | None
     waiting: int | None
     firing: int | None
     lanes: tuple[LaneState, ...] = ()
+    lane: str = ""
+    house_s: float | None = None
+    roles: tuple[str, ...] = ()
 
 
 def help_answer() -> tuple[Part, ...]:
     """Return the list of commands."""
-    return ("\n".join(_HELP),)
+    return ("\n".join(f"/{name} - {does}" for name, does in COMMANDS.items()),)
 
 
 def status_answer(standing: Standing) -> tuple[Part, ...]:
@@ -67,18 +76,36 @@ def status_answer(standing: Standing) -> tuple[Part, ...]:
     else:
         first = "Not frozen."
     parts: list[Part] = [
-        f"{first}\nWaiting for you: {_known(standing.waiting)}\nAlerts: {_known(standing.firing)}"
+        f"{first}\nWaiting for you: {_known(standing.waiting)}\nAlerts: {_known(standing.firing)}",
+        f"\nHouse: {_house(standing.house_s)}",
     ]
+    if standing.lane:
+        roles = ", ".join(standing.roles) or "none"
+        parts += ["\nThis lane: ", Foreign(standing.lane, 32), f", roles: {roles}"]
     for lane in standing.lanes[:MOST_SHOWN]:
         parts += ["\n", Foreign(lane.name, 32), f" {lane.state}, seen {age(lane.age_s)} ago"]
     return (*parts, _more(len(standing.lanes)))
 
 
-def requests_answer(waiting: tuple[Waiting, ...], *, content: bool) -> tuple[Part, ...]:
-    """Return what waits, oldest first, at most ten of them and the count of the rest."""
+def _house(silent_s: float | None) -> str:
+    if silent_s is None:
+        return "not heard since this lane began"
+    return f"silent for {age(silent_s)}" if silent_s else "linked"
+
+
+def requests_answer(
+    waiting: tuple[Waiting, ...] | None, *, content: bool, as_of_s: float = 0.0
+) -> tuple[Part, ...]:
+    """Return what waits, oldest first, at most ten of them and the count of the rest.
+
+    None is what no house has said yet. `as_of_s` is for how long the house has been silent.
+    """
+    if waiting is None:
+        return ("Unknown: the house has not said what waits since this lane began.",)
+    known = f" (as of {age(as_of_s)} ago; the house is silent)" if as_of_s else ""
     if not waiting:
-        return ("Nothing waits for you.",)
-    parts: list[Part] = [f"{_count(len(waiting), 'request')} waiting, oldest first:"]
+        return (f"Nothing waits for you{known}.",)
+    parts: list[Part] = [f"{_count(len(waiting), 'request')} waiting, oldest first{known}:"]
     for one in sorted(waiting, key=lambda one: -one.age_s)[:MOST_SHOWN]:
         parts += ["\n", *request_line(one, content=content)]
     return (*parts, _more(len(waiting)))

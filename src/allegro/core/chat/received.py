@@ -31,7 +31,7 @@ class Sender(msgspec.Struct, frozen=True):
     person: Id
 
 
-class Command(msgspec.Struct, frozen=True):
+class Command(msgspec.Struct, frozen=True, tag="command"):
     """A message that begins with `/name`. `at_s` is the service's time in Unix seconds."""
 
     sender: Sender
@@ -46,7 +46,7 @@ class Command(msgspec.Struct, frozen=True):
         return f"message:{self.sender.chat}:{self.message}"
 
 
-class Tap(msgspec.Struct, frozen=True):
+class Tap(msgspec.Struct, frozen=True, tag="tap"):
     """A press of a button below the message `message`; `data` is what the button carried.
 
     `id` is the service's, to answer the press with. It carries no time: a tap is as old as it is.

@@ -25,6 +25,8 @@ class EventType(enum.StrEnum):
     AUDIT_DONE = "audit.done"
     BEAT_BACK = "beat.back"
     BEAT_MISSING = "beat.missing"
+    CHAT_NOTED = "chat.noted"
+    CHAT_STRANGERS = "chat.strangers"
     COUNCIL_BACK = "council.back"
     COUNCIL_LOST = "council.lost"
     COUNCIL_PAGE_ASIDE = "council.page_aside"
@@ -88,6 +90,7 @@ ACTIONS = "action."
 
 AUDITS = "audit."
 BEATS = "beat."
+CHAT = "chat."
 COUNCIL = "council."
 FREEZES = "freeze."
 FORGE = "forge."
@@ -100,6 +103,7 @@ _SHED: tuple[tuple[str, Shed], ...] = (
     (ACTIONS, Shed.RESERVED),
     ("request.", Shed.RESERVED),
     (FREEZES, Shed.RESERVED),
+    (EventType.CHAT_NOTED, Shed.RESERVED),
     ("journal.", Shed.RESERVED),
     (EventType.SESSION_END, Shed.RESERVED),
     (EventType.SESSION_QUESTION, Shed.RESERVED),

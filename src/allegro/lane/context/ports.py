@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from allegro.core.channels import Chat
 from allegro.core.ports import (
     AgentHost,
     Clock,
@@ -26,8 +27,12 @@ def _same_host(host: AgentHost) -> AgentHost:
     return host
 
 
+def _same_chat(chat: Chat) -> Chat:
+    return chat
+
+
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """The ports of one lane. `councils` and `agents` may stand before what a wing makes later."""
+    """The ports of one lane. `councils`, `agents` and `chats` may stand before what a wing makes."""
 
     clock: Clock
     dice: Dice
@@ -37,6 +42,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     writer: ForgeWriter
     councils: Callable[[Council], Council] = _same_council
     agents: Callable[[AgentHost], AgentHost] = _same_host
+    chats: Callable[[Chat], Chat] = _same_chat
 
 
 Wrap = Callable[[Ports], Ports]

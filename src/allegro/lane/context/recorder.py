@@ -96,6 +96,10 @@ class Recorder:
         """Return the id of what this lane tells once: recorded twice, it is archived once."""
         return keyed_hex(self._secret, purpose, self._lane, *parts)[:40]
 
+    def chat_id(self, key: str) -> str:
+        """Return the id of the event of what was read by chat: the same on every lane that read it."""
+        return keyed_hex(self._secret, "chat", key)[:40]
+
     def content(self, text: str) -> str:
         """Name words without telling them: the same words give the same name in this fleet."""
         return words_name(self._secret, text)

@@ -27,13 +27,22 @@ class Done(msgspec.Struct, frozen=True):
     at_s: float = 0.0
 
 
+def _drop(value: object) -> None:
+    del value
+
+
 class KeptState(msgspec.Struct, frozen=True):
-    """What of the state is on disk: as it was read, and how it is written. Saving raises EdgeError."""
+    """What of the state is on disk: as it was read, and how it is written. Saving raises EdgeError.
+
+    `muted` are the senders (channel:person) whose stops by chat count no more.
+    """
 
     held: LaneTrust
     freezes: FreezeSet
     save_freezes: Callable[[FreezeSet], None]
     save_trust: Callable[[LaneTrust], None]
+    muted: frozenset[str] = frozenset()
+    save_muted: Callable[[frozenset[str]], None] = _drop
 
 
 class LaneState:
@@ -57,9 +66,11 @@ class LaneState:
         self._journal = journal
         self.held = kept.held
         self.freezes = kept.freezes
+        self.muted = kept.muted
         self.forge = forge
         self._save_freezes = kept.save_freezes
         self._save_trust = kept.save_trust
+        self._save_muted = kept.save_muted
         self.safe_mode = safe_mode
         self.disk_ok = True
         self.leases: dict[str, Lease] = {}
@@ -271,3 +282,9 @@ class LaneState:
         if thawed != self.freezes:
             self._save_freezes(thawed)
             self.freezes = thawed
+
+    def mute(self, muted: frozenset[str]) -> None:
+        """Take whose stops by chat count no more, as a verified thaw says; kept only once on disk."""
+        if muted != self.muted:
+            self._save_muted(muted)
+            self.muted = muted

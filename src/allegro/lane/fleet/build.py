@@ -198,6 +198,10 @@ class FleetWing:
         """How this lane came to each role it took."""
         return self.roles.taken
 
+    def seen(self) -> tuple[Peer, ...]:
+        """Return what this lane sees of each other one."""
+        return self.siblings.describe()
+
     async def acted(self, role: str) -> None:
         """Note the first act after a take-over. Raises EdgeError of the journal."""
         await self.roles.acted(role)

@@ -49,6 +49,14 @@ class LaneFiles(msgspec.Struct, frozen=True):
         return self.folder / "written.json"
 
     @property
+    def chat(self) -> Path:
+        return self.folder / "chat.json"
+
+    @property
+    def muted(self) -> Path:
+        return self.folder / "muted.json"
+
+    @property
     def council(self) -> Path:
         return self.folder / "council"
 

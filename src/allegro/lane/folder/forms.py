@@ -109,6 +109,8 @@ SESSIONS = Form((_named("sessions", dict[str, dict[str, Any]]),))
 CRASHES = Form((_named("crashes", list[float]),))
 DUTIES = Form(())
 """A file that commit a8b1bd5 did not have: its first number is 1."""
+CHAT = Form(())
+MUTED = Form(())
 
 
 def forms_of(files: LaneFiles) -> dict[Path, Form]:
@@ -123,6 +125,8 @@ def forms_of(files: LaneFiles) -> dict[Path, Form]:
         files.sessions: SESSIONS,
         files.crashes: CRASHES,
         files.duties: DUTIES,
+        files.chat: CHAT,
+        files.muted: MUTED,
     }
 
 
@@ -289,3 +293,8 @@ def read_kept(path: Path, form: Form, type_: type[T]) -> T | None:
         _log.error("state.damaged", file=path.name, error=kept.reason)
         return None
     return kept
+
+
+def write_kept(path: Path, form: Form, value: object) -> None:
+    """Write a file that `read_kept` reads. Raises EdgeError."""
+    save(path, form, value)

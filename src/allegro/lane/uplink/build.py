@@ -10,6 +10,7 @@ from pathlib import Path
 
 from allegro.adapters.crypto.signatures import SigningKey, verify
 from allegro.adapters.crypto.tls import server_context
+from allegro.core.authority.freeze import Freeze
 from allegro.core.protocol.answers.lane import OwnLabel
 from allegro.core.protocol.messages import Serves
 from allegro.core.protocol.queries import Params, QueryName
@@ -47,6 +48,10 @@ class Uplink:
     def is_linked(self) -> bool:
         """Whether a house is linked now."""
         return self._listener.is_linked
+
+    async def freeze(self, freeze: Freeze) -> None:
+        """Freeze this lane at once, and tell it home. Raises EdgeError where it cannot be kept."""
+        await self._desk.trust.stop(freeze)
 
     def duties(self) -> list[Duty]:
         """Return the listener on the link."""

@@ -30,9 +30,11 @@ class Trust:
 
     async def stop(self, freeze: Freeze) -> None:
         """Freeze at once, then say so in the journal."""
-        self._state.freeze(freeze)
-        _log.warning("freeze.added", id=freeze.id, by=freeze.by)
-        await self._recorder.tell(FreezeAdded(id=freeze.id), words=freeze)
+        try:
+            self._state.freeze(freeze)
+        finally:  # it counts although the disk refuses it: the house keeps it then
+            _log.warning("freeze.added", id=freeze.id, by=freeze.by)
+            await self._recorder.tell(FreezeAdded(id=freeze.id), words=freeze)
 
     async def bring(self, token: str) -> None:
         if token_type(token) == TYPES[Thaw]:
@@ -58,13 +60,15 @@ class Trust:
         if isinstance(claims, Refusal):
             _log.warning("thaw.refused", reason=claims.reason)
             return False
+        muted = (self._state.muted | set(claims.mutes)) - set(claims.hears)
         known = set(claims.freezes) <= self._state.freezes.thawed
-        if known:
+        if known and muted == self._state.muted:
             return False
         if not self._clock.now_s() < claims.exp:
             _log.warning("thaw.refused", reason="thaw_expired")
             return False
         self._state.thaw(claims.freezes)
+        self._state.mute(muted)
         return True
 
     async def _recovery_stop(self, token: str) -> None:

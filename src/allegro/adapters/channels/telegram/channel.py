@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from allegro.adapters.channels.telegram.api import Attachment, BotApi
@@ -137,7 +137,14 @@ class TelegramChannel:
             )
         return number_of(facts.get("pending_update_count"))
 
-    async def prepare(self, commands: dict[str, str]) -> None:
+    async def confirm(self, upto: int) -> None:
+        """Confirm everything up to this number. Asks for one update at most and keeps none of it."""
+        fields: dict[str, object] = {
+            "offset": upto + 1, "timeout": 0, "limit": 1, "allowed_updates": list(KINDS),
+        }  # fmt: skip
+        await self._api.call("getUpdates", fields)
+
+    async def prepare(self, commands: Mapping[str, str]) -> None:
         """Remove a webhook, keeping what waits, and show these commands in the chat's menu."""
         await self._api.call("deleteWebhook", {"drop_pending_updates": False})
         listed = [{"command": name, "description": words} for name, words in commands.items()]

@@ -24,6 +24,7 @@ LOST_HOUSE = "lost-house"
 KEYS = "keys"
 UPGRADE = "upgrade"
 CHANNELS = "a-message-does-not-arrive"
+CHAT = "a-command-by-chat-is-not-answered"
 DUTIES = "a-duty-did-not-run"
 SILENT_HOUSE = "the-house-is-silent"
 

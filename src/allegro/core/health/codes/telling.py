@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from allegro.core.health.codes import runbook
-from allegro.core.health.codes.code import P0, P1, P2, Code
+from allegro.core.health.codes.code import P0, P1, P2, Code, Escalation, Way
 
 HOUSE_SILENT = Code(
     "house.silent",
@@ -40,6 +40,23 @@ OUTBOX = Code(
     P1,
     fix="Repair the channels; read `allegro status` for what is wrong now.",
     runbook=runbook.CHANNELS,
+)
+CHAT_DEAF = Code(
+    "chat.deaf",
+    "chat that is not heard",
+    P1,
+    fix="Stop what else reads with the token of {subject}; check its token, allow-list and network.",
+    runbook=runbook.CHAT,
+    own_grace_s=5.0,
+    own_escalation=Escalation(60.0, 4 * 3600.0, Way.FIRST),
+)
+CHAT_UNSAVED = Code(
+    "chat.unsaved",
+    "chat whose commands cannot be stored",
+    P1,
+    fix="Free space on the lane: until then a command may be answered twice after a restart.",
+    runbook=runbook.FULL,
+    depends_on="lane.disk",
 )
 DUTY_MISSED = Code(
     "duty.missed",

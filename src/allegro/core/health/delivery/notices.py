@@ -26,6 +26,10 @@ MAX_LINES = 20
 """The lines of one notice; `count` says of how many alerts it is."""
 
 
+OF_CHANNELS = frozenset({"channel.failing", "chat.deaf"})
+"""Codes whose subject is a channel: what they tell goes by another one first."""
+
+
 class Kind(StrEnum):
     """What a notice says about its alerts."""
 
@@ -102,7 +106,7 @@ def notice_of(group: Sequence[Want], notice_id: str, now_s: float) -> Notice:
     """Return the notice for wants that share one."""
     first = group[0]
     severity = min(want.alert.severity for want in group)
-    about_channel = first.alert.code == "channel.failing" and len(group) == 1
+    about_channel = first.alert.code in OF_CHANNELS and len(group) == 1
     return Notice(
         id=notice_id,
         kind=first.kind,

@@ -8,10 +8,19 @@ import msgspec
 
 from allegro.core.base.events import Event
 from allegro.core.base.untrusted import Unreadable, read_value
-from allegro.core.protocol.payloads import actions, duties, fleet, house, lane, polls, sessions
+from allegro.core.protocol.payloads import (
+    actions,
+    chat,
+    duties,
+    fleet,
+    house,
+    lane,
+    polls,
+    sessions,
+)
 from allegro.core.protocol.payloads.base import OtherEvent, Payload
 
-_MODULES = (actions, polls, lane, sessions, fleet, house, duties)
+_MODULES = (actions, polls, lane, sessions, fleet, house, duties, chat)
 
 
 def _named() -> Iterator[type[Payload]]:
