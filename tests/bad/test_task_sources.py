@@ -29,7 +29,7 @@ ALLOWED = {
     "lane/tokens/auditor.py": (2, "pauses, awaited in the same function"),
     "lane/uplink/dispatch.py": (1, "`ended` looks at its result: the order is set aside"),
     "lane/models/loans.py": (2, "read by `next`, and dropped where nobody asks"),
-    "lane/agent/sessions.py": (1, "the reader of a session: whatever it raises is the session's end"),
+    "lane/agent/following.py": (1, "the reader of a session: whatever it raises is the session's end"),
     "link/dial.py": (3, "their results are raised where the link ends, and it begins again"),
     "link/connection.py": (2, "a group of one connection, which ends with it"),
 }  # fmt: skip

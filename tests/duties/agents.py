@@ -36,6 +36,7 @@ from allegro.core.settings import (
     ModelSettings,
 )
 from allegro.lane.agent.gateways import Gateways
+from allegro.lane.agent.known import Known
 from allegro.lane.agent.running import OpenSession
 from allegro.lane.agent.sessions import Sessions
 from allegro.lane.context.recorder import Author, Recorder
@@ -306,7 +307,9 @@ class Stage:
         settings = LaneSettings(LaneIdentity(LANE, "state"), ForgeSettings(), hermes=self.settings)
         here = cast(LaneState, self)  # of it only the situation is asked
         ctx = context_of(here, recorder, self.clock, settings, dice=self.dice)
-        self.sessions = Sessions(ctx, self.gateways, self.proxy, dict(self.known), self._save)
+        self.sessions = Sessions(
+            ctx, self.gateways, self.proxy, Known(dict(self.known), self._save, self.clock)
+        )
 
     async def _record(self, holder: str, payload: Talk) -> None:
         await self.sessions.record(holder, payload)

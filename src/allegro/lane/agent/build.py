@@ -51,6 +51,7 @@ from allegro.core.settings import ModelSettings
 from allegro.lane.agent.facts import BUBBLEWRAP, running_facts
 from allegro.lane.agent.gateways import Gateways
 from allegro.lane.agent.health_check import HealthCheck
+from allegro.lane.agent.known import Known
 from allegro.lane.agent.running import OpenSession
 from allegro.lane.agent.sessions import Sessions
 from allegro.lane.context import Context
@@ -138,8 +139,11 @@ class AgentWing:
             ctx,
             self.gateways,
             self.proxy,
-            known=load_open(files.sessions),
-            save=lambda known: save(files.sessions, SESSIONS, KeptSessions(known)),
+            Known(
+                load_open(files.sessions),
+                lambda held: save(files.sessions, SESSIONS, KeptSessions(held)),
+                clock,
+            ),
         )
         self.loans = Loans(partial(call_local, self._runtime / "models"), clock, dice)
         ctx.state.on_freeze(self.sessions.freeze)
