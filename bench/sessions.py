@@ -32,7 +32,7 @@ from allegro.core.ports import GatewaySpec, Run
 from allegro.core.protocol.payloads.sessions import Talk
 from allegro.core.settings import HermesSettings, ModelSettings, Rung
 from allegro.lane.context.recorder import Author, Recorder
-from allegro.lane.models.call import Grant
+from allegro.lane.models.grants import Grant
 from allegro.lane.models.proxy import ModelProxy
 from allegro.scratch.processes import Stage, override
 from allegro.testing.agents import make_stand_in

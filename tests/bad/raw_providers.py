@@ -16,7 +16,7 @@ from allegro.adapters.providers.openai import HttpProviders
 from allegro.core.models.ladder import Spend
 from allegro.core.protocol.payloads.sessions import Talk
 from allegro.core.settings import ModelSettings, Rung
-from allegro.lane.models.call import Grant
+from allegro.lane.models.grants import Grant
 from allegro.lane.models.proxy import ModelProxy
 from allegro.testing.virtual import VirtualClock
 

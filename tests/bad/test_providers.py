@@ -17,7 +17,7 @@ import pytest
 
 from allegro.core.base.errors import EdgeError
 from allegro.core.models.waits import RESET_HEADERS, WAIT_HEADERS
-from allegro.lane.models.call import Grant
+from allegro.lane.models.grants import Grant
 from allegro.lane.models.loans import PATHS, Answer, Loans
 from allegro.lane.models.proxy import PASSED_ON
 from allegro.testing.virtual import SeededDice, VirtualClock

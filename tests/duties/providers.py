@@ -17,7 +17,7 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.models.ladder import Spend
 from allegro.core.protocol.payloads.sessions import Talk
 from allegro.core.settings import ModelSettings, Rung
-from allegro.lane.models.call import Grant
+from allegro.lane.models.grants import Grant
 from allegro.lane.models.proxy import ModelProxy
 from allegro.testing.virtual import VirtualClock
 

@@ -6,8 +6,8 @@ from allegro.core.agent.sessions import Answered, Asked, End, Ended, Gap
 from allegro.core.agent.tools import against_offer
 from allegro.core.base.errors import EdgeError
 from allegro.core.ports import AgentGateway, GatewaySpec, Run
-from allegro.lane.models.call import Grant
 from allegro.lane.models.canary import CANARY_PROMPT, CanarySeen
+from allegro.lane.models.grants import Grant
 from allegro.lane.models.proxy import ModelProxy
 
 CANARY_S = 60.0

@@ -17,7 +17,7 @@ from allegro.core.agent.sessions import (
 from allegro.core.authority.actions.agent import AnswerOnce, RunSession
 from allegro.core.protocol.answers.lane import RunningSession
 from allegro.lane.agent.gateways import Ready
-from allegro.lane.models.call import Grant
+from allegro.lane.models.grants import Grant
 
 
 class OpenSession(msgspec.Struct, frozen=True):

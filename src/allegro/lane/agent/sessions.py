@@ -48,7 +48,7 @@ from allegro.lane.agent.known import Known
 from allegro.lane.agent.running import Live
 from allegro.lane.agent.tool_answers import Answers, Outcome
 from allegro.lane.context import Context
-from allegro.lane.models.call import Grant
+from allegro.lane.models.grants import Grant
 from allegro.lane.models.proxy import ModelProxy
 from allegro.runtime.consumer import as_edge_error
 from allegro.runtime.tasks import Soon

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
-import msgspec
 import structlog
 from aiohttp import web
 
@@ -20,15 +19,13 @@ from allegro.core.models.answers import (
     read_answer,
 )
 from allegro.core.models.dialect import Manner, adapted, blames_ours, spoken
-from allegro.core.models.ladder import Ladder, Spend, Trouble, cost_usd
+from allegro.core.models.ladder import Trouble
 from allegro.core.models.refusals import error_for_caller
 from allegro.core.models.stream import MAX_LINE, StreamReader
-from allegro.core.models.usage import Seen, TokenCounts, counted
 from allegro.core.models.waits import retry_after_s
-from allegro.core.ports import Clock, Providers, Upstream
-from allegro.core.protocol.payloads.sessions import ModelCall, ModelResult, Talk
-from allegro.core.settings import Rung
-from allegro.lane.models.canary import CanarySeen
+from allegro.core.ports import Upstream
+from allegro.lane.models.call_record import CallRecord
+from allegro.lane.models.grants import Attempt, Grant, Proxy
 from allegro.lane.models.passing import (
     pass_on,
     pass_whole,
@@ -46,52 +43,6 @@ _MIDWAY = {
     "stalled": Trouble.STALLED,
 }
 
-Record = Callable[[str, Talk], Awaitable[None]]
-"""(holder, event type, clear data, words) -> when it is on disk. Raises EdgeError."""
-
-
-class Grant(msgspec.Struct):
-    """What one token may do. `holder` is a session's or loan's id; a canary costs nothing.
-
-    `seen` takes in what the agent sends during a canary.
-    """
-
-    holder: str
-    model: str
-    until_boot_s: float
-    own_tokens: int
-    is_canary: bool = False
-    spend: Spend = Spend()
-    reserved: Spend = Spend()
-    calls: int = 0
-    measured: bool = True
-    is_revoked: bool = False
-    tasks: set[asyncio.Task[Any]] = msgspec.field(default_factory=set)
-    seen: CanarySeen | None = None
-
-
-class Proxy(Protocol):
-    """What a call needs of the proxy it belongs to. `first_word_s` bounds the time to each word."""
-
-    ladder: Ladder
-    providers: Providers
-    clock: Clock
-    record: Record
-    spent: Callable[[int, float | None], None]
-    first_word_s: float
-
-    async def meaning_of(
-        self, rung: Rung, status: int, text: str, wait_s: float | None
-    ) -> Trouble: ...
-
-
-class Attempt(msgspec.Struct, frozen=True):
-    """Which rung is asked and in which manner; `tried` rungs were given up before it."""
-
-    rung: Rung
-    manner: Manner
-    tried: int
-
 
 class Call:
     """One attempt on one rung: record, send, pass on, record.
@@ -106,31 +57,15 @@ class Call:
         self._grant = grant
         self._rung = attempt.rung
         self._manner = attempt.manner
-        self._began_s = proxy.clock.boot_s()
-        self._first_s: float | None = None
-        self._rung_number = attempt.tried + 1
-        self._size = size
-        self._may_cost = False
-        self._number = grant.calls
-        self._is_done = False
+        self._record = CallRecord(proxy, grant, attempt, size=size)
         self._answer = Answer()
         self.trouble: Trouble | None = None
         self.refusal: web.Response | None = None
         self.next_manner: Manner | None = None
 
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "call": self._number,
-            "provider": self._rung.provider,
-            "asked": self._grant.model,
-            "used": self._rung.upstream or self._rung.model,
-            "rung": self._rung_number,
-            "source": "measured",
-        }
-
     async def begin(self) -> None:
         """Write down that a call is about to be made. Raises EdgeError: then it is not made."""
-        await self._proxy.record(self._grant.holder, ModelCall(**self._facts()))
+        await self._record.begin()
 
     async def carry(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
         """Send the call and pass its answer on. None where this rung had no word for the caller."""
@@ -142,16 +77,16 @@ class Call:
             error = {"message": str(sent), "type": "allegro", "param": None, "code": "bad_request"}
             return web.json_response({"error": error}, status=400)
         until_s = self._until_s()
-        self._may_cost = True
+        self._record.note_cost(may_cost=True)
         try:
             upstream = await within(until_s, self._proxy.providers.call(rung, sent))
         except EdgeError as error:
-            self._may_cost = error.sent
+            self._record.note_cost(may_cost=error.sent)
             await self._failed(silence(error, Trouble.UNREACHABLE))
             return None
         try:
             if upstream.status != 200:
-                self._may_cost = False
+                self._record.note_cost(may_cost=False)
                 raw = await read_refusal(upstream)
                 return await self._refused(body, asked, upstream, upstream.status, raw)
             if body.get("stream"):
@@ -174,10 +109,10 @@ class Call:
     ) -> web.StreamResponse | None:
         """Take a refusal: ask in another manner, go on to the next rung, or hand it to the caller."""
         proxy, now_s = self._proxy, self._proxy.clock.now_s()
-        self._may_cost = self._answer.counts is not None
+        self._record.note_cost(may_cost=self._answer.counts is not None)
         self.next_manner = adapted(self._manner, asked, status, text)
         if self.next_manner is not None:
-            await self._done(Trouble.PARAMETER.value)
+            await self._record.done(Trouble.PARAMETER.value, self._answer)
             return None
         wait_s = retry_after_s(Trouble.QUOTA, upstream.headers, now_s, text)
         trouble = await proxy.meaning_of(self._rung, status, text, wait_s)
@@ -199,7 +134,7 @@ class Call:
 
     async def _ended(self, trouble: Trouble, after_s: float | None = None) -> None:
         self.trouble = trouble
-        await self._done(trouble.value, reset_s=after_s)
+        await self._record.done(trouble.value, self._answer, reset_s=after_s)
 
     def _worked(self) -> None:
         self._proxy.ladder.worked(self._rung)
@@ -226,9 +161,9 @@ class Call:
         value, self._answer = read_answer(raw)
         if self._answer.failure is not None:
             return await self._said_no(body, asked, upstream)
-        self._first_s = self._proxy.clock.boot_s()
+        self._record.first_word()
         self._worked()
-        await self._done("ok")
+        await self._record.done("ok", self._answer)
         return web.json_response(value)
 
     async def _stream(
@@ -261,7 +196,7 @@ class Call:
         if not (answer.has_words or answer.is_whole):
             await self._failed(Trouble.BROKEN)
             return None
-        self._first_s = self._proxy.clock.boot_s()
+        self._record.first_word()
         return await self._passed_on(request, upstream, reader, held)
 
     def _streamed(self, raw: bytes) -> bytes:
@@ -288,13 +223,13 @@ class Call:
             result = "ok" if self._answer.is_whole else "reader_gone"
         if result == "ok":
             self._worked()
-            await self._done("ok")
+            await self._record.done("ok", self._answer)
             with contextlib.suppress(ConnectionError):  # it has all it needs, and hung up
                 await response.write_eof()
             return response
         if result in _MIDWAY:
             proxy.ladder.failed(self._rung, _MIDWAY[result], proxy.clock.boot_s())
-        await self._done(result)
+        await self._record.done(result, self._answer)
         if request.transport is not None:
             request.transport.abort()  # half an answer must not look like a whole one
         return response
@@ -303,62 +238,15 @@ class Call:
         """Write down that nobody waits for the answer any more: its token went, or its reader."""
         if self._answer.is_whole:  # all was said; a reader may hang up before the connection ends
             self._worked()
-            await self._done("ok")
+            await self._record.done("ok", self._answer)
             return
-        await self._done("revoked" if self._grant.is_revoked else "reader_gone")
+        await self._record.done(
+            "revoked" if self._grant.is_revoked else "reader_gone", self._answer
+        )
 
     async def broke(self) -> None:
         """Write down that the proxy itself failed."""
-        await self._done("broken")
-
-    def _counted(self) -> tuple[TokenCounts, bool]:
-        answer = self._answer
-        if not self._may_cost:
-            return TokenCounts(0, 0), False
-        no_word = not answer.has_words and not answer.is_whole
-        is_free = self._rung.local and not no_word and not answer.is_cut_off
-        return counted(
-            Seen(
-                answer.counts,
-                answer.is_counted_late,
-                answer.is_whole,
-                self._size,
-                answer.text_bytes,
-                0 if is_free else self._manner.bound,
-            )
-        )
-
-    async def _done(self, result: str, reset_s: float | None = None) -> None:
-        """Write down what came of the call and what it cost, once."""
-        if self._is_done:
-            return
-        self._is_done = True
-        proxy, grant = self._proxy, self._grant
-        counts, is_reported = self._counted()
-        tokens = counts.input + counts.output
-        cost = cost_usd(self._rung, counts)
-        cost = 0.0 if self._rung.local or not tokens else cost
-        grant.spend = grant.spend.plus(tokens, cost)
-        grant.measured = grant.measured and (is_reported or not tokens)
-        proxy.spent(tokens, cost)
-        now_s = proxy.clock.boot_s()
-        first_s = None if self._first_s is None else self._first_s - self._began_s
-        payload = ModelResult(
-            **self._facts(),
-            result=result,
-            tokens_in=counts.input,
-            tokens_out=counts.output,
-            tokens="told" if is_reported else "estimated",
-            cost_usd="unknown" if cost is None else round(cost, 8),
-            latency_ms=round((now_s - self._began_s) * 1000, 3),
-            first_ms=None if first_s is None else round(first_s * 1000, 3),
-            tokens_cached=counts.cached,
-            reset_s=reset_s,
-        )
-        try:
-            await proxy.record(grant.holder, payload)
-        except EdgeError as error:
-            _log.error("model.unrecorded", error=str(error))
+        await self._record.done("broken", self._answer)
 
 
 def _is_about_size(status: int, trouble: Trouble) -> bool:

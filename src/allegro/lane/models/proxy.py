@@ -33,8 +33,9 @@ from allegro.core.models.usage import TokenCounts, estimated_tokens
 from allegro.core.ports import Clock, Providers
 from allegro.core.protocol.payloads.sessions import ModelRefused
 from allegro.core.settings import ModelSettings, Rung
-from allegro.lane.models.call import Attempt, Call, Grant, Record
+from allegro.lane.models.call import Call
 from allegro.lane.models.canary import canary_answer
+from allegro.lane.models.grants import Attempt, Grant, Record
 
 _log = structlog.get_logger()
 MAX_BODY = 16 * 1024 * 1024
