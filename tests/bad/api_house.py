@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,12 +19,15 @@ from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event
+from allegro.core.health.duty_runs import DutyPlan
+from allegro.core.health.duty_watch import WatchedDuty
 from allegro.core.protocol.queries import Params
 from allegro.core.stores import SetAside
 from allegro.house.agent.loans import Loans
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
 from allegro.house.api.aside import AsideApi
+from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi
 from allegro.house.api.measures import MeasuresApi
 from allegro.house.api.models import Lent
@@ -37,6 +41,9 @@ from allegro.house.health.doctor import Facts, HouseNow, Troubles
 from allegro.house.lanes import Lanes
 from allegro.house.measures.build import build as build_measures
 from allegro.house.ports import Ports, Reactions
+from allegro.house.schedule.build import Home
+from allegro.house.schedule.build import build as build_duties
+from allegro.house.schedule.wing import ScheduleWing
 from allegro.link.dial import LaneLink
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.core.builders import HOUSE, SOVEREIGN
@@ -92,6 +99,13 @@ GOOD: dict[str, Any] = {
         "held": {"forge": 3}, "held_for_s": {"forge": 1.5}, "holders": {"forge": ["a"]},
         "roster": 1, "council": "agrees", "quorum": True, "ready": ["forge"], "domain": "d",
         "siblings": [{"lane": "b", "heard": True}], "freezes": ["f1"],
+    },
+    "run_duty": {
+        "plan": {"duty": "sweep", "role": "", "cron": "0 3 * * *", "grace_s": 60.0, "due_s": 5.0,
+                 "served_s": 4.0},
+        "is_running": False, "off": "",
+        "last": {"duty": "sweep", "ending": "ran", "due_s": 4.0, "begun_s": 4.0, "duration_s": 1.0,
+                 "punctuality": "on time", "skipped": 0, "result": "done", "figures": {"n": 1.0}},
     },
     "look_at": {"host": True, "heard": True, "ready": ["forge"]},
     "rest": True, "stop_session": True, "deny": True, "revoke_loan": True, "sessions": ["s1"],
@@ -233,6 +247,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
             ).routes(),
             *AsideApi(house.ledger, suspended, house.orders.wake).routes(),
             *MeasuresApi(figures).routes(),
+            *DutyApi(await _duties(house, ports, lanes, reactions)).routes(),
         ],
         acting=True,
     )  # fmt: skip
@@ -249,6 +264,15 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
         await figures.close()
         await archive.close()
         await house.ledger.close()
+
+
+async def _duties(house: House, ports: Ports, lanes: Lanes, reactions: Reactions) -> ScheduleWing:
+    """Return scheduled duties of which a lane has one; the house's own stand still."""
+    plan = DutyPlan(duty="sweep", cron="0 3 * * *", grace_s=60.0, due_s=9e9)
+    await house.ledger.duties.keep_watched(WatchedDuty(plan=plan, lane=LANE))
+    wing = build_duties(Home(house.settings, ports, lanes, reactions, datetime.UTC, str))
+    await wing.watch.step()
+    return wing
 
 
 def _session(socket: Path) -> aiohttp.ClientSession:

@@ -28,6 +28,8 @@ from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.follow import FleetView, Follow
 from allegro.house.requests.ordered_effects import Names
+from allegro.house.schedule.book import HouseBook
+from allegro.house.schedule.watch import DutyWatch
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.duties.alerts import noted
 from tests.duties.house import FLEET, House
@@ -69,7 +71,9 @@ class EventHouse:
         self.follow = Follow(ports, house.requests, view, reactions, names)
         lanes = SessionLanes(self._ask_lane, lambda _: True)
         self.sessions = Sessions(ports, house.requests, lanes, reactions, lambda: None)
-        self.watch = FleetWatch(ports, cast(Lanes, FakeLanes(house.clock)), reactions)
+        fleet_lanes = cast(Lanes, FakeLanes(house.clock))
+        self.watch = FleetWatch(ports, fleet_lanes, reactions)
+        self.duties = DutyWatch(ports, fleet_lanes, reactions, HouseBook(ports))
         for duty in (self.follow, self.sessions, self.watch):
             await duty.resume()
 
@@ -109,6 +113,7 @@ class EventHouse:
         await self.follow.step()
         await self.sessions.step()
         await self.watch.step()
+        await self.duties.step()
 
     async def comment_of(self, lane: str) -> Request:
         """Return a comment that was ordered from this lane."""

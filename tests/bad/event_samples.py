@@ -72,6 +72,17 @@ def samples(digest: str, order: int, session: str, bot: int, now_s: int) -> dict
         "forge.unread": Sample({"watch": "acme/web", "number": 3}),
         "watch.failing": Sample({"watch": "acme/web"}),
         "duty.failing": Sample({"duty": "beats"}),
+        "duty.planned": Sample({"duty": "sweep", "role": "forge", "cron": "0 3 * * *",
+                                "grace_s": 3600.0, "due_s": float(now_s)}, subject=""),
+        **{
+            f"duty.{ending}": Sample(
+                {"duty": "sweep", "role": "", "due_s": float(now_s), "begun_s": float(now_s),
+                 "duration_s": 1.0, "punctuality": "late", "next_s": float(now_s + 60),
+                 "skipped": 1, "figures": {"items": 1.0}, "result": "", "owner": ""},
+                {"result": "done"}, subject="",
+            )
+            for ending in ("ran", "failed", "missed")
+        },
         "watch.replaced": Sample({"watch": "acme/web"}),
         "session.accepted": Sample({**talk, "model": "m", "agent": "1", "local": False,
                                     "tools": ["file"], "limit_s": 600}),

@@ -49,6 +49,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/models/{lane}/v1/chat/completions": {"model": "m", "messages": [{"role": "user"}]},
     "/v1/fleet/rest": {"lane": "a", "role": "forge", "to": "b", "seconds": 60.0},
     "/v1/lanes/{lane}/resume": {},
+    "/v1/duties/run": {"duty": "sweep"},
     "/v1/fleet/happened": {"what": "w", "lane": "a", "role": "forge"},
 }  # fmt: skip
 QUERIES: dict[str, tuple[str, ...]] = {

@@ -25,6 +25,7 @@ from allegro.core.stores import Archived
 from allegro.house.agent import session_records
 from allegro.house.fleet import watch as fleet_watch
 from allegro.house.requests import follow, outcomes
+from allegro.house.schedule import watch as duty_watch
 from allegro.runtime.consumer import Reader, ReaderPorts
 from allegro.testing.virtual import BOT
 
@@ -33,7 +34,12 @@ from .event_house import HONEST, SEALER, THIEF, EventHouse, open_event_house
 from .event_samples import Sample, encoded, samples
 from .stolen_lane import run_one
 
-FOLLOWED = (*follow.FOLLOWED, *session_records.FOLLOWED, *fleet_watch.FOLLOWED)
+FOLLOWED = (
+    *follow.FOLLOWED,
+    *session_records.FOLLOWED,
+    *fleet_watch.FOLLOWED,
+    *duty_watch.FOLLOWED,
+)
 COVERS = tuple(samples("d", 1, "s", BOT, 1))
 A_TYPE = 70
 CHUNK = 200

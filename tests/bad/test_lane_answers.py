@@ -53,6 +53,7 @@ COVERS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "offer": ("GET", "/v1/fleet/offer/a", None),
     "fleet": ("GET", "/v1/fleet", None),
     "look_at": ("GET", "/v1/fleet/health/a", None),
+    "run_duty": ("POST", "/v1/duties/run", {"duty": "sweep"}),
     "model_begin": ("GET", "/v1/models/a/v1/models", None),
     "model_next": ("GET", "/v1/models/a/v1/models", None),
 }  # fmt: skip
@@ -112,7 +113,7 @@ async def test_a_bent_answer_is_told_and_the_next_good_one_counts(
     lanes = [cast(TellingLane, lane) for lane in api.house.lanes.values()]
     found = []
     for name, value in sample(bent(good_of(method)), 260, seed=1):
-        if (method, name) == ("model_next", "done: false"):
+        if (method, name) in {("model_next", "done: false"), ("run_duty", "is_running: true")}:
             continue  # an answer that goes on is no bent one: its reader hangs up
         api.lane.world[method] = value
         found += await api.faults([(name, verb, path, sent)])

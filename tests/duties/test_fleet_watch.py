@@ -39,11 +39,14 @@ class FakeLanes:
         self._since_s = clock.now_s()
         self._heard = dict.fromkeys(self.up, clock.now_s())
 
-    def linked(self) -> list[str]:
-        return [name for name, up in self.up.items() if up]
+    def linked(self) -> list[tuple[str, str, None]]:
+        return [(name, name, None) for name, up in self.up.items() if up]
 
     def members(self) -> frozenset[str]:
         return frozenset(self.up)
+
+    def is_home(self, lane: str) -> bool:
+        return self.up.get(lane, False)
 
     def names(self) -> frozenset[str]:
         return frozenset((*self.up, "old"))
@@ -55,7 +58,7 @@ class FakeLanes:
         return {"forge": 1} if lane in self.holding else {}
 
     def describe(self) -> list[dict[str, Any]]:
-        for name in self.linked():
+        for name, _, _ in self.linked():
             self._heard[name] = self._clock.now_s()
         return [
             {
@@ -119,7 +122,7 @@ class Watched:
     async def live(self, seconds: float) -> None:
         for _ in range(int(seconds / 5)):
             self.clock.advance(5)
-            for name in self.lanes.linked() if self.beating else ():
+            for name, _, _ in self.lanes.linked() if self.beating else ():
                 await self.tell("lane.beat", name, done="polled")
             await self.watch.step()
 

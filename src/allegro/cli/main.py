@@ -42,6 +42,7 @@ GROUPS = {
         "events": "commands.events:events",
         "doctor": "commands.doctor:doctor",
         "measures": "commands.measures:measures",
+        "duties": "commands.duties:duties",
     },
     "Stop everything, and start again": {
         "stop": "commands.stop:stop",

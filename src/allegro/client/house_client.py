@@ -18,6 +18,7 @@ from allegro.client.errors import BadRequest, HouseUnreachable, NotNow
 from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_json, read_value, text_of
 from allegro.core.effects.render import one_line
 from allegro.core.measures.answers import MeasuresAnswer
+from allegro.core.protocol.answers.duties import DutiesAnswer, DutyRunAnswer
 
 WAIT_S = 50.0
 
@@ -89,6 +90,27 @@ class HouseClient:
         Raises HouseUnreachable, BadRequest, NotNow.
         """
         answer = read_value(await self.get("measures", window_s=window_s), MeasuresAnswer)
+        if isinstance(answer, Unreadable):
+            raise BadRequest(f"the house's answer cannot be read: {answer}")
+        return answer
+
+    async def duties(self) -> DutiesAnswer:
+        """Return every scheduled duty of the house and of its lanes.
+
+        Raises HouseUnreachable, BadRequest, NotNow.
+        """
+        answer = read_value(await self.get("duties"), DutiesAnswer)
+        if isinstance(answer, Unreadable):
+            raise BadRequest(f"the house's answer cannot be read: {answer}")
+        return answer
+
+    async def run_duty(self, name: str) -> DutyRunAnswer:
+        """Run a scheduled duty now, at each owner that has it; `NAME@OWNER` names one.
+
+        One that takes longer than 45 s runs on and is returned as running. Raises
+        HouseUnreachable, BadRequest, NotNow.
+        """
+        answer = read_value(await self.post("duties/run", {"duty": name}), DutyRunAnswer)
         if isinstance(answer, Unreadable):
             raise BadRequest(f"the house's answer cannot be read: {answer}")
         return answer

@@ -14,6 +14,8 @@ from allegro.core.base.store_ties import Tie
 from allegro.core.effects.matching import BotWrite, Receipt
 from allegro.core.forge.marks import Mark
 from allegro.core.health.alerts import Alert, Key
+from allegro.core.health.duty_runs import DutyRun, DutyState
+from allegro.core.health.duty_watch import WatchedDuty
 from allegro.core.requests.requests import Request
 
 GapRow = tuple[str, str, int, int, int, int, str, float]
@@ -160,11 +162,39 @@ class AlertBook(Protocol):
     async def keep_alerts(self, alerts: Sequence[Alert], gone: Sequence[Key]) -> None: ...
 
 
+class OwnedRun(msgspec.Struct, frozen=True):
+    """A record of a scheduled duty, and whose it is: `house`, `lane NAME` or `role NAME`."""
+
+    owner: str
+    run: DutyRun
+
+
+class DutyStore(Protocol):
+    """What is kept of scheduled duties. Durable when a method returns.
+
+    `states` are of the house's own; `watched` what it expects of lanes. `add_run` keeps a record
+    once and says whether it is new; `runs` returns the records of a time (Unix s, from included,
+    to not), oldest first.
+    """
+
+    async def states(self) -> dict[str, DutyState]: ...
+    async def keep_state(self, duty: str, state: DutyState) -> None: ...
+    async def watched(self) -> list[WatchedDuty]: ...
+    async def keep_watched(self, duty: WatchedDuty) -> None: ...
+    async def drop_watched(self, owner: str) -> None: ...
+    async def add_run(self, owner: str, run: DutyRun) -> bool: ...
+    async def runs(self, from_s: float, to_s: float) -> list[OwnedRun]: ...
+
+
 class Ledger(WorkBook, AlertBook, Protocol):
     """Requests, receipts, freezes, numbers. `requests` is the part held in memory, by id.
 
-    `damaged` are the cells that could not be read at the start.
+    `damaged` are the cells that could not be read at the start; `duties` is what is kept of
+    scheduled duties.
     """
+
+    @property
+    def duties(self) -> DutyStore: ...
 
     requests: dict[str, Request]
     damaged: tuple[SetAside, ...]

@@ -20,7 +20,7 @@ from allegro.adapters.files import hold_folder
 from allegro.adapters.sqlite.archive import open_archive
 from allegro.adapters.sqlite.ledger import open_ledger
 from allegro.adapters.systemd.notify import notify, watchdog_s
-from allegro.config import read_secret
+from allegro.config import load_zone, read_secret
 from allegro.core.authority.actions.agent import AGENT
 from allegro.core.authority.freeze import Freeze
 from allegro.core.authority.tokens import Thaw
@@ -34,6 +34,7 @@ from allegro.house.agent.progress import Progress
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
 from allegro.house.api.aside import AsideApi
+from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi
 from allegro.house.api.measures import MeasuresApi
 from allegro.house.api.models import Lent
@@ -70,6 +71,9 @@ from allegro.house.requests.newest_state import ItemPorts
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.polls import Polls
 from allegro.house.requests.requests import Approvals, Pinning, Requests
+from allegro.house.schedule.build import Home
+from allegro.house.schedule.build import build as build_schedule
+from allegro.house.schedule.wing import ScheduleWing
 from allegro.runtime.duties import Duties
 from allegro.runtime.program import Program, running
 
@@ -173,7 +177,7 @@ class _House:
         )
         self._measures = build_measures(ports, self._requests, self._files)
         program.stack.push_async_callback(self._measures.close)
-        self._watch = FleetWatch(ports, self._lanes, reactions)
+        self._watch, self._schedule = self._watching(ports, reactions)
         fleet_api = FleetApi(
             self._archive,
             self._lanes,
@@ -196,6 +200,7 @@ class _House:
                 *fleet_api.routes(),
                 *AsideApi(self._ledger, self._suspended, self._woken.set).routes(),
                 *MeasuresApi(self._measures).routes(),
+                *DutyApi(self._schedule).routes(),
             ],
             acting=settings.house.acting,
         )
@@ -223,6 +228,7 @@ class _House:
         }
         for name, run in acting.items():
             self._duties.begin(name, run)
+        self._duties.join(*self._schedule.duties())
 
     def _facts(self, ports: Ports) -> Facts:
         """Return what status and doctor show."""
@@ -231,6 +237,7 @@ class _House:
             freezes=lambda: self._freezes.now,
             alone_since=lambda: self._watch.local_only_since_s,
             blocked=lambda: self._orders.blocked,
+            duties=self._schedule.facts,
         )
         troubles = Troubles(self._alerts, self._suspended, self._fault)
         return Facts(self._settings, ports, self._lanes, now, troubles)
@@ -265,6 +272,18 @@ class _House:
             looks=Looks(requests, witnesses, clock, mandate.fleet, ahead),
         )
         return Orders(requests, clock, hands, parallel=settings.parallel, woken=self._woken)
+
+    def _watching(self, ports: Ports, reactions: Reactions) -> tuple[FleetWatch, ScheduleWing]:
+        """Return what expects beats of lanes, and what runs and expects scheduled duties."""
+        zone = load_zone(self._settings.owner.timezone)
+        home = Home(self._settings, ports, self._lanes, reactions, zone, self._busy)
+        return FleetWatch(ports, self._lanes, reactions), build_schedule(home)
+
+    def _busy(self) -> str:
+        """Say what work runs now; empty for none."""
+        orders, lanes = self._orders.carrying, self._lanes.names()
+        sessions = sum(self._sessions.busy(lane) for lane in lanes)
+        return f"{orders} orders, {sessions} sessions" if orders or sessions else ""
 
     async def wait(self, program: Program) -> None:
         """Return at a signal. Raises what must end the program."""
@@ -321,6 +340,7 @@ class _House:
         self._follow.kick()
         self._sessions.kick()
         self._watch.kick()
+        self._schedule.watch.kick()
         self._api.archived()
 
     async def _stop_lanes(self, freeze: Freeze) -> int:

@@ -120,6 +120,10 @@ class HouseFiles(msgspec.Struct, frozen=True):
         return self.folder / "reports"
 
     @property
+    def exports(self) -> Path:
+        return self.folder / "exports"
+
+    @property
     def socket(self) -> Path:
         return self.folder / "house.sock"
 

@@ -96,6 +96,13 @@ class Duties:
         """Know these duties: their facts and queries count from now on, nothing of them runs."""
         self._known += duties
 
+    def join(self, *duties: Duty) -> None:
+        """Know these duties and begin those that run, while others run already."""
+        self.add(*duties)
+        for duty in duties:
+            if duty.run is not None:
+                self.begin(duty.name, duty.run)
+
     def facts(self) -> list[Any]:
         """Return what all duties say of themselves, in the order in which they were added."""
         return [fact for duty in self._known for fact in duty.facts()]

@@ -11,6 +11,7 @@ import msgspec
 from allegro.adapters.sqlite.book import BOOK_SCHEMA, SqliteBook, put_aside
 from allegro.adapters.sqlite.connection import Worker
 from allegro.adapters.sqlite.damage import READ_TYPES, damaged_cells, readable
+from allegro.adapters.sqlite.duties import DUTY_SCHEMA, SqliteDuties, scheduled_duties
 from allegro.adapters.sqlite.schema import get_meta, open_versioned, put_meta
 from allegro.adapters.sqlite.steps import alerts_by_code, closes_by_time, labels_and_branches
 from allegro.core.authority.freeze import UNKNOWN, FreezeSet
@@ -39,8 +40,9 @@ CREATE TABLE IF NOT EXISTS session (
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
     + BOOK_SCHEMA
+    + DUTY_SCHEMA
 )
-STEPS = (labels_and_branches, closes_by_time, alerts_by_code)
+STEPS = (labels_and_branches, closes_by_time, alerts_by_code, scheduled_duties)
 MAX_WRITES = 500
 """So many writes of our bots wait to be matched for each lane that showed them."""
 MAX_FOREIGN = 10_000
@@ -59,6 +61,7 @@ class SqliteLedger(SqliteBook):
         super().__init__(worker)
         self.requests = requests
         self.damaged = damaged
+        self.duties = SqliteDuties(worker)
 
     async def save(self, *requests: Request, receipts: tuple[Receipt, ...] = ()) -> None:
         """Write requests, and receipts with them, in one commit."""

@@ -99,6 +99,8 @@ def house_things(settings: HouseSettings, config: Path) -> list[Made]:
         *_socket(socket_of(settings), "you"),
         _files(f"{files.reports}/*", "you", "the reports of each morning"),
         _folder(files.reports, "you", "the reports' folder, empty by now"),
+        _files(f"{files.exports}/*", "you", "the log of each day, without words"),
+        _folder(files.exports, "you", "the exports' folder, empty by now"),
         _folder(files.folder, "you", "the state folder, empty by now"),
         *_secrets(
             "you",

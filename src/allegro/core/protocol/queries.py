@@ -14,6 +14,7 @@ import msgspec
 
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Number, Unreadable, read_value
+from allegro.core.health.duty_runs import DutyView
 from allegro.core.protocol.answers.fleet import LaneFleet, LaneOffer, PeerSeen, Rested
 from allegro.core.protocol.answers.forge import (
     Listing,
@@ -36,7 +37,6 @@ class QueryName(enum.StrEnum):
 
     DENY = "deny"
     DOCTOR = "doctor"
-    DUTIES = "duties"
     FLEET = "fleet"
     ISSUE_DETAILS = "issue_details"
     LISTING = "listing"
@@ -148,12 +148,6 @@ class AskDoctor(Asked, frozen=True, kw_only=True):
     """What `allegro doctor` shows of the lane."""
 
     name = QueryName.DOCTOR
-
-
-class AskDuties(Asked, frozen=True, kw_only=True):
-    """The scheduled duties of the lane: schedule, last run with its result, next due time."""
-
-    name = QueryName.DUTIES
 
 
 class RunDuty(Asked, frozen=True, kw_only=True):
@@ -284,6 +278,7 @@ ANSWERS: Mapping[QueryName, Any] = {
     QueryName.LISTING: Listing,
     QueryName.STATUS: LaneStatus,
     QueryName.DOCTOR: list[LaneFact],
+    QueryName.RUN_DUTY: DutyView,
     QueryName.TRIAGE_LABEL: OwnLabel,
     QueryName.FLEET: LaneFleet,
     QueryName.OFFER: LaneOffer,

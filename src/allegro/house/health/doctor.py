@@ -48,13 +48,14 @@ class HouseNow(msgspec.Struct, frozen=True):
     """What holds in the house at this moment; each is asked anew.
 
     `alone_since` is when the last lane was linked (Unix s), None while one is; `blocked` says what
-    holds orders up, empty for nothing.
+    holds orders up, empty for nothing; `duties` says how scheduled duties are.
     """
 
     fleet: Callable[[], Fleet]
     freezes: Callable[[], FreezeSet]
     alone_since: Callable[[], float | None]
     blocked: Callable[[], str]
+    duties: Callable[[], list[Fact]] = list
 
 
 class Facts:
@@ -78,6 +79,7 @@ class Facts:
         self._freezes = now.freezes
         self._alone_since = now.alone_since
         self._blocked = now.blocked
+        self._duties = now.duties
         self._troubles = troubles
 
     async def status(self) -> dict[str, object]:
@@ -122,7 +124,7 @@ class Facts:
         """Return doctor's facts of house and lanes; `ok` is false when one of them is bad."""
         now_s = self._clock.now_s()
         own = [*self._own_facts(), *self._request_facts(), *await self._trouble_facts()]
-        own += [*self._domain_facts(), *await self._archive_facts()]
+        own += [*self._domain_facts(), *await self._archive_facts(), *self._duties()]
         pages = [fact_page(fact, now_s) for fact in own]
         for found in await asyncio.gather(*map(self._lane_facts, self._lanes.describe())):
             pages += found

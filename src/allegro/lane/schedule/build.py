@@ -35,7 +35,7 @@ def build(ctx: Context, duties: Sequence[ScheduledDuty]) -> list[Duty]:
             name="schedule",
             run=timetable.run,
             facts=timetable.facts,
-            queries={QueryName.DUTIES: answers.listed, QueryName.RUN_DUTY: answers.run},
+            queries={QueryName.RUN_DUTY: answers.run},
             stop=timetable.stop,
         )
     ]
@@ -50,13 +50,10 @@ def _owned(ctx: Context, duty: ScheduledDuty) -> ScheduledDuty:
 
 
 class Answers:
-    """What the house may ask about scheduled duties."""
+    """What the house may ask of scheduled duties."""
 
     def __init__(self, timetable: Timetable) -> None:
         self._timetable = timetable
-
-    async def listed(self, _: Params) -> list[DutyView]:
-        return self._timetable.views()
 
     async def run(self, params: Params) -> DutyView:
         """Begin a duty and wait ANSWER_S for its end; or wait on for the run that was begun."""

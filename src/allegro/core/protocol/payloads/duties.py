@@ -29,7 +29,8 @@ class DutyEnded(Payload, frozen=True, kw_only=True):
     """Names for readers the three events that a due time can leave.
 
     `due_s` is 0 for a run that a person asked for, `begun_s` 0 where nothing ran; `next_s` is the
-    next due time. The sealed text is the result; the house writes its own into `result`.
+    next due time. The sealed text is the result; the house writes its own into `result`, and into
+    `owner` whose duty it is where it tells of another's.
     """
 
     duty: str
@@ -42,6 +43,7 @@ class DutyEnded(Payload, frozen=True, kw_only=True):
     skipped: Number = 0
     figures: Figures = msgspec.field(default_factory=dict)
     result: str = ""
+    owner: str = ""
 
 
 class DutyRan(DutyEnded, frozen=True, kw_only=True):
