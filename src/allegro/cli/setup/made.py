@@ -66,7 +66,6 @@ def lane_things(settings: LaneSettings, config: Path) -> list[Made]:
             settings.link.key_file: "the key of the link's own certificate",
             settings.link.cert_file: "the link's own certificate",
             **_channel_files(settings),
-            settings.link.cert_file: "the link's own certificate", **_channel_secrets(settings),
             **{rung.key_file: f"the key of provider {rung.provider}"
                for rung in settings.models.rungs},
         }),
@@ -106,8 +105,6 @@ def house_things(settings: HouseSettings, config: Path) -> list[Made]:
             "you",
             {settings.forge.change_token_file: "the change token", **_channel_files(settings)},
         ),
-        *_secrets("you", {settings.forge.change_token_file: "the change token",
-                          **_channel_secrets(settings)}),
         Made("paper", "recovery key", "you", "allegro init house, shown once", "burn it",
              "it can stop the fleet and name a new sovereign key as long as one lane trusts it"),
         _file(config, "you", "the configuration", "allegro init house"),
@@ -246,13 +243,6 @@ def _secrets(owner: str, named: dict[str, str]) -> Iterator[Made]:
     for name, about in named.items():
         if name:
             yield _file(Path(name).expanduser(), owner, about, "a person")
-
-
-def _channel_secrets(settings: LaneSettings | HouseSettings) -> dict[str, str]:
-    return {
-        settings.telegram.token_file: "the Telegram bot's token",
-        settings.apprise.urls_file: "the addresses for Apprise, with their passwords",
-    }
 
 
 def _socket(path: Path, owner: str) -> Iterator[Made]:
