@@ -11,6 +11,7 @@ with one of:
 - `branch`, `commit`, `pull`, `comment`, `edit`, `label`, `close`: that write; `sent:` is while
   it is on the wire, `--on-wire-ms` after it began
 - `ack`: the acknowledgement of the house that covers a receipt
+- `receive`, `confirm`, `reply`, `answer`: that call on the chat; `freeze`: the append of one
 
 The first session of the lane can meet trouble with its agent gateway: `--lose-answer` and
 `--steal` are told in `allegro.testing.gateways`.
@@ -38,6 +39,7 @@ import structlog
 from allegro.config import load_lane
 from allegro.core.base.events import Event
 from allegro.core.base.timestamps import rfc3339
+from allegro.core.channels import Chat
 from allegro.core.ports import Clock, Dice, ForgeReader, ForgeWriter, Journal
 from allegro.core.protocol.event_types import EventType
 from allegro.lane.app import run
@@ -45,10 +47,11 @@ from allegro.lane.context.ports import Ports
 from allegro.testing.gateways import STEALS, Trouble
 
 STEPS = ("branch", "commit", "pull", "comment", "edit", "label", "close")
+CHAT = ("receive", "confirm", "reply", "answer")
 POINTS = (
     *(
         f"{when}:{what}"
-        for what in ("order", "look", "intent", "receipt", "ack", *STEPS)
+        for what in ("order", "look", "intent", "receipt", "ack", *STEPS, "freeze", *CHAT)
         for when in ("before", "after")
     ),
     *(f"sent:{step}" for step in STEPS),
@@ -135,7 +138,13 @@ class Names:
                 return "receipt"
             if event.type == EventType.ACTION_INTENT and event.data.get("order"):
                 return "intent"
+            if event.type == EventType.FREEZE_ADDED:
+                return "freeze"
         return ""
+
+    def chat(self, method: str, arguments: tuple[Any, ...]) -> str:
+        del arguments
+        return method if method in CHAT else ""
 
     def reader(self, method: str, arguments: tuple[Any, ...]) -> str:
         del arguments
@@ -217,15 +226,13 @@ def wrap(arguments: argparse.Namespace) -> Callable[[Ports], Ports]:
         dice = Watched(ports.dice, points, names.dice, wire_s)
         if point == "after:order":  # the challenge is made long before the order is taken
             dice = Watched(ports.dice, points, lambda method, _: "", wire_s)
-        return Ports(
-            clock=ports.clock,
+        return msgspec.structs.replace(
+            ports,
             dice=cast(Dice, dice),
             journal=cast(Journal, Watched(ports.journal, points, names.journal, wire_s)),
-            sealer=ports.sealer,
             reader=cast(ForgeReader, reader),
             writer=cast(ForgeWriter, Watched(ports.writer, points, names.writer, wire_s)),
-            councils=ports.councils,
-            agents=ports.agents,
+            chats=lambda chat: cast(Chat, Watched(chat, points, names.chat, wire_s)),
         )
 
     return wrapped

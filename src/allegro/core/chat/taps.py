@@ -6,7 +6,6 @@ instead of answering for something its presser never saw.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Literal
 
@@ -53,16 +52,6 @@ class Void(msgspec.Struct, frozen=True):
 def request_subject(request_id: str) -> str:
     """Return the subject of a button about a request; it is bound to the request's digest."""
     return f"r:{request_id[:30]}"
-
-
-def notice_subject(notice_id: str) -> str:
-    """Return the subject of a button about an alert's notice: the id of any notice, in 32."""
-    return f"n:{hashlib.sha256(notice_id.encode('utf-8', 'replace')).hexdigest()[:30]}"
-
-
-def notice_digest(notice_id: str) -> str:
-    """Return the digest of a notice, which never changes: so that of its id."""
-    return hashlib.sha256(b"notice\0" + notice_id.encode("utf-8", "replace")).hexdigest()
 
 
 def button_data(verb: Verb, subject: str, digest: str, option: int = 0) -> str:

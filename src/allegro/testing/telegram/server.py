@@ -67,6 +67,7 @@ class TelegramStandIn:
     """One bot's API. `url` is its address once started; `world` is where people act.
 
     `dead_reader(seconds)`: a reader died, and its poll is held so long yet: others get 409.
+    `good_polls` are the steady times (s) at which polls were answered with updates or with none.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class TelegramStandIn:
         self.world = World(clock)
         self.faults: list[Fault] = []
         self.calls: list[str] = []
+        self.good_polls: list[float] = []
         self.url = ""
         self._address = (host, port)
         self._runner: web.AppRunner | None = None
@@ -148,6 +150,7 @@ class TelegramStandIn:
         self._confirm(number(fields, "offset"))
         if not world.updates and wait_s:
             await self._hold(wait_s)
+        self.good_polls.append(time.monotonic())
         return world.updates[:limit]
 
     def _confirm(self, offset: int) -> None:

@@ -1,0 +1,185 @@
+"""The owner says stop from his phone: real lanes, a real house, the stand-in of the Bot API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from allegro.core.chat.taps import button_data, request_subject
+from allegro.scratch.processes import secret_file
+from allegro.testing.telegram.server import TelegramStandIn
+from allegro.testing.telegram.world import TOKEN
+from tests.patience import patient
+
+from .fleet_fixture import open_theatre
+from .fleet_life import HOUSE, LANE, Life
+
+pytestmark = pytest.mark.slow
+ROSA, STRANGER = 77, 78
+HELD_S, CONFLICT_S = 30.0, 60.0
+
+
+def settings(folder: Path, stand_in: TelegramStandIn) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    token = secret_file(folder / "telegram.token", TOKEN)
+    return {
+        "telegram.token_file": str(token), "telegram.chat": str(ROSA),
+        "telegram.allow": [str(ROSA)], "telegram.url": stand_in.url, "telegram.poll_s": 1,
+    }  # fmt: skip
+
+
+@pytest_asyncio.fixture
+async def telegram() -> AsyncIterator[TelegramStandIn]:
+    async with TelegramStandIn() as opened:
+        opened.world.message(ROSA, ROSA, "/start")
+        yield opened
+
+
+def answers(telegram: TelegramStandIn) -> list[str]:
+    """Return what the bot wrote, oldest first."""
+    return [one["text"] for one in telegram.world.sent()]
+
+
+def titled(telegram: TelegramStandIn, title: str) -> list[str]:
+    return [text for text in answers(telegram) if text.startswith(f"{title}\n")]
+
+
+def freezes_of(folder: Path) -> list[str]:
+    found = json.loads((folder / "freezes.json").read_bytes())
+    return [one["id"] for one in found["freezes"] if one["id"] not in found["thawed"]]
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["after:receive", "before:freeze", "after:freeze", "before:confirm", "after:confirm",
+     "before:reply", "after:reply", "before:answer", "after:answer"],
+)  # fmt: skip
+async def test_a_lane_killed_anywhere_freezes_once_and_answers(
+    tmp_path: Path, telegram: TelegramStandIn, point: str
+) -> None:
+    async with open_theatre(
+        tmp_path / "play", lane=settings(tmp_path, telegram), start=False
+    ) as theatre:
+        await theatre.stage.start_house()
+        world = telegram.world
+        digest = "ab" * 32
+        shown = world.message(ROSA, ROSA, "a request")["message_id"]
+        world.says(ROSA, "/stop")
+        world.presses(ROSA, ROSA, shown, button_data("approve", request_subject("1" * 32), digest))
+        await theatre.start_lane("--die", point)
+        await theatre.dead()
+        assert world.updates or point not in {"after:receive", "before:freeze", "after:freeze"}
+        await theatre.start_lane()
+
+        async def all_done() -> bool:
+            return bool(titled(telegram, "Stop")) and bool(world.answered)
+
+        await theatre.until(all_done, "the stop and the press are answered")
+        await theatre.stage.linked()
+
+        async def is_home() -> Any:
+            return (await theatre.stage.status())["freezes"]
+
+        (freeze,) = await theatre.until(is_home, "the house is frozen")
+        await asyncio.sleep(1.5)
+        assert freezes_of(theatre.lane_folder) == [freeze["id"]]
+        assert freeze["by"] == f"telegram:{ROSA}"
+        assert len(titled(telegram, "Stop")) <= (2 if point == "after:reply" else 1)
+        assert world.updates == []
+
+
+async def test_strangers_get_nothing_and_are_counted_at_home(
+    tmp_path: Path, telegram: TelegramStandIn
+) -> None:
+    async with open_theatre(tmp_path / "play", lane=settings(tmp_path, telegram)) as theatre:
+        telegram.world.message(STRANGER, STRANGER, "/start")
+        for _ in range(3):
+            telegram.world.says(STRANGER, "/stop \x1b[2J <b>me</b>")
+        telegram.world.says(STRANGER, "/stop", chat=ROSA)
+        telegram.world.says_anonymously(-100, "/stop")
+
+        async def counted() -> Any:
+            found = await theatre.stage.client.get("events", type="chat.strangers")
+            return found["events"]
+
+        events = await theatre.until(counted, "strangers are counted at home")
+        assert sum(one["data"]["updates"] for one in events) >= 1
+        assert "me" not in json.dumps(events)
+        assert answers(telegram) == []
+        assert freezes_of(theatre.lane_folder) == []
+
+
+async def test_a_stop_is_heard_across_a_take_over_from_a_dead_reader(
+    tmp_path: Path, telegram: TelegramStandIn
+) -> None:
+    """A dead lane's poll is held 30 s and answered with 409 for 60 s more; another takes over."""
+    fleet = Life(tmp_path / "fleet")
+    try:
+        await fleet.set_up(lane={**LANE, **settings(tmp_path, telegram)}, house=HOUSE)
+        await _across(fleet, telegram)
+    finally:
+        await fleet.close()
+
+
+async def _across(fleet: Life, telegram: TelegramStandIn) -> None:
+    world = telegram.world
+    holder = await fleet.settled()
+    world.says(ROSA, "/status")
+    await _until(lambda: len(titled(telegram, "Status")) == 1, 20.0)
+
+    telegram.dead_reader(HELD_S + CONFLICT_S)
+    died_s = time.monotonic()
+    await fleet.lanes[holder].daemon.end(signal.SIGKILL)
+    await fleet.another_took(holder, time.time() - 1)
+    await asyncio.sleep(15)
+    world.says(ROSA, "/status")
+    for _ in range(3):
+        world.says(STRANGER, "/stop", chat=ROSA)
+    world.says(ROSA, "/stop the garden burns")
+    world.says(ROSA, "/stop")
+    heir = await fleet.holder()
+    await asyncio.sleep(max(0.0, died_s + 75 - time.monotonic()))
+    assert await _is_deaf(fleet, heir), "deaf for a minute, and it says so"
+
+    before = len(telegram.good_polls)
+    folder = fleet.lanes[heir].folder
+    await _until(lambda: len(telegram.good_polls) > before, 40.0)
+    await _until(lambda: bool(freezes_of(folder)), 5.0)
+    frozen_s = time.monotonic() - telegram.good_polls[before]
+    assert frozen_s < patient(1.0), f"frozen {frozen_s:.2f} s after the first good poll"
+    await _until(lambda: len(titled(telegram, "Stop")) == 2, 10.0)
+
+    await fleet.start(holder)  # it comes back, and gets the role back
+    await asyncio.sleep(8)
+    (freeze,) = freezes_of(folder)
+    assert [one["id"] for one in (await fleet.status())["freezes"]] == [freeze]
+    assert freezes_of(fleet.lanes[holder].folder) == [freeze]
+    assert len(titled(telegram, "Status")) == 2
+    frozen, again = titled(telegram, "Stop")
+    assert frozen.startswith("Stop\nFrozen. Nothing is written")
+    assert again.startswith("Stop\nFrozen already, by you")
+    assert world.updates == []
+    assert not await _is_deaf(fleet, heir)
+
+
+async def _is_deaf(fleet: Life, lane: str) -> bool:
+    report = await fleet.client.get("doctor")
+    return any(
+        fact["code"] == "chat.deaf" and fact["state"] == "bad" and fact["lane"] == lane
+        for fact in report["facts"]
+    )
+
+
+async def _until(check: Any, within_s: float) -> None:
+    until_s = time.monotonic() + patient(within_s)
+    while not check():
+        assert time.monotonic() < until_s, "it did not come true in time"
+        await asyncio.sleep(0.01)
