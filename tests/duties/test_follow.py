@@ -16,6 +16,7 @@ from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event, decode_event, encode_event
 from allegro.core.base.sequence import Kept
+from allegro.core.chat.taps import request_subject
 from allegro.core.effects.matching import GRACE_S
 from allegro.core.effects.receipts import (
     branch_receipts,
@@ -26,11 +27,12 @@ from allegro.core.effects.receipts import (
 )
 from allegro.core.protocol.queries import Params
 from allegro.core.requests.lifecycle import State, Step
-from allegro.core.requests.requests import Request, parsed
+from allegro.core.requests.requests import NOTED, Request, noted_on, parsed
 from allegro.core.requests.work import work_of
 from allegro.core.stores import SetAside
 from allegro.house.files import KnownLane
 from allegro.house.ports import Ports, Reactions
+from allegro.house.requests.chat_notes import MOST_NOTES
 from allegro.house.requests.follow import FleetView, Follow
 from allegro.house.requests.ordered_effects import Names
 from allegro.testing.virtual import BOT, HUMAN, SeededDice, VirtualClock
@@ -1021,3 +1023,42 @@ async def test_a_crash_while_a_stale_request_is_renewed_asks_nobody_twice(
     await followed.start()
     await followed.live(60)
     assert len(followed.house.requests.all()) == 2
+
+
+async def note_by_chat(followed: Followed, **data: Any) -> None:
+    """Let a lane tell of a press, each time in an event of its own."""
+    followed._ids += 1
+    event = Event(f"n{followed._ids}", "chat.noted", f"lane:{LANE}", TIME, data=data)
+    await followed.bring_raw(encode_event(event))
+
+
+async def test_a_note_by_chat_stands_on_its_request_and_changes_nothing(followed: Followed) -> None:
+    request = await followed.house.propose(kind="close_issue", issue=3)
+    subject = request_subject(request.id)
+    note = {"by": "telegram:77", "verb": "approve", "subject": subject}
+    for _ in range(2):
+        await note_by_chat(followed, **note, shown=request.digest[:16])
+    await note_by_chat(followed, **note, shown="0" * 16)
+    await note_by_chat(followed, **{**note, "verb": "thaw"}, shown=request.digest[:16])
+    await note_by_chat(followed, **{**note, "subject": "r:"}, shown=request.digest[:16])
+    held = followed.house.requests.find_exact(request.id)
+    assert held is not None
+    lines = [line.detail for line in held.history if line.what == NOTED]
+    assert lines == [f"approve by telegram:77, read by lane {LANE}"]
+    assert noted_on(held) == lines[0]
+    assert (held.state, held.approval, held.outstanding) == (State.PROPOSED, None, ())
+    assert followed.aside == []
+
+
+async def test_a_lane_cannot_fill_a_history_with_notes(followed: Followed) -> None:
+    request = await followed.house.propose(kind="close_issue", issue=3)
+    for number in range(30):
+        await note_by_chat(
+            followed, by=f"telegram:{number}\x1b[2J", verb="approve",
+            subject=request_subject(request.id), shown=request.digest[:16],
+        )  # fmt: skip
+    held = followed.house.requests.find_exact(request.id)
+    assert held is not None
+    lines = [line.detail for line in held.history if line.what == NOTED]
+    assert len(lines) == MOST_NOTES
+    assert not any("\x1b" in line for line in lines)

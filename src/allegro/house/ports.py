@@ -10,6 +10,7 @@ import msgspec
 from allegro.core.base.events import Event
 from allegro.core.health.alerts import RaiseAlert
 from allegro.core.ports import Clock, Dice
+from allegro.core.protocol.payloads.chat import ChatNoted
 from allegro.core.protocol.queries import Params
 from allegro.core.stores import Archive, Ledger
 from allegro.runtime.consumer import OnSetAside, ReaderPorts
@@ -31,11 +32,19 @@ class Ports(msgspec.Struct, frozen=True):
     open_words: Callable[[Event], Any]
 
 
+async def _nobody(note: ChatNoted) -> None:
+    del note
+
+
 class Reactions(msgspec.Struct, frozen=True):
-    """Whom a duty tells: a person, by an alarm; and who takes the items that it cannot handle."""
+    """Whom a duty tells: a person, by an alarm; and who takes the items that it cannot handle.
+
+    `pressed` takes what a person noted by a button of the chat, whatever it is about.
+    """
 
     alarm: RaiseAlert
     on_set_aside: OnSetAside
+    pressed: Callable[[ChatNoted], Awaitable[None]] = _nobody
 
 
 def reading(ports: Ports, reactions: Reactions) -> ReaderPorts:

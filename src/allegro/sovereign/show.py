@@ -65,7 +65,10 @@ def draw(view: dict[str, Any], console: Console) -> None:
     """Draw one request as a box."""
     _, action = checked_action(view)
     head = Table.grid(padding=(0, 2))
-    for name, value in _head(view, action):
+    head_rows = _head(view, action)
+    if view.get("noted"):
+        head_rows.append(("noted", f"{view['noted']}; needs your signature"))
+    for name, value in head_rows:
         head.add_row(Text(name, style="dim"), Text(one_line(value, MAX_HEAD)))
     parts: list[Any] = [head]
     warnings = _warnings(action, view)

@@ -55,9 +55,15 @@ def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
             Text(one["owner"] or "–"),
             Text(one["urgency"]),
             span(at_s - one["created_s"]),
-            Text(one["question"][:100]),
+            Text(_what(one)),
         )
     console().print(table)
+
+
+def _what(one: dict[str, Any]) -> str:
+    """Return what is asked; first, what you noted of it by chat."""
+    noted = f"[{one['noted']}: needs your signature] " if one.get("noted") else ""
+    return f"{noted}{one['question'][:100]}"
 
 
 @click.command(cls=Command, example="allegro show 17f8c783", exits=ASKS_HOUSE)

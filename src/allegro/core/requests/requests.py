@@ -25,6 +25,10 @@ NOT_AGAIN = "nothing"
 ORDERED_LINE = re.compile(r"order ([0-9]{1,16}) to ([^\n]{1,300})")
 
 
+NOTED = "noted"
+"""The line of history that says what its owner noted by chat."""
+
+
 class Line(msgspec.Struct, frozen=True):
     """One line of a request's history. `at_s` Unix seconds."""
 
@@ -85,6 +89,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needs_approval(self) -> bool:
         return needs_of(self.kind) is Needs.APPROVAL
+
+
+def noted_on(request: Request) -> str:
+    """Return what was noted last by chat on a request that waits for its decision, "" for nothing."""
+    if request.state is not State.PROPOSED:
+        return ""
+    return next((one.detail for one in reversed(request.history) if one.what == NOTED), "")
 
 
 def parsed(request: Request) -> Action:

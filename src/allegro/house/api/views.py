@@ -9,7 +9,7 @@ import msgspec
 
 from allegro.core.documents.outcomes import report_of
 from allegro.core.requests.lifecycle import STAGES
-from allegro.core.requests.requests import NOT_AGAIN, Request
+from allegro.core.requests.requests import NOT_AGAIN, Request, noted_on
 from allegro.core.stores import SessionRecord
 
 
@@ -37,6 +37,7 @@ def brief(request: Request) -> dict[str, Any]:
         "order_number": request.order_number,
         "superseded_by": "" if request.superseded_by == NOT_AGAIN else request.superseded_by,
         "internal": request.internal,
+        "noted": noted_on(request),
     }
 
 

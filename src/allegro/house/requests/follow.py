@@ -20,6 +20,7 @@ from allegro.core.health.codes import Code
 from allegro.core.protocol.event_types import ACTIONS, AUDITS, FREEZES, SNAPSHOTS, EventType
 from allegro.core.protocol.payloads.actions import Act
 from allegro.core.protocol.payloads.base import Payload, own_event
+from allegro.core.protocol.payloads.chat import ChatNoted
 from allegro.core.protocol.payloads.lane import DutyFailing, FreezeAdded
 from allegro.core.protocol.payloads.polls import (
     AuditDone,
@@ -38,6 +39,7 @@ from allegro.house.archive.vanished import Vanished
 from allegro.house.files import Fleet
 from allegro.house.ports import AskLane, Ports, Reactions, reading
 from allegro.house.requests.bot_writes import BotWrites, Watched
+from allegro.house.requests.chat_notes import take_note
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.outcomes import STEPS, Outcomes, named
 from allegro.house.requests.requests import Requests
@@ -64,6 +66,7 @@ FOLLOWED = (
     EventType.WATCH_FAILING,
     EventType.WATCH_REPLACED,
     EventType.DUTY_FAILING,
+    EventType.CHAT_NOTED,
 )
 
 
@@ -96,6 +99,7 @@ class Follow:
         self._open_words = ports.open_words
         self._view = view
         self._alarm = reactions.alarm
+        self._pressed = reactions.pressed
         self._grew = asyncio.Event()
         self._outcomes = Outcomes(ports, requests, reactions.alarm, lambda: view.fleet().secret)
         self._vanished = Vanished(ports, view.ask_lane, self._own, self._failed)
@@ -176,6 +180,9 @@ class Follow:
                 await self._vanished.reconciled(event.lane, done.repository, event.row)
             case ForgeMark() as mark:
                 await self._writes.hear_clock(event, mark)
+            case ChatNoted() as note:
+                await take_note(self._requests, note, event.lane)
+                await self._pressed(note)
             case AuditDone() as audit:
                 await self._writes.learn(audit, event.lane)
             case FreezeAdded():
