@@ -15,7 +15,9 @@ import msgspec
 from aiohttp import web
 
 from allegro.adapters.crypto.signatures import verify
+from allegro.adapters.report_files import ReportFiles
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
+from allegro.config import load_zone
 from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event
@@ -31,6 +33,7 @@ from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi
 from allegro.house.api.measures import MeasuresApi
 from allegro.house.api.models import Lent
+from allegro.house.api.reports import ReportsApi
 from allegro.house.api.server import Api, Hooks
 from allegro.house.archive.suspended import Suspended
 from allegro.house.endpoint import House as Shared
@@ -40,7 +43,11 @@ from allegro.house.health.alerts import Alerts
 from allegro.house.health.doctor import Facts, HouseNow, Troubles
 from allegro.house.lanes import Lanes
 from allegro.house.measures.build import build as build_measures
+from allegro.house.measures.wing import MeasuresWing
 from allegro.house.ports import Ports, Reactions
+from allegro.house.reports.collect import Collector
+from allegro.house.reports.reporter import Reporter
+from allegro.house.reports.sources import Sources
 from allegro.house.schedule.build import Home
 from allegro.house.schedule.build import build as build_duties
 from allegro.house.schedule.wing import ScheduleWing
@@ -248,6 +255,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
             *AsideApi(house.ledger, suspended, house.orders.wake).routes(),
             *MeasuresApi(figures).routes(),
             *DutyApi(await _duties(house, ports, lanes, reactions)).routes(),
+            *ReportsApi(_reporter(house, ports, figures)).routes(),
         ],
         acting=True,
     )  # fmt: skip
@@ -281,6 +289,14 @@ def _session(socket: Path) -> aiohttp.ClientSession:
 
 def _words(event: Event) -> Any:
     return msgspec.json.decode(event.sealed) if event.sealed else None
+
+
+def _reporter(house: House, ports: Ports, figures: MeasuresWing) -> Reporter:
+    zone = load_zone("Europe/Berlin")
+    sources = Sources(freezes=lambda: house.frozen, lanes=tuple)
+    collector = Collector("home", ports, figures, sources, zone)
+    store = ReportFiles(house.folder / "reports")
+    return Reporter(collector, figures, store, house.clock, zone)
 
 
 def _facts(house: House, ports: Ports, lanes: Lanes, fleet: Fleet, suspended: Suspended) -> Facts:

@@ -58,6 +58,7 @@ QUERIES: dict[str, tuple[str, ...]] = {
     "/v1/events": ("after", "last", "prefix", "subject", "follow", "limit"),
     "/v1/issues": ("repository", "since_s"),
     "/v1/measures": ("window_s",),
+    "/v1/report": ("day", "form", "weekly"),
     "/v1/sessions": ("limit",),
     "/v1/sessions/{id}/wait": ("timeout_s",),
 }

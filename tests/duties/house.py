@@ -158,6 +158,7 @@ class House:
         self.settings = HouseSettings(HouseIdentity("home", str(folder)))
         self.followers: dict[str, Follower] = {}
         self._dice = SeededDice(2)
+        self.folder = folder
         self._file = folder / "ledger.db"
         self.ledger: WornLedger
         self.requests: Requests

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from allegro.cli.commands.measures import measures, window_s
 from allegro.cli.output import Failure
+from allegro.cli.watch.measures import measures, window_s
 from allegro.client.errors import BadRequest
 from allegro.client.house_client import HouseClient
 from allegro.core.measures.answers import prometheus_lines

@@ -26,11 +26,19 @@ def write_state(path: Path, value: object, *, survives_power_cut: bool = True) -
     for: for what is written often and may be lost.
     Raises EdgeError when the disk refuses, Unholdable for a value that JSON cannot hold.
     """
-    beside = path.with_name(path.name + ".new")
     try:
         raw = msgspec.json.format(msgspec.json.encode(value), indent=1)
     except UNREADABLE as error:
         raise Unholdable(f"cannot write {path.name}: {error}") from error
+    write_whole(path, raw, survives_power_cut=survives_power_cut)
+
+
+def write_whole(path: Path, raw: bytes, *, survives_power_cut: bool = True) -> None:
+    """Replace a file so that a crash leaves the old or the new one, never a part.
+
+    Raises EdgeError when the disk refuses.
+    """
+    beside = path.with_name(path.name + ".new")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

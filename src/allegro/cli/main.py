@@ -41,7 +41,8 @@ GROUPS = {
         "status": "commands.status:status",
         "events": "commands.events:events",
         "doctor": "commands.doctor:doctor",
-        "measures": "commands.measures:measures",
+        "measures": "watch.measures:measures",
+        "report": "watch.report:report",
         "duties": "commands.duties:duties",
     },
     "Stop everything, and start again": {

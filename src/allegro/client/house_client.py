@@ -19,6 +19,7 @@ from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_json, read_
 from allegro.core.effects.render import one_line
 from allegro.core.measures.answers import MeasuresAnswer
 from allegro.core.protocol.answers.duties import DutiesAnswer, DutyRunAnswer
+from allegro.core.reports.answers import ReportAnswer
 
 WAIT_S = 50.0
 
@@ -111,6 +112,21 @@ class HouseClient:
         HouseUnreachable, BadRequest, NotNow.
         """
         answer = read_value(await self.post("duties/run", {"duty": name}), DutyRunAnswer)
+        if isinstance(answer, Unreadable):
+            raise BadRequest(f"the house's answer cannot be read: {answer}")
+        return answer
+
+    async def report(
+        self, day: str | None = None, *, form: str = "md", weekly: bool = False
+    ) -> ReportAnswer:
+        """Return the morning report of a day (`2026-11-28`), None for yesterday.
+
+        `form` is md, txt, html or json. Raises HouseUnreachable, BadRequest, NotNow.
+        """
+        params: dict[str, str | int] = {"form": form, "weekly": int(weekly)}
+        if day is not None:
+            params["day"] = day
+        answer = read_value(await self.get("report", **params), ReportAnswer)
         if isinstance(answer, Unreadable):
             raise BadRequest(f"the house's answer cannot be read: {answer}")
         return answer

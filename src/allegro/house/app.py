@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from aiohttp.web import RouteDef
 
 from allegro.adapters.clock import SystemClock, SystemDice
 from allegro.adapters.crypto.signatures import verify
@@ -38,11 +39,13 @@ from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi
 from allegro.house.api.measures import MeasuresApi
 from allegro.house.api.models import Lent
+from allegro.house.api.reports import ReportsApi
 from allegro.house.api.server import Api, Hooks
 from allegro.house.archive.content import Words
 from allegro.house.archive.store_ties import renew_tie, tie_stores
 from allegro.house.archive.suspended import Suspended
 from allegro.house.documents.build import Documents
+from allegro.house.documents.report_issue import ReportIssue
 from allegro.house.endpoint import House
 from allegro.house.files import (
     bring_fleet_forward,
@@ -59,6 +62,7 @@ from allegro.house.health.doctor import Facts, HouseNow, Troubles
 from allegro.house.health.set_aside import Asides, Measures
 from allegro.house.lanes import Lanes
 from allegro.house.measures.build import build as build_measures
+from allegro.house.measures.wing import MeasuresWing
 from allegro.house.orders.arbiter import Orders
 from allegro.house.orders.carrying import Hands
 from allegro.house.orders.choice import Choice
@@ -66,6 +70,8 @@ from allegro.house.orders.giving import Ahead, Giving, Mandate
 from allegro.house.orders.pauses import Pauses
 from allegro.house.orders.settling import Looks, Witnesses
 from allegro.house.ports import Ports, Reactions
+from allegro.house.reports.build import Speaking
+from allegro.house.reports.build import build as build_reports
 from allegro.house.requests.follow import FleetView, Follow
 from allegro.house.requests.newest_state import ItemPorts
 from allegro.house.requests.ordered_effects import Names
@@ -175,8 +181,7 @@ class _House:
         progress = Progress(
             self._sessions, self._requests, documents.comments, item_ports, self._ledger
         )
-        self._measures = build_measures(ports, self._requests, self._files)
-        program.stack.push_async_callback(self._measures.close)
+        self._measures = self._measuring(ports, program)
         self._watch, self._schedule = self._watching(ports, reactions)
         fleet_api = FleetApi(
             self._archive,
@@ -187,11 +192,12 @@ class _House:
             lambda: self._fleet,
             self._alert,
         )
+        facts = self._facts(ports)
         self._api = Api(
             self._requests,
             self._archive,
             self._lanes,
-            self._facts(ports),
+            facts,
             Hooks(self._stop_everything, self._thaw, self._reload, self._lanes.bring_all),
             self._words.open,
             [
@@ -199,7 +205,7 @@ class _House:
                 *Lent(self._lanes.ask_lane).routes(),
                 *fleet_api.routes(),
                 *AsideApi(self._ledger, self._suspended, self._woken.set).routes(),
-                *MeasuresApi(self._measures).routes(),
+                *self._reporting(ports, facts, documents.report_issue),
                 *DutyApi(self._schedule).routes(),
             ],
             acting=settings.house.acting,
@@ -241,6 +247,17 @@ class _House:
         )
         troubles = Troubles(self._alerts, self._suspended, self._fault)
         return Facts(self._settings, ports, self._lanes, now, troubles)
+
+    def _measuring(self, ports: Ports, program: Program) -> MeasuresWing:
+        measures = build_measures(ports, self._requests, self._files)
+        program.stack.push_async_callback(measures.close)
+        return measures
+
+    def _reporting(self, ports: Ports, facts: Facts, issue: ReportIssue) -> list[RouteDef]:
+        """Make what measures and reports; return its routes."""
+        speaking = Speaking(self._lanes, self._alerts, facts, lambda: self._freezes.now, issue)
+        self._reporter = build_reports(self._settings, ports, self._measures, speaking)
+        return [*MeasuresApi(self._measures).routes(), *ReportsApi(self._reporter).routes()]
 
     def _following(self, ports: Ports, reactions: Reactions) -> Follow:
         view = FleetView(

@@ -17,9 +17,10 @@ from allegro.core.measures import table
 from allegro.core.measures.linked import Linked, heard, waited_s, went_down, went_up
 from allegro.core.measures.minutes import MINUTE_S, Look
 from allegro.core.measures.table import Measure, is_met
-from allegro.core.protocol.event_types import LINKS, EventType
+from allegro.core.protocol.event_types import DUTIES, LINKS, EventType
 from allegro.core.protocol.payloads.actions import TriageDone
 from allegro.core.protocol.payloads.base import OtherEvent, Payload
+from allegro.core.protocol.payloads.duties import DutyEnded, DutyPlanned
 from allegro.core.protocol.payloads.fleet import RoleTaken
 from allegro.core.protocol.payloads.house import (
     FleetProbed,
@@ -39,6 +40,7 @@ from allegro.core.protocol.payloads.sessions import SessionEnd
 
 FOLDED = (
     "session.",
+    DUTIES,
     LINKS,
     EventType.FLEET_PROBED,
     EventType.FORGE_MARK,
@@ -67,6 +69,8 @@ MAX_REPOSITORIES = 4_096
 MAX_LANES = 64
 MAX_SEEN = 16
 ENDED_KEPT = 256
+MAX_DUE = 512
+DUTY_GRACE_S = 3600.0
 LATE_S = 8 * 86_400.0
 """What a lane says of a minute longer ago than a journal lives is not believed."""
 HOUSE_FRESH_S = 60.0
@@ -98,13 +102,26 @@ class Sample(msgspec.Struct, frozen=True):
     waited_s: float = 0.0
 
 
+class Due(msgspec.Struct, frozen=True):
+    """When a scheduled duty is due next, and how much later it may begin (Unix s, s)."""
+
+    duty: str
+    owner: str
+    due_s: float
+    grace_s: float
+
+
 class State(msgspec.Struct, frozen=True):
-    """What a fold remembers of the events before: little, and stored with the figures."""
+    """What a fold remembers of the events before: little, and stored with the figures.
+
+    `due` holds each scheduled duty by its owner: a role, or the lane that runs it for itself.
+    """
 
     links: dict[str, Linked] = {}
     repositories: dict[int, float] = {}
     ahead: dict[str, tuple[float, ...]] = {}
     ended: tuple[str, ...] = ()
+    due: dict[str, Due] = {}
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -117,6 +134,8 @@ class Step(msgspec.Struct, frozen=True):
 
 def step(state: State, event: Archived) -> Step:
     """Return what one event comes to. Never raises, whatever the event holds."""
+    if isinstance(event.payload, DutyPlanned | DutyEnded):
+        return Step(_with_due(state, event, event.payload))
     if event.is_own:
         return _own(state, event)
     if event.lane not in state.links and len(state.links) >= MAX_LANES:
@@ -243,6 +262,22 @@ def _failover(event: Archived, taken: RoleTaken) -> tuple[Sample, ...]:
         return ()
     took_s = taken.silent_s + taken.take_s + taken.act_s
     return (_sample(table.FAILOVER, event.at_s, took_s),)
+
+
+def _with_due(state: State, event: Archived, duty: DutyPlanned | DutyEnded) -> State:
+    """Note when a duty is due next; one that is off, or has no next time, is expected no more."""
+    owner = f"role {duty.role}" if duty.role else event.lane
+    name = f"{owner} {duty.duty}"
+    held = state.due.get(name)
+    due = dict(state.due)
+    if isinstance(duty, DutyPlanned):
+        due_s, grace_s = (duty.due_s if duty.cron else 0.0), duty.grace_s
+    else:
+        due_s, grace_s = duty.next_s, held.grace_s if held else DUTY_GRACE_S
+    due.pop(name, None)
+    if due_s > 0 and (held is not None or len(due) < MAX_DUE):
+        due[name] = Due(duty.duty, owner, due_s, grace_s)
+    return msgspec.structs.replace(state, due=due)
 
 
 def _settled(state: State, settled: RequestSettled) -> tuple[Sample, ...]:

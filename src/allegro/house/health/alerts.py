@@ -54,6 +54,10 @@ class Alerts:
             self._is_saving = True
             self._saves.begin("the newest", self._save())
 
+    def held(self) -> list[Alert]:
+        """Return every alert that is kept."""
+        return list(self._held.values())
+
     def listed(self) -> list[dict[str, object]]:
         """Return the most urgent alerts, newest first among equals, in plain values.
 

@@ -10,6 +10,7 @@ import structlog
 from allegro.core.base.errors import EdgeError
 from allegro.core.measures.answers import Judged, Measured, MeasuresAnswer, Window, answered
 from allegro.core.measures.buckets import spans_of
+from allegro.core.measures.samples import Due
 from allegro.core.ports import Clock
 from allegro.core.stores import Archive
 from allegro.house.measures.fold import Fold, MeasureBook
@@ -79,6 +80,20 @@ class MeasuresWing:
             behind=max(0, await self._archive.last_row() - place.row),
             unreadable=place.unreadable,
         )
+
+    async def rows_between(self, from_s: float, to_s: float) -> tuple[int, int]:
+        """Return between which rows all lies that was archived in a span; (1, 0) for nothing.
+
+        Raises EdgeError of the stores.
+        """
+        await self._settled.write()
+        await self._fold.fold_on()
+        return await self._book.arrived(spans_of(from_s, to_s))
+
+    @property
+    def due(self) -> tuple[Due, ...]:
+        """When each scheduled duty is due next, by what its owner told last."""
+        return tuple(self._fold.place.state.due.values())
 
     async def close(self) -> None:
         await self._book.close()

@@ -1,0 +1,119 @@
+"""Wires the morning report: its sources, its folder, and the ways by which it is brought."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from allegro.adapters.report_files import ReportFiles
+from allegro.config import load_zone
+from allegro.core.authority.freeze import FreezeSet
+from allegro.core.base.errors import EdgeError
+from allegro.core.reports.facts import DeliveryLine, FactLine, LaneLine
+from allegro.core.settings import HouseSettings
+from allegro.house.documents.report_issue import ReportIssue
+from allegro.house.files import files_of
+from allegro.house.health.alerts import Alerts
+from allegro.house.health.doctor import Facts
+from allegro.house.lanes import Lanes
+from allegro.house.measures.wing import MeasuresWing
+from allegro.house.ports import Ports
+from allegro.house.reports.collect import Collector
+from allegro.house.reports.reporter import DELIVERED, Delivery, Reporter
+from allegro.house.reports.sources import Sources
+
+FORGE = "forge"
+
+
+class Speaking(msgspec.Struct, frozen=True):
+    """Whom the report of this house asks besides its stores."""
+
+    lanes: Lanes
+    alerts: Alerts
+    facts: Facts
+    freezes: Callable[[], FreezeSet]
+    issue: ReportIssue
+
+
+def build(
+    settings: HouseSettings, ports: Ports, measures: MeasuresWing, speaking: Speaking
+) -> Reporter:
+    """Return the reporter. Raises ConfigError for a zone that is none."""
+    zone = load_zone(settings.owner.timezone)
+    store = ReportFiles(files_of(settings).reports)
+    ways = _Ways(speaking.issue)
+    sources = Sources(
+        freezes=speaking.freezes,
+        lanes=lambda: lane_lines(speaking.lanes),
+        alerts=speaking.alerts.held,
+        doctor=lambda: doctor_lines(speaking.facts),
+        deliveries=ways.lines,
+    )
+    collector = Collector(settings.house.name, ports, measures, sources, zone)
+    reporter = Reporter(collector, measures, store, ports.clock, zone)
+    ways.kept = reporter
+    if settings.report.issue:
+        reporter.ways[FORGE] = ways.to_forge
+    return reporter
+
+
+class _Ways:
+    """The ways by which a report is brought, and what became of the last one."""
+
+    kept: Reporter
+
+    def __init__(self, issue: ReportIssue) -> None:
+        self._issue = issue
+
+    async def to_forge(self, delivery: Delivery) -> None:
+        await self._issue.publish(delivery.date, delivery.whole)
+
+    async def lines(self, date: datetime.date) -> Sequence[DeliveryLine]:
+        """Return how the report of a day came by each way. Raises EdgeError of disk and ledger."""
+        return [await self._proven(date, one) for one in await self.kept.sent(date)]
+
+    async def _proven(self, date: datetime.date, line: DeliveryLine) -> DeliveryLine:
+        """Return a line with the proof of its way, where the way took the report."""
+        if line.way != FORGE or line.state != DELIVERED:
+            return line
+        forge = await self._issue.delivery(date)
+        return DeliveryLine(way=FORGE, state=forge.state, url=forge.url, detail=forge.detail)
+
+
+def lane_lines(lanes: Lanes) -> list[LaneLine]:
+    """Return each lane as it is now."""
+    return [
+        LaneLine(
+            name=lane["name"],
+            is_linked=lane["linked"],
+            is_home=lanes.is_home(lane["name"]),
+            heard_s=lane["heard_s"] or 0.0,
+        )
+        for lane in lanes.describe()
+    ]
+
+
+async def doctor_lines(facts: Facts) -> list[FactLine]:
+    """Return doctor's facts that are not well. Raises EdgeError of the stores."""
+    return [
+        FactLine(
+            code=page["code"],
+            title=page["title"],
+            subject=page["subject"],
+            lane=page["lane"],
+            state=page["state"],
+            detail=page["detail"],
+            fix=page["fix"],
+        )
+        for page in _pages(await facts.doctor())
+        if page["state"] != "ok"
+    ]
+
+
+def _pages(answer: dict[str, object]) -> list[dict[str, str]]:
+    pages = answer.get("facts")
+    if not isinstance(pages, list):
+        raise EdgeError("doctor's answer cannot be read", transient=False)
+    return pages

@@ -1,0 +1,142 @@
+"""Reports are kept, brought once, and shown as they were brought."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from allegro.core.base.errors import EdgeError
+from allegro.core.protocol.payloads.sessions import SessionEnd
+from allegro.house.reports.reporter import Delivery
+from allegro.testing.virtual import VirtualClock
+
+from .reported import ReportedHouse, well
+
+SIX_S = datetime.datetime(2027, 3, 29, 4, tzinfo=datetime.UTC).timestamp()
+"""Six in the morning in Berlin, of the day after a Sunday with 23 hours."""
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[ReportedHouse]:
+    made = ReportedHouse(tmp_path, VirtualClock(SIX_S - 86_400))
+    await made.open()
+    made.said.lanes = well("a")
+    made.clock.advance(86_400)
+    yield made
+    await made.close()
+
+
+async def test_a_report_is_of_the_owners_yesterday_whatever_its_length(
+    house: ReportedHouse,
+) -> None:
+    day = house.reporter.yesterday()
+    assert day.date.isoformat() == "2027-03-28"
+    assert day.end_s - day.start_s == 23 * 3_600
+
+
+async def test_a_report_is_kept_in_every_form_and_brought_in_two(house: ReportedHouse) -> None:
+    said = await house.reporter.run()
+    assert said == "2027-03-28: all well"
+    names = [name for name in house.store.names() if name.startswith("2027-03-28")]
+    assert names == [f"2027-03-28.{form}" for form in ("html", "json", "md", "sent", "txt")]
+    brought = house.brought[0]
+    assert brought.whole == house.store.read("2027-03-28.md")
+    assert brought.short.startswith("Morning report 2027-03-28: all well.")
+
+
+async def test_on_monday_the_week_is_reported_too(house: ReportedHouse) -> None:
+    await house.reporter.run()
+    names = [name for name in house.store.names() if "W" in name]
+    assert names == [f"2027-W12.{form}" for form in ("html", "json", "md", "svg", "txt")]
+    week = json.loads(house.store.read("2027-W12.json") or "")
+    assert [one["date"] for one in week["days"]][::6] == ["2027-03-22", "2027-03-28"]
+
+
+async def test_what_was_delivered_is_what_is_shown_later(house: ReportedHouse) -> None:
+    await house.reporter.run()
+    kept = await house.reporter.answer(datetime.date(2027, 3, 28), "md", weekly=False)
+    house.said.lanes = []
+    again = await house.reporter.answer(datetime.date(2027, 3, 28), "md", weekly=False)
+    assert again == kept
+    assert kept.is_kept
+    built = await house.reporter.answer(datetime.date(2027, 3, 27), "md", weekly=False)
+    assert not built.is_kept
+    assert "Not all well" in built.text
+
+
+async def test_the_same_facts_and_the_same_time_are_the_same_bytes(house: ReportedHouse) -> None:
+    await house.tell(SessionEnd(session="s", state="completed"))
+    day = datetime.date(2027, 3, 27)
+    for form in ("md", "txt", "html", "json"):
+        one = await house.reporter.answer(day, form, weekly=False)
+        other = await house.reporter.answer(day, form, weekly=False)
+        assert one.text == other.text
+
+
+@pytest.mark.parametrize("day", ["2027-03-29", "2027-04-01", "1999-01-01"])
+async def test_a_day_that_is_not_over_or_long_gone_is_refused(
+    house: ReportedHouse, day: str
+) -> None:
+    with pytest.raises(EdgeError, match="a day that is over"):
+        await house.reporter.answer(datetime.date.fromisoformat(day), "md", weekly=False)
+
+
+async def test_one_way_that_refuses_is_said_and_holds_no_other_up(house: ReportedHouse) -> None:
+    taken: list[Delivery] = []
+
+    async def forge(delivery: Delivery) -> None:
+        taken.append(delivery)
+
+    house.is_refusing = True
+    house.reporter.ways["forge"] = forge
+    assert "not by chat (the channel is down)" in await house.reporter.run()
+    assert len(taken) == 1
+
+
+async def test_a_report_that_no_way_takes_fails_its_duty(house: ReportedHouse) -> None:
+    house.is_refusing = True
+    with pytest.raises(EdgeError, match="no way took the report"):
+        await house.reporter.run()
+    assert house.store.read("2027-03-28.md") is not None
+
+
+async def test_a_report_that_was_not_built_is_told_in_the_next_one(house: ReportedHouse) -> None:
+    await house.reporter.run()
+    house.clock.advance(2 * 86_400)
+    said = await house.reporter.run()
+    assert said == "2027-03-30: not all well: 1 wrong"
+    assert "a report did not arrive: folder" in house.brought[-1].whole
+
+
+async def test_a_late_report_is_marked_so(house: ReportedHouse) -> None:
+    await house.reporter.run(late_s=3 * 3_600.0)
+    assert "Late by 3 h" in house.brought[0].whole
+
+
+async def test_a_report_that_was_not_sent_is_told_in_itself_and_in_the_next_one(
+    house: ReportedHouse,
+) -> None:
+    house.is_refusing = True
+    with pytest.raises(EdgeError):
+        await house.reporter.run()
+    assert "a report did not arrive: chat (this report)" in (
+        house.store.read("2027-03-28.md") or ""
+    )
+    house.is_refusing = False
+    house.clock.advance(86_400)
+    assert await house.reporter.run() == "2027-03-29: not all well: 1 wrong"
+    assert "a report did not arrive: chat" in house.brought[-1].whole
+
+
+async def test_a_program_that_died_between_writing_and_sending_is_noticed(
+    house: ReportedHouse,
+) -> None:
+    await house.reporter.run()
+    (house.folder / "reports" / "2027-03-28.sent").unlink()
+    house.clock.advance(86_400)
+    assert await house.reporter.run() == "2027-03-29: not all well: 1 wrong"
+    assert "the program ended before it was sent" in house.brought[-1].whole
