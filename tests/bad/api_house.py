@@ -28,6 +28,7 @@ from allegro.core.stores import SetAside
 from allegro.house.agent.loans import Loans
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
+from allegro.house.api.alerts import AlertApi
 from allegro.house.api.aside import AsideApi
 from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi
@@ -39,8 +40,9 @@ from allegro.house.archive.suspended import Suspended
 from allegro.house.endpoint import House as Shared
 from allegro.house.files import Fleet, HouseFiles, KnownLane
 from allegro.house.fleet.watch import FleetWatch
-from allegro.house.health.alerts import Alerts
-from allegro.house.health.doctor import Facts, HouseNow, Troubles
+from allegro.house.health.build import Calling
+from allegro.house.health.doctor import Facts
+from allegro.house.health.own_facts import HouseNow, Troubles
 from allegro.house.lanes import Lanes
 from allegro.house.measures.build import build as build_measures
 from allegro.house.measures.wing import MeasuresWing
@@ -153,7 +155,9 @@ class KnownLanes(Lanes):
     def is_home(self, lane: str) -> bool:
         return True
 
-    async def ask_lane(self, lane: str, method: str, params: Params) -> Any:
+    async def ask_lane(
+        self, lane: str, method: str, params: Params, timeout_s: float | None = None
+    ) -> Any:
         return await self._told.ask_lane(lane, method, params)
 
     async def ask(self, method: str, params: Params) -> Any:
@@ -242,9 +246,10 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
     watch = FleetWatch(ports, lanes, reactions)
     suspended = Suspended(house.ledger)
     figures = build_measures(ports, house.requests, HouseFiles(folder))
+    calling = Calling(house.settings, archive, house.ledger, house.clock, SeededDice(7))
     made = ApiHouse(house, folder / "house.sock", _session(folder / "house.sock"))
     api = Api(
-        house.requests, archive, lanes, _facts(house, ports, lanes, fleet, suspended), _hooks(made), _words,
+        house.requests, archive, lanes, _facts(house, calling, ports, lanes, fleet, suspended), _hooks(made), _words,
         [
             *SessionApi(sessions, loans, house.requests, lanes.ask).routes(),
             *Lent(lanes.ask_lane).routes(),
@@ -256,17 +261,20 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
             *MeasuresApi(figures).routes(),
             *DutyApi(await _duties(house, ports, lanes, reactions)).routes(),
             *ReportsApi(_reporter(house, ports, figures)).routes(),
+            *AlertApi(calling.alerting, house.clock, SeededDice(8)).routes(),
         ],
         acting=True,
     )  # fmt: skip
     made.app = api.app()
     await api.start(made.socket)
     orders = asyncio.create_task(house.orders.run())
+    writer = asyncio.create_task(calling.alerting.duties()[0].run())  # type: ignore[misc,arg-type]
     try:
         yield made
     finally:
         orders.cancel()
-        await asyncio.gather(orders, return_exceptions=True)
+        writer.cancel()
+        await asyncio.gather(orders, writer, return_exceptions=True)
         await made.session.close()
         await api.stop()
         await figures.close()
@@ -299,15 +307,16 @@ def _reporter(house: House, ports: Ports, figures: MeasuresWing) -> Reporter:
     return Reporter(collector, figures, store, house.clock, zone)
 
 
-def _facts(house: House, ports: Ports, lanes: Lanes, fleet: Fleet, suspended: Suspended) -> Facts:
+def _facts(
+    house: House, calling: Calling, ports: Ports, lanes: Lanes, fleet: Fleet, suspended: Suspended
+) -> Facts:
     now = HouseNow(
         fleet=lambda: fleet,
         freezes=lambda: house.frozen,
         alone_since=lambda: None,
         blocked=lambda: house.orders.blocked,
     )
-    troubles = Troubles(Alerts(house.ledger, house.clock), suspended, None)
-    return Facts(house.settings, ports, lanes, now, troubles)
+    return calling.watch(ports, lanes, now, Troubles(suspended, None))
 
 
 def _hooks(made: ApiHouse) -> Hooks:

@@ -103,6 +103,11 @@ def samples(digest: str, order: int, session: str, bot: int, now_s: int) -> dict
         "beat.missing": Sample({"lane": "honest"}),
         "beat.back": Sample({"lane": "honest"}),
         "council.lost": Sample({}),
+        "alert.told": Sample(
+            {"notice": "thief-1", "kind": "alarm", "severity": "P1", "channel": "telegram",
+             "codes": ["lane.disk"]},
+            {"keys": [["lane.disk", "", ""]]}, subject="",
+        ),
         "council.back": Sample({}),
         "council.page_aside": Sample({"lane": "honest"}),
         "lane.beat": Sample({"done": "polled"}),

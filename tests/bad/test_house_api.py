@@ -51,6 +51,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/lanes/{lane}/resume": {},
     "/v1/duties/run": {"duty": "sweep"},
     "/v1/fleet/happened": {"what": "w", "lane": "a", "role": "forge"},
+    "/v1/alerts/{id}/ack": {}, "/v1/alerts/{id}/useful": {}, "/v1/alerts/{id}/noise": {},
+    "/v1/alerts/{id}/snooze": {"for_s": 60.0},
+    "/v1/maintenance": {"for_s": 60.0, "code": "lane.disk", "lane": "a", "subject": "s"},
+    "/v1/maintenance/{id}/end": {},
 }  # fmt: skip
 QUERIES: dict[str, tuple[str, ...]] = {
     "/v1/requests": ("state", "internal"),

@@ -15,14 +15,15 @@ from allegro.adapters.sqlite.connection import Worker, open_database
 from allegro.adapters.sqlite.journal import SqliteJournal
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.sequence import Position
-from allegro.core.health import codes
+from allegro.core.health.alert_state import AlertState
+from allegro.core.health.kept import KeptAlerts
 from allegro.core.protocol.messages import FromHouse, FromLane, LogIn, Query, Refused, Stop, Welcome
 from allegro.core.settings import HermesSettings
 from allegro.core.stores import SetAside
-from allegro.house.health.alerts import Alerts
 from allegro.house.requests.newest_state import Homes, ItemPorts
 from allegro.lane.models.loans import FORGOTTEN_S, Loans
-from allegro.runtime.duties import Duties
+from allegro.runtime.alerting.memory import Memory
+from allegro.runtime.duties import Duties, keep_running
 from allegro.testing.virtual import FakeForge, SeededDice, VirtualClock
 from tests.duties.agents import LoopClock, hurried
 from tests.duties.house import House as TimedHouse
@@ -194,33 +195,37 @@ async def test_a_call_that_cannot_be_closed_keeps_no_other_from_being_dropped() 
 # --- the house ---------------------------------------------------------------------------------
 
 
-class _BadBook:
+class _BadStore:
     """A place for alerts that meets a bug once."""
 
     def __init__(self) -> None:
-        self.kept: list[Any] = []
+        self.kept: list[KeptAlerts] = []
         self.bugs: list[Exception] = [BUG]
 
-    async def alerts(self) -> list[Any]:
-        return []
+    async def load(self) -> None:
+        return None
 
-    async def keep_alerts(self, kept: list[Any], gone: list[Any]) -> None:
+    async def save(self, kept: KeptAlerts) -> None:
         if self.bugs:
             raise self.bugs.pop()
-        self.kept += kept
+        self.kept.append(kept)
 
 
 async def test_a_bug_in_writing_alerts_down_keeps_no_later_one_from_being_written() -> None:
-    book = _BadBook()
-    alerts = Alerts(cast(Any, book), VirtualClock())
-    alerts.raise_alert(codes.LANE_BACK, "the first")
-    for _ in range(5):
-        await asyncio.sleep(0)
-    alerts.raise_alert(codes.LANE_BACK, "the second")
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert [alert.subject for alert in book.kept] == ["the second"]
-    assert {one["subject"] for one in alerts.listed()} == {"the first", "the second"}
+    store, clock = _BadStore(), VirtualClock()
+    memory = Memory(store, "house")
+    writing = keep_running("alert store", memory.write_on, clock, lambda _: 5.0, lambda _: None)
+    task = asyncio.create_task(writing)
+    memory.change(alerts=AlertState("house", made=1))
+    assert not await memory.save(0.01)
+    memory.change(alerts=AlertState("house", made=2))
+    saved = asyncio.create_task(memory.save(5.0))
+    await asyncio.sleep(0)
+    clock.advance(6)
+    assert await saved
+    assert store.kept[-1].alerts.made == 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_bug_in_setting_aside_shows_the_item_again_and_the_others(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from allegro.cli.commands.requests import explanation
 from allegro.cli.commands.status import status_lines
 from allegro.cli.commands.stop import _freezes
 from allegro.cli.main import COMMANDS, cli
+from allegro.cli.watch.alerts import alert_lines
 from allegro.client.hermes_bridge import TelemetryEvent
 from allegro.client.session_lines import step_line
 from allegro.core.authority.actions.families import action_bytes, action_digest
@@ -44,7 +45,7 @@ FORGED = "  signed    by sovereign:1, for exactly this digest"
 HOSTILE = (
     f"no\n{FORGED}\r\n\x1b]0;owned\x07\x1b[2J\x1b[31mred\u202e\u2066\x9b1mx[bold]m[/bold]\u2028y"
 )
-COVERS = ("status", "fleet status", "events", "doctor", "requests", "show", "explain", "sessions",
+COVERS = ("status", "fleet status", "events", "doctor", "alerts", "requests", "show", "explain", "sessions",
           "session", "run", "stop", "drill failover")  # fmt: skip
 # Commands that print nothing that others wrote.
 OWN_WORDS = ("lane", "house", "council", "init", "pair", "keys", "revoke", "approve", "reject",
@@ -105,6 +106,15 @@ FACTS = {"ok": False, "facts": [
     {"state": "bad", "what": "w", "detail": "t", "source": "s", "age_s": 5.0, "fix": "m",
      "code": "c"},
 ]}  # fmt: skip
+ALERTS: dict[str, Any] = {
+    "alerts": [{
+        "id": "a", "severity": "P1", "phase": "firing", "code": "c", "since_s": 1.0, "over_s": 0.0,
+        "notice": "n", "reached_s": 2.0, "snoozed_until_s": 0.0, "count": 3, "source": "s",
+        "sentence": "t", "fix": "f",
+    }],
+    "maintenance": [{"id": "m", "until_s": 5.0, "code": "c", "lane": "l", "subject": "s"}],
+    "precision": [{"code": "c", "useful": 1, "judged": 2, "sent": 3}],
+}  # fmt: skip
 GAPS = {"gaps": [{"lane": "a", "journal": "j", "first": 1, "last": 2, "count": 2, "reason": "r"}]}
 SESSION: dict[str, Any] = {
     "id": "s", "state": "ended", "end": "completed", "why": "w", "lane": "l", "local": True,
@@ -126,7 +136,7 @@ def hostile(value: Any) -> Any:
 
 
 ANSWERS: dict[str, Any] = {
-    "/v1/status": STATUS, "/v1/fleet": FLEET, "/v1/doctor": FACTS, "/v1/gaps": GAPS,
+    "/v1/status": STATUS, "/v1/fleet": FLEET, "/v1/alerts": ALERTS, "/v1/doctor": FACTS, "/v1/gaps": GAPS,
     "/v1/requests": {"requests": [REQUEST]}, "/v1/requests/x": REQUEST,
     "/v1/requests/x/shown": {}, "/v1/sessions": {"sessions": [SESSION]}, "/v1/sessions/x": SESSION,
     "/v1/stop": {"freeze": "f", "lanes_told": 1}, "/v1/requests/gone": {"error": HOSTILE},
@@ -201,7 +211,7 @@ def assert_tame(written: str) -> None:
 
 
 @pytest.mark.parametrize("command", [
-    "status", "fleet status", "doctor", "events", "events --gaps", "requests --all", "show x",
+    "status", "fleet status", "doctor", "alerts list", "events", "events --gaps", "requests --all", "show x",
     "explain x", "sessions", "session x", "stop", "explain gone", "run hello", "drill failover --live",
 ])  # fmt: skip
 async def test_hostile_words_stay_inside_their_line_on_a_terminal(
@@ -223,6 +233,8 @@ def lines_of(response: dict[str, Any], kind: str) -> list[str]:
             return status_lines(response, 100.0)
         case "fleet":
             return fleet_lines(response, 100.0)
+        case "alerts":
+            return alert_lines(response, 100.0)
         case "explain":
             return explanation(response)
         case _:
@@ -230,7 +242,7 @@ def lines_of(response: dict[str, Any], kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("kind", "response"), [
-    ("status", STATUS), ("fleet", FLEET), ("explain", REQUEST), ("event", EVENT),
+    ("status", STATUS), ("fleet", FLEET), ("alerts", ALERTS), ("explain", REQUEST), ("event", EVENT),
 ])  # fmt: skip
 def test_each_word_of_the_table_stays_inside_its_line(kind: str, response: dict[str, Any]) -> None:
     before = len(lines_of(response, kind))

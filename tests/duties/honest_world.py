@@ -37,7 +37,6 @@ from allegro.core.protocol.queries import Params
 from allegro.core.requests.lifecycle import State
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import work_of
-from allegro.house.health.alerts import Alerts
 from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.follow import FleetView, Follow
 from allegro.house.requests.ordered_effects import Names
@@ -49,6 +48,7 @@ from allegro.link.dial import LaneLink
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.core.builders import TRUST
 
+from .alerts import noted
 from .honest_forge import BOT, HUMAN, HonestForge, changed
 from .house import FLEET, House, WornLedger, until
 from .lane import FORGE, Lane, journal_in, settings_of
@@ -228,6 +228,7 @@ class World:
         self.forge = HonestForge(self.clock, self._luck)
         self.forge.skew_s = self.dice.choice(OFF_S)
         self.troubled = True
+        self.alerts: list[tuple[str, str]] = []
         self.frozen: list[Freeze] = []
         self.blurred: set[int] = set()
         self.expected = ""
@@ -299,8 +300,6 @@ class World:
 
     async def start_follow(self) -> None:
         house = self.house
-        self.alerts = Alerts(house.ledger, self.clock)
-        await self.alerts.resume()
         self.follow = Follow(
             Ports(
                 self.archive, house.ledger, self.clock, SeededDice(self.throw()),
@@ -311,7 +310,7 @@ class World:
                 lambda: WORLD_FLEET, self._freeze, lambda: bool(house.linked()),
                 lambda: all(one.is_home for one in self.in_order()), house.ask_lane,
             ),
-            Reactions(self.alerts.raise_alert, house.set_aside),
+            Reactions(noted(self.alerts), house.set_aside),
             Names("triage/seen", WORLD_FLEET.secret),
         )  # fmt: skip
         await self.follow.resume()
@@ -356,7 +355,6 @@ class World:
             await self._restart_house()
 
     async def _restart_house(self) -> None:
-        await self.alerts.save()
         await self.house.restart()
         await self.start_follow()
 
@@ -498,7 +496,6 @@ class World:
         return []
 
     async def close(self) -> None:
-        await self.alerts.save()
         for lane in self.lanes.values():
             for task in lane.work:
                 task.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +13,11 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event, decode_event, encode_event
 from allegro.core.base.sequence import Kept
 from allegro.core.base.timestamps import rfc3339
+from allegro.core.health import codes
+from allegro.core.health.alert_state import Told
+from allegro.core.health.codes import Code
+from allegro.core.health.delivery.notices import Kind
+from allegro.core.health.facts import Fact
 from allegro.core.stores import SetAside
 from allegro.house.fleet.heartbeats import BEAT_LATE_S
 from allegro.house.fleet.watch import KEPT, NOBODY_S, SHOWN, FleetWatch
@@ -91,22 +96,34 @@ class Watched:
         self.small, self.archive, self.clock = small, archive, small.clock
         self.lanes = FakeLanes(self.clock)
         self.alerts: list[tuple[str, str]] = []
+        self.lane_told: list[Told] = []
+        self.facts: dict[tuple[str, str], Fact] = {}
         self._seq: dict[str, int] = {}
         self.beating = True
+        self.words: Any = None
         self.watch = self.made()
 
     def made(self, archive: Any = None) -> FleetWatch:
         return FleetWatch(
             Ports(
                 archive or self.archive, self.small.ledger, self.clock,
-                SeededDice(len(self.alerts) + 1), lambda event: None,
+                SeededDice(len(self.alerts) + 1), self._words,
             ),
             cast(Lanes, self.lanes),
             Reactions(
                 noted(self.alerts),
                 self._set_aside,
+                self._state,
+                self.lane_told.append,
             ),
         )  # fmt: skip
+
+    def _state(self, facts: Iterable[Fact], producer: str) -> None:
+        assert producer == "beats"
+        self.facts = {(one.code.code, one.subject): one for one in facts}
+
+    def state_of(self, code: Code, subject: str = "") -> str:
+        return self.facts[code.code, subject].state
 
     async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
         self.alerts.append(("high", f"set aside: {aside.reason}"))
@@ -118,6 +135,9 @@ class Watched:
         taken = await self.archive.take(lane, "j" + lane, seq, kept, self.clock.now_s())
         assert not isinstance(taken, Refusal)
         self.watch.kick()
+
+    def _words(self, event: Event) -> Any:
+        return self.words
 
     async def live(self, seconds: float) -> None:
         for _ in range(int(seconds / 5)):
@@ -338,3 +358,48 @@ async def test_what_lanes_say_of_each_other_is_told(
     await watched.tell(type_, lane="a" if type_.startswith("beat") else "b")
     await watched.live(5)
     assert [one for one, _ in watched.alerts] == [urgency]
+
+
+# --- facts with a deadline, and what lanes told by themselves ---------------------------------
+
+
+async def test_a_silent_lane_is_a_fact_with_a_deadline_until_it_is_back(watched: Watched) -> None:
+    await watched.live(10)
+    assert watched.state_of(codes.LANE_SILENT, "b") == "ok"
+    watched.lanes.up["b"] = False
+    await watched.live(BEAT_LATE_S + 10)
+    fact = watched.facts["lane.silent", "b"]
+    assert fact.state == "bad"
+    assert 0 < fact.until_s - watched.clock.now_s() <= 60
+    assert watched.state_of(codes.LANES_UNREACHABLE) == "ok"
+    watched.lanes.up["b"] = True
+    await watched.live(10)
+    assert watched.state_of(codes.LANE_SILENT, "b") == "ok"
+    assert codes.LANE_BACK.clears == ("lane.silent", "lane.heartbeat")
+
+
+async def test_that_no_lane_can_be_reached_is_a_fact_at_once(watched: Watched) -> None:
+    await watched.live(10)
+    watched.lanes.up.update(a=False, b=False)
+    await watched.live(5)
+    assert watched.state_of(codes.LANES_UNREACHABLE) == "bad"
+    watched.lanes.up["a"] = True
+    await watched.live(5)
+    assert watched.state_of(codes.LANES_UNREACHABLE) == "ok"
+
+
+async def test_what_a_lane_told_of_itself_is_passed_on_and_of_others_not(watched: Watched) -> None:
+    watched.words = {"keys": [["lane.disk", "", "x"], ["house.stores", "other", "y"]]}
+    await watched.tell("alert.told", notice="b-1", kind="alarm", severity="P1", channel="telegram")
+    await watched.live(5)
+    (one,) = watched.lane_told
+    assert (one.key, one.kind, one.notice) == (("lane.disk", "b", "x"), Kind.ALARM, "b-1")
+
+
+@pytest.mark.parametrize("words", [None, 5, {}, {"keys": 5}, {"keys": [["a"]]}, [["a", "", "b"]]])
+async def test_keys_that_cannot_be_read_hush_nothing(watched: Watched, words: Any) -> None:
+    watched.words = words
+    await watched.tell("alert.told", notice="b-1", kind="alarm", severity="P1", channel="telegram")
+    await watched.live(5)
+    assert watched.lane_told == []
+    assert watched.alerts == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
@@ -13,17 +14,20 @@ import pytest
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.adapters.sqlite.ledger import MAX_WRITES, SqliteLedger, make_ledger, open_ledger
 from allegro.core.authority.freeze import FreezeSet
-from allegro.core.base.errors import ConfigError, EdgeError, Refusal
+from allegro.core.base.errors import ConfigError, Refusal
 from allegro.core.base.events import Event, encode_event
 from allegro.core.base.sequence import Kept
 from allegro.core.base.store_ties import Fault
+from allegro.core.base.untrusted import Unreadable
 from allegro.core.effects.matching import BotWrite
 from allegro.core.health import codes
+from allegro.core.health.alarm import step
+from allegro.core.health.alert_state import AlertState, Inputs, Occurrence, Rules
+from allegro.core.health.kept import KeptAlerts
 from allegro.core.stores import Place, SessionRecord
 from allegro.house.archive.store_ties import renew_tie, tie_stores
 from allegro.house.archive.suspended import Suspended
-from allegro.house.health.alerts import Alerts
-from allegro.testing.virtual import SeededDice, VirtualClock
+from allegro.testing.virtual import SeededDice
 
 TIME = "2030-01-01T00:00:00Z"
 
@@ -259,45 +263,25 @@ def write(n: int, lane: str) -> BotWrite:
 
 async def test_alerts_are_alive_after_a_restart_with_their_counts(books: Books) -> None:
     await books.begin()
-    clock = VirtualClock()
-    alerts = Alerts(books.ledger, clock)
-    await alerts.resume()
-    alerts.raise_alert(codes.WRITE_FOREIGN, "comment 5", "a", more="")
+    state = AlertState("house")
     for n in range(500):
-        alerts.raise_alert(codes.PEER_BACK, f"note {n % 300}", "thief")
-        clock.advance(1.0)
-    await alerts.save()
+        one = Occurrence(codes.FORGE if n % 2 else codes.WATCH, f"note {n % 300}", "thief")
+        state = step(state, Inputs(occurrences=[one]), Rules(datetime.UTC), 1e9 + n).state
+    await books.ledger.keep_alerting(KeptAlerts(state))
     await books.close()
     await books.begin()
-    again = Alerts(books.ledger, clock)
-    await again.resume()
-    assert again.listed()[0]["sentence"] == "comment 5 was made under our name by nobody here"
-    assert again.listed() == alerts.listed()
-    assert again.counts() == alerts.counts()
+    assert await books.ledger.alerting() == KeptAlerts(state)
 
 
-async def test_a_full_disk_loses_no_alert(books: Books) -> None:
+@pytest.mark.parametrize("raw", [b"\xff\xfe", b"", "words", 7])
+async def test_damaged_alerts_are_said_to_be_and_end_no_start(books: Books, raw: object) -> None:
     await books.begin()
-
-    class Full:
-        is_full = True
-
-        async def alerts(self) -> list[object]:
-            return []
-
-        async def keep_alerts(self, alerts: object, gone: object) -> None:
-            if self.is_full:
-                raise EdgeError("full", transient=True)
-            await books.ledger.keep_alerts(alerts, gone)  # type: ignore[arg-type]
-
-    book = Full()
-    alerts = Alerts(book, VirtualClock())  # type: ignore[arg-type]
-    alerts.raise_alert(codes.FORGE, "a", "a")
-    with pytest.raises(EdgeError):
-        await alerts.save()
-    book.is_full = False
-    await alerts.save()
-    assert [one.code for one in await books.ledger.alerts()] == ["forge.reachable"]
+    await books.close()
+    spoil(books.ledger_file, "INSERT OR REPLACE INTO alerting VALUES ('alerts', ?)", (raw,))
+    await books.begin()
+    assert isinstance(await books.ledger.alerting(), Unreadable)
+    await books.ledger.keep_alerting(KeptAlerts(AlertState("house")))
+    assert await books.ledger.alerting() == KeptAlerts(AlertState("house"))
 
 
 async def test_a_suspension_holds_over_a_restart_until_it_is_lifted(books: Books) -> None:

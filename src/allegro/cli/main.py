@@ -44,6 +44,7 @@ GROUPS = {
         "measures": "watch.measures:measures",
         "report": "watch.report:report",
         "duties": "commands.duties:duties",
+        "alerts": "watch.alerts:alerts",
     },
     "Stop everything, and start again": {
         "stop": "commands.stop:stop",

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from allegro.adapters.clock import SystemClock
 from allegro.cli.exit_codes import Exit
+from allegro.client.warnings import HEARD, sentence
 from allegro.core.base.errors import UserError
 
 WIDE = 400
@@ -56,7 +57,22 @@ def print_json(value: Any) -> None:
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
+    """Run the work; say on standard error, once a command, what the house says with any answer."""
+    heard: set[str] = set()
+    token = HEARD.set(heard)
+    try:
+        return asyncio.run(work)
+    finally:
+        HEARD.reset(token)
+        _say_once(heard)
+
+
+def _say_once(heard: set[str]) -> None:
+    context = click.get_current_context(silent=True)
+    said: set[str] = set() if context is None else context.meta.setdefault("allegro.said", set())
+    for code in sorted(heard - said):
+        click.echo(sentence(code), err=True)
+    said |= heard
 
 
 def log_json(level: str = "info") -> None:

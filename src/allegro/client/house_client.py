@@ -15,8 +15,10 @@ import msgspec
 from yarl import URL
 
 from allegro.client.errors import BadRequest, HouseUnreachable, NotNow
+from allegro.client.warnings import hear
 from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_json, read_value, text_of
 from allegro.core.effects.render import one_line
+from allegro.core.health.facts import WARNING_HEADER
 from allegro.core.measures.answers import MeasuresAnswer
 from allegro.core.protocol.answers.duties import DutiesAnswer, DutyRunAnswer
 from allegro.core.reports.answers import ReportAnswer
@@ -131,6 +133,21 @@ class HouseClient:
             raise BadRequest(f"the house's answer cannot be read: {answer}")
         return answer
 
+    async def alerts(self) -> Any:
+        """Return alerts, precision of each code, maintenance windows and channels."""
+        return await self.get("alerts")
+
+    async def act_on_alert(self, name: str, act: str, **body: float) -> Any:
+        """Do `ack`, `snooze` (`for_s`), `useful` or `noise` to alerts by id, code or notice."""
+        return await self.post(f"alerts/{named(name)}/{named(act)}", body)
+
+    async def begin_maintenance(self, for_s: float, **names: str) -> Any:
+        """Hold back alerts that `code`, `lane` and `subject` name; return the window's id."""
+        return await self.post("maintenance", {"for_s": for_s, **names})
+
+    async def end_maintenance(self, window: str) -> Any:
+        return await self.post(f"maintenance/{named(window)}/end", {})
+
     async def events(self, **params: str | int) -> AsyncIterator[dict[str, Any]]:
         """Yield archived events, oldest first; with follow=1 without end.
 
@@ -175,6 +192,7 @@ class HouseClient:
                 data=data,
                 timeout=aiohttp.ClientTimeout(total=WAIT_S + 15),
             ) as response:
+                hear(response.headers.get(WARNING_HEADER, ""))
                 raw = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._unreachable(error) from error

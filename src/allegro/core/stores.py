@@ -11,11 +11,12 @@ from allegro.core.authority.freeze import FreezeSet
 from allegro.core.base.errors import Refusal
 from allegro.core.base.sequence import Entry, Position
 from allegro.core.base.store_ties import Tie
+from allegro.core.base.untrusted import Unreadable
 from allegro.core.effects.matching import BotWrite, Receipt
 from allegro.core.forge.marks import Mark
-from allegro.core.health.alerts import Alert, Key
 from allegro.core.health.duty_runs import DutyRun, DutyState
 from allegro.core.health.duty_watch import WatchedDuty
+from allegro.core.health.kept import KeptAlerts
 from allegro.core.requests.requests import Request
 
 GapRow = tuple[str, str, int, int, int, int, str, float]
@@ -156,10 +157,10 @@ class WorkBook(Protocol):
 
 
 class AlertBook(Protocol):
-    """Where alerts are kept. Durable when a method returns."""
+    """Where alerts, their outbox and the board are kept, whole. Durable when a method returns."""
 
-    async def alerts(self) -> list[Alert]: ...
-    async def keep_alerts(self, alerts: Sequence[Alert], gone: Sequence[Key]) -> None: ...
+    async def alerting(self) -> KeptAlerts | Unreadable | None: ...
+    async def keep_alerting(self, kept: KeptAlerts) -> None: ...
 
 
 class OwnedRun(msgspec.Struct, frozen=True):

@@ -34,6 +34,7 @@ from allegro.house.agent.loans import Loans
 from allegro.house.agent.progress import Progress
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
+from allegro.house.api.alerts import AlertApi
 from allegro.house.api.aside import AsideApi
 from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi
@@ -57,8 +58,9 @@ from allegro.house.files import (
 )
 from allegro.house.fleet.watch import FleetWatch
 from allegro.house.freezes import Freezes
-from allegro.house.health.alerts import Alerts
-from allegro.house.health.doctor import Facts, HouseNow, Troubles
+from allegro.house.health.build import Calling
+from allegro.house.health.doctor import Facts
+from allegro.house.health.own_facts import HouseNow, Troubles
 from allegro.house.health.set_aside import Asides, Measures
 from allegro.house.lanes import Lanes
 from allegro.house.measures.build import build as build_measures
@@ -126,9 +128,7 @@ class _House:
         now_s = self._clock.now_s()
         self._ledger = open_ledger(self._files.ledger, now_s - REMEMBERED_S, now_s)
         program.stack.push_async_callback(self._ledger.close)
-        self._alerts = Alerts(self._ledger, self._clock)
-        self._alert = self._alerts.raise_alert
-        await self._alerts.resume()
+        await self._take_up_alerts(program)
         self._suspended = Suspended(self._ledger)
         await self._suspended.resume()
         self._fault = await tie_stores(self._archive, self._ledger, self._dice)
@@ -167,7 +167,7 @@ class _House:
         ports = Ports(self._archive, self._ledger, self._clock, self._dice, self._words.open)
         measures = Measures(self._alert, self._freezes.take)
         asides = Asides(ports, self._requests, self._suspended, measures)
-        reactions = Reactions(self._alert, asides.take)
+        reactions = self._calling.reactions(asides.take)
         item_ports = ItemPorts(self._ledger, self._clock, asides.take)
         self._follow = self._following(ports, reactions)
         session_lanes = SessionLanes(self._lanes.ask_lane, self._lanes.is_home)
@@ -192,7 +192,7 @@ class _House:
             lambda: self._fleet,
             self._alert,
         )
-        facts = self._facts(ports)
+        facts = self._calling.watch(ports, self._lanes, self._now(), self._troubles())
         self._api = Api(
             self._requests,
             self._archive,
@@ -207,6 +207,7 @@ class _House:
                 *AsideApi(self._ledger, self._suspended, self._woken.set).routes(),
                 *self._reporting(ports, facts, documents.report_issue),
                 *DutyApi(self._schedule).routes(),
+                *AlertApi(self._calling.alerting, self._clock, self._dice).routes(),
             ],
             acting=settings.house.acting,
         )
@@ -218,9 +219,18 @@ class _House:
         if settings.house.acting:
             self._lanes.refresh()
             self._begin(**documents.duties(), progress=progress.run)
+        self._duties.join(*self._calling.duties())
         self._duties.begin("alive", self._alive)
         program.ready()
         _log.info("house.ready", house=settings.house.name, seat=self._fleet.seat)
+
+    async def _take_up_alerts(self, program: Program) -> None:
+        """Know the alerts of before; whoever raises one from now on is heard."""
+        stores = (self._archive, self._ledger)
+        self._calling = Calling(self._settings, *stores, self._clock, self._dice)
+        program.stack.push_async_callback(self._calling.close)
+        self._alert = self._calling.alerting.raise_alert
+        await self._calling.alerting.resume()
 
     def _begin(self, **shown: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Begin the duties of a house that acts; `shown` are those that write comments."""
@@ -236,17 +246,18 @@ class _House:
             self._duties.begin(name, run)
         self._duties.join(*self._schedule.duties())
 
-    def _facts(self, ports: Ports) -> Facts:
-        """Return what status and doctor show."""
-        now = HouseNow(
+    def _troubles(self) -> Troubles:
+        return Troubles(self._suspended, self._fault)
+
+    def _now(self) -> HouseNow:
+        """Return what holds in the house at any moment."""
+        return HouseNow(
             fleet=lambda: self._fleet,
             freezes=lambda: self._freezes.now,
             alone_since=lambda: self._watch.local_only_since_s,
             blocked=lambda: self._orders.blocked,
             duties=self._schedule.facts,
         )
-        troubles = Troubles(self._alerts, self._suspended, self._fault)
-        return Facts(self._settings, ports, self._lanes, now, troubles)
 
     def _measuring(self, ports: Ports, program: Program) -> MeasuresWing:
         measures = build_measures(ports, self._requests, self._files)
@@ -255,7 +266,9 @@ class _House:
 
     def _reporting(self, ports: Ports, facts: Facts, issue: ReportIssue) -> list[RouteDef]:
         """Make what measures and reports; return its routes."""
-        speaking = Speaking(self._lanes, self._alerts, facts, lambda: self._freezes.now, issue)
+        speaking = Speaking(
+            self._lanes, self._calling.alerting, facts, lambda: self._freezes.now, issue
+        )
         self._reporter = build_reports(self._settings, ports, self._measures, speaking)
         return [*MeasuresApi(self._measures).routes(), *ReportsApi(self._reporter).routes()]
 
@@ -319,7 +332,6 @@ class _House:
     async def _close_books(self) -> None:
         """Write down what is still in memory, and that both stores were closed together."""
         try:
-            await self._alerts.save()
             await renew_tie(self._archive, self._ledger, self._dice)
         except EdgeError as error:
             _log.error("stores.not_tied", error=str(error))

@@ -153,12 +153,16 @@ class Lanes:
         held = self._ends.get(lane)
         return held is not None and held[1].is_up and held[0].is_home
 
-    async def ask_lane(self, lane: str, method: str, params: Params) -> Any:
+    async def ask_lane(
+        self, lane: str, method: str, params: Params, timeout_s: float | None = None
+    ) -> Any:
         """Ask this very lane. Raises EdgeError; transient when it is not linked."""
         held = self._ends.get(lane)
         if held is None or not held[1].is_up:
             raise EdgeError(f"{lane} is not linked", transient=True, kind="not_linked")
-        return await held[1].ask(method, params)
+        if timeout_s is None:
+            return await held[1].ask(method, params)
+        return await held[1].ask(method, params, timeout_s)
 
     def all_home(self) -> bool:
         """Whether every lane's journal is archived to its end."""

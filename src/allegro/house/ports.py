@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
 
 import msgspec
 
 from allegro.core.base.events import Event
+from allegro.core.health.alert_state import Told
 from allegro.core.health.alerts import RaiseAlert
+from allegro.core.health.facts import Fact
 from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.payloads.chat import ChatNoted
 from allegro.core.protocol.queries import Params
@@ -32,19 +34,36 @@ class Ports(msgspec.Struct, frozen=True):
     open_words: Callable[[Event], Any]
 
 
-async def _nobody(note: ChatNoted) -> None:
-    del note
+async def _nobody(note: ChatNoted, lane: str) -> None:
+    del note, lane
+
+
+class StateFacts(Protocol):
+    """Takes all that a producer knows now; see `Alerting.state`."""
+
+    def __call__(self, facts: Iterable[Fact], producer: str) -> None: ...
+
+
+def _stated_to_nobody(facts: Iterable[Fact], producer: str) -> None:
+    del facts, producer
+
+
+def _to_nobody(told: Told) -> None:
+    del told
 
 
 class Reactions(msgspec.Struct, frozen=True):
     """Whom a duty tells: a person, by an alarm; and who takes the items that it cannot handle.
 
-    `pressed` takes what a person noted by a button of the chat, whatever it is about.
+    `state` takes facts that expire; `lane_told` what a lane told a person by itself; `pressed`
+    what a person noted by a button of the chat, as the lane of this name says.
     """
 
     alarm: RaiseAlert
     on_set_aside: OnSetAside
-    pressed: Callable[[ChatNoted], Awaitable[None]] = _nobody
+    state: StateFacts = _stated_to_nobody
+    lane_told: Callable[[Told], None] = _to_nobody
+    pressed: Callable[[ChatNoted, str], Awaitable[None]] = _nobody
 
 
 def reading(ports: Ports, reactions: Reactions) -> ReaderPorts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -12,9 +11,14 @@ from allegro.adapters.sqlite.connection import Worker
 from allegro.adapters.sqlite.schema import get_meta
 from allegro.adapters.sqlite.ties import get_tie, put_tie
 from allegro.core.base.store_ties import Tie
-from allegro.core.base.untrusted import Unreadable, number_of, read_json, real_of, whole_number
-from allegro.core.health.alerts import Alert, Key
-from allegro.core.health.codes import Severity
+from allegro.core.base.untrusted import (
+    Unreadable,
+    number_of,
+    read_msgpack,
+    real_of,
+    whole_number,
+)
+from allegro.core.health.kept import KeptAlerts
 from allegro.core.stores import Place, SetAside
 
 BOOK_SCHEMA = """
@@ -26,12 +30,10 @@ CREATE TABLE IF NOT EXISTS under_work (
 CREATE TABLE IF NOT EXISTS set_aside (
   duty TEXT NOT NULL, item TEXT NOT NULL, lane TEXT NOT NULL, reason TEXT NOT NULL,
   at_s REAL NOT NULL, PRIMARY KEY (duty, item));
-CREATE TABLE IF NOT EXISTS alert (
-  code TEXT NOT NULL, lane TEXT NOT NULL, subject TEXT NOT NULL, severity TEXT NOT NULL,
-  "values" TEXT NOT NULL, first_s REAL NOT NULL, last_s REAL NOT NULL, count INTEGER NOT NULL,
-  PRIMARY KEY (code, lane, subject));
+CREATE TABLE IF NOT EXISTS alerting (name TEXT PRIMARY KEY, stored BLOB NOT NULL);
 """
 MAX_ASIDE = 500
+ALERTS = "alerts"
 READERS = ("followed", "sessions followed", "fleet")
 """Names of places that a ledger of before kept as numbers."""
 
@@ -114,23 +116,22 @@ class SqliteBook:
             for duty, item, lane, reason, at_s in rows
         ]
 
-    async def alerts(self) -> list[Alert]:
-        rows = await self._worker.run(lambda c: c.execute("SELECT * FROM alert").fetchall())
-        return [_alert(row) for row in rows if row[3] in set(Severity)]
+    async def alerting(self) -> KeptAlerts | Unreadable | None:
+        """Return the alerts, their outbox and the board; None before the first were kept."""
+        row = await self._worker.run(
+            lambda c: c.execute("SELECT stored FROM alerting WHERE name = ?", (ALERTS,)).fetchone()
+        )
+        if row is None:
+            return None
+        return (
+            read_msgpack(row[0], KeptAlerts)
+            if isinstance(row[0], bytes)
+            else Unreadable("no bytes")
+        )
 
-    async def keep_alerts(self, alerts: Sequence[Alert], gone: Sequence[Key]) -> None:
-        """Write alerts and drop others in one commit."""
-
-        def job(connection: sqlite3.Connection) -> None:
-            connection.executemany(
-                "DELETE FROM alert WHERE code = ? AND lane = ? AND subject = ?", gone
-            )
-            connection.executemany(
-                "INSERT OR REPLACE INTO alert VALUES (?,?,?,?,?,?,?,?)",
-                [_alert_row(alert) for alert in alerts],
-            )
-
-        await self._worker.run(job)
+    async def keep_alerting(self, kept: KeptAlerts) -> None:
+        """Write the alerts, their outbox and the board in one commit."""
+        await self._worker.run(lambda c: put_alerting(c, kept))
 
     async def tie(self) -> Tie:
         """Return this ledger's id, and which archive it works with."""
@@ -157,22 +158,9 @@ def put_aside(connection: sqlite3.Connection, aside: Sequence[SetAside]) -> None
         )
 
 
-def _alert(row: Sequence[Any]) -> Alert:
-    code, lane, subject, severity, raw, first, last, count = row
-    values = read_json(str(raw), dict[str, str])
-    return Alert(
-        str(code), str(lane), str(subject), Severity(severity),
-        {} if isinstance(values, Unreadable) else values,
-        real_of(first) or 0.0, real_of(last) or 0.0, number_of(count),
-    )  # fmt: skip
-
-
-def _alert_row(alert: Alert) -> tuple[str | float, ...]:
-    values = msgspec.json.encode(alert.values).decode()
-    return (
-        alert.code, alert.lane, alert.subject, alert.severity.value, values, alert.first_s,
-        alert.last_s, alert.count,
-    )  # fmt: skip
+def put_alerting(connection: sqlite3.Connection, kept: KeptAlerts) -> None:
+    raw = msgspec.msgpack.encode(kept)
+    connection.execute("INSERT OR REPLACE INTO alerting VALUES (?, ?)", (ALERTS, raw))
 
 
 def _place(connection: sqlite3.Connection, name: str) -> Place:

@@ -13,7 +13,12 @@ from allegro.adapters.sqlite.connection import Worker
 from allegro.adapters.sqlite.damage import READ_TYPES, damaged_cells, readable
 from allegro.adapters.sqlite.duties import DUTY_SCHEMA, SqliteDuties, scheduled_duties
 from allegro.adapters.sqlite.schema import get_meta, open_versioned, put_meta
-from allegro.adapters.sqlite.steps import alerts_by_code, closes_by_time, labels_and_branches
+from allegro.adapters.sqlite.steps import (
+    alerts_by_code,
+    alerts_that_call,
+    closes_by_time,
+    labels_and_branches,
+)
 from allegro.core.authority.freeze import UNKNOWN, FreezeSet
 from allegro.core.base.untrusted import Unreadable, read_msgpack, whole_number
 from allegro.core.effects.matching import BotWrite, Receipt
@@ -42,7 +47,13 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
     + BOOK_SCHEMA
     + DUTY_SCHEMA
 )
-STEPS = (labels_and_branches, closes_by_time, alerts_by_code, scheduled_duties)
+STEPS = (
+    labels_and_branches,
+    closes_by_time,
+    alerts_by_code,
+    scheduled_duties,
+    alerts_that_call,
+)
 MAX_WRITES = 500
 """So many writes of our bots wait to be matched for each lane that showed them."""
 MAX_FOREIGN = 10_000

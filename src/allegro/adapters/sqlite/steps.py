@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
+from allegro.adapters.sqlite.book import put_alerting
 from allegro.adapters.sqlite.intake import FORGE_SLACK_S
 from allegro.core.authority.actions.forge import ProposeChange, UpdateStatus
-from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_msgpack
+from allegro.core.base.untrusted import (
+    UNREADABLE,
+    Unreadable,
+    number_of,
+    read_json,
+    read_msgpack,
+    real_of,
+)
 from allegro.core.effects.matching import Receipt
 from allegro.core.effects.receipts import branch_receipts, label_receipts
-from allegro.core.health.alerts import URGENCIES
-from allegro.core.health.codes import OTHER
+from allegro.core.health.alert_state import AlertState
+from allegro.core.health.alerts import URGENCIES, Alert, Course, Phase
+from allegro.core.health.codes import OTHER, Severity
+from allegro.core.health.kept import KeptAlerts
 from allegro.core.requests.requests import Request, parsed
 
 _NO_OBJECT_AHEAD = """
@@ -92,6 +104,44 @@ def alerts_by_code(connection: sqlite3.Connection) -> None:
         ],
     )
     connection.execute("DROP TABLE alert_of_before")
+
+
+def alerts_that_call(connection: sqlite3.Connection) -> None:
+    """Ledger 4 to 5: alerts have a way to a person. Those of before were shown: nobody is called."""
+    exists = "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'alert'"
+    if not connection.execute(exists).fetchone()[0]:
+        return
+    rows = connection.execute("SELECT * FROM alert ORDER BY last_s").fetchall()
+    shown = tuple(_shown(row) for row in rows if row[3] in set(Severity))
+    connection.execute("CREATE TABLE alerting (name TEXT PRIMARY KEY, stored BLOB NOT NULL)")
+    put_alerting(connection, KeptAlerts(AlertState("house", shown)))
+    connection.execute("DROP TABLE alert")
+
+
+def _shown(row: Sequence[Any]) -> Alert:
+    code, lane, subject, severity, raw, first, last, count = row
+    values = read_json(str(raw), dict[str, str])
+    first_s, last_s = real_of(first) or 0.0, real_of(last) or 0.0
+    course = Course(
+        phase=Phase.ACKNOWLEDGED,
+        begun_s=first_s,
+        alarm="before",
+        told_s=last_s,
+        told_severity=Severity(severity),
+        reached_s=last_s,
+        acknowledged_s=last_s,
+    )
+    return Alert(
+        str(code),
+        str(lane),
+        str(subject),
+        Severity(severity),
+        {} if isinstance(values, Unreadable) else values,
+        first_s,
+        last_s,
+        number_of(count),
+        course=course,
+    )
 
 
 def _receipts(request: Request) -> tuple[Receipt, ...]:

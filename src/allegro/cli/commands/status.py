@@ -131,6 +131,11 @@ def _often(alert: dict[str, Any]) -> str:
     return f", {alert['count']} times" if alert["count"] > 1 else ""
 
 
+def _phase(alert: dict[str, Any]) -> str:
+    phase = alert.get("phase", "firing")
+    return "" if phase == "firing" else f" ({phase})"
+
+
 def _work_lines(shown: dict[str, Any], now_s: float) -> list[str]:
     waiting = shown["waiting_for_sovereign"]
     oldest = f", the oldest for {span(shown['oldest_waiting_s'])}" if waiting else ""
@@ -147,7 +152,7 @@ def _work_lines(shown: dict[str, Any], now_s: float) -> list[str]:
         f"archive: {archive['events']} events, {archive['repeats_dropped']} repeats dropped"
     )
     lines += [
-        f"alert {alert['severity']} {alert['code']} {span(now_s - alert['at_s'])} ago"
+        f"alert {alert['severity']} {alert['code']}{_phase(alert)} {span(now_s - alert['at_s'])} ago"
         f"{_often(alert)}, says {alert['source']}: {alert['sentence']}"
         for alert in shown["alerts"][:MAX_SHOWN_ALERTS]
     ]

@@ -11,6 +11,8 @@ from allegro.core.health.codes import Code, Severity
 State = Literal["ok", "warn", "bad", "unknown"]
 ORDER: tuple[State, ...] = ("ok", "unknown", "warn", "bad")
 """From well to worst: the place in it is the number that the metrics show."""
+WARNING_HEADER = "Allegro-Warning"
+"""Of each answer of the house: the codes, with commas, that its reader must know of in any case."""
 
 
 class Fact(msgspec.Struct, frozen=True):

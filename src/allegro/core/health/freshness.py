@@ -43,6 +43,7 @@ class KeptFact(msgspec.Struct, frozen=True):
     source: str
     at_s: float
     until_s: float
+    producer: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -78,13 +79,35 @@ def stated(board: Board, facts: Iterable[Fact]) -> Board:
     return Board(tuple(held.values()), board.tick)
 
 
+def restated(
+    board: Board, facts: Iterable[Fact], producer: str, now_s: float
+) -> tuple[Board, list[Fact]]:
+    """Return the board with all that one producer says now, and what it says no more.
+
+    A producer states everything it knows each time. What it stated before and does not name now
+    holds no longer: it leaves the board, and is returned as `ok`, so that its alert can end.
+    """
+    said = {(one.code.code, one.lane, one.subject): one for one in facts}
+    others = {
+        one.key: one for one in board.facts if one.producer != producer and one.key not in said
+    }
+    gone = [
+        Fact(code_of(one.code), "ok", "holds no longer", one.source, one.subject, now_s,
+             lane=one.lane)
+        for one in board.facts
+        if one.producer == producer and one.key not in said
+    ]  # fmt: skip
+    mine = [_kept(one, producer) for one in said.values() if one.until_s != 0]
+    return Board((*others.values(), *mine), board.tick), gone
+
+
 def withdrawn(board: Board, code: str, lane: str, subject: str) -> Board:
     """Return the board without a fact whose subject is gone on purpose, as an unpaired lane."""
     rest = tuple(one for one in board.facts if one.key != (code, lane, subject))
     return Board(rest, board.tick)
 
 
-def _kept(fact: Fact) -> KeptFact:
+def _kept(fact: Fact, producer: str = "") -> KeptFact:
     return KeptFact(
         code=fact.code.code,
         lane=fact.lane,
@@ -94,6 +117,7 @@ def _kept(fact: Fact) -> KeptFact:
         source=fact.source,
         at_s=fact.at_s,
         until_s=fact.until_s,
+        producer=producer,
     )
 
 

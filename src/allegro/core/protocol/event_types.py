@@ -22,6 +22,7 @@ class EventType(enum.StrEnum):
     ACTION_STALE = "action.stale"
     ACTION_UNKNOWN = "action.unknown"
     ACTION_VOID = "action.void"
+    ALERT_TOLD = "alert.told"
     AUDIT_DONE = "audit.done"
     BEAT_BACK = "beat.back"
     BEAT_MISSING = "beat.missing"
@@ -105,6 +106,7 @@ _SHED: tuple[tuple[str, Shed], ...] = (
     ("request.", Shed.RESERVED),
     (FREEZES, Shed.RESERVED),
     (EventType.CHAT_NOTED, Shed.RESERVED),
+    (EventType.ALERT_TOLD, Shed.RESERVED),
     ("journal.", Shed.RESERVED),
     (EventType.SESSION_END, Shed.RESERVED),
     (EventType.SESSION_QUESTION, Shed.RESERVED),

@@ -27,6 +27,7 @@ from allegro.core.protocol.answers.forge import (
 )
 from allegro.core.protocol.answers.lane import LaneFact, LaneStatus, OwnLabel
 from allegro.core.protocol.answers.models import ModelAnswer
+from allegro.core.protocol.statement import HouseStatement
 
 Params = Mapping[str, object]
 """The parameters of a query as they came, before `read_query` read them."""
@@ -38,6 +39,7 @@ class QueryName(enum.StrEnum):
     DENY = "deny"
     DOCTOR = "doctor"
     FLEET = "fleet"
+    INFORM = "inform"
     ISSUE_DETAILS = "issue_details"
     LISTING = "listing"
     LOOK = "look"
@@ -162,6 +164,13 @@ class RunDuty(Asked, frozen=True, kw_only=True):
     begun_s: float = 0.0
 
 
+class Inform(Asked, frozen=True, kw_only=True):
+    """Says when the house may be silent, and which alerts of the lane it told. Answers true."""
+
+    name = QueryName.INFORM
+    statement: HouseStatement
+
+
 class TriageLabel(Asked, frozen=True, kw_only=True):
     """Names the label of house.toml; the lane names its own and sets no other than this."""
 
@@ -279,6 +288,7 @@ ANSWERS: Mapping[QueryName, Any] = {
     QueryName.STATUS: LaneStatus,
     QueryName.DOCTOR: list[LaneFact],
     QueryName.RUN_DUTY: DutyView,
+    QueryName.INFORM: bool,
     QueryName.TRIAGE_LABEL: OwnLabel,
     QueryName.FLEET: LaneFleet,
     QueryName.OFFER: LaneOffer,

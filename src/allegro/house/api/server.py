@@ -27,6 +27,7 @@ from allegro.core.base.untrusted import (
     unreadable,
 )
 from allegro.core.forge.issues import Issue
+from allegro.core.health.facts import WARNING_HEADER
 from allegro.core.protocol.event_types import EventType
 from allegro.core.requests.proposals import Proposal
 from allegro.core.stores import Archive, Archived
@@ -100,6 +101,7 @@ class Api:
         """Return the application with every route there is."""
         middlewares = [_errors] if self._acting else [_errors, _read_only]
         app = web.Application(client_max_size=MAX_BODY, middlewares=middlewares)
+        app.on_response_prepare.append(self._warn)
         app.add_routes(
             [
                 web.get("/v1/status", self._status),
@@ -139,6 +141,11 @@ class Api:
     def archived(self) -> None:
         """Wake whoever follows events."""
         self._wakes.begin("news", self._wake())
+
+    async def _warn(self, _: web.Request, response: web.StreamResponse) -> None:
+        """Name in every answer what its reader must know whatever he asked."""
+        if warnings := self._facts.warnings():
+            response.headers[WARNING_HEADER] = ",".join(warnings)
 
     async def _wake(self) -> None:
         async with self._grew:

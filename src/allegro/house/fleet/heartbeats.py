@@ -8,14 +8,15 @@ from typing import Any
 from allegro.core.base.events import encode_event
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.health import codes
-from allegro.core.health.alerts import RaiseAlert
+from allegro.core.health.facts import Fact, State
 from allegro.core.protocol.payloads.base import own_event
 from allegro.core.protocol.payloads.fleet import BeatBack, BeatMissing
 from allegro.house.lanes import Lanes
-from allegro.house.ports import Ports
+from allegro.house.ports import Ports, Reactions
 
 BEAT_LATE_S = 45.0
 ASLEEP_S = 20.0
+HOLDS_S = 30.0
 _LATE, _ALONE = "late lanes", "alone since"
 
 
@@ -25,14 +26,15 @@ class BeatWatch:
     A house that slept heard nobody: silence counts from when it woke.
     """
 
-    def __init__(self, ports: Ports, lanes: Lanes, alert: RaiseAlert) -> None:
+    def __init__(self, ports: Ports, lanes: Lanes, reactions: Reactions) -> None:
         clock = ports.clock
         self._archive = ports.archive
         self._ledger = ports.ledger
         self._lanes = lanes
         self._clock = clock
         self._dice = ports.dice
-        self._alert = alert
+        self._alert = reactions.alarm
+        self._state = reactions.state
         self._beats: dict[str, float] = {}
         self._late: dict[str, float] = {}
         self._awake_s = clock.now_s()
@@ -84,9 +86,33 @@ class BeatWatch:
                 await self._note_back(lane["name"], now_s)
             elif is_late and lane["name"] not in self._late:
                 await self._note_late(lane, heard_s, now_s)
+        self._state_facts(described, now_s)
         gone = set(self._late) - {lane["name"] for lane in described}
         if gone:  # revoked, or paired anew under another name
             await self._keep({name: s for name, s in self._late.items() if name not in gone})
+
+    def _state_facts(self, described: list[dict[str, Any]], now_s: float) -> None:
+        """State which lanes are late, and whether any can be reached."""
+        until_s = now_s + HOLDS_S
+        facts = []
+        for lane in described:
+            late_s = self._late.get(lane["name"])
+            state: State = "ok" if late_s is None else "bad"
+            detail = "is heard" if late_s is None else f"not heard since {rfc3339(late_s)}"
+            code = codes.LANE_HEARTBEAT if lane["linked"] else codes.LANE_SILENT
+            other = codes.LANE_SILENT if lane["linked"] else codes.LANE_HEARTBEAT
+            facts += [
+                Fact(code, state, detail, "beats", lane["name"], now_s, until_s),
+                Fact(other, "ok", "see the other", "beats", lane["name"], now_s, until_s),
+            ]
+        since_s = self._alone_since_s
+        is_alone = bool(described) and since_s is not None
+        detail = f"no lane is linked since {rfc3339(since_s)}" if since_s else "a lane is linked"
+        facts.append(
+            Fact(codes.LANES_UNREACHABLE, "bad" if is_alone else "ok", detail, "link", "",
+                 now_s, until_s)
+        )  # fmt: skip
+        self._state(facts, "beats")
 
     def _heard_s(self, lane: dict[str, Any]) -> float:
         """Return when a lane last gave the sign of life that is expected of it now.

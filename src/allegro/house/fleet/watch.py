@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Annotated
 
 import msgspec
 import structlog
+from msgspec import Meta
 
 from allegro.core.authority.lease import ROLES, WHYS
 from allegro.core.base.errors import EdgeError
+from allegro.core.base.events import decode_event
 from allegro.core.base.timestamps import rfc3339
-from allegro.core.base.untrusted import Unreadable, read_json, text_of
+from allegro.core.base.untrusted import Name, Unreadable, read_json, read_value, text_of
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
+from allegro.core.health.alert_state import Told
+from allegro.core.health.alerts import MAX_SUBJECT
 from allegro.core.health.codes import Code
+from allegro.core.health.delivery.notices import Kind
 from allegro.core.protocol.event_types import BEATS, COUNCIL, EventType
+from allegro.core.protocol.payloads.alerts import AlertTold
 from allegro.core.protocol.payloads.fleet import (
     BeatBack,
     BeatMissing,
@@ -40,7 +47,7 @@ TROUBLE_S = 5.0
 KEPT = 5
 SHOWN = 3
 NOBODY_S = 20.0
-FOLLOWED = (EventType.ROLE_TAKEN, BEATS, COUNCIL, EventType.LANE_BEAT)
+FOLLOWED = (EventType.ROLE_TAKEN, BEATS, COUNCIL, EventType.LANE_BEAT, EventType.ALERT_TOLD)
 
 
 class TakeOver(msgspec.Struct, frozen=True):
@@ -57,6 +64,12 @@ class TakeOver(msgspec.Struct, frozen=True):
     act_s: float
 
 
+class _ToldKeys(msgspec.Struct, frozen=True):
+    """What a lane seals into `alert.told`."""
+
+    keys: Annotated[tuple[tuple[Name, Name, Name], ...], Meta(max_length=200)] = ()
+
+
 class FleetWatch:
     """Runs until cancelled. `took` are the newest take-overs, oldest first."""
 
@@ -65,10 +78,12 @@ class FleetWatch:
         self._lanes = lanes
         self._clock = ports.clock
         self._alarm = reactions.alarm
+        self._lane_told = reactions.lane_told
+        self._open_words = ports.open_words
         self._grew = asyncio.Event()
         self._is_unread = True
-        self._beats = BeatWatch(ports, lanes, reactions.alarm)
         self._links = LinkWatch(ports, lanes)
+        self._beats = BeatWatch(ports, lanes, reactions)
         self.took: list[TakeOver] = []
         self._nobody_since_s: dict[str, float] = {}
         self._reported_unheld: set[str] = set()
@@ -131,6 +146,8 @@ class FleetWatch:
         match event.payload:
             case RoleTaken() as taken:
                 self._note_take_over(archived, taken)
+            case AlertTold() as told_alert:
+                self._note_told(archived, told_alert)
             case LaneBeat():
                 self._beats.beat(lane, archived.at_s)
             case BeatMissing(lane=other):
@@ -143,6 +160,19 @@ class FleetWatch:
                 self._news(codes.COUNCIL_BACK, archived, lane)
             case CouncilPageAside(lane=other):
                 self._news(codes.COUNCIL_PAGE, archived, _name(other))
+
+    def _note_told(self, archived: Archived, payload: AlertTold) -> None:
+        """Pass on what a lane told a person of itself; its keys are sealed."""
+        try:
+            words = self._open_words(decode_event(archived.stored))
+        except ValueError:
+            return
+        keys = read_value(words, _ToldKeys)
+        kind = Kind.RECOVERY if payload.kind == Kind.RECOVERY else Kind.ALARM
+        for code, lane, subject in () if isinstance(keys, Unreadable) else keys.keys:
+            if not lane:  # of itself: of others it cannot speak
+                key = (code, archived.lane, text_of(subject, MAX_SUBJECT))
+                self._lane_told(Told(key, kind, _name(payload.notice), archived.at_s))
 
     def _news(self, code: Code, archived: Archived, subject: str, **values: object) -> None:
         if self._clock.now_s() - archived.at_s < OLD_S:

@@ -11,11 +11,11 @@ from allegro.adapters.report_files import ReportFiles
 from allegro.config import load_zone
 from allegro.core.authority.freeze import FreezeSet
 from allegro.core.base.errors import EdgeError
+from allegro.core.measures.answers import Judged
 from allegro.core.reports.facts import DeliveryLine, FactLine, LaneLine
 from allegro.core.settings import HouseSettings
 from allegro.house.documents.report_issue import ReportIssue
 from allegro.house.files import files_of
-from allegro.house.health.alerts import Alerts
 from allegro.house.health.doctor import Facts
 from allegro.house.lanes import Lanes
 from allegro.house.measures.wing import MeasuresWing
@@ -23,6 +23,7 @@ from allegro.house.ports import Ports
 from allegro.house.reports.collect import Collector
 from allegro.house.reports.reporter import DELIVERED, Delivery, Reporter
 from allegro.house.reports.sources import Sources
+from allegro.runtime.alerting.shell import Alerting
 
 FORGE = "forge"
 
@@ -31,7 +32,7 @@ class Speaking(msgspec.Struct, frozen=True):
     """Whom the report of this house asks besides its stores."""
 
     lanes: Lanes
-    alerts: Alerts
+    alerting: Alerting
     facts: Facts
     freezes: Callable[[], FreezeSet]
     issue: ReportIssue
@@ -47,7 +48,8 @@ def build(
     sources = Sources(
         freezes=speaking.freezes,
         lanes=lambda: lane_lines(speaking.lanes),
-        alerts=speaking.alerts.held,
+        alerts=lambda: speaking.alerting.alerts.alerts,
+        judged=lambda: judged(speaking.alerting),
         doctor=lambda: doctor_lines(speaking.facts),
         deliveries=ways.lines,
     )
@@ -57,6 +59,16 @@ def build(
     if settings.report.issue:
         reporter.ways[FORGE] = ways.to_forge
     return reporter
+
+
+def judged(alerting: Alerting) -> Judged:
+    """Return of all alarms how many were sent, judged by a person, and found useful."""
+    scores = alerting.alerts.scores.values()
+    return Judged(
+        useful=sum(one.useful for one in scores),
+        judged=sum(one.judged for one in scores),
+        sent=sum(one.sent for one in scores),
+    )
 
 
 class _Ways:

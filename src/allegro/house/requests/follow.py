@@ -182,7 +182,7 @@ class Follow:
                 await self._writes.hear_clock(event, mark)
             case ChatNoted() as note:
                 await take_note(self._requests, note, event.lane)
-                await self._pressed(note)
+                await self._pressed(note, event.lane)
             case AuditDone() as audit:
                 await self._writes.learn(audit, event.lane)
             case FreezeAdded():

@@ -1,8 +1,7 @@
 """What one row of the table of health codes holds, and how soon a person is told about it.
 
 A code is one condition that can be wrong. Its severity decides the way to a person. The rules of
-that way are in `alarm` and `delivery`; no program runs them yet, so alerts are only shown.
-
+that way are in `alarm` and `delivery`; `runtime/alerting` runs them.
 
     P0  at once, on every channel, and again every 5 min until acknowledged
     P1  within 15 min, by the first channel that delivers; again every 4 h

@@ -12,12 +12,21 @@ LANES = Code(
     fix="Run `allegro pair` on house and lane.",
     runbook="join",
 )
+LANES_UNREACHABLE = Code(
+    "fleet.unreachable",
+    "fleet of which no lane can be reached",
+    P1,
+    fix="Check the network of the house, then the machines of the lanes; nothing acts meanwhile.",
+    runbook=runbook.LOCAL_ONLY,
+    own_grace_s=20.0,
+)
 LANE_LINK = Code(
     "lane.link",
     "link",
     P1,
     fix="Check that the lane runs and that its port is reachable.",
     runbook=runbook.UNLINKED,
+    depends_on="lane.silent",
 )
 LANE_LINK_HOUSE_BEHIND = Code(
     "lane.link.house_behind",
@@ -54,6 +63,7 @@ LANE_SILENT = Code(
     fix="Check the lane's machine and its network.",
     runbook=runbook.UNLINKED,
     alert="lane {subject} is silent since {since}",
+    depends_on="fleet.unreachable",
 )
 LANE_HEARTBEAT = Code(
     "lane.heartbeat",

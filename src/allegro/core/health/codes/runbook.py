@@ -26,6 +26,7 @@ UPGRADE = "upgrade"
 CHANNELS = "a-message-does-not-arrive"
 CHAT = "a-command-by-chat-is-not-answered"
 DUTIES = "a-duty-did-not-run"
+LOCAL_ONLY = "local-only"
 SILENT_HOUSE = "the-house-is-silent"
 
 READ_LOG = "Read the log at `item.failed`, which names the place, and report it; it begins again by itself."

@@ -58,6 +58,20 @@ CHAT_UNSAVED = Code(
     runbook=runbook.FULL,
     depends_on="lane.disk",
 )
+ALERTS_UNSAVED = Code(
+    "alerts.unsaved",
+    "alerts that cannot be written down",
+    P1,
+    fix="Free space and leave the program running: what is in its memory is told all the same.",
+    runbook=runbook.FULL,
+)
+ALERTS_DAMAGED = Code(
+    "alerts.damaged",
+    "memory of alerts",
+    P2,
+    fix="Acknowledge and snooze anew what still holds; nothing else is to be done.",
+    runbook=runbook.CHANNELS,
+)
 DUTY_MISSED = Code(
     "duty.missed",
     "duty that did not run",

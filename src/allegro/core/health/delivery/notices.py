@@ -10,6 +10,7 @@ the house. A notice never changes: what is said anew is a new notice with an id 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -37,6 +38,7 @@ class Kind(StrEnum):
     REMINDER = "reminder"
     RECOVERY = "recovery"
     DIGEST = "digest"
+    REPORT = "report"
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -54,11 +56,19 @@ class Line(msgspec.Struct, frozen=True):
     times: int = 1
 
 
+class Said(msgspec.Struct, frozen=True):
+    """Some words of a notice. Foreign ones are somebody else's: titles, names, text of a forge."""
+
+    words: str
+    is_foreign: bool = False
+
+
 class Notice(msgspec.Struct, frozen=True):
     """`keys` are all alerts it is about, `lines` the first MAX_LINES of them in words.
 
     `hushed` counts the alerts that wait because this one explains them. `avoid` names a channel
-    that should not carry it, because it is about that channel. `at_s` is when it was made.
+    that should not carry it, because it is about that channel. `at_s` is when it was made. A report has a `title` and `said` instead of lines;
+    its `keys` are the alerts that it lists. `buttons` are label and data (`chat.taps.button_data`).
     """
 
     id: str
@@ -71,10 +81,19 @@ class Notice(msgspec.Struct, frozen=True):
     by_s: float
     hushed: int = 0
     avoid: str = ""
+    title: str = ""
+    said: tuple[Said, ...] = ()
+    buttons: tuple[tuple[str, str], ...] = ()
 
     @property
     def count(self) -> int:
         return len(self.keys)
+
+
+def notice_digest(notice: str, keys: Sequence[Key]) -> str:
+    """Return what a button below a notice is bound to: its id and the alerts that it is about."""
+    named = "\n".join([notice, *(" ".join(key) for key in sorted(keys))])
+    return hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()
 
 
 class Want(msgspec.Struct, frozen=True):

@@ -73,6 +73,7 @@ class Sent(msgspec.Struct, frozen=True):
     channel: str
     message: str
     at_s: float
+    kind: Kind = Kind.ALARM
 
 
 class Outbox(msgspec.Struct, frozen=True):
@@ -159,8 +160,10 @@ def with_notice(outbox: Outbox, notice: Notice) -> Outbox:
 
 def _replaced_by(entry: Entry, notice: Notice) -> Entry | None:
     """Return what is left of an older notice once a newer one says more about the same alerts."""
-    is_about_same = entry.notice.kind in {Kind.ALARM, Kind.REMINDER} and (
-        set(entry.notice.keys) <= set(notice.keys)
+    is_about_same = (
+        notice.kind is not Kind.REPORT
+        and entry.notice.kind in {Kind.ALARM, Kind.REMINDER}
+        and set(entry.notice.keys) <= set(notice.keys)
     )
     if not is_about_same or (notice.kind is Kind.RECOVERY and not entry.is_proven):
         return entry

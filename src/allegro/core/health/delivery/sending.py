@@ -110,7 +110,8 @@ def begun(outbox: Outbox, sending: Sending) -> Outbox:
 
 def noted(outbox: Outbox, sending: Sending, message: str, now_s: float) -> Outbox:
     """Return the outbox with the proof of a channel: `message` is its id there, "" for none."""
-    proof = Sent(sending.notice.id, sending.notice.keys, sending.channel, message, now_s)
+    notice = sending.notice
+    proof = Sent(notice.id, notice.keys, sending.channel, message, now_s, notice.kind)
     outbox = _well(outbox, sending.channel)
     entries: list[Entry] = []
     for entry in outbox.entries:

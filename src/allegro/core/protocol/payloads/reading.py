@@ -10,6 +10,7 @@ from allegro.core.base.events import Event
 from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.protocol.payloads import (
     actions,
+    alerts,
     chat,
     duties,
     fleet,
@@ -20,7 +21,7 @@ from allegro.core.protocol.payloads import (
 )
 from allegro.core.protocol.payloads.base import OtherEvent, Payload
 
-_MODULES = (actions, polls, lane, sessions, fleet, house, duties, chat)
+_MODULES = (actions, polls, lane, sessions, fleet, house, duties, chat, alerts)
 
 
 def _named() -> Iterator[type[Payload]]:

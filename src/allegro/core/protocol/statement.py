@@ -1,0 +1,41 @@
+"""What a house says about itself to each of its lanes, so that a lane can speak for it when it is silent.
+
+Invariant: a statement informs and hushes; it lets a lane do nothing. What it says of alerts that
+were told already never hushes a P0 of the lane (the lane's rule: `heard_statement`), and what it
+says of quiet hours holds back P2 and P3 alone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from allegro.core.base.untrusted import Name, Text
+from allegro.core.protocol.answers.bounds import Seconds
+
+MAX_TOLD = 200
+Window = Annotated[str, Meta(max_length=11)]
+"""Two times of day, as in `22:00-07:30`; empty for none."""
+
+
+class ToldAlert(msgspec.Struct, frozen=True):
+    """An alert of this lane that the house told its owner: `at_s` is when (Unix s)."""
+
+    code: Name
+    subject: Text
+    kind: Literal["alarm", "recovery"]
+    notice: Name
+    at_s: Seconds
+
+
+class HouseStatement(msgspec.Struct, frozen=True, kw_only=True):
+    """`at_s` is the house's time (Unix s); `zone` an IANA name; `expected` as in house.toml."""
+
+    at_s: Seconds
+    zone: Annotated[str, Meta(max_length=64)] = "UTC"
+    quiet: Window = ""
+    expected: Literal["always", "hours", "whenever"] = "always"
+    hours: Window = ""
+    alerts: Annotated[tuple[ToldAlert, ...], Meta(max_length=MAX_TOLD)] = ()

@@ -1,0 +1,98 @@
+"""Says to each linked lane when the house may be silent, and which of its alerts were told.
+
+A lane of the release before does not understand it: that is no trouble.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from allegro.core.base.errors import EdgeError
+from allegro.core.health.alert_state import AlertState
+from allegro.core.health.delivery.notices import Kind
+from allegro.core.ports import Clock
+from allegro.core.protocol.queries import Inform
+from allegro.core.protocol.statement import MAX_TOLD, HouseStatement, ToldAlert
+from allegro.core.settings import HouseSettings
+from allegro.house.lanes import Lanes
+from allegro.runtime.alerting.shell import Alerting
+from allegro.runtime.tasks import OneEach
+
+_log = structlog.get_logger()
+EVERY_S = 30.0
+LOOK_S = 3.0
+RECENT_S = 2 * 86_400.0
+
+
+class Statements:
+    """Makes a statement for each lane, every EVERY_S and when it changed."""
+
+    def __init__(
+        self, settings: HouseSettings, lanes: Lanes, alerting: Alerting, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._lanes = lanes
+        self._alerting = alerting
+        self._clock = clock
+        self._said: dict[str, HouseStatement] = {}
+        self._tasks = OneEach("statement", lambda _: None)
+
+    async def run(self) -> None:
+        while True:
+            self.look()
+            await self._clock.sleep(LOOK_S)
+
+    def look(self) -> None:
+        """Begin to say what is due; a lane that does not answer holds up no other."""
+        linked = {name for name, _, _ in self._lanes.linked()}
+        self._said = {name: one for name, one in self._said.items() if name in linked}
+        for name in linked:
+            statement = self.statement(name)
+            before = self._said.get(name)
+            is_due = before is None or statement.at_s - before.at_s >= EVERY_S
+            if is_due or (before is not None and before.alerts != statement.alerts):
+                self._begin(name, statement)
+
+    def _begin(self, lane: str, statement: HouseStatement) -> None:
+        async def say() -> None:
+            try:
+                await self._lanes.ask_lane(lane, Inform.name, Inform(statement=statement).params())
+            except EdgeError as error:
+                _log.info("statement.not_said", lane=lane, error=str(error))
+
+        if self._tasks.begin(lane, say):
+            self._said[lane] = statement
+
+    def statement(self, lane: str) -> HouseStatement:
+        """Return what is true now, for this lane."""
+        house, owner, now_s = self._settings.house, self._settings.owner, self._clock.now_s()
+        return HouseStatement(
+            at_s=now_s,
+            zone=owner.timezone,
+            quiet=owner.quiet,
+            expected=house.expected,
+            hours=house.hours,
+            alerts=told_of(self._alerting.alerts, lane, now_s),
+        )
+
+
+def told_of(state: AlertState, lane: str, now_s: float) -> tuple[ToldAlert, ...]:
+    """Return what a channel has taken lately about a lane's own facts: the alarm or its end."""
+    found = []
+    for one in state.alerts:
+        course = one.course
+        if one.lane != lane or not one.is_condition or not course.reached_s:
+            continue
+        is_over = bool(course.recovery)
+        at_s = course.recovery_s if is_over else course.told_s
+        if now_s - at_s < RECENT_S:
+            kind = Kind.RECOVERY if is_over else Kind.ALARM
+            notice = course.recovery if is_over else course.alarm
+            found.append(
+                ToldAlert(
+                    one.code, one.subject, "recovery" if kind is Kind.RECOVERY else "alarm",
+                    notice, max(0.0, at_s),
+                )
+            )  # fmt: skip
+    found.sort(key=lambda one: -one.at_s)
+    return tuple(found[:MAX_TOLD])

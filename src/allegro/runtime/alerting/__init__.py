@@ -1,0 +1,1 @@
+"""Calls a person: facts and occurrences in, stored, sent by every channel there is, proven."""
