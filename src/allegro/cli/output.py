@@ -16,7 +16,6 @@ from rich.console import Console
 
 from allegro.adapters.clock import SystemClock
 from allegro.cli.exit_codes import Exit
-from allegro.client.warnings import HEARD, sentence
 from allegro.core.base.errors import UserError
 
 WIDE = 400
@@ -58,6 +57,8 @@ def print_json(value: Any) -> None:
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run the work; say on standard error, once a command, what the house says with any answer."""
+    from allegro.client.warnings import HEARD  # noqa: PLC0415 (a running lane loads no client)
+
     heard: set[str] = set()
     token = HEARD.set(heard)
     try:
@@ -68,6 +69,8 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _say_once(heard: set[str]) -> None:
+    from allegro.client.warnings import sentence  # noqa: PLC0415 (a running lane loads no client)
+
     context = click.get_current_context(silent=True)
     said: set[str] = set() if context is None else context.meta.setdefault("allegro.said", set())
     for code in sorted(heard - said):

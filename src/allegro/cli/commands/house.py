@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import click
 
 from allegro.cli.help import ONE_ON_A_FOLDER, Group
-from allegro.cli.output import log_json, now_s, run_async
+from allegro.cli.output import log_json, now_s
 from allegro.cli.secrets import passphrase, reload
 from allegro.config import load_house
 from allegro.house.files import files_of, socket_of
@@ -38,7 +39,7 @@ def house(ctx: click.Context, config: Path | None, check: bool, log_level: str) 
     from allegro.house.app import run  # noqa: PLC0415 (--check needs none of it)
 
     log_json(log_level)
-    return run_async(run(settings))
+    return asyncio.run(run(settings))
 
 
 @house.command("take-seat", example="allegro house --config ~/.config/allegro/house.toml take-seat")

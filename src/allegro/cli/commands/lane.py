@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import click
 
 from allegro.cli.help import ONE_ON_A_FOLDER, Command
-from allegro.cli.output import log_json, run_async
+from allegro.cli.output import log_json
 from allegro.config import load_lane
 
 CONFIG = click.Path(path_type=Path, dir_okay=False)
@@ -29,7 +30,7 @@ def lane(config: Path, leave_safe_mode: bool, check: bool, log_level: str) -> in
     from allegro.lane.app import run  # noqa: PLC0415 (--check needs none of it)
 
     log_json(log_level)
-    return run_async(run(settings, leave_safe_mode=leave_safe_mode))
+    return asyncio.run(run(settings, leave_safe_mode=leave_safe_mode))
 
 
 @click.command(cls=Command, example="allegro council --config /etc/allegro/lane.toml")
@@ -44,4 +45,4 @@ def council(config: Path, log_level: str) -> int:
     from allegro.lane.fleet.council_server import run  # noqa: PLC0415 (a lane alone needs none of it)
 
     log_json(log_level)
-    return run_async(run(settings))
+    return asyncio.run(run(settings))
