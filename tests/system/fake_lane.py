@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -43,15 +44,18 @@ STATUS = {"healthy": True, "journal_waiting": 0}
 
 
 class FakeLane:
-    """Serves the link on the real lane's port. `frames` are sent after each log-in."""
+    """Serves the link in a paired lane's place, the theatre's own where none is named.
 
-    def __init__(self, theatre: Theatre) -> None:
-        files = LaneFiles(theatre.lane_folder)
+    `frames` are sent after each log-in.
+    """
+
+    def __init__(self, theatre: Theatre, folder: Path | None = None, port: int = 0) -> None:
+        files = LaneFiles(folder or theatre.lane_folder)
         held = read_state(files.trust, LaneTrust)
         assert held is not None
         self._trust = held.trust
         self._key = load_signing_key(files.key)
-        self._port = theatre.stage.link_port
+        self._port = port or theatre.stage.link_port
         self._runner: web.AppRunner | None = None
         self._sealer = HpkeSealer(theatre.fleet.id, theatre.fleet.sealing)
         self._count = 0
@@ -85,7 +89,10 @@ class FakeLane:
 
     def sealed_raw(self, id_: str, words: bytes) -> str:
         """Return any bytes sealed for an event of this id, as its JSON holds them."""
-        return base64.b64encode(self._sealer.seal(id_, words)).decode()
+        return base64.b64encode(self.sealed_bytes(id_, words)).decode()
+
+    def sealed_bytes(self, id_: str, words: bytes) -> bytes:
+        return self._sealer.seal(id_, words)
 
     async def _serve(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=0)
