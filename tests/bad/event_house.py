@@ -66,7 +66,7 @@ class EventHouse:
         ports = Ports(self.archive, house.ledger, house.clock, SeededDice(3), self._words.open)
         reactions = Reactions(self._alarm, self._set_aside)
         fleet = msgspec.structs.replace(FLEET, began_s=0.0)
-        view = FleetView(lambda: fleet, self._freeze, lambda: True, lambda: True, self._ask_lane)
+        view = FleetView(lambda: fleet, self._freeze, lambda: True, lambda _: True, self._ask_lane)
         names = Names("triage/seen", fleet.secret)
         self.follow = Follow(ports, house.requests, view, reactions, names)
         lanes = SessionLanes(self._ask_lane, lambda _: True)

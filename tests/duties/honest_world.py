@@ -308,7 +308,7 @@ class World:
             house.requests,
             FleetView(
                 lambda: WORLD_FLEET, self._freeze, lambda: bool(house.linked()),
-                lambda: all(one.is_home for one in self.in_order()), house.ask_lane,
+                lambda name: self.lanes[name].is_home, house.ask_lane,
             ),
             Reactions(noted(self.alerts), house.set_aside),
             Names("triage/seen", WORLD_FLEET.secret),

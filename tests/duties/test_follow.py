@@ -53,7 +53,7 @@ class Followed:
     def __init__(self, house: House, archive: SqliteArchive) -> None:
         self.house = house
         self.archive = archive
-        self.home = True
+        self.behind: set[str] = set()
         self.frozen: list[Freeze] = []
         self.alerts: list[tuple[str, str]] = []
         self.aside: list[SetAside] = []
@@ -68,7 +68,7 @@ class Followed:
         self.follow = Follow(
             Ports(self.archive, house.ledger, house.clock, SeededDice(3), _open), house.requests,
             FleetView(
-                lambda: self.fleet, self._freeze, lambda: house.is_linked, lambda: self.home,
+                lambda: self.fleet, self._freeze, lambda: house.is_linked, self.is_home,
                 house.ask_lane,
             ),
             Reactions(
@@ -147,6 +147,9 @@ class Followed:
             digest=request.digest, order=order or request.order_number, artifact=artifact,
             content=content,
         )  # fmt: skip
+
+    def is_home(self, lane: str) -> bool:
+        return lane not in self.behind
 
     def state_of(self, request: Request) -> State:
         return self.house.now(request).state
@@ -274,22 +277,36 @@ async def test_a_silent_order_that_is_void_after_all_frees_its_request(followed:
     assert followed.state_of(first) is State.APPROVED
 
 
-async def test_an_open_order_hides_a_foreign_write_no_longer_than_the_grace(
+async def test_an_open_order_hides_edited_words_on_its_issue_no_longer_than_the_grace(
     followed: Followed,
 ) -> None:
     await followed.bots_known()
     await followed.ordered_comment()
-    await followed.comment_seen(66, "not ours")
+    await followed.comment_seen(66, "not ours", edited_s=30)
     await followed.live(GRACE_S - 2 * RECHECK_S)
     assert followed.frozen == []
     await followed.live(4 * RECHECK_S)
     assert len(followed.frozen) == 1
 
 
+async def test_an_open_order_and_a_journal_on_its_way_hide_no_write_that_is_not_theirs(
+    followed: Followed,
+) -> None:
+    """A stolen lane cannot keep the freeze waiting by leaving orders open, or news unsent."""
+    await followed.bots_known()
+    await followed.ordered_comment()
+    followed.behind = {LANE, "another"}
+    await followed.comment_seen(66, "not ours")
+    await followed.live(RECHECK_S)
+    assert len(followed.frozen) == 1
+
+
 async def test_the_grace_counts_only_time_that_was_linked(followed: Followed) -> None:
     await followed.bots_known()
-    followed.home = False
-    await followed.comment_seen(66, "whose?")
+    request = await followed.ordered_comment()
+    await followed.bring("action.void", digest=request.digest, order=request.order_number)
+    followed.behind = {LANE}
+    await followed.comment_seen(66, "whose?", edited_s=30)
     await followed.live(GRACE_S / 2)
     followed.house.is_linked = False
     await followed.live(10 * GRACE_S)
@@ -302,8 +319,10 @@ async def test_the_grace_counts_only_time_that_was_linked(followed: Followed) ->
 
 async def test_the_grace_does_not_run_while_the_machine_sleeps(followed: Followed) -> None:
     await followed.bots_known()
-    followed.home = False
-    await followed.comment_seen(66, "ours, its receipt is on the way")
+    request = await followed.ordered_comment()
+    await followed.bring("action.void", digest=request.digest, order=request.order_number)
+    followed.behind = {LANE}
+    await followed.comment_seen(66, "whose?", edited_s=30)
     followed.house.clock.advance(8 * 3600)  # suspended: the boot clock counts it
     await followed.live(GRACE_S / 2)
     assert followed.frozen == []
@@ -713,11 +732,10 @@ async def test_the_branch_of_an_ordered_change_is_ours_until_it_moves_after_its_
     assert len(followed.frozen) == 1
 
 
-async def test_writes_of_one_lane_without_end_freeze_once_and_hold_up_no_other(
+async def test_writes_of_one_lane_without_end_freeze_twice_and_hold_up_no_other(
     followed: Followed,
 ) -> None:
     await followed.bots_known()
-    followed.home = False
     at_s = int(followed.house.clock.now_s())
     bodies = [
         encode_event(Event(
@@ -733,7 +751,9 @@ async def test_writes_of_one_lane_without_end_freeze_once_and_hold_up_no_other(
     request = await followed.ordered_comment()
     await followed.receipt(request, 44, "our-words")
     assert followed.state_of(request) is State.DONE
-    assert len(followed.frozen) == 1
+    flood, foreign = (freeze.reason for freeze in followed.frozen)
+    assert "more writes under our name than can be matched" in flood
+    assert "and 498 more" in foreign
     assert len(await followed.house.ledger.bot_writes()) <= 500
 
 

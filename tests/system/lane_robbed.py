@@ -21,7 +21,7 @@ from aiohttp import web
 
 from allegro.client.errors import BridgeError
 from allegro.core.authority.tokens import b64url
-from allegro.core.base.errors import EdgeError, UserError
+from allegro.core.base.errors import UserError
 from allegro.core.base.sequence import GENESIS, Kept, Position
 from allegro.core.health import codes
 from allegro.core.protocol.messages import (
@@ -48,7 +48,6 @@ from allegro.scratch.processes import free_port, override
 from allegro.sovereign import ceremony
 from tests.bad import values as bad
 from tests.bad.event_samples import ISSUE, Sample, encoded, samples
-from tests.core.builders import FORGE
 from tests.patience import patient
 
 from .fake_lane import STATUS, FakeLane
@@ -193,7 +192,9 @@ class World:
         audit = {"specversion": "1.0", "id": "audit", "type": "audit.done", "source": "lane:ezra",
                  "time": "2030-01-01T00:00:00Z", "subject": "", "data": {"bots": self.bots}}  # fmt: skip
         await self.lane.tell([json.dumps(audit).encode()])
-        await theatre.api("POST", f"/repos/{REPOSITORY}/labels", {"name": "bug", "color": "#ff0000"})
+        await theatre.api(
+            "POST", f"/repos/{REPOSITORY}/labels", {"name": "bug", "color": "#ff0000"}
+        )
         for name, text in (("ours", "a\n"), ("later", "b\n")):
             asked = await theatre.ask_change(name, {"README.md": text})
             self.waiting.append(asked["id"])
@@ -262,7 +263,9 @@ class Robbery:
         theatre, faults = self.theatre, self.found.faults
         before = {id_: await self._explained(id_) for id_ in self.world.waiting}
         held = await self._hold()
-        waiting = [await theatre.request(id_) for id_ in (*self.world.waiting, *self.world.done[-1:])]
+        waiting = [
+            await theatre.request(id_) for id_ in (*self.world.waiting, *self.world.done[-1:])
+        ]
         self._victims = [*waiting, held]
         first, second, last = self.found.plot[:3]
         await self._moves[first]()
@@ -284,7 +287,13 @@ class Robbery:
     async def _hold(self) -> dict[str, Any]:
         """Order a comment from the honest lane whose write takes its time."""
         theatre = self.theatre
-        rule = {"kind": "slow", "method": "POST", "path": "/comments$", "seconds": HELD_S, "count": 1}
+        rule = {
+            "kind": "slow",
+            "method": "POST",
+            "path": "/comments$",
+            "seconds": HELD_S,
+            "count": 1,
+        }
         await theatre.stage.faults(clear=True, add=[rule])
         self.world.count += 1
         asked = await theatre.ask("comment", issue=1, body=f"held {self.world.count}")
@@ -341,7 +350,11 @@ class Robbery:
         for victim in self._victims:
             for type_, sample in self._samples(victim).items():
                 for order in {victim["order_number"], 1, 2**40}:
-                    data = {**sample.data, "order": order, "artifact": self.dice.choice((7, 1, 2**31))}
+                    data = {
+                        **sample.data,
+                        "order": order,
+                        "artifact": self.dice.choice((7, 1, 2**31)),
+                    }
                     bodies.append(self._event(type_, sample._replace(data=data)))
         self.dice.shuffle(bodies)
         await self.lane.tell(bodies)
@@ -409,7 +422,11 @@ class Robbery:
         busy = Reply(0, None, error="busy", transient=True)
 
         def reply(query: Query) -> Any:
-            return STATUS if query.method == "status" else encode(msgspec.structs.replace(busy, id=query.id))
+            return (
+                STATUS
+                if query.method == "status"
+                else encode(msgspec.structs.replace(busy, id=query.id))
+            )
 
         lane.reply = reply
         lane.roles = {"forge": 2**40}
@@ -521,7 +538,9 @@ class Robbery:
         known = next(one["at_s"] for one in settled["history"] if one["what"] == "receipt")
         self.found.read_s = known - written[-1]
         if self.found.read_s > patient(READ_S):
-            self.found.faults.append(f"a receipt was read {self.found.read_s:.1f} s after its effect")
+            self.found.faults.append(
+                f"a receipt was read {self.found.read_s:.1f} s after its effect"
+            )
 
     async def _settled(self, id_: str) -> dict[str, Any]:
         """Wait until a request is final; what the thief said before may freeze meanwhile."""
@@ -583,7 +602,10 @@ async def false_words(theatre: Theatre, waiting: list[str], before: dict[str, st
         faults.append(f"the honest lane is shown as {lanes[HONEST]}")
     if FORGED in json.dumps(lanes[HONEST]):
         faults.append(f"the thief's words stand under the honest lane: {lanes[HONEST]}")
-    own = {alert["code"] for alert in status["alerts"]} & {codes.SET_ASIDE.code, codes.TASK_FAILED.code}
+    own = {alert["code"] for alert in status["alerts"]} & {
+        codes.SET_ASIDE.code,
+        codes.TASK_FAILED.code,
+    }
     faults += [f"alert {code}: {status['alerts']}" for code in own]
     return faults
 

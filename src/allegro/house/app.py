@@ -277,7 +277,7 @@ class _House:
             fleet=lambda: self._fleet,
             freeze=self._freezes.take,
             is_linked=lambda: bool(self._lanes.linked()),
-            all_home=self._lanes.all_home,
+            is_home=self._lanes.is_home,
             ask_lane=self._lanes.ask_lane,
         )
         names = Names(self._settings.forge.triage_label, self._fleet.secret)

@@ -164,10 +164,6 @@ class Lanes:
             return await held[1].ask(method, params)
         return await held[1].ask(method, params, timeout_s)
 
-    def all_home(self) -> bool:
-        """Whether every lane's journal is archived to its end."""
-        return all(link.is_up and end.is_home for end, link, _ in self._ends.values())
-
     async def ask(self, method: str, params: Params) -> Any:
         """Ask the linked lanes with a forge, best first, until one answers or says no.
 

@@ -55,16 +55,21 @@ def test_what_left_memory_is_found_no_more() -> None:
     assert (index.by_digest("d2"), index.by_key("p", "k2"), len(index)) == ("b", "b", 1)
 
 
-def test_an_order_that_may_write_holds_its_whole_repository_until_it_is_settled() -> None:
-    index = RequestIndex([request(state=State.ORDERED), request(id="r2", target="forge/8#1")])
-    assert index.is_order_out("forge/7#9")
-    assert index.is_order_out("forge/7")
-    assert not index.is_order_out("forge/8#1")
-    for state in (State.SENT, State.UNKNOWN):
-        index.put(request(state=state))
-        assert index.is_order_out("forge/7#9")
-    index.put(request(state=State.DONE))
-    assert not index.is_order_out("forge/7#9")
+def test_an_order_that_may_have_written_is_found_by_its_very_target_until_it_is_settled() -> None:
+    out = {"order_number": 4, "outstanding": (4,)}
+    index = RequestIndex([request(state=State.ORDERED, **out), request(id="r2", target="f/8#1")])
+    target = request().target
+    assert index.may_have_written(target) == ["r1"]
+    assert index.may_have_written(target.partition("#")[0]) == []
+    assert index.may_have_written("f/8#1") == []
+    for state in (State.SENT, State.UNKNOWN, State.FAILED):
+        index.put(request(state=state, **out))
+        assert index.may_have_written(target) == ["r1"]
+    index.put(request(state=State.DONE, **out))
+    assert index.may_have_written(target) == []
+    index.put(request(state=State.UNKNOWN, **out))
+    index.put(request(state=State.UNKNOWN, artifact=44, **out))
+    assert index.may_have_written(target) == []
 
 
 def test_what_is_stale_is_listed_until_it_was_asked_again() -> None:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable
 
 from allegro.core.requests.lifecycle import State
-from allegro.core.requests.ordering import serial_key
+from allegro.core.requests.ordering import may_have_written, serial_key
 from allegro.core.requests.requests import Request
 
-_MAY_WRITE = frozenset({State.ORDERED, State.SENT, State.UNKNOWN})
 _PID = re.compile(r" \(pid [0-9]{1,12}\)")
 
 
@@ -19,7 +18,7 @@ def program_of(asked_by: str) -> str:
 
 
 class RequestIndex:
-    """Keeps ids by digest, key, serial key and kind. `put` once for each new version of a request."""
+    """Keeps ids by digest, key, serial key, kind and target. `put` once for each new version of a request."""
 
     def __init__(self, requests: Iterable[Request] = ()) -> None:
         self._serial: dict[str, str] = {}
@@ -28,7 +27,7 @@ class RequestIndex:
         self._newest: dict[str, tuple[float, str]] = {}
         self._open: dict[str, dict[str, None]] = {}
         self._kinds: dict[str, dict[str, None]] = {}
-        self._out: dict[str, dict[str, None]] = {}
+        self._written: dict[str, dict[str, None]] = {}
         self._stale: dict[str, None] = {}
         for request in requests:
             self.put(request)
@@ -44,12 +43,10 @@ class RequestIndex:
         else:
             self._open.setdefault(serial, {})[request.id] = None
             self._kinds.setdefault(request.kind, {})[request.id] = None
-
-        repository = _repository(request.target)
-        if request.state in _MAY_WRITE:
-            self._out.setdefault(repository, {})[request.id] = None
+        if may_have_written(request):
+            self._written.setdefault(request.target, {})[request.id] = None
         else:
-            _drop(self._out, repository, request.id)
+            _drop(self._written, request.target, request.id)
         if request.state is State.STALE and not request.superseded_by and not request.internal:
             self._stale[request.id] = None
         else:
@@ -72,7 +69,7 @@ class RequestIndex:
             return
         _drop(self._open, serial, request.id)
         _drop(self._kinds, request.kind, request.id)
-        _drop(self._out, _repository(request.target), request.id)
+        _drop(self._written, request.target, request.id)
         self._stale.pop(request.id, None)
         if self._by_digest.get(request.digest) == request.id:
             del self._by_digest[request.digest]
@@ -106,17 +103,13 @@ class RequestIndex:
         """Return the open requests of a kind, oldest first."""
         return list(self._kinds.get(kind, ()))
 
-    def is_order_out(self, target: str) -> bool:
-        """Say whether an order for anything in this target's repository may still write."""
-        return _repository(target) in self._out
+    def may_have_written(self, target: str) -> list[str]:
+        """Return the requests for this target of which an order may have come to something."""
+        return list(self._written.get(target, ()))
 
     def stale(self) -> list[str]:
         """Return the stale requests that were not asked again yet, oldest first."""
         return list(self._stale)
-
-
-def _repository(target: str) -> str:
-    return target.split("#", 1)[0]
 
 
 def _drop(groups: dict[str, dict[str, None]], name: str, id_: str) -> None:

@@ -71,6 +71,9 @@ STAGES: dict[State, Stage] = {
 
 FINAL = frozenset(state for state in State if state not in STAGES)
 
+MAY_WRITE = frozenset({State.ORDERED, State.SENT, State.UNKNOWN})
+"""States in which an order is out that may still write."""
+
 _ENDS = {
     Step.RECEIPT: State.DONE,
     Step.FAIL: State.FAILED,

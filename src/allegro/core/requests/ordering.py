@@ -14,7 +14,7 @@ import msgspec
 from allegro.core.authority.actions.families import family_of_kind
 from allegro.core.authority.actions.forge import MirrorRequest
 from allegro.core.base.backoff import Backoff
-from allegro.core.requests.lifecycle import MOST_DOUBTS, State, Step
+from allegro.core.requests.lifecycle import MOST_DOUBTS, TABLE, State, Step
 from allegro.core.requests.requests import ORDERED_LINE, Request, parsed
 
 OUT = frozenset({State.ORDERED, State.SENT})
@@ -209,6 +209,17 @@ def given_to(request: Request) -> dict[int, str]:
 def was_ordered(request: Request, order: int, lane: str) -> bool:
     """Say whether this lane was given this order of this request."""
     return given_to(request).get(order) == lane
+
+
+def may_have_written(request: Request) -> bool:
+    """Say whether an order of it may have come to something, and no write of it is known yet.
+
+    While it is still approved an order that was called void counts too: a forge that said no for a
+    while may have done it all the same.
+    """
+    if request.artifact or (request.state, Step.RECEIPT) not in TABLE:
+        return False
+    return bool(request.outstanding) or (not request.is_final and request.order_number > 0)
 
 
 def holders(request: Request) -> list[str]:

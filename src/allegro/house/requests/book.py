@@ -71,9 +71,9 @@ class RequestBook:
         id_ = self._index.newest(f"mirror {of}")
         return None if id_ is None else self.find_exact(id_)
 
-    def is_order_out(self, target: str) -> bool:
-        """Say whether an order for anything in this target's repository may still write."""
-        return self._index.is_order_out(target)
+    def may_have_written(self, target: str) -> list[Request]:
+        """Return the requests for this target of which an order may have come to something."""
+        return self._held(self._index.may_have_written(target))
 
     def stale(self) -> list[Request]:
         """Return the stale requests that were not asked again yet, oldest first."""

@@ -38,6 +38,8 @@ from allegro.core.protocol.payloads.polls import (
     SnapshotPull,
     SnapshotRepository,
 )
+from allegro.core.requests.lifecycle import MAY_WRITE
+from allegro.core.requests.ordering import given_to
 from allegro.house.archive.events import ArchivedEvent
 from allegro.house.files import Fleet
 from allegro.house.ports import Ports
@@ -119,7 +121,7 @@ class BotWrites:
         branch = event.payload if isinstance(event.payload, SnapshotBranch) else None
         if write is None or (branch is not None and self._ordered.is_commit(write, branch)):
             return
-        if isinstance(await self._judge(write, write.seen_s), Matched):
+        if isinstance(await self._judge(write, write.seen_s, lambda _: False), Matched):
             return
         if await self._ledger.is_foreign(write):
             return  # reported and frozen before
@@ -132,10 +134,11 @@ class BotWrites:
         self._flooding.add(event.lane)
         await self._stop(codes.WRITE_FLOOD, event.lane, event.lane)
 
-    async def match(self, *, is_linked: bool, journals_home: bool) -> bool:
+    async def match(self, *, is_linked: bool, is_home: Callable[[str], bool]) -> bool:
         """Match what waits; say whether anything still does.
 
-        Only time spent awake and linked counts towards the grace.
+        `is_home` says whether all that a lane told is archived. Only time spent awake and linked
+        counts towards the grace.
         """
         await self._bots.forget_revoked()
         passed_s = self._linked_since_last_s(is_linked)
@@ -148,7 +151,7 @@ class BotWrites:
             held_s = self._waited_s.get(write.event)
             waited_s = 0.0 if held_s is None else held_s + passed_s
             self._waited_s[write.event] = waited_s
-            verdict = await self._judge(write, write.seen_s + waited_s, journals_home=journals_home)
+            verdict = await self._judge(write, write.seen_s + waited_s, is_home)
             if isinstance(verdict, Waiting):
                 continue
             self._waited_s.pop(write.event, None)
@@ -172,16 +175,18 @@ class BotWrites:
         return len(settled) < len(writes)
 
     async def _judge(
-        self, write: BotWrite, now_s: float, *, journals_home: bool = False
+        self, write: BotWrite, now_s: float, is_home: Callable[[str], bool]
     ) -> Matched | Altered | Doubled | Waiting | Unmatched:
         if write.kind == "branch" and not write.fresh and self._ordered.may_be_branch(write):
             return Matched()
         receipts = await self._ledger.receipts_for(write.target)
+        may_come = self._ordered.may_come_of(write)
+        lanes = {lane for request in may_come for lane in given_to(request).values()}
         return judge(
             write,
             map(self._names.shown, receipts),
-            open_order=self._requests.is_order_out(write.target),
-            journals_home=journals_home,
+            open_order=any(request.state in MAY_WRITE for request in may_come),
+            journals_home=all(map(is_home, lanes)),
             now_s=now_s,
             leased=self._names.leased,
             ahead_s=self._clocks.ahead_s(write.lane),

@@ -74,13 +74,13 @@ class FleetView(msgspec.Struct, frozen=True):
     """What following needs of the fleet.
 
     `fleet` is its record as it is now; `freeze` stops it; `is_linked` says whether any lane is,
-    `all_home` whether everything lanes reported is archived; `ask_lane` asks one.
+    `is_home` whether everything the lane of this name reported is archived; `ask_lane` asks one.
     """
 
     fleet: Callable[[], Fleet]
     freeze: Callable[[Freeze], Awaitable[Any]]
     is_linked: Callable[[], bool]
-    all_home: Callable[[], bool]
+    is_home: Callable[[str], bool]
     ask_lane: AskLane
 
 
@@ -142,7 +142,7 @@ class Follow:
         try:
             await self._reader.read_on()
             waits = await self._writes.match(
-                is_linked=self._view.is_linked(), journals_home=self._view.all_home()
+                is_linked=self._view.is_linked(), is_home=self._view.is_home
             )
         except EdgeError as error:  # a disk that refuses: the cursor stands, nothing is lost
             _log.error("follow.blocked", error=str(error))

@@ -16,7 +16,7 @@ from allegro.core.effects.receipts import (
 from allegro.core.forge.issues import STATUS_SCOPE
 from allegro.core.forge.triage import FIRST_STATUS
 from allegro.core.protocol.payloads.polls import SnapshotBranch
-from allegro.core.requests.lifecycle import TABLE, State, Step
+from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request
 from allegro.core.requests.work import Work
 from allegro.house.requests.forge_clocks import ForgeClocks
@@ -82,6 +82,32 @@ class OrderedEffects:
         """
         return any(work.request.state is not State.DONE for work in self._changes_on(write))
 
+    def may_come_of(self, write: BotWrite) -> list[Request]:
+        """Return the requests whose order may have made this very write.
+
+        Only their receipts can still cover it: what else is ordered, or on its way, is no reason to
+        wait. Words that somebody may have edited are compared with none.
+        """
+        return [
+            request
+            for request in self._requests.may_have_written(write.target)
+            if self._may_be_of(write, self._requests.work(request))
+        ]
+
+    def _may_be_of(self, write: BotWrite, work: Work) -> bool:
+        if write.kind == "branch":
+            name = write.content.rpartition("@")[0]
+            is_change = isinstance(work.action, ProposeChange)
+            return is_change and self._names.of(work.delivery.branch) == name
+        made = receipts_of(
+            work, write.artifact, self._names.content_of(work), branch="", commit="", now_s=0.0
+        )
+        are_words_known = write.kind in _BY_TIME or (write.fresh and bool(write.content))
+        return any(
+            one.kind == write.kind and (one.content == write.content or not are_words_known)
+            for one in map(self._names.shown, made)
+        )
+
     async def settle(self, write: BotWrite) -> bool:
         """Settle the request whose order may have made this very write; say whether there is one.
 
@@ -89,9 +115,7 @@ class OrderedEffects:
         covers one write. Raises EdgeError of the ledger.
         """
         at_s = made_s(write, self._clocks.ahead_s(write.lane))
-        for request in self._requests.all():
-            if request.target != write.target or not _may_have_written(request):
-                continue
+        for request in self._requests.may_have_written(write.target):
             work = self._requests.work(request)
             receipts = self._covering(work, write, at_s)
             if not receipts:
@@ -139,14 +163,3 @@ class OrderedEffects:
             and request.target == write.target
         ]
         return [work for work in ordered if self._names.of(work.delivery.branch) == name]
-
-
-def _may_have_written(request: Request) -> bool:
-    """Whether an order of it may have come to something, and no write of it is known yet.
-
-    While it is still approved an order that was called void counts too: a forge that said no for a
-    while may have done it all the same.
-    """
-    if request.artifact or (request.state, Step.RECEIPT) not in TABLE:
-        return False
-    return bool(request.outstanding) or (not request.is_final and request.order_number > 0)
