@@ -26,7 +26,8 @@ from allegro.house.agent import session_records
 from allegro.house.fleet import watch as fleet_watch
 from allegro.house.requests import follow, outcomes
 from allegro.house.schedule import watch as duty_watch
-from allegro.runtime.consumer import Reader, ReaderPorts
+from allegro.runtime.consumer import ReaderPorts
+from allegro.runtime.reader import Reader
 from allegro.testing.virtual import BOT
 
 from . import values as bad

@@ -19,10 +19,10 @@ from allegro.runtime.consumer import (
     TRIES,
     Items,
     Outcome,
-    Reader,
     ReaderPorts,
 )
 from allegro.runtime.duties import keep_running
+from allegro.runtime.reader import Reader
 from allegro.testing.virtual import VirtualClock
 
 TIME = "2030-01-01T00:00:00Z"

@@ -90,6 +90,9 @@ class Stumbling:
     async def add(self, *arguments: Any) -> None:
         await self._archive.add(*arguments)
 
+    async def rows(self, rows: Any) -> Any:
+        return await self._archive.rows(rows)
+
 
 class Watched:
     def __init__(self, small: Small, archive: SqliteArchive) -> None:
@@ -147,7 +150,7 @@ class Watched:
             await self.watch.step()
 
     async def own(self, prefix: str) -> list[dict[str, Any]]:
-        found, _ = await self.archive.scan(0, 10_000, (prefix,))
+        found = await self.archive.events(0, 10_000, prefix=prefix)
         return [decode_event(one.stored).data for one in found]
 
 

@@ -219,7 +219,7 @@ async def test_a_second_copy_of_our_comment_is_told_once_and_does_not_freeze(
     await followed.live(60)
     assert [urgency for urgency, _ in followed.alerts] == ["high"]
     assert "also 44" in followed.alerts[0][1]
-    doubled, _ = await followed.archive.scan(0, 10_000, ("effect.doubled",))
+    doubled = await followed.archive.events(0, 10_000, prefix="effect.doubled")
     assert [decode_event(one.stored).data["also"] for one in doubled] == [44]
 
     await followed.comment_seen(46, "our-words")

@@ -139,7 +139,7 @@ async def test_the_archive_holds_every_event_and_opens_the_words_of_each(folder:
     files = house_of(folder)
     archive, fleet, sealing = archive_of(files), load_fleet(files), load_sealing(files)
     words = Words(lambda id_, sealed: sealing.open(fleet.id, id_, sealed))
-    found, _ = await archive.scan(0, 1_000, ("",))
+    found = await archive.events(0, 1_000)
     events = [decode_event(one.stored) for one in found]
     assert len(events) == 136
     kinds = Counter(event.type for event in events)

@@ -1,7 +1,7 @@
 """The one supervised consumer loop: a bug belongs to the item it met, never to the program.
 
-This and `duties` are the only places besides an `app.py` with a broad `except`. `Reader` reads the archive on for
-one duty; `Items` runs the work of a duty whose items come from elsewhere (a queue, a table). Both
+This and `duties` are the only places besides an `app.py` with a broad `except`. `LaneReader` reads
+what one lane archived, for one duty (`reader` goes from lane to lane); `Items` runs the work of a duty whose items come from elsewhere (a queue, a table). Both
 keep on disk what is under work, log the traceback of a bug, try the item once more, and then set it
 aside: durably, with a sentence for a person, while the next item is handled. An item that was under
 work when the program died counts as one try.
@@ -24,10 +24,9 @@ from allegro.core.ports import Clock
 from allegro.core.stores import Archive, Archived, Place, SetAside, WorkBook
 
 _log = structlog.get_logger()
-SPAN = 20_000
-CHUNK = 200
-LAZY = 1_000
 TRIES = 2
+OF = " of "
+"""Stands between a duty's name and a lane's in the name of a place."""
 DIED = "the program died while this was under work"
 
 T = TypeVar("T")
@@ -53,66 +52,50 @@ class Outcome(enum.Enum):
     SET_ASIDE = "set aside"
 
 
-class Reader:
-    """Gives each archived event of some types to `one`, in order, from a durable place.
+class LaneReader:
+    """Gives the events of one lane to `one`, in order, from a durable place of this name.
 
-    In bulk the place costs one commit for each CHUNK of events: the stretch under work is written
-    down before. After a death or an error inside a stretch, that stretch is read event by event
-    with a commit for each. An event may be given again after a crash, so `one` must bear repeats.
-    A transient EdgeError of `one` is the disk's or the link's: it is raised, nothing is set aside.
+    In bulk the place costs one commit for each stretch: the stretch under work is written down
+    before. After a death or an error inside a stretch, that stretch is read event by event with a
+    commit for each. An event may be given again after a crash, so `one` must bear repeats. A
+    transient EdgeError of `one` is the disk's or the link's: it is raised, nothing is set aside.
     """
 
     def __init__(
         self,
         name: str,
-        prefixes: tuple[str, ...],
+        place: Place,
         one: Callable[[Archived], Awaitable[None]],
         ports: ReaderPorts,
         flush: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`name` is that of the place; `prefixes` are the types of events that are read.
-
-        `flush` makes durable what `one` kept in memory; it is called before a place is kept.
-        """
+        """`place` is where to go on. `flush` makes durable what `one` kept in memory; it is called
+        before a place is kept."""
         self._name = name
-        self._archive = ports.archive
+        self._duty = name.partition(OF)[0]
         self._book = ports.book
         self._clock = ports.clock
-        self._prefixes = prefixes
         self._one = one
         self._on_set_aside = ports.on_set_aside
         self._flush = flush
-        self._place: Place | None = None
-        self._kept = Place()
+        self._place = self._kept = place
 
     @property
     def row(self) -> int:
-        """The last row that was read, 0 before the first reading."""
-        return self._place.row if self._place else 0
+        """The last row of this lane that was read."""
+        return self._place.row
 
-    async def read_on(self) -> None:
-        """Read to the end of the archive. Raises EdgeError of the stores."""
-        if self._place is None:
-            self._place = self._kept = await self._book.place(self._name)
-        place = self._place
-        while True:
-            found, scanned = await self._archive.scan(place.row, SPAN, self._prefixes)
-            for at in range(0, len(found), CHUNK):
-                await self._stretch(found[at : at + CHUNK])
-            if scanned > self._place.row:
-                self._place = Place(scanned, max(scanned, self._place.upto))
-            if scanned == place.row:
-                break
-            place = self._place
-        if self._flush is not None:
-            await self._flush()
-        if self._kept != place and (
-            self._kept.upto > self._kept.row or place.row >= self._kept.row + LAZY
-        ):
-            await self._keep(place)
+    @property
+    def is_under_work(self) -> bool:
+        """Whether a stretch is under work as far as the disk knows."""
+        return self._kept.upto > self._kept.row
 
-    async def _stretch(self, chunk: Sequence[Archived]) -> None:
-        assert self._place is not None
+    def pass_to(self, row: int) -> None:
+        """Take note that nothing of this lane is left up to this row, and that the disk knows."""
+        self._place = self._kept = Place(row, row)
+
+    async def stretch(self, chunk: Sequence[Archived]) -> None:
+        """Read these events. Raises EdgeError of the stores; what was read before it is read."""
         upto = chunk[-1].row
         careful = self._place.upto > self._place.row
         if not careful:
@@ -147,7 +130,7 @@ class Reader:
                 return
             begun += 1
         aside = SetAside(
-            duty=self._name,
+            duty=self._duty,
             item=str(archived.row),
             lane=archived.lane,
             reason=reason,
@@ -158,7 +141,6 @@ class Reader:
 
     async def _try(self, archived: Archived) -> str:
         """Give one event to the duty; return why it could not be read, empty when it was."""
-        assert self._place is not None
         try:
             await self._one(archived)
         except EdgeError as error:
@@ -168,7 +150,7 @@ class Reader:
                 raise
             return reason_of(error)
         except Exception as error:  # noqa: BLE001 (the supervised loop: see the module)
-            note_bug(error, duty=self._name, item=str(archived.row), lane=archived.lane)
+            note_bug(error, duty=self._duty, item=str(archived.row), lane=archived.lane)
             return reason_of(error)
         return ""
 

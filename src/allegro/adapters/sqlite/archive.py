@@ -155,21 +155,27 @@ class SqliteArchive:
 
     async def scan(
         self, after_row: int, span: int, prefixes: tuple[str, ...]
-    ) -> tuple[list[Archived], int]:
-        """Return the events of these types among the next `span` rows, and the last row scanned."""
+    ) -> tuple[list[tuple[int, str]], int]:
+        """Return (row, lane) of these types among the next `span` rows, and the last row scanned."""
 
-        def job(connection: sqlite3.Connection) -> tuple[list[Archived], int]:
+        def job(connection: sqlite3.Connection) -> tuple[list[tuple[int, str]], int]:
             (last,) = connection.execute("SELECT COALESCE(MAX(row), 0) FROM event").fetchone()
             upto = min(last, after_row + span)
             rows = connection.execute(
-                "SELECT row, lane, at_s, stored, type FROM event WHERE row > ? AND row <= ?"
-                " ORDER BY row",
+                "SELECT row, lane, type FROM event WHERE row > ? AND row <= ? ORDER BY row",
                 (after_row, upto),
             )
-            found = [Archived(*row[:4]) for row in rows if row[4].startswith(prefixes)]
+            found = [(row, lane) for row, lane, kind in rows if kind.startswith(prefixes)]
             return found, max(upto, after_row)
 
         return await self._worker.run(job)
+
+    async def rows(self, rows: Sequence[int]) -> list[Archived]:
+        """Return the events of these rows, a few hundred at most, in order."""
+        marks = ",".join("?" * len(rows))
+        sql = f"SELECT row, lane, at_s, stored FROM event WHERE row IN ({marks}) ORDER BY row"  # noqa: S608
+        found = await self._worker.run(lambda c: c.execute(sql, tuple(rows)).fetchall())
+        return [Archived(*row) for row in found]
 
     async def objects(self, repository: int, since_s: int, kind: str) -> list[bytes]:
         """Return the newest stored event of each object of a repository updated since then.
@@ -250,9 +256,8 @@ class SqliteArchive:
 
     async def gaps(self) -> list[GapRow]:
         """Return every named gap, oldest first."""
-        return await self._worker.run(
-            lambda c: c.execute("SELECT * FROM gap ORDER BY at_s").fetchall()
-        )
+        sql = "SELECT * FROM gap ORDER BY at_s"
+        return await self._worker.run(lambda c: c.execute(sql).fetchall())
 
     async def counts(self) -> dict[str, int]:
         """Return how many events are archived and how many repeats were dropped."""
@@ -267,10 +272,8 @@ class SqliteArchive:
         return await self._worker.run(job)
 
     async def last_row(self) -> int:
-        row = await self._worker.run(
-            lambda c: c.execute("SELECT COALESCE(MAX(row), 0) FROM event").fetchone()
-        )
-        return int(row[0])
+        sql = "SELECT COALESCE(MAX(row), 0) FROM event"
+        return int((await self._worker.run(lambda c: c.execute(sql).fetchone()))[0])
 
     async def close(self) -> None:
         await self._worker.close()

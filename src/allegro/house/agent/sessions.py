@@ -41,7 +41,7 @@ from allegro.house.archive.events import read_archived
 from allegro.house.ports import AskLane, Ports, Reactions, reading
 from allegro.house.requests.asking import Origin, Terms
 from allegro.house.requests.requests import Requests
-from allegro.runtime.consumer import Reader
+from allegro.runtime.reader import Reader
 from allegro.runtime.tasks import OneEach
 
 _log = structlog.get_logger()
@@ -125,10 +125,13 @@ class Sessions:
 
         Else what it told of them would be counted twice.
         """
-        is_new = (await self._ledger.place("sessions followed")).row == 0
-        for record in await self._ledger.sessions():
+        records = await self._ledger.sessions()
+        lanes = {record.lane for record in records}
+        anew = {lane for lane in lanes if await self._reader.begins_anew(lane)}
+        for record in records:
             is_open = not record.end or record.presumed
-            self.records[record.id] = uncounted(record) if is_new and is_open else record
+            is_new = is_open and record.lane in anew
+            self.records[record.id] = uncounted(record) if is_new else record
 
     async def step(self) -> None:
         """Read on, and begin to ask lanes for sessions of which no end will come."""

@@ -39,7 +39,7 @@ from allegro.house.fleet.links import LinkWatch
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions, reading
 from allegro.house.requests.follow import OLD_S
-from allegro.runtime.consumer import Reader
+from allegro.runtime.reader import Reader
 
 _log = structlog.get_logger()
 LOOK_S = 5.0
@@ -128,7 +128,8 @@ class FleetWatch:
         try:
             if self._is_unread:
                 self._is_unread = False
-                await self._reader.read_on()
+                more = await self._reader.read_share()
+                self._is_unread = self._is_unread or more
             await self._beats.look()
             await self._links.look()
             self._note_nobody()
@@ -136,7 +137,7 @@ class FleetWatch:
             _log.error("fleet.blocked", error=str(error))
             self._is_unread = True
             return TROUBLE_S
-        return LOOK_S
+        return 0.0 if self._is_unread else LOOK_S
 
     async def _one(self, archived: Archived) -> None:
         event = read_archived(archived)

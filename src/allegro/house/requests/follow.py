@@ -43,12 +43,14 @@ from allegro.house.requests.chat_notes import take_note
 from allegro.house.requests.ordered_effects import Names
 from allegro.house.requests.outcomes import STEPS, Outcomes, named
 from allegro.house.requests.requests import Requests
-from allegro.runtime.consumer import Reader
+from allegro.runtime.reader import Reader
 from allegro.runtime.tasks import OneEach
 
 _log = structlog.get_logger()
 RECHECK_S = 5.0
 IDLE_S = 60.0
+MATCH_S = 0.5
+"""While a lane's flood is read, what polls show is matched so often."""
 TROUBLE_S = 5.0
 OLD_S = 86_400.0
 """News that was archived longer ago is told to nobody: the archive is being read again."""
@@ -107,6 +109,7 @@ class Follow:
             ports, requests, Watched(view.fleet, names, view.freeze, reactions.alarm, self._own)
         )
         self._is_resumed = False
+        self._match_at_s = 0.0
         self._renewals = OneEach("renewal", self._failed)
         self._reader = Reader("followed", FOLLOWED, self._one, reading(ports, reactions))
 
@@ -140,10 +143,10 @@ class Follow:
     async def step(self) -> float:
         """Read on, match, begin what asks lanes; return the seconds to wait."""
         try:
-            await self._reader.read_on()
-            waits = await self._writes.match(
-                is_linked=self._view.is_linked(), is_home=self._view.is_home
-            )
+            while await self._reader.read_share():
+                if self._clock.boot_s() >= self._match_at_s:
+                    await self._match()
+            waits = await self._match()
         except EdgeError as error:  # a disk that refuses: the cursor stands, nothing is lost
             _log.error("follow.blocked", error=str(error))
             return TROUBLE_S
@@ -151,6 +154,15 @@ class Follow:
         if self._view.is_linked():
             self._renewals.begin("stale", self._renew_stale)
         return RECHECK_S if waits else IDLE_S
+
+    async def _match(self) -> bool:
+        """Match what polls showed; say whether anything still waits. Raises EdgeError."""
+        self._match_at_s = self._clock.boot_s() + MATCH_S
+
+        def is_read(lane: str) -> bool:
+            return self._view.is_home(lane) and not self._reader.waits(lane)
+
+        return await self._writes.match(is_linked=self._view.is_linked(), is_home=is_read)
 
     def _failed(self, sentence: str) -> None:
         self._alarm(codes.TASK_FAILED, "follow", detail=sentence)
