@@ -66,7 +66,9 @@ class EventHouse:
         ports = Ports(self.archive, house.ledger, house.clock, SeededDice(3), self._words.open)
         reactions = Reactions(self._alarm, self._set_aside)
         fleet = msgspec.structs.replace(FLEET, began_s=0.0)
-        view = FleetView(lambda: fleet, self._freeze, lambda: True, lambda _: True, self._ask_lane)
+        view = FleetView(
+            lambda: fleet, self._freeze, self._join, lambda: True, lambda _: True, self._ask_lane
+        )
         names = Names("triage/seen", fleet.secret)
         self.follow = Follow(ports, house.requests, view, reactions, names)
         lanes = SessionLanes(self._ask_lane, lambda _: True)
@@ -90,8 +92,11 @@ class EventHouse:
             raise self.answer
         return self.answer
 
-    async def _freeze(self, freeze: Freeze) -> None:
+    async def _freeze(self, freeze: Freeze, lane: str) -> None:
         self.frozen.append(freeze)
+
+    async def _join(self, freezes: tuple[Freeze, ...]) -> None:
+        self.frozen += freezes
 
     async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
         self.aside.append(aside)

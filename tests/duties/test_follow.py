@@ -68,7 +68,7 @@ class Followed:
         self.follow = Follow(
             Ports(self.archive, house.ledger, house.clock, SeededDice(3), _open), house.requests,
             FleetView(
-                lambda: self.fleet, self._freeze, lambda: house.is_linked, self.is_home,
+                lambda: self.fleet, self._freeze, self._join, lambda: house.is_linked, self.is_home,
                 house.ask_lane,
             ),
             Reactions(
@@ -82,8 +82,11 @@ class Followed:
     async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
         self.aside.append(aside)
 
-    async def _freeze(self, freeze: Freeze) -> None:
+    async def _freeze(self, freeze: Freeze, lane: str) -> None:
         self.frozen.append(freeze)
+
+    async def _join(self, freezes: tuple[Freeze, ...]) -> None:
+        self.frozen += freezes
 
     async def bring(
         self, type_: str, *, lane: str = LANE, subject: str = "", words: Any = None, **data: Any

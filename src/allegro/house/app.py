@@ -165,7 +165,7 @@ class _House:
             Pinning(self._lanes.ask, settings.requests.expiry_s),
         )
         ports = Ports(self._archive, self._ledger, self._clock, self._dice, self._words.open)
-        measures = Measures(self._alert, self._freezes.take)
+        measures = Measures(self._alert, self._freezes.notice)
         asides = Asides(ports, self._requests, self._suspended, measures)
         reactions = self._calling.reactions(asides.take)
         item_ports = ItemPorts(self._ledger, self._clock, asides.take)
@@ -275,7 +275,8 @@ class _House:
     def _following(self, ports: Ports, reactions: Reactions) -> Follow:
         view = FleetView(
             fleet=lambda: self._fleet,
-            freeze=self._freezes.take,
+            freeze=self._freezes.notice,
+            join=self._freezes.join,
             is_linked=lambda: bool(self._lanes.linked()),
             is_home=self._lanes.is_home,
             ask_lane=self._lanes.ask_lane,

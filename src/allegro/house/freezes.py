@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 
@@ -14,6 +15,7 @@ from allegro.core.authority.freeze import (
     add,
     contains,
     sound,
+    sound_id,
     thaw,
     tidied,
 )
@@ -24,8 +26,11 @@ from allegro.core.health import codes
 from allegro.core.health.alerts import RaiseAlert
 from allegro.core.ports import Clock, Dice
 from allegro.core.stores import Ledger
+from allegro.runtime.tasks import Soon
 
 MAX_LANE_FREEZES = 50
+MAX_NOTICED = 20
+"""So many active freezes at most are for what one lane reports, as noticed here."""
 THAWS = "thaws"
 MOST_THAWS = 50
 
@@ -42,13 +47,15 @@ class Freezes:
         clock: Clock,
         dice: Dice,
         alert: RaiseAlert,
-        stop_all: Callable[[Freeze], Awaitable[int]],
+        stop_all: Callable[[Freeze], Coroutine[Any, Any, int]],
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._dice = dice
         self._alert = alert
         self._stop_all = stop_all
+        self._telling = Soon("freezes", lambda sentence: alert(codes.TASK_FAILED, sentence))
+        self._noticed: dict[str, set[str]] = {}
         self.now: FreezeSet = UNKNOWN
 
     async def resume(self, fault: Fault | None) -> None:
@@ -69,25 +76,42 @@ class Freezes:
     async def stop(self, reason: str, by: str) -> tuple[Freeze, int]:
         """Stop everything; return the freeze and how many lanes took it."""
         freeze = self._made(by, reason or "stop")
-        return freeze, await self._freeze(freeze)
+        self.now = add(self.now, freeze)
+        lanes = await self._stop_all(freeze)
+        await self._save()
+        return freeze, lanes
 
-    async def take(self, freeze: Freeze) -> None:
-        """Freeze for what was noticed here, or for what one lane reports."""
-        await self.join((freeze,))
+    async def notice(self, freeze: Freeze, lane: str = "") -> None:
+        """Freeze for what was noticed here, in what this lane reports.
+
+        Freezes that lanes report leave its room alone. A lane has a share: while so many that it
+        caused hold, one more stops nothing more.
+        """
+        active = {one.id for one in self.now.active}
+        caused = self._noticed[lane] = self._noticed.get(lane, set()) & active
+        if len(caused) < MAX_NOTICED:
+            caused.add(sound_id(freeze.id))
+            await self._take(freeze)
 
     async def join(self, freezes: tuple[Freeze, ...]) -> None:
-        """Take a lane's freezes by union, and tell the others."""
+        """Take freezes that a lane reports by union, and tell the others."""
         for freeze in freezes[:MAX_LANE_FREEZES]:
             if len(self.now.active) >= MAX_ACTIVE:
                 return  # frozen is frozen: a lane cannot make the set endless
-            if not contains(self.now, freeze.id):
-                kept = sound(freeze)
-                if kept.id in self.now.thawed:  # lifted before it came: it stops nothing
-                    self.now = add(self.now, kept)
-                    self._alert(codes.FREEZE_THAWED_BEFORE, one_line(kept.by))
-                    continue
-                self._alert(codes.FROZEN, one_line(kept.by), reason=one_line(kept.reason))
-                await self._freeze(kept)
+            await self._take(freeze)
+
+    async def _take(self, freeze: Freeze) -> None:
+        if contains(self.now, freeze.id):
+            return
+        kept = sound(freeze)
+        if kept.id in self.now.thawed:  # lifted before it came: it stops nothing
+            self.now = add(self.now, kept)
+            self._alert(codes.FREEZE_THAWED_BEFORE, one_line(kept.by))
+            return
+        self._alert(codes.FROZEN, one_line(kept.by), reason=one_line(kept.reason))
+        self.now = add(self.now, kept)
+        self._telling.begin(kept.id, self._stop_all(kept))  # a lane that is mute holds up nobody
+        await self._save()
 
     async def thaw(self, ids: tuple[str, ...], token: str) -> None:
         """Lift these freezes; keep the sovereign's token, which lanes are given at their log-in.
@@ -100,15 +124,16 @@ class Freezes:
         thaws = await self._ledger.strings(THAWS)
         await self._ledger.set_strings(THAWS, (*thaws, token)[-MOST_THAWS:])
 
-    async def _freeze(self, freeze: Freeze) -> int:
-        """Freeze here at once, then on every lane; a full disk does not hold a stop back."""
-        self.now = add(self.now, freeze)
-        lanes = await self._stop_all(freeze)
+    async def idle(self) -> None:
+        """Wait until every lane was told, or did not listen."""
+        await self._telling.idle()
+
+    async def _save(self) -> None:
+        """Write the set down; a full disk does not hold a stop back."""
         try:
             await self._ledger.save_freezes(self.now)
         except EdgeError as error:
             self._alert(codes.FREEZE_UNSAVED, str(error))
-        return lanes
 
     def _made(self, by: str, reason: str) -> Freeze:
         return Freeze(self._dice.token(8).hex(), self._clock.now_s(), by, reason)

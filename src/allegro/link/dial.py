@@ -52,6 +52,8 @@ _log = structlog.get_logger()
 CONNECT_S = 4.0
 HELD_S = 0.5
 """After a link that held so long the house dials again at once: a cut is no failure."""
+AT_ONCE = 4_000
+"""So many entries of a lane go into one commit, then another lane has its turn."""
 ASK_S = 20.0
 ANSWER_S = 10.0
 _BULK = get_args(Bulk)
@@ -284,7 +286,7 @@ class LaneLink:
     async def _take(self, batches: asyncio.Queue[Batch]) -> None:
         while True:
             gathered = [await batches.get()]
-            while not batches.empty():
+            while not batches.empty() and sum(len(one.entries) for one in gathered) < AT_ONCE:
                 gathered.append(batches.get_nowait())
             answer = await self._end.take(gathered)
             if isinstance(answer, Refusal):

@@ -226,8 +226,8 @@ def _file(
         wall_s = min(filing.wall_s, at_s + FORGE_SLACK_S)
         connection.execute(
             "INSERT OR REPLACE INTO mark SELECT ?1, ?2, ?3, ?4 WHERE length(?2) <= ?5 AND"
-            " ((SELECT COUNT(*) FROM mark WHERE lane = ?1) < ?6"
-            " OR EXISTS (SELECT 1 FROM mark WHERE lane = ?1 AND watch = ?2))",
+            " (EXISTS (SELECT 1 FROM mark WHERE lane = ?1 AND watch = ?2)"
+            " OR (SELECT COUNT(*) FROM mark WHERE lane = ?1) < ?6)",
             (
                 lane,
                 filing.watch,

@@ -57,13 +57,14 @@ _UNEDITED_S = 2
 class Watched(msgspec.Struct, frozen=True):
     """Whose writes are matched, and what follows from one that was not ordered.
 
-    `fleet` is the fleet's record as it is now, `names` how polls show what our orders make, `own`
+    `fleet` is the fleet's record as it is now, `names` how polls show what our orders make,
+    `freeze` stops the fleet for what this lane showed, `own`
     makes an event of the house itself from (type, data, subject).
     """
 
     fleet: Callable[[], Fleet]
     names: Names
-    freeze: Callable[[Freeze], Awaitable[Any]]
+    freeze: Callable[[Freeze, str], Awaitable[Any]]
     alarm: RaiseAlert
     own: Callable[[Payload, str], bytes]
 
@@ -209,7 +210,8 @@ class BotWrites:
         """Alert, and freeze the fleet with the alert's sentence as the reason."""
         self._alarm(code, subject, lane, **values)
         reason = sentence_of(code, subject, lane, values)
-        await self._freeze(Freeze(self._dice.token(8).hex(), self._clock.now_s(), "house", reason))
+        id_ = self._dice.token(8).hex()
+        await self._freeze(Freeze(id_, self._clock.now_s(), "house", reason), lane)
 
     async def _note_doubled(self, write: BotWrite, of: Receipt) -> None:
         """Tell of a second copy of an effect of ours, and know it from now on (G10)."""

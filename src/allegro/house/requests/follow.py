@@ -75,12 +75,14 @@ FOLLOWED = (
 class FleetView(msgspec.Struct, frozen=True):
     """What following needs of the fleet.
 
-    `fleet` is its record as it is now; `freeze` stops it; `is_linked` says whether any lane is,
+    `fleet` is its record as it is now; `freeze` stops it for what was noticed in what a lane
+    reports, `join` for what lanes report as stops; `is_linked` says whether any lane is,
     `is_home` whether everything the lane of this name reported is archived; `ask_lane` asks one.
     """
 
     fleet: Callable[[], Fleet]
-    freeze: Callable[[Freeze], Awaitable[Any]]
+    freeze: Callable[[Freeze, str], Awaitable[Any]]
+    join: Callable[[tuple[Freeze, ...]], Awaitable[Any]]
     is_linked: Callable[[], bool]
     is_home: Callable[[str], bool]
     ask_lane: AskLane
@@ -229,4 +231,4 @@ class Follow:
         """Freeze here too: a lane may hear of a stop where the house does not (S6)."""
         freeze = read_value(self._open_words(event.envelope), Freeze)
         if not isinstance(freeze, Unreadable):
-            await self._view.freeze(freeze)
+            await self._view.join((freeze,))

@@ -1,0 +1,83 @@
+"""What the house notices stops the fleet at once, whatever lanes report or do not listen to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from allegro.adapters.sqlite.ledger import SqliteLedger, open_ledger
+from allegro.core.authority.freeze import MAX_ACTIVE, Freeze
+from allegro.house.freezes import MAX_LANE_FREEZES, MAX_NOTICED, Freezes
+from allegro.testing.virtual import SeededDice, VirtualClock
+from tests.duties.alerts import noted
+
+
+class Fleet:
+    """Freezes on a real ledger; its lanes listen while `listens` is set."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger: SqliteLedger = open_ledger(folder / "l.db")
+        self.listens = asyncio.Event()
+        self.listens.set()
+        self.stopped: list[str] = []
+        self.freezes = Freezes(
+            self.ledger, VirtualClock(), SeededDice(3), noted([]), self._stop_all
+        )
+
+    async def _stop_all(self, freeze: Freeze) -> int:
+        await self.listens.wait()
+        self.stopped.append(freeze.id)
+        return 1
+
+    def active(self) -> set[str]:
+        return {freeze.id for freeze in self.freezes.now.active}
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+    made = Fleet(tmp_path)
+    await made.freezes.resume(None)
+    await made.freezes.thaw(tuple(made.active()), "a token")
+    yield made
+    await made.ledger.close()
+
+
+def made(count: int, name: str) -> list[Freeze]:
+    return [Freeze(f"{name}{n}", 1.0, "a lane", "stop") for n in range(count)]
+
+
+async def test_a_lane_that_does_not_listen_holds_up_no_freeze(fleet: Fleet) -> None:
+    fleet.listens.clear()
+    for freeze in made(30, "f"):
+        await asyncio.wait_for(fleet.freezes.join((freeze,)), 1.0)
+    await asyncio.wait_for(fleet.freezes.notice(Freeze("own", 1.0, "house", "seen"), "a"), 1.0)
+    assert len(fleet.active()) == 31
+    assert {freeze.id for freeze in (await fleet.ledger.freezes()).active} == fleet.active()
+    fleet.listens.set()
+    await fleet.freezes.idle()
+    assert set(fleet.stopped) == fleet.active()
+
+
+async def test_stops_that_lanes_report_leave_room_for_what_the_house_notices(fleet: Fleet) -> None:
+    many = made(2 * MAX_ACTIVE, "f")
+    for at in range(0, len(many), MAX_LANE_FREEZES):
+        await fleet.freezes.join(tuple(many[at : at + MAX_LANE_FREEZES]))
+    assert len(fleet.active()) == MAX_ACTIVE
+    await fleet.freezes.notice(Freeze("own", 1.0, "house", "a write by nobody"), "honest")
+    assert "own" in fleet.active()
+
+
+async def test_what_one_lane_shows_freezes_within_its_share_and_leaves_the_others_theirs(
+    fleet: Fleet,
+) -> None:
+    for freeze in made(3 * MAX_NOTICED, "t"):
+        await fleet.freezes.notice(freeze, "thief")
+    assert len(fleet.active()) == MAX_NOTICED
+    await fleet.freezes.notice(Freeze("own", 1.0, "house", "a write by nobody"), "honest")
+    assert "own" in fleet.active()
+    await fleet.freezes.thaw(tuple(fleet.active()), "a token")
+    await fleet.freezes.notice(Freeze("later", 1.0, "house", "another"), "thief")
+    assert fleet.active() == {"later"}
