@@ -13,6 +13,7 @@ PROVIDER_SEEDS ?= 50
 HONEST_WORLDS ?= 300
 FORGE_CASES ?= 200
 THIEF_TRIALS ?= 100
+STOLEN_TRIALS ?= 200
 SEED ?= 1
 # files of tests played side by side: they wait more than they work
 JOBS ?= 6
@@ -50,6 +51,7 @@ trials: $(VENV)/.test
 	@scripts/setup.sh agent model
 	$(BIN)/python -m tests.bad.test_house_events
 	$(BIN)/python -m tests.bad.stolen_lane --trials $(TRIALS) --seed $(SEED)
+	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.stolen_trials --trials $(STOLEN_TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.trials --trials $(TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.link_trials --trials $(LINK_TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.session_trials --trials $(SESSION_TRIALS) --seed $(SEED)

@@ -15,6 +15,7 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.requests.lifecycle import MOST_DOUBTS, State, Step
 from allegro.core.requests.requests import Request
 from allegro.core.settings import OrderSettings
+from allegro.house.orders.giving import SILENT
 from allegro.testing.virtual import VirtualClock
 
 from .house import LANE, PRINT, House, claims_of, until
@@ -452,6 +453,35 @@ async def test_a_lane_that_gives_no_challenge_keeps_no_order_from_the_others(
     last = await house.comment("later")
     await house.live(1)
     assert house.now(last).lane == "thief"
+
+
+async def test_a_lane_that_takes_orders_and_says_nothing_more_keeps_them_from_nobody(
+    house: House,
+) -> None:
+    """Whatever role it claims: what it was given goes to another, and so does what comes next."""
+    house.link_first("thief")
+    taken = await house.comment("first")
+    await house.live(1)
+    assert house.now(taken).lane == "thief"
+    await house.live(WAIT_S + 5)
+    assert house.now(taken).lane == LANE
+    later = await house.comment("later")
+    await house.live(1)
+    assert house.now(later).lane == LANE
+
+
+async def test_a_lane_that_is_silent_again_and_again_waits_longer_each_time(house: House) -> None:
+    house.link_first("thief")
+    given = []
+    for number in range(8):
+        request = await house.comment(f"comment {number}")
+        await house.live(1)
+        given.append(house.now(request).lane)
+        if given[-1] == "thief":
+            await house.live(WAIT_S + 1)  # then it goes to the other lane, which does it
+        await told(house, request, Step.RECEIPT)
+        await house.live(SILENT.first_s)
+    assert given == ["thief", "thief", LANE, "thief", LANE, LANE, LANE, "thief"]
 
 
 # --- orders in doubt --------------------------------------------------------------------------

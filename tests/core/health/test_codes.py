@@ -141,6 +141,7 @@ EXAMPLES = {
     "test_alert_acts.py",
     "machine.py",
     "alert_world.py",
+    "stolen_world.py",
 }
 TESTS = "\n".join(
     path.read_text("utf-8")

@@ -174,8 +174,10 @@ class SqliteArchive:
         """Return the events of these rows, a few hundred at most, in order."""
         marks = ",".join("?" * len(rows))
         sql = f"SELECT row, lane, at_s, stored FROM event WHERE row IN ({marks}) ORDER BY row"  # noqa: S608
-        found = await self._worker.run(lambda c: c.execute(sql, tuple(rows)).fetchall())
-        return [Archived(*row) for row in found]
+        return [
+            Archived(*row)
+            for row in await self._worker.run(lambda c: c.execute(sql, tuple(rows)).fetchall())
+        ]
 
     async def objects(self, repository: int, since_s: int, kind: str) -> list[bytes]:
         """Return the newest stored event of each object of a repository updated since then.
@@ -194,12 +196,8 @@ class SqliteArchive:
 
     async def newest(self, subject: str) -> bytes | None:
         """Return the newest stored event about one object, None when there is none."""
-        row = await self._worker.run(
-            lambda c: c.execute(
-                "SELECT e.stored FROM object o JOIN event e ON e.row = o.row WHERE o.subject = ?",
-                (subject,),
-            ).fetchone()
-        )
+        sql = "SELECT e.stored FROM object o JOIN event e ON e.row = o.row WHERE o.subject = ?"
+        row = await self._worker.run(lambda c: c.execute(sql, (subject,)).fetchone())
         return None if row is None else bytes(row[0])
 
     async def newest_of_type(self, kind: str) -> list[bytes]:
@@ -272,8 +270,8 @@ class SqliteArchive:
         return await self._worker.run(job)
 
     async def last_row(self) -> int:
-        sql = "SELECT COALESCE(MAX(row), 0) FROM event"
-        return int((await self._worker.run(lambda c: c.execute(sql).fetchone()))[0])
+        sql = "SELECT MAX(row) FROM event"
+        return (await self._worker.run(lambda c: c.execute(sql).fetchone()))[0] or 0
 
     async def close(self) -> None:
         await self._worker.close()

@@ -121,16 +121,11 @@ class Sessions:
             await self._asking.stop()
 
     async def resume(self) -> None:
-        """Take up the records. Where the archive is read from its first row, open ones are empty.
-
-        Else what it told of them would be counted twice.
-        """
+        """Take up the records; open ones are empty where what was told of them is read anew."""
         records = await self._ledger.sessions()
-        lanes = {record.lane for record in records}
-        anew = {lane for lane in lanes if await self._reader.begins_anew(lane)}
+        anew = {one for one in {r.lane for r in records} if await self._reader.begins_anew(one)}
         for record in records:
-            is_open = not record.end or record.presumed
-            is_new = is_open and record.lane in anew
+            is_new = record.lane in anew and (not record.end or record.presumed)
             self.records[record.id] = uncounted(record) if is_new else record
 
     async def step(self) -> None:

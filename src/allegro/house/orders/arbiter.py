@@ -60,6 +60,7 @@ _log = structlog.get_logger()
 IDLE_S = 30.0
 WAITING_S = 1.0
 TROUBLE_S = 5.0
+_WORDS = frozenset({Step.RECEIPT, Step.VOID, Step.FAIL, Step.CONFLICT, Step.STALE})
 
 
 class Orders:
@@ -98,6 +99,8 @@ class Orders:
             self.blocked = f"{request.id}: {request.detail}"
         if request.is_final or newest in {Step.ORDER, Step.VOID, Step.DOUBT}:
             self._pauses.changed(request)
+        if newest in _WORDS:
+            self._giving.was_heard(request.lane)
         if request.is_final:
             self._agenda.forget(request.id)
         else:
@@ -194,6 +197,7 @@ class Orders:
         moved = await self._requests.take_step(request, Step.SILENCE, why)
         if isinstance(moved, Request):
             self._pauses.doubted(moved)
+            self._giving.was_silent(moved.lane)
 
     def _line_up(self, work: Work, now_s: float) -> None:
         """Put a request that is due into the line of those that need the same to go on."""

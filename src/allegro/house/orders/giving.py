@@ -11,6 +11,7 @@ import msgspec
 
 from allegro.core.authority.freeze import FreezeSet
 from allegro.core.authority.tokens import Order, issue_token
+from allegro.core.base.backoff import Backoff
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.ports import Clock
 from allegro.core.protocol.messages import GiveOrder, OrderAnswer
@@ -27,6 +28,8 @@ from allegro.link.traffic import LINK_LOST
 RELINK_S = 10.0
 MAX_CUTS = 1_000
 MUTE_S = 60.0
+SILENT = Backoff(first_s=MUTE_S, cap_s=3_600.0)
+"""So long others are asked before a lane that took an order and said nothing more, longer each time."""
 
 LinkedLane = tuple[str, str, LaneLink]
 """(name, fingerprint of its key, link)."""
@@ -89,6 +92,7 @@ class Giving:
         self._clock = clock
         self._mandate = mandate
         self._mute_until: dict[str, float] = {}
+        self._silences: dict[str, int] = {}
         self.ahead = ahead
 
     @property
@@ -97,7 +101,7 @@ class Giving:
         return self._mandate.freezes().is_thawed
 
     async def give(self, work: Work, able: list[LinkedLane]) -> Given | None:
-        """Order it from the first of the able lanes that answered lately.
+        """Order it from the first of the able lanes that answered lately, else from the first.
 
         Returns None where nothing was ordered: time ran out meanwhile, or the request moved on.
         Raises EdgeError of link, ledger or token.
@@ -143,8 +147,21 @@ class Giving:
         )
         return Given(moved, name, answer)
 
+    def was_silent(self, lane: str) -> None:
+        """Take note that nothing was heard of an order of this lane: others get the next ones.
+
+        The lane may be stolen, whatever role it claims; or its forge does not answer.
+        """
+        count = self._silences.get(lane, 0)
+        self._silences[lane] = count + 1
+        self._mute_until[lane] = self._clock.boot_s() + SILENT.delay_s(count, lambda: 1.0)
+
+    def was_heard(self, lane: str) -> None:
+        """Take note that an order of this lane ended with its word."""
+        self._silences.pop(lane, None)
+
     def _is_mute(self, able: LinkedLane) -> bool:
-        """Say whether a lane gave no challenge lately: others are asked before it."""
+        """Say whether a lane gave no answer lately: others are asked before it."""
         return self._clock.boot_s() < self._mute_until.get(able[0], float("-inf"))
 
     def _moved_on(self, request: Request) -> bool:

@@ -164,11 +164,8 @@ class BotWrites:
             if isinstance(verdict, Doubled):
                 await self._note_doubled(write, verdict.of)
             is_new = not any(_same(write, one) for one in foreign)
-            if (
-                isinstance(verdict, Unmatched)
-                and is_new
-                and not await self._ledger.is_foreign(write)
-            ):
+            is_foreign = isinstance(verdict, Unmatched) and is_new
+            if is_foreign and not await self._ledger.is_foreign(write):
                 foreign.append(write)
         await self._tell_foreign(foreign)
         await self._ledger.drop_bot_writes([write.event for write in settled], foreign)
