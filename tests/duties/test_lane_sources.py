@@ -22,7 +22,6 @@ RECORDS = {
 """Records that a folder alone makes and keeps: it writes their fields itself."""
 
 TO_MEND = {
-    "runtime/consumer.py Reader",  # the house hands its places and books to it one by one
 }
 """What does not hold yet. Nothing may be added."""
 

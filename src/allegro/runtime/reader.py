@@ -46,6 +46,11 @@ class _Lane:
         else:
             self.behind = self.rows[-1]
 
+    def take_up(self) -> int | None:
+        """Return the row after which rows of this lane are to be found again, and note them."""
+        at, self.behind = self.behind, None
+        return at
+
     def drop(self, upto: int) -> None:
         while self.rows and self.rows[0] <= upto:
             self.rows.popleft()
@@ -160,7 +165,7 @@ class Reader:
 
     async def _fill_up(self, lane: _Lane) -> None:
         """Note the next rows of a lane that were found before and were too many to keep."""
-        at, lane.behind = lane.behind, None
+        at = lane.take_up()
         while at is not None and at < self._found and lane.behind is None:
             found, last = await self._archive.scan(at, SPAN, self._prefixes)
             for row, name in found:
