@@ -81,11 +81,11 @@ class Stumbling:
         self._archive = archive
         self._looks = 0
 
-    async def scan(self, *arguments: Any) -> Any:
+    async def heads(self, *arguments: Any) -> Any:
         self._looks += 1
         if self._looks == 1:
             raise EdgeError("database: disk I/O error", transient=True)
-        return await self._archive.scan(*arguments)
+        return await self._archive.heads(*arguments)
 
     async def add(self, *arguments: Any) -> None:
         await self._archive.add(*arguments)

@@ -21,8 +21,7 @@ RECORDS = {
 }
 """Records that a folder alone makes and keeps: it writes their fields itself."""
 
-TO_MEND = {
-}
+TO_MEND: set[str] = set()
 """What does not hold yet. Nothing may be added."""
 
 

@@ -132,7 +132,7 @@ class Reader:
         self._is_at_end = False
         while not self._is_at_end and self._ports.clock.boot_s() <= until_s:
             before = self._found
-            found, last = await self._archive.scan(before, SPAN, self._prefixes)
+            found, last = await self._archive.heads(before, SPAN, self._prefixes)
             for row, name in found:
                 lane = self._lanes.get(name) or await self._begun(name)
                 lane.add(row)
@@ -167,7 +167,7 @@ class Reader:
         """Note the next rows of a lane that were found before and were too many to keep."""
         at = lane.take_up()
         while at is not None and at < self._found and lane.behind is None:
-            found, last = await self._archive.scan(at, SPAN, self._prefixes)
+            found, last = await self._archive.heads(at, SPAN, self._prefixes)
             for row, name in found:
                 if row <= self._found and self._lanes.get(name) is lane:
                     lane.add(row)

@@ -155,29 +155,28 @@ class SqliteArchive:
 
     async def scan(
         self, after_row: int, span: int, prefixes: tuple[str, ...]
+    ) -> tuple[list[Archived], int]:
+        """Return the events of these types among the next `span` rows, and the last row scanned."""
+        heads, last = await self.heads(after_row, span, prefixes)
+        rows = [row for row, _ in heads]
+        parts = [await self.rows(rows[at : at + 500]) for at in range(0, len(rows), 500)]
+        return [one for part in parts for one in part], last
+
+    async def heads(
+        self, after_row: int, span: int, prefixes: tuple[str, ...]
     ) -> tuple[list[tuple[int, str]], int]:
         """Return (row, lane) of these types among the next `span` rows, and the last row scanned."""
-
-        def job(connection: sqlite3.Connection) -> tuple[list[tuple[int, str]], int]:
-            (last,) = connection.execute("SELECT COALESCE(MAX(row), 0) FROM event").fetchone()
-            upto = min(last, after_row + span)
-            rows = connection.execute(
-                "SELECT row, lane, type FROM event WHERE row > ? AND row <= ? ORDER BY row",
-                (after_row, upto),
-            )
-            found = [(row, lane) for row, lane, kind in rows if kind.startswith(prefixes)]
-            return found, max(upto, after_row)
-
-        return await self._worker.run(job)
+        sql = "SELECT row, lane, type FROM event WHERE row > ? AND row <= ? ORDER BY row"
+        upto = max(after_row, min(await self.last_row(), after_row + span))
+        found = await self._worker.run(lambda c: c.execute(sql, (after_row, upto)).fetchall())
+        return [(row, lane) for row, lane, kind in found if kind.startswith(prefixes)], upto
 
     async def rows(self, rows: Sequence[int]) -> list[Archived]:
         """Return the events of these rows, a few hundred at most, in order."""
         marks = ",".join("?" * len(rows))
         sql = f"SELECT row, lane, at_s, stored FROM event WHERE row IN ({marks}) ORDER BY row"  # noqa: S608
-        return [
-            Archived(*row)
-            for row in await self._worker.run(lambda c: c.execute(sql, tuple(rows)).fetchall())
-        ]
+        found = await self._worker.run(lambda c: c.execute(sql, tuple(rows)).fetchall())
+        return [Archived(*row) for row in found]
 
     async def objects(self, repository: int, since_s: int, kind: str) -> list[bytes]:
         """Return the newest stored event of each object of a repository updated since then.

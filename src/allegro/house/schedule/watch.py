@@ -29,8 +29,8 @@ from allegro.house.archive.events import ArchivedEvent, read_archived
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions, reading
 from allegro.house.schedule.book import HouseBook
-from allegro.runtime.consumer import Reader
 from allegro.runtime.duty_events import plan_of, run_of
+from allegro.runtime.reader import Reader
 
 _log = structlog.get_logger()
 LOOK_S = 15.0
