@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from allegro.lane.folder.files import LaneFiles
-from allegro.scratch.processes import Forge, Process, Stage
+from allegro.scratch.processes import Forge, Process, Stage, override, secret_file
+from allegro.testing.telegram.server import TelegramStandIn
+from allegro.testing.telegram.world import TOKEN
 from bench import events
 from bench.lane import bench_journal, fill
-from bench.measure import rss_mb, switches
+from bench.measure import cpu_seconds, rss_mb, switches
 
 ORGANISATION = "acme"
 REPOSITORIES = 20
@@ -139,6 +141,44 @@ async def idle(stage: Stage, seconds: float) -> dict[str, Any]:
         "by_thread": threads,
         "rss_mb": {name: rss_mb(pid) for name, pid in pids.items()},
         "requests": requests_per_cycle(calls),
+    }
+
+
+async def chat(stage: Stage, seconds: float, rounds: int) -> dict[str, Any]:
+    """Return what a chat adds to the idle lane: memory, CPU, wake-ups; medians of pairs."""
+    plain = stage.lane_config.read_text("utf-8")
+    found: dict[str, list[dict[str, float]]] = {"without": [], "with": []}
+    async with TelegramStandIn() as telegram:
+        token = secret_file(stage.folder / "telegram.token", TOKEN)
+        reads = {
+            "telegram.token_file": str(token), "telegram.chat": "77", "telegram.allow": ["77"],
+            "telegram.url": telegram.url,
+        }  # fmt: skip
+        for _ in range(rounds):
+            for name, settings in (("without", {}), ("with", reads)):
+                stage.lane_config.write_text(plain, "utf-8")
+                override(stage.lane_config, settings)
+                await stage.start_lane()
+                await stage.linked()
+                await asyncio.sleep(POLL_S + 1.0)
+                found[name].append(await _beside(stage.lane.pid, seconds))
+                await stage.lane.end()
+        assert telegram.good_polls, "the chat was read"
+    stage.lane_config.write_text(plain, "utf-8")
+    return {
+        name: {key: statistics.median(one[key] for one in runs) for key in runs[0]}
+        for name, runs in found.items()
+    }
+
+
+async def _beside(pid: int, seconds: float) -> dict[str, float]:
+    cpu_s, before = cpu_seconds(pid), switches(pid)
+    await asyncio.sleep(seconds)
+    woken = switches(pid)[str(pid)] - before[str(pid)]
+    return {
+        "rss_mb": rss_mb(pid),
+        "cpu_ms_per_s": (cpu_seconds(pid) - cpu_s) * 1_000 / seconds,
+        "loop_wake_ups_per_s": woken / seconds,
     }
 
 

@@ -76,6 +76,12 @@ def _program_targets(figures: Found) -> list[Target]:
             Target(f"{role} idle memory", 80, "MB", idle["rss_mb"][role]),
             Target(f"{role} idle wake-ups of the event loop", 1, "/s", woken),
         ]
+    without, read = figures["chat"]["without"], figures["chat"]["with"]
+    out += [
+        Target("lane memory added by a chat", 4, "MB", read["rss_mb"] - without["rss_mb"]),
+        Target("lane idle CPU added by a chat", 2, "ms/s",
+               read["cpu_ms_per_s"] - without["cpu_ms_per_s"]),
+    ]  # fmt: skip
     for watch, requests in figures["requests_per_cycle"].items():
         out.append(Target(f"forge requests an idle cycle, {watch}", 2, "", requests))
     return out

@@ -107,12 +107,14 @@ async def programs(folder: Path, size: Size) -> dict[str, Any]:
     async with daemons.stage(folder / "org", f"org:{daemons.ORGANISATION}") as stage:
         ready = await daemons.start_up(stage, size.starts)
         idle = await daemons.idle(stage, size.idle_s)
-        await stage.house.end()
         await stage.lane.end()
+        chat = await daemons.chat(stage, size.idle_s, 1 if size.quick else 5)
+        await stage.house.end()
         after = await daemons.backlog(stage, size.large)
     figures = {
         "ready_s": ready,
         "idle": idle,
+        "chat": chat,
         "after": {**after, "events": size.large},
         "requests_per_cycle": {"organisation of 20": idle.pop("requests")},
     }

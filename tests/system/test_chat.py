@@ -107,12 +107,13 @@ async def test_strangers_get_nothing_and_are_counted_at_home(
         telegram.world.says_anonymously(-100, "/stop")
 
         async def counted() -> Any:
-            found = await theatre.stage.client.get("events", type="chat.strangers")
-            return found["events"]
+            client = theatre.stage.client
+            return [event async for event in client.events(prefix="chat.strangers")]
 
         events = await theatre.until(counted, "strangers are counted at home")
         assert sum(one["data"]["updates"] for one in events) >= 1
-        assert "me" not in json.dumps(events)
+        assert all(set(one["data"]) == {"channel", "updates", "senders"} for one in events)
+        assert all(one["words"] is None for one in events)
         assert answers(telegram) == []
         assert freezes_of(theatre.lane_folder) == []
 
