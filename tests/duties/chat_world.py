@@ -10,17 +10,18 @@ from typing import Any
 from allegro.adapters.crypto.signatures import verify
 from allegro.core.authority.freeze import FreezeSet
 from allegro.core.authority.gate import LaneTrust
+from allegro.core.base.errors import Refusal
 from allegro.core.base.events import Event, decode_event
 from allegro.core.base.sequence import Kept
 from allegro.core.chat.allow import AllowList
 from allegro.core.chat.answers import Waiting
 from allegro.core.chat.inbox import Inbox
-from allegro.core.chat.received import Sender, Tap
-from allegro.core.chat.taps import Press
+from allegro.core.chat.received import Sender
 from allegro.core.chat.texts import plain_text
 from allegro.core.settings import LaneIdentity, LaneSettings, TelegramSettings
 from allegro.lane.chat.acts import Acts
 from allegro.lane.chat.box import Box
+from allegro.lane.chat.from_house import FromHouse
 from allegro.lane.chat.links import Asked, Links, Turn
 from allegro.lane.chat.reader import Reader
 from allegro.lane.context.recorder import Author, Recorder
@@ -77,6 +78,22 @@ class Watched:
         return call
 
 
+class Notices:
+    """The alerts that a lane told: their digests by notice, and what was pressed below them."""
+
+    def __init__(self) -> None:
+        self.digests: dict[str, str] = {}
+        self.pressed: list[tuple[str, str]] = []
+        self.refusal: Refusal | None = None
+
+    def digest_of(self, notice: str) -> str | None:
+        return self.digests.get(notice)
+
+    async def press(self, verb: str, notice: str) -> Refusal | None:
+        self.pressed.append((verb, notice))
+        return self.refusal
+
+
 class ChatLane:
     """One lane that reads `chat`. `turn` says whether it is its turn; `start` begins it anew."""
 
@@ -91,7 +108,7 @@ class ChatLane:
         self.turn = Turn(True, 1, 1)
         self.asked: Asked | None = None
         self.digests: dict[str, str] = {}
-        self.pressed: list[Press] = []
+        self.notices = Notices()
         self.points = Points()
         self.linked = True
         self.content = False
@@ -118,9 +135,10 @@ class ChatLane:
         trust = Trust(ctx, verify)
         links = Links(
             turn=lambda: self.turn, freeze=trust.stop, is_linked=lambda: self.linked,
-            asked=lambda: self.asked, digest_of=self.digests.get, pressed=self._pressed,
+            asked=lambda: self.asked, digest_of=self.digests.get, notices=self.notices,
         )  # fmt: skip
         self.trust = trust
+        self.from_house = FromHouse(ctx, lambda: self.linked)
         self.box = Box(load_inbox(self.files.chat), self._save)
         chat: Any = Watched(self.chat, self.points)
         self.reader = Reader(ctx, chat, AllowList(frozenset({ROSA})), self.box, links)
@@ -135,13 +153,6 @@ class ChatLane:
         self.points("before freeze")
         save_freezes(self.files.freezes, freezes)
         self.points("after freeze")
-
-    async def _pressed(self, press: Press, tap: Tap) -> str | None:
-        del tap
-        if not press.subject.startswith("n:"):
-            return None
-        self.pressed.append(press)
-        return ""
 
     async def step(self) -> float:
         """Read once and act on all that can be acted on."""

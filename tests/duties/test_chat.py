@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from allegro.core.authority.tokens import Thaw, issue_token, sovereign_kid
-from allegro.core.base.errors import EdgeError
+from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.channels import AnotherReader, ChannelError
+from allegro.core.chat.answers import Waiting
 from allegro.core.chat.received import Batch, Ignored, Tap
-from allegro.core.chat.taps import button_data
+from allegro.core.chat.taps import button_data, request_subject
 from allegro.core.health import codes
+from allegro.core.protocol.queries import Inform
+from allegro.core.protocol.statement import HouseStatement, WaitingRequest
 from allegro.lane.chat.links import Asked, Turn
 from allegro.testing.channels import MemoryChat
 from allegro.testing.virtual import VirtualClock
@@ -232,13 +235,62 @@ async def test_a_tap_on_what_has_changed_notes_nothing(
     await lane.stop()
 
 
-async def test_a_tap_that_this_lane_itself_can_take_goes_nowhere_else(tmp_path: Path) -> None:
-    lane = await lane_in(tmp_path, digests={"n:1": DIGEST})
-    lane.chat.presses(ROSA, 5, button_data("ack", "n:1", DIGEST))
-    await lane.step()
-    assert [press.verb for press in lane.pressed] == ["ack"]
-    assert list(lane.chat.answered.values()) == ["Acknowledged."]
+async def test_a_tap_on_an_alert_that_this_lane_told_acts_here(tmp_path: Path) -> None:
+    lane = await lane_in(tmp_path)
+    lane.notices.digests = {"a-1": DIGEST}
+    for refusal, data in (
+        (None, button_data("ack", "a-1", DIGEST)),
+        (Refusal("unknown", "no such alert; it may be over"), button_data("noise", "a-1", DIGEST)),
+        (None, button_data("ack", "a-1", "cd" * 32)),
+    ):
+        lane.notices.refusal = refusal
+        lane.chat.presses(ROSA, 5, data)
+        await lane.step()
+    assert lane.notices.pressed == [("ack", "a-1"), ("noise", "a-1")]
+    assert list(lane.chat.answered.values()) == [
+        "Acknowledged.", "Not done: no such alert; it may be over.",
+        "This has changed since it was shown. Nothing was noted.",
+    ]  # fmt: skip
     assert await lane.told("chat.") == []
+    await lane.stop()
+
+
+@pytest.mark.parametrize("linked", [True, False])
+async def test_a_tap_on_an_alert_of_the_house_is_passed_on_and_says_no_more(
+    tmp_path: Path, linked: bool
+) -> None:
+    lane = await lane_in(tmp_path, linked=linked)
+    lane.chat.presses(ROSA, 5, button_data("ack", "house-12", DIGEST))
+    await lane.step()
+    (event,) = await lane.told("chat.noted")
+    assert (event.data["verb"], event.data["subject"]) == ("ack", "house-12")
+    expected = "Passed on to your house." if linked else "Kept for your house, which is silent now."
+    assert list(lane.chat.answered.values()) == [expected]
+    await lane.stop()
+
+
+async def test_what_the_house_said_is_what_waits_and_what_buttons_are_bound_to(
+    tmp_path: Path,
+) -> None:
+    lane = await lane_in(tmp_path)
+    told = lane.from_house
+    assert told.asked() is None
+    now_s = lane.clock.now_s()
+    one = WaitingRequest("17f8c783aabbccddeeff", DIGEST[:32], "comment", "high", now_s - 60)
+    statement = HouseStatement(at_s=now_s, requests=(one,), waiting=50)
+    assert await lane.state.house_word.hear(Inform(statement=statement).params())
+    asked = told.asked()
+    assert asked is not None
+    assert (asked.count, asked.silent_s) == (50, 0.0)
+    assert asked.waiting[0] == Waiting("17f8c783aa", "comment", "high", 60.0)
+    assert told.digest_of(request_subject(one.id)) == DIGEST[:32]
+    assert told.digest_of("r:other") is None
+    lane.linked = False
+    lane.state.heard_house(now_s)
+    lane.clock.advance(120)
+    again = told.asked()
+    assert again is not None
+    assert again.silent_s == 120.0
     await lane.stop()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from allegro.core.health import codes
 from allegro.core.health.alert_state import Told
 from allegro.core.health.delivery.notices import Kind
 from allegro.core.health.facts import Fact, fact_page
-from allegro.core.protocol.queries import Params
+from allegro.core.protocol.queries import Inform, Params, read_query
 from allegro.core.settings import (
     HouseIdentity,
     HouseSettings,
@@ -33,6 +34,8 @@ from allegro.house.lanes import Lanes
 from allegro.testing.telegram.server import TelegramStandIn
 from allegro.testing.telegram.world import TOKEN
 from allegro.testing.virtual import SeededDice, VirtualClock
+
+from .house import House
 
 DISK = {"what": "disk", "verdict": "bad", "told": "3 % left", "source": "statvfs", "age_s": 0.0,
         "mend": "", "code": "lane.disk", "state": "bad"}  # fmt: skip
@@ -108,7 +111,8 @@ class Home:
         self._writer = asyncio.ensure_future(write())
         alerting, lanes = self.calling.alerting, cast(Lanes, self.lanes)
         self.producers = Producers(cast(OwnFacts, self.own), lanes, alerting, self.clock)
-        self.statements = Statements(self.settings, lanes, alerting, self.clock)
+        self.stating = partial(Statements, self.settings, lanes, alerting, self.clock)
+        self.statements = self.stating()
 
     async def stop(self) -> None:
         if self._writer is not None:
@@ -253,6 +257,33 @@ async def test_a_statement_says_when_the_house_may_sleep_and_what_was_told(home:
         ("lane.disk", "alarm", "vps-1")
     ]
     assert told_of(home.calling.alerting.alerts, "other", home.clock.now_s()) == ()
+
+
+@pytest.mark.parametrize("content", [False, True])
+async def test_a_statement_names_what_waits_with_its_words_only_where_they_may_leave(
+    tmp_path: Path, content: bool
+) -> None:
+    home = Home(tmp_path, TelegramSettings(content=content))
+    await home.start()
+    (tmp_path / "h").mkdir()
+    house = House(tmp_path / "h", home.clock)
+    await house.start()
+    request = await house.propose(kind="close_issue", issue=3)
+    home.statements = home.stating(house.requests.proposed)
+    home.statements.look()
+    await asyncio.sleep(0.01)
+    said = [read_query(one[2], Inform).statement for one in home.lanes.asked][-1]
+    assert said.requests is not None
+    (one,) = said.requests
+    assert (one.id, one.digest, said.waiting) == (request.id, request.digest[:32], 1)
+    assert bool(one.title) is bool(one.target) is content
+    await house.requests.withdraw(request.id)
+    home.statements.look()
+    await asyncio.sleep(0.01)
+    after = read_query(home.lanes.asked[-1][2], Inform).statement
+    assert (after.requests, after.waiting) == ((), 0), "said at once, for it changed"
+    await house.ledger.close()
+    await home.stop()
 
 
 async def test_each_linked_lane_hears_it_every_half_minute_and_at_a_change(home: Home) -> None:

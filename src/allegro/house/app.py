@@ -192,7 +192,9 @@ class _House:
             lambda: self._fleet,
             self._alert,
         )
-        facts = self._calling.watch(ports, self._lanes, self._now(), self._troubles())
+        facts = self._calling.watch(
+            ports, self._lanes, self._now(), self._troubles(), self._requests.proposed
+        )
         self._api = Api(
             self._requests,
             self._archive,

@@ -15,8 +15,6 @@ from allegro.core.chat.texts import Foreign, Part
 
 MOST_SHOWN = 10
 
-Urgency = Literal["now", "today", "whenever"]
-
 COMMANDS = {
     "status": "how the fleet is",
     "requests": "what waits for you",
@@ -31,7 +29,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
     reference: str
     kind: str
-    urgency: Urgency
+    urgency: str
     age_s: float
     title: str = ""
     target: str = ""
@@ -94,21 +92,23 @@ def _house(silent_s: float | None) -> str:
 
 
 def requests_answer(
-    waiting: tuple[Waiting, ...] | None, *, content: bool, as_of_s: float = 0.0
+    waiting: tuple[Waiting, ...] | None, *, content: bool, count: int = 0, as_of_s: float = 0.0
 ) -> tuple[Part, ...]:
     """Return what waits, oldest first, at most ten of them and the count of the rest.
 
-    None is what no house has said yet. `as_of_s` is for how long the house has been silent.
+    None is what no house has said yet. `count` is how many wait in all, where not all are given;
+    `as_of_s` is for how long the house has been silent.
     """
     if waiting is None:
         return ("Unknown: the house has not said what waits since this lane began.",)
     known = f" (as of {age(as_of_s)} ago; the house is silent)" if as_of_s else ""
     if not waiting:
         return (f"Nothing waits for you{known}.",)
-    parts: list[Part] = [f"{_count(len(waiting), 'request')} waiting, oldest first{known}:"]
+    count = max(count, len(waiting))
+    parts: list[Part] = [f"{_count(count, 'request')} waiting, oldest first{known}:"]
     for one in sorted(waiting, key=lambda one: -one.age_s)[:MOST_SHOWN]:
         parts += ["\n", *request_line(one, content=content)]
-    return (*parts, _more(len(waiting)))
+    return (*parts, _more(count))
 
 
 def request_line(one: Waiting, *, content: bool) -> tuple[Part, ...]:

@@ -12,10 +12,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from allegro.core.base.untrusted import Name, Text
+from allegro.core.base.untrusted import Name, Number, Text
 from allegro.core.protocol.answers.bounds import Seconds
 
 MAX_TOLD = 200
+MAX_WAITING = 40
 Window = Annotated[str, Meta(max_length=11)]
 """Two times of day, as in `22:00-07:30`; empty for none."""
 
@@ -30,8 +31,26 @@ class ToldAlert(msgspec.Struct, frozen=True):
     at_s: Seconds
 
 
+class WaitingRequest(msgspec.Struct, frozen=True):
+    """A request that waits for its owner. `digest` are the first 32 characters of its own.
+
+    `title` and `target` are words from outside, empty unless the house lets content leave by chat.
+    """
+
+    id: Annotated[str, Meta(max_length=40)]
+    digest: Annotated[str, Meta(max_length=32)]
+    kind: Name
+    urgency: Annotated[str, Meta(max_length=20)]
+    created_s: Seconds
+    title: Annotated[str, Meta(max_length=200)] = ""
+    target: Annotated[str, Meta(max_length=200)] = ""
+
+
 class HouseStatement(msgspec.Struct, frozen=True, kw_only=True):
-    """`at_s` is the house's time (Unix s); `zone` an IANA name; `expected` as in house.toml."""
+    """`at_s` is the house's time (Unix s); `zone` an IANA name; `expected` as in house.toml.
+
+    `requests` are the oldest that wait, of `waiting` in all; None from a house that does not say.
+    """
 
     at_s: Seconds
     zone: Annotated[str, Meta(max_length=64)] = "UTC"
@@ -39,3 +58,5 @@ class HouseStatement(msgspec.Struct, frozen=True, kw_only=True):
     expected: Literal["always", "hours", "whenever"] = "always"
     hours: Window = ""
     alerts: Annotated[tuple[ToldAlert, ...], Meta(max_length=MAX_TOLD)] = ()
+    requests: Annotated[tuple[WaitingRequest, ...], Meta(max_length=MAX_WAITING)] | None = None
+    waiting: Number = 0

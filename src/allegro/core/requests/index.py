@@ -29,6 +29,7 @@ class RequestIndex:
         self._kinds: dict[str, dict[str, None]] = {}
         self._written: dict[str, dict[str, None]] = {}
         self._stale: dict[str, None] = {}
+        self._proposed: dict[str, None] = {}
         for request in requests:
             self.put(request)
 
@@ -47,6 +48,10 @@ class RequestIndex:
             self._written.setdefault(request.target, {})[request.id] = None
         else:
             _drop(self._written, request.target, request.id)
+        if request.state is State.PROPOSED and not request.internal:
+            self._proposed[request.id] = None
+        else:
+            self._proposed.pop(request.id, None)
         if request.state is State.STALE and not request.superseded_by and not request.internal:
             self._stale[request.id] = None
         else:
@@ -71,6 +76,7 @@ class RequestIndex:
         _drop(self._kinds, request.kind, request.id)
         _drop(self._written, request.target, request.id)
         self._stale.pop(request.id, None)
+        self._proposed.pop(request.id, None)
         if self._by_digest.get(request.digest) == request.id:
             del self._by_digest[request.digest]
         key = program_of(request.asked_by), request.key
@@ -106,6 +112,10 @@ class RequestIndex:
     def may_have_written(self, target: str) -> list[str]:
         """Return the requests for this target of which an order may have come to something."""
         return list(self._written.get(target, ()))
+
+    def proposed(self) -> list[str]:
+        """Return the requests that wait for their owner's decision, oldest first."""
+        return list(self._proposed)
 
     def stale(self) -> list[str]:
         """Return the stale requests that were not asked again yet, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -23,6 +24,7 @@ from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.payloads.alerts import AlertTold
 from allegro.core.protocol.payloads.base import own_event
 from allegro.core.protocol.payloads.chat import ChatNoted
+from allegro.core.requests.requests import Request
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import AlertBook, Archive
 from allegro.house.health.doctor import Facts
@@ -94,11 +96,21 @@ class Calling:
             alerting.raise_alert, on_set_aside, alerting.state, self._heard_from_lane, self._pressed
         )
 
-    def watch(self, ports: Ports, lanes: Lanes, now: HouseNow, troubles: Troubles) -> Facts:
-        """Let house and lanes state facts from now on; return what shows them."""
+    def watch(
+        self,
+        ports: Ports,
+        lanes: Lanes,
+        now: HouseNow,
+        troubles: Troubles,
+        proposed: Callable[[], list[Request]] = list,
+    ) -> Facts:
+        """Let house and lanes state facts from now on; return what shows them.
+
+        `proposed` returns what waits for its owner's decision, oldest first.
+        """
         own = OwnFacts(self._settings, ports, lanes, now, troubles)
         self._producers = Producers(own, lanes, self.alerting, self._clock)
-        self._statements = Statements(self._settings, lanes, self.alerting, self._clock)
+        self._statements = Statements(self._settings, lanes, self.alerting, self._clock, proposed)
         return Facts(self._settings, ports, lanes, now, troubles.suspended, self._producers)
 
     def duties(self) -> list[Duty]:

@@ -5,14 +5,24 @@ A lane of the release before does not understand it: that is no trouble.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import text_of
 from allegro.core.health.alert_state import AlertState
 from allegro.core.health.delivery.notices import Kind
 from allegro.core.ports import Clock
 from allegro.core.protocol.queries import Inform
-from allegro.core.protocol.statement import MAX_TOLD, HouseStatement, ToldAlert
+from allegro.core.protocol.statement import (
+    MAX_TOLD,
+    MAX_WAITING,
+    HouseStatement,
+    ToldAlert,
+    WaitingRequest,
+)
+from allegro.core.requests.requests import Request
 from allegro.core.settings import HouseSettings
 from allegro.house.lanes import Lanes
 from allegro.runtime.alerting.shell import Alerting
@@ -28,12 +38,19 @@ class Statements:
     """Makes a statement for each lane, every EVERY_S and when it changed."""
 
     def __init__(
-        self, settings: HouseSettings, lanes: Lanes, alerting: Alerting, clock: Clock
+        self,
+        settings: HouseSettings,
+        lanes: Lanes,
+        alerting: Alerting,
+        clock: Clock,
+        proposed: Callable[[], list[Request]] = list,
     ) -> None:
+        """`proposed` returns what waits for its owner's decision, oldest first."""
         self._settings = settings
         self._lanes = lanes
         self._alerting = alerting
         self._clock = clock
+        self._proposed = proposed
         self._said: dict[str, HouseStatement] = {}
         self._tasks = OneEach("statement", lambda _: None)
 
@@ -50,7 +67,7 @@ class Statements:
             statement = self.statement(name)
             before = self._said.get(name)
             is_due = before is None or statement.at_s - before.at_s >= EVERY_S
-            if is_due or (before is not None and before.alerts != statement.alerts):
+            if is_due or (before is not None and _is_other(before, statement)):
                 self._begin(name, statement)
 
     def _begin(self, lane: str, statement: HouseStatement) -> None:
@@ -73,7 +90,28 @@ class Statements:
             expected=house.expected,
             hours=house.hours,
             alerts=told_of(self._alerting.alerts, lane, now_s),
+            requests=tuple(map(self._shown, self._proposed()[:MAX_WAITING])),
+            waiting=len(self._proposed()),
         )
+
+    def _shown(self, request: Request) -> WaitingRequest:
+        """Return a request as a lane may know it: its words only where they may leave by chat."""
+        document, content = request.document, self._settings.telegram.content
+        return WaitingRequest(
+            request.id[:40],
+            request.digest[:32],
+            request.kind,
+            document.urgency[:20],
+            max(0.0, request.created_s),
+            text_of(document.question, 200) if content else "",
+            text_of(request.target, 200) if content else "",
+        )
+
+
+def _is_other(before: HouseStatement, now: HouseStatement) -> bool:
+    return (before.alerts, before.requests, before.waiting) != (
+        now.alerts, now.requests, now.waiting,
+    )  # fmt: skip
 
 
 def told_of(state: AlertState, lane: str, now_s: float) -> tuple[ToldAlert, ...]:

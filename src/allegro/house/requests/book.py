@@ -75,6 +75,10 @@ class RequestBook:
         """Return the requests for this target of which an order may have come to something."""
         return self._held(self._index.may_have_written(target))
 
+    def proposed(self) -> list[Request]:
+        """Return what waits for its owner's decision, oldest first."""
+        return self._held(self._index.proposed())
+
     def stale(self) -> list[Request]:
         """Return the stale requests that were not asked again yet, oldest first."""
         return self._held(self._index.stale())

@@ -25,7 +25,7 @@ from allegro.core.chat.answers import (
 from allegro.core.chat.inbox import Waits
 from allegro.core.chat.received import Command, Tap
 from allegro.core.chat.stopping import Kept, Made, freeze_id_of, judge_stop, source_of
-from allegro.core.chat.taps import Noted, judge_tap, read_press
+from allegro.core.chat.taps import Noted, Press, judge_tap, read_press
 from allegro.core.chat.texts import Part
 from allegro.core.effects.render import one_line
 from allegro.core.protocol.payloads.chat import ChatNoted
@@ -39,6 +39,9 @@ AGAIN_S = 2.0
 LIVES_S = 900.0
 """A command that could not be answered for so long is answered no more; it is in the log."""
 
+ALERT_VERBS = frozenset({"ack", "snooze", "useful", "noise"})
+PASSED_ON = "Passed on to your house."
+KEPT = "Kept for your house, which is silent now."
 TITLES = {"status": "Status", "requests": "Requests", "stop": "Stop", "help": "Help"}
 
 
@@ -122,14 +125,16 @@ class Acts:
         asked, content = self._links.asked(), self._ctx.settings.telegram.content
         if asked is None:
             return requests_answer(None, content=content)
-        return requests_answer(asked.waiting, content=content, as_of_s=asked.silent_s)
+        return requests_answer(
+            asked.waiting, content=content, count=asked.count, as_of_s=asked.silent_s
+        )
 
     def _standing(self) -> Standing:
         state, asked = self._state, self._links.asked()
         freezes = state.freezes
         return Standing(
             frozen=len(freezes.active) if freezes.known else None,
-            waiting=None if asked is None else len(asked.waiting),
+            waiting=None if asked is None else max(asked.count, len(asked.waiting)),
             firing=self._links.firing(),
             lanes=self._links.lanes(),
             lane=self._ctx.settings.lane.name,
@@ -148,17 +153,34 @@ class Acts:
     async def _press(self, tap: Tap) -> str:
         """Note a press that stands; return the words for who pressed."""
         press = read_press(tap.data)
-        judged = judge_tap(tap, self._links.digest_of(press.subject) if press else None)
+        if press is None:
+            return judge_tap(tap, None).words
+        if press.verb in ALERT_VERBS:
+            return await self._press_alert(press, tap)
+        judged = judge_tap(tap, self._links.digest_of(press.subject))
+        if isinstance(judged, Noted):
+            await self._note(press, tap)
+        return judged.words
+
+    async def _press_alert(self, press: Press, tap: Tap) -> str:
+        """Act on an alert that this lane told; what the house told is passed on to it.
+
+        Whether that one still stands the house alone knows, so no more is said than is so.
+        """
+        notices = self._links.notices
+        digest = notices.digest_of(press.subject)
+        if digest is None:
+            await self._note(press, tap)
+            return PASSED_ON if self._links.is_linked() else KEPT
+        judged = judge_tap(tap, digest)
         if not isinstance(judged, Noted):
             return judged.words
-        here = await self._links.pressed(judged.press, tap)
-        if here is None:
-            await self._note(judged, tap)
-        return here or judged.words
+        refusal = await notices.press(press.verb, press.subject)
+        return judged.words if refusal is None else f"Not done: {refusal.detail}."
 
-    async def _note(self, noted: Noted, tap: Tap) -> None:
+    async def _note(self, press: Press, tap: Tap) -> None:
         """Tell the note home; told again after a kill it is the same event."""
-        press, recorder = noted.press, self._ctx.recorder
+        recorder = self._ctx.recorder
         payload = ChatNoted(
             by=source_of(self._chat.name, tap.sender), verb=press.verb, subject=press.subject,
             shown=press.shown, option=press.option,

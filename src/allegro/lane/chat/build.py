@@ -17,6 +17,7 @@ from allegro.core.protocol.answers.fleet import Peer
 from allegro.core.settings import AppriseSettings
 from allegro.lane.chat.acts import Acts
 from allegro.lane.chat.box import Box
+from allegro.lane.chat.from_house import FromHouse
 from allegro.lane.chat.links import Links
 from allegro.lane.chat.reader import Reader
 from allegro.lane.chat.turn import RoleKeeper, Turns
@@ -56,8 +57,15 @@ def links(
     def lanes() -> tuple[LaneState, ...]:
         return tuple(map(_lane_state, keeper.seen()))
 
-    turns = Turns(ctx, keeper)
-    return Links(turn=turns.now, freeze=freeze, is_linked=is_linked, lanes=lanes)
+    told = FromHouse(ctx, is_linked)
+    return Links(
+        turn=Turns(ctx, keeper).now,
+        freeze=freeze,
+        is_linked=is_linked,
+        lanes=lanes,
+        asked=told.asked,
+        digest_of=told.digest_of,
+    )
 
 
 def _lane_state(peer: Peer) -> LaneState:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 
 from allegro.core.authority.freeze import Freeze
+from allegro.core.base.errors import Refusal
 from allegro.core.chat.answers import LaneState, Waiting
-from allegro.core.chat.received import Tap
-from allegro.core.chat.taps import Press
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -25,10 +25,24 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What the house said last of the requests that wait, and for how long it has been silent (s)."""
+    """What the house said last of the requests that wait, `count` in all.
+
+    `silent_s` is for how long it has been silent (s), 0 while it is linked.
+    """
 
     waiting: tuple[Waiting, ...]
     silent_s: float
+    count: int = 0
+
+
+class Notices(Protocol):
+    """The alerts that this lane told itself, and what a press below one of them does."""
+
+    def digest_of(self, notice: str) -> str | None:
+        """Return what the buttons below a notice are bound to, None where it is not known here."""
+        ...
+
+    async def press(self, verb: str, notice: str) -> Refusal | None: ...
 
 
 def _nobody() -> tuple[LaneState, ...]:
@@ -44,9 +58,14 @@ def _nothing(subject: str) -> str | None:
     return None
 
 
-async def _unheard(press: Press, tap: Tap) -> str | None:
-    del press, tap
-    return None
+class _None:
+    def digest_of(self, notice: str) -> str | None:
+        del notice
+        return None
+
+    async def press(self, verb: str, notice: str) -> Refusal | None:
+        del verb, notice
+        return Refusal("unknown", "no such alert; it may be over")
 
 
 class Links(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +75,8 @@ class Links(msgspec.Struct, frozen=True, kw_only=True):
     EdgeError where that cannot be kept; the freeze counts all the same). `is_linked` whether a
     house is. `lanes` are the others as they were seen; `firing` counts the alerts that are open and
     `asked` are the requests, None where that is not known. `digest_of` returns the digest that a
-    button's subject has now, None where there is no such thing. `pressed` carries out what a press
-    means on this lane itself and returns its words; None where that is the house's.
+    request has now by a button's subject, None where none waits under it. `notices` are the alerts
+    that this lane told.
     """
 
     turn: Callable[[], Turn]
@@ -67,4 +86,4 @@ class Links(msgspec.Struct, frozen=True, kw_only=True):
     firing: Callable[[], int | None] = _unknown
     asked: Callable[[], Asked | None] = _unknown
     digest_of: Callable[[str], str | None] = _nothing
-    pressed: Callable[[Press, Tap], Awaitable[str | None]] = _unheard
+    notices: Notices = _None()

@@ -13,6 +13,7 @@ from allegro.core.authority.gate import LaneTrust, Situation
 from allegro.core.authority.lease import Lease, holds
 from allegro.core.forge.marks import Mark
 from allegro.core.ports import Clock, Journal
+from allegro.lane.context.house_word import HouseWord
 from allegro.lane.context.seen_label import HomeLabel
 
 _log = structlog.get_logger()
@@ -79,6 +80,7 @@ class LaneState:
         self.house_heard_s: float | None = None
         self.forge_offset_s: float | None = None
         self.home_label = HomeLabel(clock)
+        self.house_word = HouseWord()
         self.done = Done()
         self.forge_trouble = ""
         self.watches = watches

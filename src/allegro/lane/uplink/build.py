@@ -58,7 +58,10 @@ class Uplink:
         return [
             Duty(
                 name="link",
-                queries={QueryName.TRIAGE_LABEL: self._triage_label},
+                queries={
+                    QueryName.TRIAGE_LABEL: self._triage_label,
+                    QueryName.INFORM: self._ctx.state.house_word.hear,
+                },
                 start=self._start,
                 stop=self._listener.stop,
             ),
