@@ -105,7 +105,7 @@ def _sessions(today: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _duties(today: list[dict[str, Any]]) -> dict[str, int]:
     records = {
-        (one["lane"], one["type"], one["data"]["duty"], one["data"]["due_s"] or one["at_s"])
+        (_owner(one), one["type"], one["data"]["duty"], one["data"]["due_s"] or one["at_s"])
         for one in today
         if one["type"] in ("duty.ran", "duty.failed", "duty.missed")
     }
@@ -114,6 +114,14 @@ def _duties(today: list[dict[str, Any]]) -> dict[str, int]:
         "duties_ran": kinds["duty.ran"],
         "duties_bad": kinds["duty.failed"] + kinds["duty.missed"],
     }
+
+
+def _owner(event: dict[str, Any]) -> str:
+    data = event["data"]
+    if event["lane"] == "house" and data.get("owner"):
+        return str(data["owner"])
+    own = "house" if event["lane"] == "house" else f"lane {event['lane']}"
+    return f"role {data['role']}" if data["role"] else own
 
 
 def _gaps(archive: Path, from_s: float, to_s: float) -> int:

@@ -11,6 +11,8 @@ import pytest
 
 from allegro.core.base.errors import EdgeError
 from allegro.core.protocol.payloads.sessions import SessionEnd
+from allegro.core.settings import HouseDuties
+from allegro.house.reports.duties import ReportDuties
 from allegro.house.reports.reporter import Delivery
 from allegro.testing.virtual import VirtualClock
 
@@ -140,3 +142,54 @@ async def test_a_program_that_died_between_writing_and_sending_is_noticed(
     house.clock.advance(86_400)
     assert await house.reporter.run() == "2027-03-29: not all well: 1 wrong"
     assert "the program ended before it was sent" in house.brought[-1].whole
+
+
+# --- as scheduled duties -------------------------------------------------------------------------
+
+
+def duties_of(
+    house: ReportedHouse, morning_report: str = "0 7 * * *", metrics_report: str = "0 6 * * *"
+) -> ReportDuties:
+    settings = HouseDuties(morning_report=morning_report, metrics_report=metrics_report)
+    return ReportDuties(house.reporter, house.measures, house.clock, settings)
+
+
+async def test_the_three_reports_are_duties_with_the_configured_times(house: ReportedHouse) -> None:
+    found = {duty.name: duty for duty in duties_of(house, metrics_report="").made()}
+    assert set(found) == {"morning-report", "metrics-report", "throughput-report"}
+    assert found["morning-report"].schedule is not None
+    assert found["metrics-report"].schedule is None
+
+
+async def test_a_report_in_its_time_is_not_late_and_one_after_a_sleep_is(
+    house: ReportedHouse,
+) -> None:
+    result = await duties_of(house, morning_report="0 6 * * *").report()
+    assert result.text == "2027-03-28: all well"
+    assert "Late" not in house.brought[-1].whole
+    house.clock.advance(86_400 + 3 * 3_600)
+    await duties_of(house, morning_report="0 6 * * *").report()
+    assert "Late by 3 h" in house.brought[-1].whole
+
+
+async def test_a_report_that_a_person_asks_for_again_is_not_called_late(
+    house: ReportedHouse,
+) -> None:
+    duties = duties_of(house, morning_report="0 6 * * *")
+    await duties.report()
+    house.clock.advance(5 * 3_600)
+    await duties.report()
+    assert "Late" not in house.brought[-1].whole
+
+
+async def test_figures_of_the_day_and_of_the_week_are_the_results_of_their_duties(
+    house: ReportedHouse,
+) -> None:
+    house.clock.advance(-10 * 3_600)
+    await house.tell(SessionEnd(session="s", state="completed"))
+    house.clock.advance(10 * 3_600)
+    duties = duties_of(house)
+    day, week = await duties.day(), await duties.week()
+    assert day.figures["sessions.rate"] == 1.0
+    assert day.text.startswith("2027-03-28: ")
+    assert "sessions carried: 1.0 a day" in week.text

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from aiohttp.web import RouteDef
 
 from allegro.adapters.clock import SystemClock, SystemDice
 from allegro.adapters.crypto.signatures import verify
@@ -29,6 +28,7 @@ from allegro.core.base.errors import ConfigError, EdgeError, Refusal
 from allegro.core.base.store_ties import Fault
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
+from allegro.core.health.facts import Fact
 from allegro.core.settings import HouseSettings
 from allegro.house.agent.loans import Loans
 from allegro.house.agent.progress import Progress
@@ -63,8 +63,6 @@ from allegro.house.health.doctor import Facts
 from allegro.house.health.own_facts import HouseNow, Troubles
 from allegro.house.health.set_aside import Asides, Measures
 from allegro.house.lanes import Lanes
-from allegro.house.measures.build import build as build_measures
-from allegro.house.measures.wing import MeasuresWing
 from allegro.house.orders.arbiter import Orders
 from allegro.house.orders.carrying import Hands
 from allegro.house.orders.choice import Choice
@@ -72,7 +70,7 @@ from allegro.house.orders.giving import Ahead, Giving, Mandate
 from allegro.house.orders.pauses import Pauses
 from allegro.house.orders.settling import Looks, Witnesses
 from allegro.house.ports import Ports, Reactions
-from allegro.house.reports.build import Speaking
+from allegro.house.reports.build import Reporting, Speaking
 from allegro.house.reports.build import build as build_reports
 from allegro.house.requests.follow import FleetView, Follow
 from allegro.house.requests.newest_state import ItemPorts
@@ -181,7 +179,10 @@ class _House:
         progress = Progress(
             self._sessions, self._requests, documents.comments, item_ports, self._ledger
         )
-        self._measures = self._measuring(ports, program)
+        facts = self._calling.watch(
+            ports, self._lanes, self._now(), self._troubles(), self._requests.proposed
+        )
+        self._reporting = self._reports(program, ports, facts, documents.report_issue)
         self._watch, self._schedule = self._watching(ports, reactions)
         fleet_api = FleetApi(
             self._archive,
@@ -191,9 +192,6 @@ class _House:
             self._dice,
             lambda: self._fleet,
             self._alert,
-        )
-        facts = self._calling.watch(
-            ports, self._lanes, self._now(), self._troubles(), self._requests.proposed
         )
         self._api = Api(
             self._requests,
@@ -207,7 +205,8 @@ class _House:
                 *Lent(self._lanes.ask_lane).routes(),
                 *fleet_api.routes(),
                 *AsideApi(self._ledger, self._suspended, self._woken.set).routes(),
-                *self._reporting(ports, facts, documents.report_issue),
+                *MeasuresApi(self._reporting.measures).routes(),
+                *ReportsApi(self._reporting.reporter).routes(),
                 *DutyApi(self._schedule).routes(),
                 *AlertApi(self._calling.alerting, self._clock, self._dice).routes(),
             ],
@@ -242,7 +241,7 @@ class _House:
             **shown,
             "sessions": self._sessions.run,
             "fleet": self._watch.run,
-            "measures": self._measures.run,
+            "measures": self._reporting.measures.run,
         }
         for name, run in acting.items():
             self._duties.begin(name, run)
@@ -258,21 +257,22 @@ class _House:
             freezes=lambda: self._freezes.now,
             alone_since=lambda: self._watch.local_only_since_s,
             blocked=lambda: self._orders.blocked,
-            duties=self._schedule.facts,
+            duties=self._duty_facts,
         )
 
-    def _measuring(self, ports: Ports, program: Program) -> MeasuresWing:
-        measures = build_measures(ports, self._requests, self._files)
-        program.stack.push_async_callback(measures.close)
-        return measures
+    def _duty_facts(self) -> list[Fact]:
+        return self._schedule.facts()  # asked when it is shown: it is made after what shows it
 
-    def _reporting(self, ports: Ports, facts: Facts, issue: ReportIssue) -> list[RouteDef]:
-        """Make what measures and reports; return its routes."""
+    def _reports(
+        self, program: Program, ports: Ports, facts: Facts, issue: ReportIssue
+    ) -> Reporting:
+        """Return what measures and reports."""
         speaking = Speaking(
             self._lanes, self._calling.alerting, facts, lambda: self._freezes.now, issue
         )
-        self._reporter = build_reports(self._settings, ports, self._measures, speaking)
-        return [*MeasuresApi(self._measures).routes(), *ReportsApi(self._reporter).routes()]
+        reporting = build_reports(self._settings, ports, self._requests, speaking)
+        program.stack.push_async_callback(reporting.close)
+        return reporting
 
     def _following(self, ports: Ports, reactions: Reactions) -> Follow:
         view = FleetView(
@@ -310,7 +310,8 @@ class _House:
         """Return what expects beats of lanes, and what runs and expects scheduled duties."""
         zone = load_zone(self._settings.owner.timezone)
         home = Home(self._settings, ports, self._lanes, reactions, zone, self._busy)
-        return FleetWatch(ports, self._lanes, reactions), build_schedule(home)
+        duties = self._reporting.scheduled()
+        return FleetWatch(ports, self._lanes, reactions), build_schedule(home, duties)
 
     def _busy(self) -> str:
         """Say what work runs now; empty for none."""

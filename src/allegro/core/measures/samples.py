@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import msgspec
 
+from allegro.core.health.duty_watch import owner_of
 from allegro.core.measures import table
 from allegro.core.measures.linked import Linked, heard, waited_s, went_down, went_up
 from allegro.core.measures.minutes import MINUTE_S, Look
@@ -264,9 +265,21 @@ def _failover(event: Archived, taken: RoleTaken) -> tuple[Sample, ...]:
     return (_sample(table.FAILOVER, event.at_s, took_s),)
 
 
+def owner_of_duty(event: Archived, duty: DutyPlanned | DutyEnded) -> str:
+    """Return whose duty an event is about: a role, the house, or a lane.
+
+    The house tells of duties of others too, where nothing ran for them.
+    """
+    if event.is_own and isinstance(duty, DutyEnded) and duty.owner:
+        return duty.owner
+    if duty.role:
+        return owner_of(duty.role, "")
+    return HOUSE_NODE if event.is_own else owner_of("", event.lane)
+
+
 def _with_due(state: State, event: Archived, duty: DutyPlanned | DutyEnded) -> State:
     """Note when a duty is due next; one that is off, or has no next time, is expected no more."""
-    owner = f"role {duty.role}" if duty.role else event.lane
+    owner = owner_of_duty(event, duty)
     name = f"{owner} {duty.duty}"
     held = state.due.get(name)
     due = dict(state.due)

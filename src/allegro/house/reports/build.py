@@ -18,12 +18,16 @@ from allegro.house.documents.report_issue import ReportIssue
 from allegro.house.files import files_of
 from allegro.house.health.doctor import Facts
 from allegro.house.lanes import Lanes
+from allegro.house.measures.build import build as build_measures
 from allegro.house.measures.wing import MeasuresWing
 from allegro.house.ports import Ports
 from allegro.house.reports.collect import Collector
+from allegro.house.reports.duties import ReportDuties
 from allegro.house.reports.reporter import DELIVERED, Delivery, Reporter
 from allegro.house.reports.sources import Sources
+from allegro.house.requests.requests import Requests
 from allegro.runtime.alerting.shell import Alerting
+from allegro.runtime.scheduled_duty import ScheduledDuty
 
 FORGE = "forge"
 
@@ -38,10 +42,38 @@ class Speaking(msgspec.Struct, frozen=True):
     issue: ReportIssue
 
 
+class Reporting:
+    """What measures and reports: the figures, the reporter, and the duties of both."""
+
+    def __init__(self, measures: MeasuresWing, reporter: Reporter, duties: ReportDuties) -> None:
+        self.measures = measures
+        self.reporter = reporter
+        self._duties = duties
+
+    def scheduled(self) -> list[ScheduledDuty]:
+        """Return what runs at times of the clock."""
+        return self._duties.made()
+
+    async def close(self) -> None:
+        await self.measures.close()
+
+
 def build(
+    settings: HouseSettings, ports: Ports, requests: Requests, speaking: Speaking
+) -> Reporting:
+    """Open the figures and return the wing. Must be called with a running event loop.
+
+    Raises ConfigError for a zone that is none, EdgeError of the disk.
+    """
+    measures = build_measures(ports, requests, files_of(settings))
+    reporter = _reporter(settings, ports, measures, speaking)
+    duties = ReportDuties(reporter, measures, ports.clock, settings.duties)
+    return Reporting(measures, reporter, duties)
+
+
+def _reporter(
     settings: HouseSettings, ports: Ports, measures: MeasuresWing, speaking: Speaking
 ) -> Reporter:
-    """Return the reporter. Raises ConfigError for a zone that is none."""
     zone = load_zone(settings.owner.timezone)
     store = ReportFiles(files_of(settings).reports)
     ways = _Ways(speaking.issue)

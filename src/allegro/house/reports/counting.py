@@ -13,6 +13,8 @@ from allegro.core.authority.lease import ROLES, WHYS
 from allegro.core.base.events import Event
 from allegro.core.base.untrusted import MAX_NUMBER, text_of
 from allegro.core.measures.answers import Window
+from allegro.core.measures.samples import Archived as Seen
+from allegro.core.measures.samples import owner_of_duty
 from allegro.core.protocol.event_types import EventType
 from allegro.core.protocol.payloads.duties import DutyEnded, DutyRan
 from allegro.core.protocol.payloads.fleet import RoleTaken
@@ -148,11 +150,12 @@ class DayCounter:
         words = self._open_words(event.envelope)
         result = words.get("result") if isinstance(words, dict) else run.result
         name = text_of(run.duty, 100)
-        key = (event.lane, f"{run.type_.value} {name}", run.due_s or event.at_s)
+        owner = _owner(event, run)
+        key = (owner, f"{run.type_.value} {name}", run.due_s or event.at_s)
         ending = "ran" if isinstance(run, DutyRan) else run.type_.value.rpartition(".")[2]
         self._duties[key] = DutyLine(
             duty=name,
-            owner=event.lane,
+            owner=owner,
             ending=ending,
             at_s=event.at_s,
             result=text_of(result, 300),
@@ -194,5 +197,14 @@ class DayCounter:
     def duties(self, overdue: list[DutyLine]) -> DutiesDay:
         """Return how duties went; `overdue` are those that left no record at all."""
         ran = sum(one.ending == "ran" for one in self._duties.values())
-        bad = [one for one in self._duties.values() if one.ending != "ran"] + overdue
+        bad = [one for one in self._duties.values() if one.ending != "ran"]
+        known = {(one.owner, one.duty) for one in bad}
+        bad += [one for one in overdue if (one.owner, one.duty) not in known]
         return DutiesDay(ran=ran, items=tuple(bad[-MOST:]), more=max(0, len(bad) - MOST))
+
+
+def _owner(event: ArchivedEvent, run: DutyEnded) -> str:
+    """Return whose duty it was: a role, the house or a lane."""
+    is_own = event.lane == HOUSE
+    seen = Seen(run.type_.value, event.lane, event.at_s, 0.0, is_own, run)
+    return text_of(owner_of_duty(seen, run), 100)

@@ -74,7 +74,7 @@ class Reporter:
         self._measures = measures
         self._store = store
         self._clock = clock
-        self._zone = zone
+        self.zone = zone
         self.ways: dict[str, Deliver] = {}
         self._turn = asyncio.Lock()
 
@@ -86,7 +86,7 @@ class Reporter:
         async with self._turn:
             day = self.yesterday()
             facts = await self._collector.facts(day, late_s)
-            page = day_page(facts, self._zone)
+            page = day_page(facts, self.zone)
             await self._keep(day.date.isoformat(), page, facts)
             if day.date.isoweekday() == DAYS:
                 await self._keep_week(day, facts)
@@ -104,8 +104,8 @@ class Reporter:
         return f"{about}; not by {missing}" if missing else about
 
     def yesterday(self) -> Day:
-        today = day_of(self._clock.now_s(), self._zone)
-        return day_of(today.start_s - 1, self._zone)
+        today = day_of(self._clock.now_s(), self.zone)
+        return day_of(today.start_s - 1, self.zone)
 
     async def _bring(self, delivery: Delivery) -> list[DeliveryLine]:
         lines = []
@@ -124,7 +124,7 @@ class Reporter:
         mine = [msgspec.structs.replace(one, way=f"{one.way} (this report)") for one in refused]
         before = () if isinstance(facts.deliveries, Unknown) else facts.deliveries
         facts = msgspec.structs.replace(facts, deliveries=(*before, *mine))
-        await self._keep(facts.date.isoformat(), day_page(facts, self._zone), facts)
+        await self._keep(facts.date.isoformat(), day_page(facts, self.zone), facts)
 
     async def _keep_sent(self, date: datetime.date, lines: Sequence[DeliveryLine]) -> None:
         text = msgspec.json.encode(lines).decode()
@@ -146,7 +146,7 @@ class Reporter:
         """Return the facts of the seven days that end with this one."""
         days = [facts or await self._collector.facts(last)]
         for _ in range(DAYS - 1):
-            before = day_of(days[0].from_s - 1, self._zone)
+            before = day_of(days[0].from_s - 1, self.zone)
             days.insert(0, await self._collector.facts(before))
         span_s = days[-1].to_s - days[0].from_s
         try:
@@ -170,17 +170,22 @@ class Reporter:
             text = written(week_page(week), week)[form]
         else:
             facts = await self._collector.facts(day)
-            text = written(day_page(facts, self._zone), facts)[form]
+            text = written(day_page(facts, self.zone), facts)[form]
         return ReportAnswer(name=name, form=form, text=text, is_kept=False)
 
     def _day(self, date: datetime.date) -> Day:
-        noon = datetime.datetime.combine(date, datetime.time(12), self._zone)
+        noon = datetime.datetime.combine(date, datetime.time(12), self.zone)
         yesterday = self.yesterday()
         oldest = yesterday.date - datetime.timedelta(OLDEST_DAYS)
         if not oldest <= date <= yesterday.date:
             why = f"a report is of a day that is over, as {yesterday.date.isoformat()}"
             raise EdgeError(why, transient=False, kind="bad_request")
-        return day_of(noon.timestamp(), self._zone)
+        return day_of(noon.timestamp(), self.zone)
+
+    async def is_sent(self) -> bool:
+        """Say whether yesterday's report went out before. Raises EdgeError of the disk."""
+        name = f"{self.yesterday().date.isoformat()}.sent"
+        return await asyncio.to_thread(self._store.read, name) is not None
 
     async def sent(self, date: datetime.date) -> tuple[DeliveryLine, ...]:
         """Return who took the report of a day; nothing where there was no report before it.
