@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from allegro.core.base.errors import EdgeError
+from allegro.core.protocol.payloads.lane import LaneBeat
 from allegro.core.protocol.payloads.sessions import SessionEnd
 from allegro.core.settings import HouseDuties
 from allegro.house.reports.duties import ReportDuties
@@ -24,10 +25,12 @@ SIX_S = datetime.datetime(2027, 3, 29, 4, tzinfo=datetime.UTC).timestamp()
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[ReportedHouse]:
-    made = ReportedHouse(tmp_path, VirtualClock(SIX_S - 86_400))
+    made = ReportedHouse(tmp_path, VirtualClock(SIX_S))
     await made.open()
     made.said.lanes = well("a")
-    made.clock.advance(86_400)
+    for days in range(-2, 3):  # each of these days a lane is heard
+        at_s = SIX_S + (days - 0.5) * 86_400
+        await made.tell(LaneBeat(done="polled", done_s=0.0, cycles=1), at_s=at_s)
     yield made
     await made.close()
 
@@ -192,4 +195,34 @@ async def test_figures_of_the_day_and_of_the_week_are_the_results_of_their_dutie
     day, week = await duties.day(), await duties.week()
     assert day.figures["sessions.rate"] == 1.0
     assert day.text.startswith("2027-03-28: ")
-    assert "sessions carried: 1.0 a day" in week.text
+    assert "sessions carried: 0.4 a day" in week.text  # of two days and a quarter
+
+
+# --- days of before ------------------------------------------------------------------------------
+
+
+async def test_a_day_of_which_nothing_came_home_is_not_called_quiet(house: ReportedHouse) -> None:
+    answer = await house.reporter.answer(datetime.date(2027, 3, 20), "txt", weekly=False)
+    assert "nothing came home that day: no lane was heard" in answer.text
+    assert "Not all well" in answer.text
+
+
+async def test_a_day_long_ago_is_never_called_all_well_by_what_holds_now(
+    house: ReportedHouse,
+) -> None:
+    house.clock.advance(-3 * 86_400)
+    await house.tell(SessionEnd(session="s", state="completed"))
+    house.clock.advance(3 * 86_400)
+    answer = await house.reporter.answer(datetime.date(2027, 3, 26), "txt", weekly=False)
+    assert "1 completed" in answer.text
+    assert "that day is too long ago" in answer.text
+    assert "Not all well" in answer.text
+
+
+async def test_a_week_shows_each_day_as_it_was_reported(house: ReportedHouse) -> None:
+    house.said.lanes = []
+    await house.reporter.run()
+    assert "not all well" in (house.store.read("2027-03-28.txt") or "").lower()
+    house.said.lanes = well("a")
+    week = await house.reporter.week(house.reporter.yesterday())
+    assert week.days[-1].lanes == ()

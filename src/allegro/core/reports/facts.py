@@ -18,7 +18,7 @@ MOST = 40
 SCHEMA = "allegro.report/1"
 
 
-class Unknown(msgspec.Struct, frozen=True):
+class Unknown(msgspec.Struct, frozen=True, tag_field="source", tag="silent"):
     """A source did not speak, and why."""
 
     unknown: str
@@ -46,7 +46,7 @@ class CameItem(msgspec.Struct, frozen=True, kw_only=True):
     is_pull: bool
 
 
-class CameIn(msgspec.Struct, frozen=True, kw_only=True):
+class CameIn(msgspec.Struct, frozen=True, kw_only=True, tag_field="source", tag="spoke"):
     """What the forge showed, by the forge's own times: opened, closed, written, vanished that day."""
 
     issues: int
@@ -69,7 +69,7 @@ class DoneItem(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True):
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag_field="source", tag="spoke"):
     """Requests that ended that day. `states` counts them by their end, `kinds` those that were done."""
 
     states: dict[str, int]
@@ -78,7 +78,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     more: int = 0
 
 
-class SessionsDay(msgspec.Struct, frozen=True, kw_only=True):
+class SessionsDay(msgspec.Struct, frozen=True, kw_only=True, tag_field="source", tag="spoke"):
     """Sessions that ended, and model calls. `cost_usd` is of the `calls` whose price is known.
 
     `ends` counts sessions by their end, `ids` names those that ended, newest last.
@@ -107,7 +107,7 @@ class AlertLine(msgspec.Struct, frozen=True, kw_only=True):
     is_over: bool = False
 
 
-class AlertsDay(msgspec.Struct, frozen=True, kw_only=True):
+class AlertsDay(msgspec.Struct, frozen=True, kw_only=True, tag_field="source", tag="spoke"):
     """The alerts, most urgent first. `judged` are all verdicts so far, None where none are kept."""
 
     items: tuple[AlertLine, ...]
@@ -125,7 +125,7 @@ class DutyLine(msgspec.Struct, frozen=True, kw_only=True):
     result: str = ""
 
 
-class DutiesDay(msgspec.Struct, frozen=True, kw_only=True):
+class DutiesDay(msgspec.Struct, frozen=True, kw_only=True, tag_field="source", tag="spoke"):
     """How many scheduled runs ended well, and each that failed or was missed."""
 
     ran: int

@@ -49,7 +49,9 @@ SPAN = 4_000
 AFTER_S = 86_400.0
 """So long after a day events are read that speak of it: what ended while the house was off."""
 FRESH_S = 1.5 * 86_400.0
-"""A report built so long after its day says nothing of what is overdue now."""
+"""So long after a day, what holds now says nothing any more of how that day was."""
+LONG_AGO = Unknown("it is known of the moment only, and that day is too long ago")
+SILENT = Unknown("nothing came home that day: no lane was heard")
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -81,7 +83,8 @@ class Collector:
             _asked("repositories", self._names()),
         )
         repositories = {} if isinstance(names, Unknown) else names
-        overdue = self._overdue(day, now_s)
+        is_fresh = now_s - day.end_s <= FRESH_S
+        overdue = self._overdue(now_s) if is_fresh else []
         return DayFacts(
             house=self._house,
             date=day.date,
@@ -100,15 +103,18 @@ class Collector:
             freezes=self._freezes(window),
             gaps=gaps,
             take_overs=_of(counter, lambda found: tuple(found.take_overs)),
-            lanes=tuple(sources.lanes()),
-            doctor=_of(doctor, tuple),
+            lanes=tuple(sources.lanes()) if is_fresh else LONG_AGO,
+            doctor=_of(doctor, tuple) if is_fresh else LONG_AGO,
             deliveries=_of(deliveries, tuple),
             unreadable=0 if isinstance(counter, Unknown) else counter.unreadable,
             drift=sources.drift(),
             backup=sources.backup(),
         )
 
-    async def _counted(self, window: Window) -> DayCounter:
+    async def _counted(self, window: Window) -> DayCounter | Unknown:
+        first, last = await self._measures.rows_between(window.from_s, window.to_s)
+        if first > last:
+            return SILENT
         counter = DayCounter(window, self._ports.open_words)
         first, last = await self._measures.rows_between(window.from_s, window.to_s + AFTER_S)
         row = first - 1
@@ -207,10 +213,8 @@ class Collector:
             if window.from_s <= at_s < window.to_s
         )
 
-    def _overdue(self, day: Day, now_s: float) -> list[DutyLine]:
+    def _overdue(self, now_s: float) -> list[DutyLine]:
         """Return the duties whose time passed without any record, told or not."""
-        if now_s - day.end_s > FRESH_S:
-            return []
         return [
             DutyLine(
                 duty=one.duty,

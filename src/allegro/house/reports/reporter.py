@@ -144,16 +144,23 @@ class Reporter:
 
     async def week(self, last: Day, facts: DayFacts | None = None) -> WeekFacts:
         """Return the facts of the seven days that end with this one."""
-        days = [facts or await self._collector.facts(last)]
+        days = [facts or await self._facts_of(last)]
         for _ in range(DAYS - 1):
-            before = day_of(days[0].from_s - 1, self.zone)
-            days.insert(0, await self._collector.facts(before))
+            days.insert(0, await self._facts_of(day_of(days[0].from_s - 1, self.zone)))
         span_s = days[-1].to_s - days[0].from_s
         try:
             rows = (await self._measures.answer(span_s, to_s=days[-1].to_s)).rows
         except EdgeError:
             return WeekFacts(days=tuple(days), measures=Unknown("figures could not be read"))
         return WeekFacts(days=tuple(days), measures=rows)
+
+    async def _facts_of(self, day: Day) -> DayFacts:
+        """Return the facts of a day as they were reported, else as they are known now."""
+        text = await asyncio.to_thread(self._store.read, f"{day.date.isoformat()}.json")
+        kept = Unreadable("none") if text is None else read_json(text, DayFacts)
+        if isinstance(kept, Unreadable):
+            return await self._collector.facts(day)
+        return kept
 
     async def answer(self, date: datetime.date | None, form: Form, *, weekly: bool) -> ReportAnswer:
         """Return a report: the one that was kept, else as it is known now.
