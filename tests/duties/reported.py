@@ -78,7 +78,7 @@ class ReportedHouse:
         )
         collector = Collector("home", ports, self.measures, sources, self.zone)
         self.reporter = Reporter(collector, self.measures, self.store, self.clock, self.zone)
-        self.reporter.ways["chat"] = self._take
+        self.reporter.add_way("chat", self._take)
         self.collector = collector
 
     async def close(self) -> None:

@@ -40,13 +40,13 @@ async def test_a_program_gets_every_row_as_values(api: ApiHouse) -> None:
 async def test_the_command_prints_each_row_and_says_where_nothing_is_known(api: ApiHouse) -> None:
     words = ["--window", "24h", "--socket", str(api.socket)]
     shown = await asyncio.to_thread(CliRunner().invoke, measures, words)
-    assert shown.exit_code == 0, shown.output
-    assert all(one.title in shown.output for one in MEASURES)
-    assert shown.output.count("not measurable yet") >= len(MEASURES) - 2
+    assert shown.exit_code == 0, shown.stdout
+    assert all(one.title in shown.stdout for one in MEASURES)
+    assert shown.stdout.count("not measurable yet") >= len(MEASURES) - 2
     plain = await asyncio.to_thread(CliRunner().invoke, measures, [*words, "--json"])
-    assert json.loads(plain.output)["schema"] == "allegro.measures/1"
+    assert json.loads(plain.stdout)["schema"] == "allegro.measures/1"
     lines = await asyncio.to_thread(CliRunner().invoke, measures, [*words, "--prometheus"])
-    assert 'allegro_measure_target{measure="uptime",unit="share"} 0.999' in lines.output
+    assert 'allegro_measure_target{measure="uptime",unit="share"} 0.999' in lines.stdout
 
 
 async def test_a_value_that_is_not_known_has_no_line_for_prometheus(api: ApiHouse) -> None:

@@ -38,17 +38,17 @@ async def test_a_program_gets_a_report_in_the_form_it_asks_for(api: ApiHouse) ->
 
 async def test_the_command_prints_a_page_that_says_what_is_not_known(api: ApiHouse) -> None:
     said = await shown(api)
-    assert said.exit_code == 0, said.output
-    assert said.output.startswith("Morning report for ")
-    assert "Not all well" in said.output
-    assert "alerts are not kept" in said.output
+    assert said.exit_code == 0, said.stdout
+    assert said.stdout.startswith("Morning report for ")
+    assert "Not all well" in said.stdout
+    assert "alerts are not kept" in said.stdout
 
 
 async def test_a_week_and_every_form_can_be_printed(api: ApiHouse) -> None:
-    assert (await shown(api, "--weekly")).output.startswith("Weekly report ")
-    assert (await shown(api, "--markdown")).output.startswith("# Morning report for ")
-    assert "</html>" in (await shown(api, "--html")).output
-    assert json.loads((await shown(api, "--json")).output)["house"] == "home"
+    assert (await shown(api, "--weekly")).stdout.startswith("Weekly report ")
+    assert (await shown(api, "--markdown")).stdout.startswith("# Morning report for ")
+    assert "</html>" in (await shown(api, "--html")).stdout
+    assert json.loads((await shown(api, "--json")).stdout)["house"] == "home"
 
 
 async def test_what_waits_is_in_the_report_with_words_that_stay_in_their_line(
@@ -56,7 +56,7 @@ async def test_what_waits_is_in_the_report_with_words_that_stay_in_their_line(
 ) -> None:
     await api.house.propose(kind="close_issue", issue=3)
     said = await shown(api)
-    assert "Waits for you (1)" in said.output
+    assert "Waits for you (1)" in said.stdout
 
 
 @pytest.mark.parametrize("day", ["yesterday", "2027-13-01", "20270101", "2027-1-1"])

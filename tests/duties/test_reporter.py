@@ -97,7 +97,7 @@ async def test_one_way_that_refuses_is_said_and_holds_no_other_up(house: Reporte
         taken.append(delivery)
 
     house.is_refusing = True
-    house.reporter.ways["forge"] = forge
+    house.reporter.add_way("forge", forge)
     assert "not by chat (the channel is down)" in await house.reporter.run()
     assert len(taken) == 1
 

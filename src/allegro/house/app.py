@@ -263,9 +263,6 @@ class _House:
     def _duty_facts(self) -> list[Fact]:
         return self._schedule.facts()  # asked when it is shown: it is made after what shows it
 
-    def _duty_facts(self) -> list[Fact]:
-        return self._schedule.facts()  # asked when it is shown: it is made after what shows it
-
     def _reports(
         self, program: Program, ports: Ports, facts: Facts, issue: ReportIssue
     ) -> Reporting:

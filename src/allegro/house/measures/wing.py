@@ -33,14 +33,19 @@ class MeasuresWing:
     """`run` folds on once a minute; `answer` folds what came since, then answers."""
 
     def __init__(
-        self, archive: Archive, clock: Clock, book: MeasureBook, settled: SettledEvents
+        self,
+        archive: Archive,
+        clock: Clock,
+        book: MeasureBook,
+        settled: SettledEvents,
+        judges: Judges = no_verdicts,
     ) -> None:
         self._archive = archive
         self._clock = clock
         self._book = book
         self._settled = settled
         self._fold = Fold(archive, book)
-        self.judged: Judges = no_verdicts
+        self._judges = judges
 
     async def run(self) -> None:
         """Write what ended, and fold on, until cancelled."""
@@ -70,7 +75,7 @@ class MeasuresWing:
             self._book.figures(spans), self._book.minutes(spans)
         )
         window = Window(spans.from_s, min(end_s, spans.to_s))
-        measured = Measured(window, figures, minutes, self.judged(), place.began_s)
+        measured = Measured(window, figures, minutes, self._judges(), place.began_s)
         return MeasuresAnswer(
             from_s=window.from_s,
             to_s=window.to_s,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
@@ -12,7 +11,7 @@ from allegro.config import load_zone
 from allegro.core.authority.freeze import FreezeSet
 from allegro.core.base.errors import EdgeError
 from allegro.core.measures.answers import Judged
-from allegro.core.reports.facts import DeliveryLine, FactLine, LaneLine
+from allegro.core.reports.facts import FactLine, LaneLine
 from allegro.core.settings import HouseSettings
 from allegro.house.documents.report_issue import ReportIssue
 from allegro.house.files import files_of
@@ -23,13 +22,12 @@ from allegro.house.measures.wing import MeasuresWing
 from allegro.house.ports import Ports
 from allegro.house.reports.collect import Collector
 from allegro.house.reports.duties import ReportDuties
-from allegro.house.reports.reporter import DELIVERED, Delivery, Reporter
+from allegro.house.reports.reporter import Reporter
 from allegro.house.reports.sources import Sources
+from allegro.house.reports.ways import Ways
 from allegro.house.requests.requests import Requests
 from allegro.runtime.alerting.shell import Alerting
 from allegro.runtime.scheduled_duty import ScheduledDuty
-
-FORGE = "forge"
 
 
 class Speaking(msgspec.Struct, frozen=True):
@@ -65,7 +63,8 @@ def build(
 
     Raises ConfigError for a zone that is none, EdgeError of the disk.
     """
-    measures = build_measures(ports, requests, files_of(settings))
+    alerting = speaking.alerting
+    measures = build_measures(ports, requests, files_of(settings), lambda: judged(alerting))
     reporter = _reporter(settings, ports, measures, speaking)
     duties = ReportDuties(reporter, measures, ports.clock, settings.duties)
     return Reporting(measures, reporter, duties)
@@ -76,7 +75,7 @@ def _reporter(
 ) -> Reporter:
     zone = load_zone(settings.owner.timezone)
     store = ReportFiles(files_of(settings).reports)
-    ways = _Ways(speaking.issue)
+    ways = Ways(speaking.issue, speaking.alerting, ports.clock)
     sources = Sources(
         freezes=speaking.freezes,
         lanes=lambda: lane_lines(speaking.lanes),
@@ -87,9 +86,7 @@ def _reporter(
     )
     collector = Collector(settings.house.name, ports, measures, sources, zone)
     reporter = Reporter(collector, measures, store, ports.clock, zone)
-    ways.kept = reporter
-    if settings.report.issue:
-        reporter.ways[FORGE] = ways.to_forge
+    ways.join(reporter, to_forge=bool(settings.report.issue))
     return reporter
 
 
@@ -101,29 +98,6 @@ def judged(alerting: Alerting) -> Judged:
         judged=sum(one.judged for one in scores),
         sent=sum(one.sent for one in scores),
     )
-
-
-class _Ways:
-    """The ways by which a report is brought, and what became of the last one."""
-
-    kept: Reporter
-
-    def __init__(self, issue: ReportIssue) -> None:
-        self._issue = issue
-
-    async def to_forge(self, delivery: Delivery) -> None:
-        await self._issue.publish(delivery.date, delivery.whole)
-
-    async def lines(self, date: datetime.date) -> Sequence[DeliveryLine]:
-        """Return how the report of a day came by each way. Raises EdgeError of disk and ledger."""
-        return [await self._proven(date, one) for one in await self.kept.sent(date)]
-
-    async def _proven(self, date: datetime.date, line: DeliveryLine) -> DeliveryLine:
-        """Return a line with the proof of its way, where the way took the report."""
-        if line.way != FORGE or line.state != DELIVERED:
-            return line
-        forge = await self._issue.delivery(date)
-        return DeliveryLine(way=FORGE, state=forge.state, url=forge.url, detail=forge.detail)
 
 
 def lane_lines(lanes: Lanes) -> list[LaneLine]:

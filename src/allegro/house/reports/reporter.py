@@ -75,8 +75,12 @@ class Reporter:
         self._store = store
         self._clock = clock
         self.zone = zone
-        self.ways: dict[str, Deliver] = {}
+        self._ways: dict[str, Deliver] = {}
         self._turn = asyncio.Lock()
+
+    def add_way(self, name: str, deliver: Deliver) -> None:
+        """Bring reports by this way too."""
+        self._ways[name] = deliver
 
     async def run(self, late_s: float = 0.0) -> str:
         """Build, keep and bring yesterday's report; return a sentence about it.
@@ -98,7 +102,7 @@ class Reporter:
                 await self._keep_undelivered(facts, refused)
             await self._keep_sent(day.date, lines)
         missing = ", ".join(f"{one.way} ({one.detail})" for one in refused)
-        if refused and len(refused) == len(self.ways):
+        if refused and len(refused) == len(self._ways):
             raise EdgeError(f"no way took the report: {missing}", transient=True)
         about = f"{day.date.isoformat()}: {judgement.headline.lower()}"
         return f"{about}; not by {missing}" if missing else about
@@ -109,7 +113,7 @@ class Reporter:
 
     async def _bring(self, delivery: Delivery) -> list[DeliveryLine]:
         lines = []
-        for way, deliver in self.ways.items():
+        for way, deliver in self._ways.items():
             try:
                 await deliver(delivery)
             except EdgeError as error:
