@@ -23,19 +23,23 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event
 from allegro.core.health.duty_runs import DutyPlan
 from allegro.core.health.duty_watch import WatchedDuty
+from allegro.core.protocol.answers.house import LinkedLane, ReloadAnswer, StopAnswer
 from allegro.core.protocol.queries import Params
 from allegro.core.stores import SetAside
 from allegro.house.agent.loans import Loans
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
 from allegro.house.api.alerts import AlertApi
+from allegro.house.api.archive import ArchiveApi
 from allegro.house.api.aside import AsideApi
 from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi
+from allegro.house.api.house import Hooks, HouseApi
 from allegro.house.api.measures import MeasuresApi
 from allegro.house.api.models import Lent
 from allegro.house.api.reports import ReportsApi
-from allegro.house.api.server import Api, Hooks
+from allegro.house.api.requests import RequestApi
+from allegro.house.api.server import Api
 from allegro.house.archive.suspended import Suspended
 from allegro.house.endpoint import House as Shared
 from allegro.house.files import Fleet, HouseFiles, KnownLane
@@ -163,14 +167,11 @@ class KnownLanes(Lanes):
     async def ask(self, method: str, params: Params) -> Any:
         return await self._told.ask(method, params)
 
-    def describe(self) -> list[dict[str, Any]]:
+    def describe(self) -> list[LinkedLane]:
         return [
-            {
-                "name": name, "url": "ws://127.0.0.1:1", "linked": True, "trouble": "",
-                "since_s": 1.0, "down_s": 0.0, "behind": 0, "caught_up_s": 0.0, "version": "1", "head": 1, "home": 1, "done": "", "heard_s": 1.0,
-            }
+            LinkedLane(name=name, url="ws://127.0.0.1:1", linked=True, since_s=1.0, heard_s=1.0)
             for name in self._told.lanes
-        ]  # fmt: skip
+        ]
 
 
 class ApiHouse:
@@ -248,23 +249,24 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
     figures = build_measures(ports, house.requests, HouseFiles(folder))
     calling = Calling(house.settings, archive, house.ledger, house.clock, SeededDice(7))
     made = ApiHouse(house, folder / "house.sock", _session(folder / "house.sock"))
+    facts = _facts(house, calling, ports, lanes, fleet, suspended)
     api = Api(
-        house.requests, archive, lanes, _facts(house, calling, ports, lanes, fleet, suspended), _hooks(made), _words,
         [
+            *HouseApi(facts, _hooks(made), lanes.ask).routes(),
+            *RequestApi(house.requests).routes(),
+            *ArchiveApi(archive, _words).routes(),
             *SessionApi(sessions, loans, house.requests, lanes.ask).routes(),
             *Lent(lanes.ask_lane).routes(),
-            *FleetApi(
-                archive, lanes, watch, house.clock, SeededDice(5), lambda: fleet,
-                noted(alerts),
-            ).routes(),
+            *FleetApi(ports, lanes, watch, lambda: fleet, noted(alerts)).routes(),
             *AsideApi(house.ledger, suspended, house.orders.wake).routes(),
             *MeasuresApi(figures).routes(),
             *DutyApi(await _duties(house, ports, lanes, reactions)).routes(),
             *ReportsApi(_reporter(house, ports, figures)).routes(),
             *AlertApi(calling.alerting, house.clock, SeededDice(8)).routes(),
         ],
+        facts.warnings,
         acting=True,
-    )  # fmt: skip
+    )
     made.app = api.app()
     await api.start(made.socket)
     orders = asyncio.create_task(house.orders.run())
@@ -320,15 +322,15 @@ def _facts(
 
 
 def _hooks(made: ApiHouse) -> Hooks:
-    async def stop(reason: str, by: str) -> dict[str, Any]:
+    async def stop(reason: str, by: str) -> StopAnswer:
         made.frozen.append(reason)
-        return {"freeze": "f1", "by": by}
+        return StopAnswer(freeze="f1")
 
     async def thaw(token: str) -> Refusal | None:
         return Refusal("malformed_token", "not three parts")
 
-    async def reload() -> dict[str, Any]:
-        return {}
+    async def reload() -> ReloadAnswer:
+        return ReloadAnswer()
 
     async def bring(token: str) -> int:
         if not token:

@@ -7,13 +7,12 @@ whose answers hold hostile words in every field; and each formatter gets every v
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import pty
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import pytest_asyncio
 from aiohttp import web
 from rich.console import Console
 
-from allegro.cli.commands.drill import drill_lines, summary
+from allegro.cli.commands.drill import drill_lines
 from allegro.cli.commands.events import event_line
 from allegro.cli.commands.fleet import fleet_lines
 from allegro.cli.commands.requests import explanation
@@ -35,7 +34,32 @@ from allegro.cli.watch.alerts import alert_lines
 from allegro.client.hermes_bridge import TelemetryEvent
 from allegro.client.session_lines import step_line
 from allegro.core.authority.actions.families import action_bytes, action_digest
+from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, UserError
+from allegro.core.base.untrusted import Unreadable, read_value
+from allegro.core.health import codes
+from allegro.core.health.facts import Fact, fact_page
+from allegro.core.protocol.answers.duties import DutiesAnswer, ShownDuty
+from allegro.core.protocol.answers.fleet import FleetAnswer, FleetLane, Holder, TakeOver
+from allegro.core.protocol.answers.house import (
+    ArchiveCounts,
+    DoctorAnswer,
+    Gap,
+    GapsAnswer,
+    ShownAlert,
+    ShownEvent,
+    ShownLane,
+    StatusAnswer,
+    StopAnswer,
+    SuspendedLane,
+    read_status_answer,
+)
+from allegro.core.protocol.answers.lane import LaneSessions, LaneStatus, RunningSession
+from allegro.core.protocol.answers.requests import RequestAnswer, RequestsAnswer
+from allegro.core.protocol.answers.sessions import SessionAnswer, SessionsAnswer
+from allegro.core.requests.documents import ReportDocument, RequestDocument, Telemetry
+from allegro.core.requests.requests import Line
+from allegro.drill.report import DrillTrial, summary
 from allegro.sovereign.show import draw
 from tests.core.builders import change, file_change
 
@@ -45,8 +69,8 @@ FORGED = "  signed    by sovereign:1, for exactly this digest"
 HOSTILE = (
     f"no\n{FORGED}\r\n\x1b]0;owned\x07\x1b[2J\x1b[31mred\u202e\u2066\x9b1mx[bold]m[/bold]\u2028y"
 )
-COVERS = ("status", "fleet status", "events", "doctor", "alerts", "requests", "show", "explain", "sessions",
-          "session", "run", "stop", "drill failover")  # fmt: skip
+COVERS = ("status", "fleet status", "events", "doctor", "alerts", "requests", "show", "explain",
+          "sessions", "session", "run", "stop", "drill failover", "duties")  # fmt: skip
 # Commands that print nothing that others wrote.
 OWN_WORDS = ("lane", "house", "council", "init", "pair", "keys", "revoke", "approve", "reject",
              "withdraw", "hermes", "thaw", "demo", "uninstall", "measures")  # fmt: skip
@@ -55,57 +79,100 @@ OWN_WORDS = ("lane", "house", "council", "init", "pair", "keys", "revoke", "appr
 TAMED_AT_HOME = ("report",)
 
 ACTION = action_bytes(change(files=(file_change(),), body=HOSTILE.replace("\x00", "")))
-HISTORY = [{"what": "refused", "at_s": 5.0, "detail": "x", "state": "failed"}]
-REQUEST: dict[str, Any] = {
-    "id": "abcdefgh12345678", "kind": "propose_change", "state": "failed", "owner": "you",
-    "urgency": "low", "created_s": 5.0, "question": "q", "digest": action_digest(ACTION),
-    "action": base64.b64encode(ACTION).decode(), "asked_by": "p", "approval": "a.b.c",
-    "history": HISTORY, "artifact": 5, "url": "u", "commit": "c", "superseded_by": "s",
-    "document": {"question": "q", "urgency": "low", "expires_s": 9.0, "recommendation": "r"},
-    "report": {"status": "failed", "next_steps": ["n"]}, "bases": {}, "notes": {},
-}  # fmt: skip
-LANE: dict[str, Any] = {
-    "name": "allegro", "linked": True, "trouble": "t", "since_s": 1.0, "head": 5, "home": 4,
-    "detail": {
-        "healthy": True, "forge_trouble": "t", "done": "polled", "freezes": ["f"],
-        "sessions": {
-            "local": True, "ready": 1, "gateways": 2, "trouble": "t",
-            "running": [{"session": "s", "waits_for_answer": 3, "runs_s": 5.0}],
-        },
-    },
-}  # fmt: skip
-STATUS: dict[str, Any] = {
-    "house": "house", "frozen": True, "acting": True, "seat": 1, "version": "v",
-    "local_only_since_s": 3.0, "freezes": [{"id": "f", "by": "b", "at_s": 1.0, "reason": "r"}],
-    "lanes": [LANE, {**LANE, "linked": False}], "waiting_for_sovereign": 1, "oldest_waiting_s": 5.0,
-    "blocked": "b", "archive": {"events": 1, "repeats_dropped": 2},
-    "alerts": [{
-        "code": "c", "severity": "P1", "source": "s", "at_s": 1.0, "sentence": "t", "count": 3,
-    }],
-    "suspended": [{"lane": "a", "reason": "r"}],
-}  # fmt: skip
-TOOK = {
-    "at": "t", "role": "forge", "before": "a", "lane": "b", "why": "w", "silent_s": 1.0,
-    "take_s": 1.0, "act_s": 1.0, "epoch": 3,
-}  # fmt: skip
-FLEET: dict[str, Any] = {
-    "members": ["a"], "roster": 3, "quorum": True, "local_only_since_s": 1.0,
-    "roles": {"forge": {"lane": "a", "claims": 2, "for_s": 1.0, "epoch": 2}},
-    "orders": {"forge": ["a"]}, "registers": {"forge": "x", "hermes": "y"}, "shared_domains": ["d"],
-    "take_overs": [TOOK],
-    "lanes": [{
-        "name": "a", "linked": True, "answers": True, "heard_s": 0.0, "held": {"forge": 1},
-        "ready": ["r"], "hears": ["h"], "serves": ["forge", "hermes"], "roster": 2,
-    }],
-}  # fmt: skip
-EVENT: dict[str, Any] = {
-    "row": 1, "time": "2026-01-01T00:00:00.000Z", "lane": "a", "type": "t", "id": "i", "source": "s",
-    "subject": "x", "data": {"reason": "r", "step": "s", "number": 1}, "words": {"title": "t", "number": 1},
-}  # fmt: skip
-FACTS = {"ok": False, "facts": [
-    {"state": "bad", "what": "w", "detail": "t", "source": "s", "age_s": 5.0, "fix": "m",
-     "code": "c"},
-]}  # fmt: skip
+REQUEST = RequestAnswer(
+    id="abcdefgh12345678",
+    kind="propose_change",
+    state="failed",
+    owner="you",
+    urgency="low",
+    created_s=5.0,
+    question="q",
+    digest=action_digest(ACTION),
+    action=ACTION,
+    asked_by="p",
+    approval="a.b.c",
+    history=(Line(5.0, "refused", "x"),),
+    artifact=5,
+    url="u",
+    commit="c",
+    superseded_by="s",
+    document=RequestDocument("i", "approval", "low", "c", "q", (), "r", "", 5.0, 9.0),
+    report=ReportDocument("t", "failed", None, (), (), Telemetry(1, None, None), ("n",)),
+)
+DETAIL = LaneStatus(
+    healthy=True,
+    forge_trouble="t",
+    done="polled",
+    freezes=("f",),
+    sessions=LaneSessions(
+        local=True,
+        ready=1,
+        gateways=2,
+        trouble="t",
+        running=(RunningSession("s", waits_for_answer=3, runs_s=5.0),),
+    ),
+)
+LANE = ShownLane(
+    name="allegro", linked=True, trouble="t", since_s=1.0, head=5, home=4, detail=DETAIL
+)
+STATUS = StatusAnswer(
+    house="house",
+    frozen=True,
+    acting=True,
+    seat=1,
+    version="v",
+    local_only_since_s=3.0,
+    freezes=(Freeze("f", 1.0, "b", "r"),),
+    lanes=(LANE, msgspec.structs.replace(LANE, linked=False)),
+    waiting_for_sovereign=1,
+    oldest_waiting_s=5.0,
+    blocked="b",
+    archive=ArchiveCounts(1, 2),
+    alerts=(ShownAlert(code="c", severity="P1", source="s", at_s=1.0, sentence="t", count=3),),
+    suspended=(SuspendedLane("a", "r"),),
+)
+FLEET = FleetAnswer(
+    members=("a",),
+    roster=3,
+    quorum=True,
+    local_only_since_s=1.0,
+    roles={"forge": Holder("a", 2, 2, 1.0)},
+    orders={"forge": ("a",)},
+    registers={"forge": "x", "hermes": "y"},
+    shared_domains=("d",),
+    take_overs=(TakeOver("t", "b", "forge", "a", "w", 3, 1.0, 1.0, 1.0),),
+    lanes=(
+        FleetLane(
+            name="a",
+            linked=True,
+            answers=True,
+            trouble="t",
+            held={"forge": 1},
+            ready=("r",),
+            hears=("h",),
+            serves=("forge", "hermes"),
+            roster=2,
+            freezes_unknown_here=("f",),
+        ),
+        FleetLane(name="b", linked=True, trouble="t"),
+    ),
+)
+EVENT = ShownEvent(
+    row=1,
+    time="2026-01-01T00:00:00.000Z",
+    lane="a",
+    type="t",
+    id="i",
+    subject="x",
+    data={"reason": "r", "step": "s", "number": 1},
+    words={"title": "t", "number": 1},
+)
+FACTS = DoctorAnswer(
+    facts=(
+        fact_page(Fact(codes.code_of("agent.sandbox"), "bad", "t", "s", "about", at_s=1.0), 6.0),
+        fact_page(Fact(codes.code_of("agent.sandbox"), "unknown", "t", "s"), 6.0),
+    )
+)
 ALERTS: dict[str, Any] = {
     "alerts": [{
         "id": "a", "severity": "P1", "phase": "firing", "code": "c", "since_s": 1.0, "over_s": 0.0,
@@ -115,32 +182,58 @@ ALERTS: dict[str, Any] = {
     "maintenance": [{"id": "m", "until_s": 5.0, "code": "c", "lane": "l", "subject": "s"}],
     "precision": [{"code": "c", "useful": 1, "judged": 2, "sent": 3}],
 }  # fmt: skip
-GAPS = {"gaps": [{"lane": "a", "journal": "j", "first": 1, "last": 2, "count": 2, "reason": "r"}]}
-SESSION: dict[str, Any] = {
-    "id": "s", "state": "ended", "end": "completed", "why": "w", "lane": "l", "local": True,
-    "agent": "a", "model": "m", "provider": "p", "tokens": 1, "tools": 1, "began_s": 1.0,
-    "output": HOSTILE,
-}  # fmt: skip
+GAPS = GapsAnswer(
+    gaps=(Gap(lane="a", journal="j", first=1, last=2, count=2, reason="r", at_s=1.0),)
+)
+SESSION = SessionAnswer(
+    id="s",
+    state="ended",
+    end="completed",
+    why="w",
+    lane="l",
+    local=True,
+    agent="a",
+    model="m",
+    provider="p",
+    tokens=1,
+    tools=1,
+    began_s=1.0,
+    output=HOSTILE,
+)
+
+
+def plain(answer: object) -> Any:
+    """Return an answer as JSON holds it."""
+    return msgspec.json.decode(msgspec.json.encode(answer))
 
 
 def hostile(value: Any) -> Any:
     """Return a copy with hostile words in place of every word but action, digest and states."""
     if isinstance(value, dict):
         kept = {"action", "digest", "urgency", "severity", "state", "kind"}
-        return {
-            key: inner if key in kept else hostile(inner) for key, inner in value.items()
-        }  # fmt: skip
+        return {key: inner if key in kept else hostile(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [hostile(inner) for inner in value]
     return HOSTILE if isinstance(value, str) else value
 
 
-ANSWERS: dict[str, Any] = {
-    "/v1/status": STATUS, "/v1/fleet": FLEET, "/v1/alerts": ALERTS, "/v1/doctor": FACTS, "/v1/gaps": GAPS,
-    "/v1/requests": {"requests": [REQUEST]}, "/v1/requests/x": REQUEST,
-    "/v1/requests/x/shown": {}, "/v1/sessions": {"sessions": [SESSION]}, "/v1/sessions/x": SESSION,
-    "/v1/stop": {"freeze": "f", "lanes_told": 1}, "/v1/requests/gone": {"error": HOSTILE},
-}  # fmt: skip
+ANSWERS: dict[str, object] = {
+    "/v1/status": STATUS,
+    "/v1/fleet": FLEET,
+    "/v1/alerts": ALERTS,
+    "/v1/doctor": FACTS,
+    "/v1/gaps": GAPS,
+    "/v1/requests": RequestsAnswer(requests=(REQUEST,)),
+    "/v1/requests/x": REQUEST,
+    "/v1/requests/x/shown": REQUEST,
+    "/v1/sessions": SessionsAnswer(sessions=(SESSION,)),
+    "/v1/sessions/x": SESSION,
+    "/v1/stop": StopAnswer(freeze="f", lanes_told=1),
+    "/v1/requests/gone": {"error": HOSTILE},
+    "/v1/duties": DutiesAnswer(
+        duties=(ShownDuty(name="d", owner="house", schedule="* * * * *", note="n"),)
+    ),
+}
 
 
 @pytest_asyncio.fixture
@@ -149,10 +242,10 @@ async def house() -> AsyncIterator[Path]:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.path == "/v1/events":
-            return web.Response(body=msgspec.json.encode(hostile(EVENT)) + b"\n")
+            return web.Response(body=msgspec.json.encode(hostile(plain(EVENT))) + b"\n")
         if request.method == "POST" and request.path == "/v1/sessions":
-            return web.json_response({"id": "x"})
-        body = hostile(ANSWERS.get(request.path, {"error": HOSTILE}))
+            return web.json_response(plain(msgspec.structs.replace(SESSION, id="x", end="")))
+        body = hostile(plain(ANSWERS.get(request.path, {"error": HOSTILE})))
         status = 404 if "error" in body else 200
         return web.Response(body=msgspec.json.encode(body), status=status)
 
@@ -213,6 +306,7 @@ def assert_tame(written: str) -> None:
 @pytest.mark.parametrize("command", [
     "status", "fleet status", "doctor", "alerts list", "events", "events --gaps", "requests --all", "show x",
     "explain x", "sessions", "session x", "stop", "explain gone", "run hello", "drill failover --live",
+    "duties",
 ])  # fmt: skip
 async def test_hostile_words_stay_inside_their_line_on_a_terminal(
     house: Path, command: str
@@ -227,59 +321,72 @@ def test_every_command_is_looked_at() -> None:
     assert looked == set(COMMANDS)
 
 
-def lines_of(response: dict[str, Any], kind: str) -> list[str]:
-    match kind:
-        case "status":
-            return status_lines(response, 100.0)
-        case "fleet":
-            return fleet_lines(response, 100.0)
-        case "alerts":
-            return alert_lines(response, 100.0)
-        case "explain":
-            return explanation(response)
-        case _:
-            return [event_line(response)]
+LINES: dict[str, tuple[Any, Callable[[Any], list[str]]]] = {
+    "status": (STATUS, lambda answer: status_lines(answer, 100.0)),
+    "fleet": (FLEET, lambda answer: fleet_lines(answer, 100.0)),
+    "alerts": (ALERTS, lambda answer: alert_lines(answer, 100.0)),
+    "explain": (REQUEST, explanation),
+    "event": (EVENT, lambda event: [event_line(event)]),
+}
+"""What each screen prints of which answer."""
 
 
-@pytest.mark.parametrize(("kind", "response"), [
-    ("status", STATUS), ("fleet", FLEET), ("alerts", ALERTS), ("explain", REQUEST), ("event", EVENT),
-])  # fmt: skip
-def test_each_word_of_the_table_stays_inside_its_line(kind: str, response: dict[str, Any]) -> None:
-    before = len(lines_of(response, kind))
-    for path in bad.paths(response):
+@pytest.mark.parametrize("kind", LINES)
+def test_each_word_of_the_table_stays_inside_its_line(kind: str) -> None:
+    answer, lines_of = LINES[kind]
+    before, whole = len(lines_of(answer)), plain(answer)
+    for path in bad.paths(whole):
         for row in bad.TEXTS:
-            if not isinstance(_at(response, path), str):
+            if not isinstance(_at(whole, path), str):
                 continue
-            lines = lines_of(bad.replaced(response, path, row.value), kind)
+            bent = read_value(bad.replaced(whole, path, row.value), type(answer))
+            if isinstance(bent, Unreadable):  # a lane's own word, longer than its bound
+                assert "detail" in path or path == ("action",), (path, row.name)
+                continue
+            lines = lines_of(bent)
             assert len(lines) <= before + 2, (path, row.name)
             for line in lines:
                 assert len(line.splitlines()) <= 1, (path, row.name)
                 assert not any(ord(char) < 32 for char in line), (path, row.name)
 
 
+def with_detail(detail: object) -> StatusAnswer:
+    """Return the status of a house whose first lane says this of itself."""
+    status = plain(STATUS)
+    status["lanes"] = [{**status["lanes"][0], "detail": detail}]
+    answer = read_status_answer(status)
+    assert isinstance(answer, StatusAnswer)
+    return answer
+
+
 def test_a_lane_cannot_blind_status() -> None:
-    for name, detail in bad.bent_values(LANE["detail"]):
-        lines = status_lines({**STATUS, "lanes": [{**LANE, "detail": detail}]}, 100.0)
+    for name, detail in bad.bent_values(plain(DETAIL)):
+        status = with_detail(detail)
+        lines = status_lines(status, 100.0)
         assert lines[0].startswith("house house: FROZEN"), name
         assert any(line.startswith("lane allegro: ") for line in lines), name
-        _freezes({**STATUS, "lanes": [{**LANE, "detail": detail}]})
+        _freezes(status)
     for detail in (None, 5, [], "x", {}):
-        assert status_lines({**STATUS, "lanes": [{**LANE, "detail": detail}]}, 100.0)
+        assert status_lines(with_detail(detail), 100.0)
+
+
+def test_what_a_lane_says_and_cannot_be_read_is_shown_as_unknown() -> None:
+    lines = status_lines(with_detail({"healthy": "yes"}), 100.0)
+    assert any("its status is unknown: its answer cannot be read" in line for line in lines)
 
 
 def test_only_the_houses_own_freezes_are_lifted_unnamed() -> None:
     held, extra = _freezes(STATUS)
     assert held == ["f"]
     assert extra == {}
-    lane = {**LANE, "detail": {"freezes": ["f", "future", 5, None, "x" * 5_000]}}
-    held, extra = _freezes({**STATUS, "lanes": [lane]})
+    held, extra = _freezes(with_detail({"freezes": ["f", "future"]}))
     assert held == ["f"]
-    assert set(extra) == {"future", "x" * 64}
+    assert set(extra) == {"future"}
+    assert _freezes(with_detail({"freezes": ["future", 5, None]})) == (["f"], {})
 
 
 def test_a_freeze_that_only_a_lane_holds_is_shown() -> None:
-    lane = {**LANE, "detail": {**LANE["detail"], "freezes": ["f", "other"]}}
-    lines = status_lines({**STATUS, "lanes": [lane]}, 100.0)
+    lines = status_lines(with_detail({**plain(DETAIL), "freezes": ["f", "other"]}), 100.0)
     assert any("FROZEN on this lane alone" in line and "other" in line for line in lines)
 
 
@@ -318,10 +425,9 @@ def test_a_foreign_text_cannot_leave_its_frame() -> None:
 
 
 def test_what_a_drill_saw_stays_inside_its_line() -> None:
-    one = {
-        "fault": HOSTILE, "victim": HOSTILE, "holder": HOSTILE, "take_over_s": 1.0, "detected_s": 1.0,
-        "taken_s": 1.0, "act_s": 1.0, "silence_s": 1.0, "duplicates": 0, "lost": 0, "faults": [HOSTILE],
-    }  # fmt: skip
+    one = DrillTrial(
+        fault=HOSTILE, victim=HOSTILE, holder=HOSTILE, take_over_s=1.0, faults=(HOSTILE,)
+    )
     for line in drill_lines(summary([one], "planned")):
         assert line.count("\n") <= 1
         assert not set("\x1b\x07\r\u202e") & set(line)

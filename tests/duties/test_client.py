@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 
 from allegro.client.errors import BadRequest, HouseUnreachable, NotNow
-from allegro.client.house_client import HouseClient, named
+from allegro.client.house_client import HouseClient
+from allegro.client.socket import named
 from allegro.core.authority.actions.agent import Quote
 from allegro.house.api.agent import MAX_QUOTES, QUOTES_BYTES, newest_quotes
 

@@ -18,6 +18,7 @@ from allegro.core.health.alert_state import Told
 from allegro.core.health.codes import Code
 from allegro.core.health.delivery.notices import Kind
 from allegro.core.health.facts import Fact
+from allegro.core.protocol.answers.house import LinkedLane
 from allegro.core.stores import SetAside
 from allegro.house.fleet.heartbeats import BEAT_LATE_S
 from allegro.house.fleet.watch import KEPT, NOBODY_S, SHOWN, FleetWatch
@@ -62,14 +63,11 @@ class FakeLanes:
     def roles_of(self, lane: str) -> dict[str, int]:
         return {"forge": 1} if lane in self.holding else {}
 
-    def describe(self) -> list[dict[str, Any]]:
+    def describe(self) -> list[LinkedLane]:
         for name, _, _ in self.linked():
             self._heard[name] = self._clock.now_s()
         return [
-            {
-                "name": name, "linked": up, "heard_s": self._heard[name],
-                "since_s": self._since_s, "down_s": 0.0, "behind": 0, "caught_up_s": 0.0,
-            }
+            LinkedLane(name=name, linked=up, heard_s=self._heard[name], since_s=self._since_s)
             for name, up in self.up.items()
         ]  # fmt: skip
 

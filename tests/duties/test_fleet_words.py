@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from allegro.cli.commands.drill import _failed, drill_lines, summary
+from allegro.cli.commands.drill import drill_lines
 from allegro.cli.commands.fleet import _orders, _trusted, fleet_lines
 from allegro.core.authority.tokens import Member, Roster, fingerprint
+from allegro.core.protocol.answers.fleet import FleetAnswer, FleetLane
+from allegro.drill.report import DrillTrial, summary, unfinished
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.fleet.council_view import agreement, holder_of, registered
 
@@ -46,19 +49,23 @@ def test_who_is_preferred_stays_and_new_lanes_come_last() -> None:
     assert _orders(members, ("forge=d, a",), known)["forge"] == ("d", "a")
 
 
-def said(name: str, names: str = "", *, quorum: bool = True, **held: int) -> dict[str, Any]:
+def said(name: str, names: str = "", *, quorum: bool = True, **held: int) -> FleetLane:
     """Return what one lane says: what it holds, and whom it reads as holder of the forge role."""
-    return {
-        "name": name, "held": held, "held_for_s": dict.fromkeys(held, 5.0), "quorum": quorum,
-        "holders": {"forge": names, "hermes": ""}, "answers": True,
-    }  # fmt: skip
+    return FleetLane(
+        name=name,
+        held=held,
+        held_for_s=dict.fromkeys(held, 5.0),
+        quorum=quorum,
+        holders={"forge": names, "hermes": ""},
+        answers=True,
+    )
 
 
 def test_a_lane_outside_of_the_council_claims_nothing() -> None:
     lanes = [said("a", forge=4), said("b"), said("d", forge=9)]
     holder = holder_of("forge", lanes, ["a", "b", "c"])
     assert holder is not None
-    assert (holder["lane"], holder["claims"]) == ("a", 1)
+    assert (holder.lane, holder.claims) == ("a", 1)
     assert holder_of("forge", lanes[1:], ["a", "b", "c"]) is None
 
 
@@ -69,7 +76,7 @@ def test_a_thief_that_claims_a_role_is_not_shown_as_its_holder() -> None:
     thief = said("c", "c", forge=2**52)
     holder = holder_of("forge", [said("a", "a", forge=4), said("b", "a"), thief], MEMBERS)
     assert holder is not None
-    assert (holder["lane"], holder["epoch"], holder["claims"]) == ("a", 4, 2)
+    assert (holder.lane, holder.epoch, holder.claims) == ("a", 4, 2)
     assert holder_of("forge", [said("a", "b"), said("b", "a"), thief], MEMBERS) is None
     assert holder_of("forge", [thief], MEMBERS) is not None, "nobody says otherwise"
 
@@ -83,7 +90,7 @@ def test_the_council_agrees_when_most_of_its_lanes_say_so_themselves() -> None:
     assert agreement([said("c"), no], MEMBERS) is None
     assert agreement([], MEMBERS) is None
     assert agreement([said("d"), said("e"), said("f")], MEMBERS) is None
-    silent = {**said("b"), "answers": False}
+    silent = msgspec.structs.replace(said("b"), answers=False)
     assert agreement([said("a"), silent, silent], MEMBERS) is None
 
 
@@ -94,50 +101,56 @@ def test_whom_the_council_names_is_what_most_members_read() -> None:
 
 
 def test_a_lane_that_is_frozen_by_what_the_house_does_not_hold_is_named() -> None:
-    lines = "\n".join(fleet_lines(status(freezes_unknown_here=["f1", "f2"]), 10.0))
+    lines = "\n".join(fleet_lines(status(freezes_unknown_here=("f1", "f2")), 10.0))
     assert "lane a is FROZEN by what the house does not hold: f1, f2" in lines
 
 
 def test_lanes_that_are_alone_are_no_rivals() -> None:
     holder = holder_of("forge", [said("a", forge=4), said("b", forge=2)], [])
     assert holder is not None
-    assert holder["claims"] == 1
+    assert holder.claims == 1
 
 
-def status(**changes: Any) -> dict[str, Any]:
-    one = {
-        "name": "a", "linked": True, "answers": True, "heard_s": 0.0, "held": {}, "ready": [],
-        "hears": [], "serves": [], "roster": 3,
-    }  # fmt: skip
-    return {
-        "members": ["a"], "roster": 3, "quorum": True, "local_only_since_s": None, "roles": {},
-        "orders": {}, "registers": {"forge": "", "hermes": ""}, "shared_domains": [],
-        "take_overs": [], "lanes": [{**one, **changes}],
-    }  # fmt: skip
+def status(quorum: bool | None = True, **changes: Any) -> FleetAnswer:
+    one = FleetLane(name="a", linked=True, answers=True, roster=3)
+    return FleetAnswer(
+        members=("a",),
+        roster=3,
+        quorum=quorum,
+        registers={"forge": "", "hermes": ""},
+        lanes=(msgspec.structs.replace(one, **changes),),
+    )
+
+
+def test_a_lane_whose_answer_cannot_be_read_is_shown_with_the_reason() -> None:
+    told = status(answers=False, trouble="its answer cannot be read: Expected `bool`")
+    assert "its answer cannot be read" in "\n".join(fleet_lines(told, 10.0))
 
 
 def test_a_lane_that_does_not_answer_is_not_said_to_be_unable() -> None:
-    lines = "\n".join(fleet_lines({**status(answers=False, roster=0), "quorum": None}, 10.0))
+    lines = "\n".join(fleet_lines(status(None, answers=False, roster=0), 10.0))
     assert "DOES NOT ANSWER" in lines
     assert "too few lanes say whether it agrees" in lines
     assert "able to do" not in lines
     assert "KEEPS" not in lines
 
 
-GOOD = {
-    "fault": "planned", "victim": "a", "holder": "b", "take_over_s": 1.5, "detected_s": 0.0,
-    "taken_s": 0.01, "act_s": 0.4, "silence_s": None, "duplicates": 0, "lost": 0, "faults": [],
-}  # fmt: skip
+GOOD = DrillTrial(
+    fault="planned",
+    victim="a",
+    holder="b",
+    take_over_s=1.5,
+    detected_s=0.0,
+    taken_s=0.01,
+    act_s=0.4,
+    duplicates=0,
+    lost=0,
+)
 
 
 def test_a_drill_tells_detection_take_over_and_first_act() -> None:
     report = summary([GOOD], "planned")
-    assert (report["ok"], report["max_s"], report["duplicates"], report["lost"]) == (
-        True,
-        1.5,
-        0,
-        0,
-    )
+    assert (report.ok, report.max_s, report.duplicates, report.lost) == (True, 1.5, 0, 0)
     line, verdict = drill_lines(report)
     for part in ("a -> b", "next poll after 1.5 s", "detected in 0.0", "taken in 0.01", "0.40 s"):
         assert part in line
@@ -146,10 +159,10 @@ def test_a_drill_tells_detection_take_over_and_first_act() -> None:
 
 
 @pytest.mark.parametrize("before", [[], [GOOD]])
-def test_a_drill_that_failed_says_so_in_its_json(before: list[dict[str, Any]]) -> None:
-    report = summary([*before, _failed("planned", "a", 30.0, "nobody took over")], "planned")
-    assert not report["ok"]
-    assert report["max_s"] == 30.0
-    assert report["trials"][-1]["faults"] == ["nobody took over"]
+def test_a_drill_that_failed_says_so_in_its_json(before: list[DrillTrial]) -> None:
+    report = summary([*before, unfinished("planned", "a", 30.0, "nobody took over")], "planned")
+    assert not report.ok
+    assert report.max_s == 30.0
+    assert report.trials[-1].faults == ("nobody took over",)
     assert drill_lines(report)[-1].startswith("FAILED")
     assert "FAULT nobody took over" in "".join(drill_lines(report))

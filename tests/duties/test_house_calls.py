@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
@@ -18,6 +19,7 @@ from allegro.core.health import codes
 from allegro.core.health.alert_state import Told
 from allegro.core.health.delivery.notices import Kind
 from allegro.core.health.facts import Fact, fact_page
+from allegro.core.protocol.answers.house import LinkedLane
 from allegro.core.protocol.queries import Inform, Params, read_query
 from allegro.core.settings import (
     HouseIdentity,
@@ -62,12 +64,9 @@ class ToldLanes:
         self.answers: dict[str, Any] = {"vps": [DISK], "other": []}
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
 
-    def describe(self) -> list[dict[str, Any]]:
-        return [
-            {"name": name, "linked": up, "trouble": "refused", "since_s": 1.0, "home": 1, "head": 1,
-             "version": "x"}
-            for name, up in self.up.items()
-        ]  # fmt: skip
+    def describe(self) -> list[LinkedLane]:
+        seen = LinkedLane(name="", trouble="refused", since_s=1.0, home=1, head=1, version="x")
+        return [msgspec.structs.replace(seen, name=name, linked=up) for name, up in self.up.items()]
 
     def linked(self) -> list[tuple[str, str, object]]:
         return [(name, "", None) for name, up in self.up.items() if up]

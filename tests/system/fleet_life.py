@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ class Life(QuickStage, ScratchFleet):
         self._daily = Path()
 
     async def _prepare(
-        self, lane: ScratchLane, forge: str, daily: Path, values: dict[str, Any]
+        self, lane: ScratchLane, forge: str, daily: Path, values: Mapping[str, object]
     ) -> None:
         self._forge, self._daily = forge, daily
         wire = self.wires[lane.name] = Pathway(self.wired.link(lane.name))

@@ -22,7 +22,7 @@ from allegro.client.redundancy import FailoverEvent, RedundancyManager
 from allegro.core.authority.lease import MAX_EPOCH_JUMP
 from allegro.core.base.errors import UserError
 from allegro.core.protocol.pages import FRESH_PAGES
-from allegro.drill.trial import TARGET_S
+from allegro.drill.report import TARGET_S
 from allegro.lane.fleet.peers import PAGE_S
 from allegro.scratch.network import Namespaces
 from tests.patience import patient

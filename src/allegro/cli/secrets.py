@@ -9,7 +9,7 @@ import click
 
 from allegro.cli.output import run_async
 from allegro.client.errors import HouseUnreachable
-from allegro.client.house_client import HouseClient
+from allegro.client.house_client import HouseClient, ask_house
 from allegro.core.base.errors import ConfigError
 
 
@@ -29,13 +29,8 @@ def passphrase() -> bytes:
 
 def reload(socket: Path) -> bool:
     """Make a running house read its changed keys; print a line when none is running."""
-
-    async def post() -> None:
-        async with HouseClient(socket) as house:
-            await house.post("reload")
-
     try:
-        run_async(post())
+        run_async(ask_house(socket, HouseClient.reload))
     except HouseUnreachable:
         click.echo("the house is not running; it will read the change when it starts", err=True)
         return False

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from allegro.client.errors import HouseUnreachable
 from allegro.client.house_client import HouseClient
 
 RESTART_S = 15.0
+T = TypeVar("T")
 B = TypeVar("B", bound="Bridge")
 
 
@@ -38,7 +39,7 @@ class Bridge:
     async def close(self) -> None:
         await self._house.close()
 
-    async def _riding_over(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+    async def _riding_over(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask, and ask again while the house restarts; RESTART_S at most."""
         until_s = asyncio.get_running_loop().time() + RESTART_S
         while True:

@@ -12,7 +12,6 @@ import msgspec
 
 from allegro.client.bridge import Bridge, asked_by
 from allegro.client.errors import (
-    BadRequest,
     Conflict,
     EffectFailed,
     Expired,
@@ -22,9 +21,10 @@ from allegro.client.errors import (
     StillOpen,
     Withdrawn,
 )
-from allegro.client.house_client import WAIT_S, named
-from allegro.core.base.untrusted import Unreadable, read_value
+from allegro.client.socket import WAIT_S
 from allegro.core.forge.issues import Issue
+from allegro.core.protocol.answers.requests import RequestAnswer
+from allegro.core.requests.proposals import Proposal
 
 _ENDS = {
     "rejected": Rejected,
@@ -71,19 +71,15 @@ class GiteaBridge(Bridge):
         requests are left out. Answers from the house alone, so it works without any link.
         """
         since_s = since.timestamp() if isinstance(since, datetime.datetime) else since or 0.0
-        response = await self._house.get("issues", repository=repo, since_s=since_s)
-        issues = [_issue(issue) for issue in response["issues"]]
-        return [issue for issue in issues if not issue.is_pull_request]
+        answer = await self._house.issues(repo, since_s)
+        return [issue for issue in answer.issues if not issue.is_pull_request]
 
     async def get_issue_details(self, repo: str, issue: int) -> Issue:
         """Return an issue with comments, labels, linked pull requests and timeline, read now.
 
         Raises NotNow when no lane or forge answers, BadRequest when there is no such issue.
         """
-        response = await self._house.post(
-            "ask", {"method": "issue_details", "params": {"repository": repo, "number": issue}}
-        )
-        return _issue(response)
+        return await self._house.issue(repo, issue)
 
     async def create_pr(
         self, repo: str, branch: str, title: str, body: str, *, base: str = ""
@@ -92,19 +88,10 @@ class GiteaBridge(Bridge):
 
         `base` defaults to the repository's default branch.
         """
-        return _pr(
-            await self._settled(
-                {
-                    "kind": "create_pr",
-                    "repository": repo,
-                    "branch": branch,
-                    "title": title,
-                    "body": body,
-                    "base": base,
-                }
-            ),
-            branch,
+        proposal = Proposal(
+            kind="create_pr", repository=repo, branch=branch, title=title, body=body, base=base
         )
+        return _pr(await self._done(proposal), branch)
 
     async def propose_change(
         self,
@@ -122,75 +109,75 @@ class GiteaBridge(Bridge):
         `files` maps paths to whole contents (text is UTF-8), None deletes. The real branch name
         is `<branch>-<hex>`.
         """
-        return _pr(
-            await self._settled(
-                {
-                    "kind": "propose_change",
-                    "repository": repo,
-                    "base": base,
-                    "branch": branch,
-                    "title": title,
-                    "body": body,
-                    "files": encoded(files),
-                    "allow_ci_paths": allow_ci_paths,
-                }
-            ),
-            branch,
+        proposal = Proposal(
+            kind="propose_change",
+            repository=repo,
+            base=base,
+            branch=branch,
+            title=title,
+            body=body,
+            files=encoded(files),
+            allow_ci_paths=allow_ci_paths,
         )
+        return _pr(await self._done(proposal), branch)
 
     async def comment_on_issue(self, repo: str, issue: int, body: str) -> int:
         """Comment on an issue and return the comment's id. Needs no approval: the house orders it."""
-        request = await self._settled(
-            {"kind": "comment", "repository": repo, "issue": issue, "body": body}
-        )
-        return int(request["artifact"])
+        proposal = Proposal(kind="comment", repository=repo, issue=issue, body=body)
+        return (await self._done(proposal)).artifact
 
     async def update_status(self, repo: str, issue: int, status: str) -> None:
         """Give an issue exactly this `status/…` label. Needs no approval."""
-        await self._settled(
-            {"kind": "update_status", "repository": repo, "issue": issue, "status": status}
-        )
+        proposal = Proposal(kind="update_status", repository=repo, issue=issue, status=status)
+        await self._done(proposal)
 
     async def close_issue(self, repo: str, issue: int) -> None:
         """Close an issue as it stands now, once approved."""
-        await self._settled({"kind": "close_issue", "repository": repo, "issue": issue})
+        await self._done(Proposal(kind="close_issue", repository=repo, issue=issue))
 
-    async def request(self, action: Mapping[str, Any]) -> Asked:
+    async def request(self, action: Mapping[str, object]) -> Asked:
         """Ask without waiting. `action` has the fields of the methods above and `kind`.
 
         Kinds: propose_change, create_pr, close_issue, comment, update_status. More fields:
         urgency, question, recommendation, context, expires_in_s.
         """
-        body = {"asked_by": asked_by(), "key": uuid.uuid4().hex, **action}
-        response = await self._riding_over(lambda: self._house.post("requests", body))
-        return Asked(response["id"], response["digest"], response["state"])
+        return await self._ask({"asked_by": asked_by(), "key": uuid.uuid4().hex, **action})
+
+    async def _ask(self, proposal: Proposal | Mapping[str, object]) -> Asked:
+        answer = await self._riding_over(lambda: self._house.propose(proposal))
+        return Asked(answer.id, answer.digest, answer.state)
 
     async def outcome(self, request_id: str, *, wait_s: float | None = None) -> dict[str, Any]:
-        """Wait until a request is settled and return it; raise what it ended in otherwise."""
+        """Wait until a request is settled and return it; raise what it ended in otherwise.
+
+        It has the fields of `allegro show --json`.
+        """
+        return dict(msgspec.to_builtins(await self.settled(request_id, wait_s=wait_s)))
+
+    async def settled(self, request_id: str, *, wait_s: float | None = None) -> RequestAnswer:
+        """Wait as `outcome` does; return the request as its type."""
         left_s = self._wait_s if wait_s is None else wait_s
         while True:
             slice_s = min(WAIT_S, left_s)
-            request: dict[str, Any] = await self._riding_over(
-                lambda: self._house.get(f"requests/{named(request_id)}/wait", timeout_s=slice_s)  # noqa: B023
+            request = await self._riding_over(
+                lambda: self._house.wait_for_request(request_id, slice_s)  # noqa: B023
             )
-            if request["state"] == "done":
+            if request.state == "done":
                 return request
-            if request["state"] in _ENDS:
-                raise _ENDS[request["state"]](_why(request), request["id"])
+            if request.state in _ENDS:
+                raise _ENDS[request.state](_why(request), request.id)
             left_s -= slice_s
             if left_s <= 0:
                 raise await self._unsettled(request)
 
-    async def _settled(self, action: dict[str, Any]) -> dict[str, Any]:
-        asked = await self.request(action)
-        return await self.outcome(asked.id)
+    async def _done(self, proposal: Proposal) -> RequestAnswer:
+        named = msgspec.structs.replace(proposal, asked_by=asked_by(), key=uuid.uuid4().hex)
+        return await self.settled((await self._ask(named)).id)
 
-    async def _unsettled(self, request: dict[str, Any]) -> StillOpen | Frozen:
-        status = await self._house.get("status")
-        kind = Frozen if status["frozen"] else StillOpen
-        return kind(
-            f"request {request['id']} is still {request['state']}; it stands", request["id"]
-        )
+    async def _unsettled(self, request: RequestAnswer) -> StillOpen | Frozen:
+        status = await self._house.status()
+        kind = Frozen if status.frozen else StillOpen
+        return kind(f"request {request.id} is still {request.state}; it stands", request.id)
 
 
 def encoded(files: Mapping[str, str | bytes | None]) -> dict[str, str | None]:
@@ -203,25 +190,12 @@ def encoded(files: Mapping[str, str | bytes | None]) -> dict[str, str | None]:
     }
 
 
-def _issue(value: object) -> Issue:
-    issue = read_value(value, Issue)
-    if isinstance(issue, Unreadable):
-        raise BadRequest(f"the lane's answer is no issue: {issue}")
-    return issue
+def _why(request: RequestAnswer) -> str:
+    why = request.detail or request.state
+    if request.superseded_by:
+        why += f"; asked again as {request.superseded_by}"
+    return f"request {request.id}: {why}"
 
 
-def _why(request: dict[str, Any]) -> str:
-    why = request["detail"] or request["state"]
-    if request.get("superseded_by"):
-        why += f"; asked again as {request['superseded_by']}"
-    return f"request {request['id']}: {why}"
-
-
-def _pr(request: dict[str, Any], branch: str) -> PR:
-    return PR(
-        request["artifact"],
-        request["url"],
-        request.get("branch") or branch,
-        request["commit"],
-        request["id"],
-    )
+def _pr(request: RequestAnswer, branch: str) -> PR:
+    return PR(request.artifact, request.url, request.branch or branch, request.commit, request.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 
@@ -15,7 +15,12 @@ from allegro.client.errors import (
     StillOpen,
     Withdrawn,
 )
-from allegro.client.house_client import WAIT_S, named
+from allegro.client.socket import WAIT_S
+from allegro.core.authority.actions.agent import Turn
+from allegro.core.base.untrusted import text_of
+from allegro.core.protocol.answers.house import ShownEvent
+from allegro.core.protocol.answers.sessions import SessionAnswer
+from allegro.core.protocol.asked import NewLoan, NewSession
 
 _PREFIXES = ("session.", "model.", "telemetry.")
 
@@ -97,6 +102,24 @@ class ModelEndpoint(msgspec.Struct, frozen=True):
         return f"ModelEndpoint({self.model!r} at {self.base_url}, expires_s={self.expires_s:.0f})"
 
 
+class SessionOptions(TypedDict, total=False):
+    """What a session may be given beside its prompt and model.
+
+    `history` are earlier turns as (user or assistant, text), "" and () by default: the lane
+    remembers none. `tools` None is what the lane has switched on. `issue` (owner/name#1) brings its
+    text in as quoted data and shows the session's progress there. `limit_s` is 3600 by default.
+    Asked twice with one `key`, it is one session.
+    """
+
+    instructions: str
+    history: Sequence[tuple[str, str]]
+    tools: Sequence[str] | None
+    issue: str
+    network: bool
+    limit_s: int
+    key: str
+
+
 class HermesBridge(Bridge):
     """Sessions of a real agent on a lane; Timmy sees each step and decides what a tool may do.
 
@@ -104,86 +127,52 @@ class HermesBridge(Bridge):
     """
 
     async def run_session(
-        self,
-        prompt: str,
-        model: str | None = None,
-        *,
-        instructions: str = "",
-        history: Sequence[tuple[str, str]] = (),
-        tools: Sequence[str] | None = None,
-        issue: str = "",
-        network: bool = False,
-        limit_s: int = 3600,
+        self, prompt: str, model: str | None = None, **options: Unpack[SessionOptions]
     ) -> HermesResult:
         """Run one session to its end and return how it ended.
 
-        `model` None is the configured default; an unknown one raises EffectFailed. `history` are
-        earlier turns as (user or assistant, text): the lane remembers none. `tools` None is what
-        the lane has switched on. `issue` (owner/name#1) brings its text in as quoted data and
-        shows the session's progress there. Cancelling the await leaves the session running.
+        `model` None is the configured default; an unknown one raises EffectFailed. Cancelling the
+        await leaves the session running.
         """
-        session = await self.begin_session(
-            prompt,
-            model,
-            instructions=instructions,
-            history=history,
-            tools=tools,
-            issue=issue,
-            network=network,
-            limit_s=limit_s,
-        )
-        return await self.result(session)
+        return await self.result(await self.begin_session(prompt, model, **options))
 
     async def begin_session(
-        self,
-        prompt: str,
-        model: str | None = None,
-        *,
-        instructions: str = "",
-        history: Sequence[tuple[str, str]] = (),
-        tools: Sequence[str] | None = None,
-        issue: str = "",
-        network: bool = False,
-        limit_s: int = 3600,
-        key: str = "",
+        self, prompt: str, model: str | None = None, **options: Unpack[SessionOptions]
     ) -> str:
-        """Ask for a session without waiting; return its id. Asked twice with a `key`, it is one."""
-        response = await self._house.post(
-            "sessions",
-            {
-                "prompt": prompt,
-                "model": model or "",
-                "instructions": instructions,
-                "history": [{"role": role, "text": text} for role, text in history],
-                "tools": None if tools is None else list(tools),
-                "issue": issue,
-                "network": network,
-                "limit_s": limit_s,
-                "asked_by": asked_by(),
-                "key": key,
-            },
+        """Ask for a session without waiting; return its id."""
+        tools = options.get("tools")
+        new = NewSession(
+            prompt=prompt,
+            model=model or "",
+            instructions=options.get("instructions", ""),
+            history=tuple(Turn(role, text) for role, text in options.get("history", ())),
+            tools=None if tools is None else tuple(tools),
+            network=options.get("network", False),
+            issue=options.get("issue", ""),
+            limit_s=options.get("limit_s", 3600),
+            asked_by=asked_by(),
+            key=options.get("key", ""),
         )
-        return str(response["id"])
+        return (await self._house.begin_session(new)).id
 
     async def result(self, session_id: str, *, wait_s: float | None = None) -> HermesResult:
         """Wait until a session ended; raise what it came to when it never began."""
         left_s = self._wait_s if wait_s is None else wait_s
         while True:
             slice_s = min(WAIT_S, left_s)
-            response = await self._riding_over(
-                lambda: self._house.get(f"sessions/{named(session_id)}/wait", timeout_s=slice_s)  # noqa: B023
+            session = await self._riding_over(
+                lambda: self._house.wait_for_session(session_id, slice_s)  # noqa: B023
             )
-            if response.get("end"):
-                return _result(response)
-            _raise_unbegun(response)
+            if session.end:
+                return _result(session)
+            _raise_unbegun(session)
             left_s -= slice_s
             if left_s <= 0:
                 raise StillOpen(f"session {session_id} still runs", session_id)
 
     async def stop_session(self, session_id: str) -> bool:
         """Stop a session at once. Needs no approval."""
-        response = await self._house.post(f"sessions/{named(session_id)}/stop")
-        return bool(response["stopped"])
+        return (await self._house.stop_session(session_id)).stopped
 
     async def stream_telemetry(
         self, session_id: str = "", *, after: int | None = None
@@ -200,84 +189,94 @@ class HermesBridge(Bridge):
             params["after"] = after
         elif not session_id:
             params["last"] = 0
-        async for event in self._house.events(**params):
-            if str(event["type"]).startswith(_PREFIXES):
+        async for event in self._house.shown_events(**params):
+            if event.type.startswith(_PREFIXES):
                 yield _telemetry(event)
 
     async def get_session_summary(self, session_id: str) -> SessionSummary:
         """Return the counters of a session. Raises BadRequest when there is none of this id."""
-        response = await self._house.get(f"sessions/{named(session_id)}")
-        if "lane" not in response or response.get("request"):
-            raise BadRequest(
-                f"session {session_id} has not begun: {response.get('why') or response['state']}"
-            )
-        return _summary(response)
+        session = await self._house.session(session_id)
+        if not session.has_begun:
+            why = session.why or session.state
+            raise BadRequest(f"session {session_id} has not begun: {why}")
+        return _summary(session)
 
     async def provide_model_access(
         self, model: str, *, lives_s: int = 900, max_tokens: int = 200_000
     ) -> ModelEndpoint:
         """Lend one model of a lane, through the house's socket, for a short time."""
-        response = await self._house.post(
-            "loans",
-            {"model": model, "lives_s": lives_s, "max_tokens": max_tokens, "asked_by": asked_by()},
-        )
+        new = NewLoan(model, lives_s, max_tokens, asked_by())
+        loan = await self._house.lend(new)
         return ModelEndpoint(
-            base_url=f"http://house/v1/models/{response['lane']}/v1",
+            base_url=f"http://house/v1/models/{loan.lane}/v1",
             socket=str(self._house.socket),
-            api_key=response["token"],
-            model=response["model"],
-            expires_s=response["expires_s"],
-            lane=response["lane"],
-            loan_id=response["id"],
+            api_key=loan.token,
+            model=loan.model,
+            expires_s=loan.expires_s,
+            lane=loan.lane,
+            loan_id=loan.id,
         )
 
     async def revoke_model_access(self, endpoint: ModelEndpoint) -> bool:
         """Take a lent model back at once; False when it had ended. Needs no approval."""
-        response = await self._house.post(f"loans/{named(endpoint.loan_id)}/revoke")
-        return bool(response["revoked"])
+        return (await self._house.revoke_loan(endpoint.loan_id)).revoked
 
 
-def _raise_unbegun(session: dict[str, Any]) -> None:
+_UNBEGUN = {"failed": EffectFailed, "withdrawn": Withdrawn, "expired": Expired}
+
+
+def _raise_unbegun(session: SessionAnswer) -> None:
     """Raise what a session that never began came to; return while it still may."""
-    why, state = str(session.get("why") or session["state"]), session["state"]
-    if session.get("request"):
-        kinds = {"failed": EffectFailed, "withdrawn": Withdrawn, "expired": Expired}
-        if state in kinds:
-            raise kinds[state](f"session {session['id']}: {why}", session["id"])
+    if not session.has_begun and session.state in _UNBEGUN:
+        why = session.why or session.state
+        raise _UNBEGUN[session.state](f"session {session.id}: {why}", session.id)
 
 
-def _result(session: dict[str, Any]) -> HermesResult:
+def _result(session: SessionAnswer) -> HermesResult:
     return HermesResult(
-        session["id"],
-        session["end"],
-        session.get("output", ""),
-        session["why"],
-        session["model"],
-        session["tokens"],
-        session.get("cost_usd"),
-        session.get("duration_s"),
-        session["tools"],
-        session["denied"],
-        session["local"],
+        session_id=session.id,
+        state=session.end,
+        output=session.output or "",
+        why=session.why,
+        model=session.model,
+        tokens=session.tokens,
+        cost_usd=session.cost_usd,
+        duration_s=session.duration_s,
+        tools=session.tools,
+        denied=session.denied,
+        local=session.local,
     )
 
 
-def _summary(session: dict[str, Any]) -> SessionSummary:
-    names = SessionSummary.__struct_fields__
-    known = {name: session[name] for name in names if name in session}
+def _summary(session: SessionAnswer) -> SessionSummary:
     return SessionSummary(
-        **{**known, "session_id": session["id"], "state": session["end"] or session["state"]}
+        session_id=session.id,
+        state=session.end or session.state,
+        model=session.model,
+        agent=session.agent,
+        lane=session.lane,
+        local=session.local,
+        began_s=session.began_s,
+        ended_s=session.ended_s,
+        duration_s=session.duration_s,
+        calls=session.calls,
+        tools=session.tools,
+        questions=session.questions,
+        denied=session.denied,
+        tokens=session.tokens,
+        cost_usd=session.cost_usd,
+        why=session.why,
     )
 
 
-def _telemetry(event: dict[str, Any]) -> TelemetryEvent:
+def _telemetry(event: ShownEvent) -> TelemetryEvent:
     return TelemetryEvent(
-        event["row"],
-        str(event["data"].get("session", "")),
-        event["type"],
-        event["time"],
-        event["lane"],
-        event["archived_s"],
-        event["data"],
-        event["words"],
+        row=event.row,
+        session_id=text_of(event.data.get("session")),
+        type=event.type,
+        time=event.time,
+        lane=event.lane,
+        archived_s=event.archived_s,
+        facts=event.data,
+        words=event.words,
     )

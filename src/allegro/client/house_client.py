@@ -1,137 +1,130 @@
-"""Talks to the house's Unix socket: one request, one answer, typed errors."""
+"""What can be asked on the house's socket: a method for each path, the type of each answer."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NoReturn
-from urllib.parse import quote
+from typing import Any, TypeVar
 
-import aiohttp
-import msgspec
-from yarl import URL
-
-from allegro.client.errors import BadRequest, HouseUnreachable, NotNow
-from allegro.client.warnings import hear
-from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_json, read_value, text_of
-from allegro.core.effects.render import one_line
-from allegro.core.health.facts import WARNING_HEADER
+from allegro.client.errors import BadRequest
+from allegro.client.socket import HouseSocket, named, unreadable_answer
+from allegro.core.base.untrusted import Unreadable, read_value
+from allegro.core.forge.issues import Issue
 from allegro.core.measures.answers import MeasuresAnswer
 from allegro.core.protocol.answers.duties import DutiesAnswer, DutyRunAnswer
+from allegro.core.protocol.answers.fleet import (
+    FleetAnswer,
+    HealthAnswer,
+    LaneOffer,
+    ReportedAnswer,
+    RestAnswer,
+)
+from allegro.core.protocol.answers.house import (
+    AsideAnswer,
+    BringAnswer,
+    DoctorAnswer,
+    GapsAnswer,
+    IssuesAnswer,
+    ReloadAnswer,
+    ResumeAnswer,
+    ShownEvent,
+    StatusAnswer,
+    StopAnswer,
+    ThawAnswer,
+    read_status_answer,
+)
+from allegro.core.protocol.answers.requests import RequestAnswer, RequestsAnswer
+from allegro.core.protocol.answers.sessions import (
+    LoanAnswer,
+    RevokedAnswer,
+    SessionAnswer,
+    SessionsAnswer,
+    StoppedAnswer,
+)
+from allegro.core.protocol.asked import (
+    Happened,
+    LetRest,
+    NewLoan,
+    NewSession,
+    Question,
+    Reason,
+    RunDuty,
+    Signed,
+    StopAll,
+)
+from allegro.core.protocol.queries import AskIssue
 from allegro.core.reports.answers import ReportAnswer
+from allegro.core.requests.proposals import Proposal
 
-WAIT_S = 50.0
-
-
-def default_socket() -> Path:
-    """Return where a house listens when nothing else is configured."""
-    configured = os.environ.get("ALLEGRO_SOCKET")
-    return Path(configured) if configured else default_state_dir() / "house.sock"
+T = TypeVar("T")
 
 
-def default_state_dir() -> Path:
-    """Return the house's state folder by the custom of the system (XDG, macOS)."""
-    if sys.platform == "darwin":
-        return Path("~/Library/Application Support/allegro").expanduser()
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "allegro"
+class HouseClient(HouseSocket):
+    """Use as an async context manager. Every method raises HouseUnreachable, BadRequest, NotNow.
 
+    An id may be the beginning of one, of 8 characters at least; a request is also named by its
+    digest. Times to wait are seconds.
+    """
 
-def named(name: str) -> str:
-    """Return an id or name as one part of a path. Raises BadRequest where it can be none."""
-    try:
-        part = quote(name, safe="")
-    except UnicodeEncodeError as error:
-        raise BadRequest(f"{name!r} is no text") from error
-    if part.strip(".") == "":
-        raise BadRequest(f"{name!r} names nothing: give an id or a name")
-    return part
+    # --- the house -----------------------------------------------------------------------------
 
+    async def status(self) -> StatusAnswer:
+        answer = read_status_answer(await self.get("status"))
+        if isinstance(answer, Unreadable):
+            raise unreadable_answer("status", answer)
+        return answer
 
-class HouseClient:
-    """Use as an async context manager."""
+    async def doctor(self) -> DoctorAnswer:
+        return await self.read(DoctorAnswer, "doctor")
 
-    def __init__(self, socket: Path | None = None) -> None:
-        self._socket = socket or default_socket()
-        self._session: aiohttp.ClientSession | None = None
+    async def stop(self, reason: str, by: str) -> StopAnswer:
+        """Freeze every lane, now."""
+        return await self.send(StopAnswer, "stop", StopAll(reason, by))
 
-    @property
-    def socket(self) -> Path:
-        """The house's Unix socket."""
-        return self._socket
+    async def thaw(self, token: str) -> ThawAnswer:
+        return await self.send(ThawAnswer, "thaw", Signed(token))
 
-    async def __aenter__(self) -> HouseClient:
-        return self
+    async def bring(self, token: str) -> BringAnswer:
+        """Bring a signed thing to every linked lane."""
+        return await self.send(BringAnswer, "bring", Signed(token))
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
+    async def reload(self) -> ReloadAnswer:
+        """Let the house read its keys, its seat and its lanes again."""
+        return await self.send(ReloadAnswer, "reload")
 
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+    async def set_aside(self) -> AsideAnswer:
+        return await self.read(AsideAnswer, "aside")
 
-    async def get(self, path: str, **params: str | int | float) -> Any:
-        """Read. Raises HouseUnreachable, BadRequest, NotNow."""
-        return await self._call("GET", path, params, None)
-
-    async def post(self, path: str, body: Any = None) -> Any:
-        """Ask for something. Raises HouseUnreachable, BadRequest, NotNow."""
-        return await self._call("POST", path, {}, body)
+    async def resume(self, lane: str) -> ResumeAnswer:
+        """Let orders go to a lane again."""
+        return await self.send(ResumeAnswer, f"lanes/{named(lane)}/resume", {})
 
     async def measures(self, window_s: float = 7 * 86_400.0) -> MeasuresAnswer:
-        """Return every figure over the `window_s` seconds before now.
-
-        Raises HouseUnreachable, BadRequest, NotNow.
-        """
-        answer = read_value(await self.get("measures", window_s=window_s), MeasuresAnswer)
-        if isinstance(answer, Unreadable):
-            raise BadRequest(f"the house's answer cannot be read: {answer}")
-        return answer
-
-    async def duties(self) -> DutiesAnswer:
-        """Return every scheduled duty of the house and of its lanes.
-
-        Raises HouseUnreachable, BadRequest, NotNow.
-        """
-        answer = read_value(await self.get("duties"), DutiesAnswer)
-        if isinstance(answer, Unreadable):
-            raise BadRequest(f"the house's answer cannot be read: {answer}")
-        return answer
-
-    async def run_duty(self, name: str) -> DutyRunAnswer:
-        """Run a scheduled duty now, at each owner that has it; `NAME@OWNER` names one.
-
-        One that takes longer than 45 s runs on and is returned as running. Raises
-        HouseUnreachable, BadRequest, NotNow.
-        """
-        answer = read_value(await self.post("duties/run", {"duty": name}), DutyRunAnswer)
-        if isinstance(answer, Unreadable):
-            raise BadRequest(f"the house's answer cannot be read: {answer}")
-        return answer
+        """Return every figure over the `window_s` seconds before now."""
+        return await self.read(MeasuresAnswer, "measures", window_s=window_s)
 
     async def report(
         self, day: str | None = None, *, form: str = "md", weekly: bool = False
     ) -> ReportAnswer:
         """Return the morning report of a day (`2026-11-28`), None for yesterday.
 
-        `form` is md, txt, html or json. Raises HouseUnreachable, BadRequest, NotNow.
+        `form` is md, txt, html or json.
         """
-        params: dict[str, str | int] = {"form": form, "weekly": int(weekly)}
+        wanted: dict[str, str | int] = {"form": form, "weekly": int(weekly)}
         if day is not None:
-            params["day"] = day
-        answer = read_value(await self.get("report", **params), ReportAnswer)
-        if isinstance(answer, Unreadable):
-            raise BadRequest(f"the house's answer cannot be read: {answer}")
-        return answer
+            wanted["day"] = day
+        return await self.read(ReportAnswer, "report", **wanted)
+
+    async def duties(self) -> DutiesAnswer:
+        """Return every scheduled duty of the house and of its lanes."""
+        return await self.read(DutiesAnswer, "duties")
+
+    async def run_duty(self, name: str) -> DutyRunAnswer:
+        """Run a scheduled duty now, at each owner that has it; `NAME@OWNER` names one.
+
+        One that takes longer than 45 s runs on and is returned as running.
+        """
+        return await self.send(DutyRunAnswer, "duties/run", RunDuty(name))
 
     async def alerts(self) -> Any:
         """Return alerts, precision of each code, maintenance windows and channels."""
@@ -148,100 +141,104 @@ class HouseClient:
     async def end_maintenance(self, window: str) -> Any:
         return await self.post(f"maintenance/{named(window)}/end", {})
 
-    async def events(self, **params: str | int) -> AsyncIterator[dict[str, Any]]:
-        """Yield archived events, oldest first; with follow=1 without end.
+    # --- requests ------------------------------------------------------------------------------
 
-        An event that the house cannot read has type `unreadable`, its row, and why. Raises
-        HouseUnreachable when the house breaks off, NotNow when it says why: what was yielded is
-        then not all there is.
-        """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-        try:
-            async with self._open().get(
-                "http://house/v1/events", params=params, timeout=timeout
-            ) as response:
-                if response.status != 200:
-                    _raise_for(response.status, read_json(await response.read(), dict), "events")
-                async for line in _lines(response.content):
-                    event = read_json(line, dict)
-                    if isinstance(event, Unreadable):
-                        raise BadRequest(f"the house sent a line that cannot be read: {event}")
-                    if "end" in event:
-                        return
-                    if "error" in event:
-                        raise NotNow(f"the events broke off: {event['error']}")
-                    yield event
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._unreachable(error) from error
-        raise self._unreachable(EOFError("the events broke off"))
+    async def requests(self) -> RequestsAnswer:
+        return await self.read(RequestsAnswer, "requests")
 
-    async def _call(
-        self, method: str, path: str, params: dict[str, str | int | float], body: Any
-    ) -> Any:
-        try:
-            data = None if body is None else msgspec.json.encode(body)
-        except UNREADABLE as error:
-            raise BadRequest(
-                "what you gave is not valid UTF-8 text, or holds what JSON cannot"
-            ) from error
-        try:
-            async with self._open().request(
-                method,
-                URL(f"http://house/v1/{path}", encoded=True),
-                params=params,
-                data=data,
-                timeout=aiohttp.ClientTimeout(total=WAIT_S + 15),
-            ) as response:
-                hear(response.headers.get(WARNING_HEADER, ""))
-                raw = await response.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise self._unreachable(error) from error
-        answer = read_json(raw, object)
-        if response.status < 300 and not isinstance(answer, Unreadable):
-            return answer
-        return _raise_for(response.status, answer, path)
+    async def request(self, id_: str) -> RequestAnswer:
+        return await self.read(RequestAnswer, f"requests/{named(id_)}")
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.UnixConnector(path=str(self._socket))
-            self._session = aiohttp.ClientSession(connector=connector)
-        return self._session
+    async def propose(self, proposal: Proposal | Mapping[str, object]) -> RequestAnswer:
+        """Ask for an act; a mapping has the fields of a `Proposal`."""
+        return await self.send(RequestAnswer, "requests", proposal)
 
-    def _unreachable(self, error: Exception) -> HouseUnreachable:
-        why = str(error) or type(error).__name__
-        if isinstance(error, aiohttp.ClientConnectorError):  # its own words tell of its inside
-            why = error.os_error.strerror or str(error.os_error)
-        return HouseUnreachable(
-            f"the house does not answer at {self._socket}: start it with `allegro house` ({why})"
-        )
+    async def wait_for_request(self, id_: str, timeout_s: float) -> RequestAnswer:
+        """Return a request once it is settled, or as it is after so long."""
+        path = f"requests/{named(id_)}/wait"
+        return await self.read(RequestAnswer, path, timeout_s=timeout_s)
+
+    async def note_shown(self, id_: str) -> RequestAnswer:
+        return await self.send(RequestAnswer, f"requests/{named(id_)}/shown")
+
+    async def approve(self, id_: str, token: str) -> RequestAnswer:
+        return await self.send(RequestAnswer, f"requests/{named(id_)}/approve", Signed(token))
+
+    async def reject(self, id_: str, reason: str) -> RequestAnswer:
+        return await self.send(RequestAnswer, f"requests/{named(id_)}/reject", Reason(reason))
+
+    async def withdraw(self, id_: str) -> RequestAnswer:
+        return await self.send(RequestAnswer, f"requests/{named(id_)}/withdraw", {})
+
+    # --- the archive, and what lanes read now ----------------------------------------------------
+
+    async def shown_events(self, **wanted: str | int) -> AsyncIterator[ShownEvent]:
+        """Yield archived events as `events` does, each as its type."""
+        async for raw in self.events(**wanted):
+            event = read_value(raw, ShownEvent)
+            if isinstance(event, Unreadable):
+                raise unreadable_answer("events", event)
+            yield event
+
+    async def gaps(self) -> GapsAnswer:
+        return await self.read(GapsAnswer, "gaps")
+
+    async def issues(self, repository: str, since_s: float = 0.0) -> IssuesAnswer:
+        return await self.read(IssuesAnswer, "issues", repository=repository, since_s=since_s)
+
+    async def issue(self, repository: str, number: int) -> Issue:
+        """Return an issue as it stands now, read through a lane."""
+        query = AskIssue(repository=repository, number=number)
+        answer = await self.post("ask", Question(query.name, query.params()))
+        issue = read_value(answer, Issue)
+        if isinstance(issue, Unreadable):
+            raise BadRequest(f"the lane's answer is no issue: {issue}")
+        return issue
+
+    # --- sessions and lent models ----------------------------------------------------------------
+
+    async def sessions(self, limit: int) -> SessionsAnswer:
+        return await self.read(SessionsAnswer, "sessions", limit=limit)
+
+    async def session(self, id_: str) -> SessionAnswer:
+        return await self.read(SessionAnswer, f"sessions/{named(id_)}")
+
+    async def begin_session(self, session: NewSession) -> SessionAnswer:
+        return await self.send(SessionAnswer, "sessions", session)
+
+    async def wait_for_session(self, id_: str, timeout_s: float) -> SessionAnswer:
+        """Return a session once it ended, or as it is after so long."""
+        path = f"sessions/{named(id_)}/wait"
+        return await self.read(SessionAnswer, path, timeout_s=timeout_s)
+
+    async def stop_session(self, id_: str) -> StoppedAnswer:
+        return await self.send(StoppedAnswer, f"sessions/{named(id_)}/stop")
+
+    async def lend(self, loan: NewLoan) -> LoanAnswer:
+        return await self.send(LoanAnswer, "loans", loan)
+
+    async def revoke_loan(self, id_: str) -> RevokedAnswer:
+        return await self.send(RevokedAnswer, f"loans/{named(id_)}/revoke")
+
+    # --- the fleet -------------------------------------------------------------------------------
+
+    async def fleet(self) -> FleetAnswer:
+        return await self.read(FleetAnswer, "fleet")
+
+    async def offer(self, lane: str) -> LaneOffer:
+        return await self.read(LaneOffer, f"fleet/offer/{named(lane)}")
+
+    async def lane_health(self, lane: str) -> HealthAnswer:
+        return await self.read(HealthAnswer, f"fleet/health/{named(lane)}")
+
+    async def let_rest(self, wish: LetRest) -> RestAnswer:
+        return await self.send(RestAnswer, "fleet/rest", wish)
+
+    async def report_failover(self, happened: Happened) -> ReportedAnswer:
+        return await self.send(ReportedAnswer, "fleet/happened", happened)
 
 
-def _raise_for(status: int, answer: object, path: str) -> NoReturn:
-    """Raise what an answer that is none comes to."""
-    detail = answer.get("error") if isinstance(answer, dict) else None
-    sentence = one_line(text_of(detail), 2_000) or f"the house answered {status} to {path}"
-    raise (NotNow if status == 503 else BadRequest)(sentence)
-
-
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Yield whole lines of any length."""
-    held = bytearray()
-    async for piece in content.iter_any():
-        held += piece
-        if b"\n" not in piece:
-            continue
-        *lines, held = held.split(b"\n")
-        for line in lines:
-            yield bytes(line)
-
-
-async def get(socket: Path | None, path: str) -> Any:
-    """Read one thing from the house on this socket."""
+async def ask_house(socket: Path | None, question: Callable[[HouseClient], Awaitable[T]]) -> T:
+    """Ask the house on this socket one thing, such as `HouseClient.status`."""
     async with HouseClient(socket) as house:
-        return await house.get(path)
-
-
-async def post(socket: Path | None, path: str, body: Any = None) -> Any:
-    """Ask the house on this socket for one thing."""
-    async with HouseClient(socket) as house:
-        return await house.post(path, body)
+        return await question(house)

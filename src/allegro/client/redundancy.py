@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 
 from allegro.client.bridge import Bridge
-from allegro.client.house_client import named
 from allegro.core.authority.lease import ROLES
+from allegro.core.health.facts import FactPage
+from allegro.core.protocol.answers.fleet import PeerSeen, SeenFromHome
+from allegro.core.protocol.asked import Happened, LetRest
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -67,16 +69,11 @@ class RedundancyManager(Bridge):
 
     async def health_check_vps(self, host: str) -> HealthStatus:
         """Return how the lane named `host` is, from two vantage points where there are two."""
-        response = await self._riding_over(lambda: self._house.get(f"fleet/health/{named(host)}"))
-        house = _own(response["house"])
-        siblings = {name: _sibling(one) for name, one in response["siblings"].items()}
-        troubles = tuple(
-            f"{fact.get('what')}: {fact.get('detail')}"
-            for fact in response["house"].get("facts", ())
-            if fact.get("state") != "ok"
-        )
-        is_bad = any(fact.get("state") == "bad" for fact in response["house"].get("facts", ()))
-        verdict = _verdict(house, siblings, is_bad=is_bad)
+        health = await self._riding_over(lambda: self._house.lane_health(host))
+        house, facts = _own(health.house), health.house.facts
+        siblings = {name: _sibling(one) for name, one in health.siblings.items()}
+        troubles = tuple(f"{one.what}: {one.detail}" for one in facts if one.state != "ok")
+        verdict = _verdict(house, siblings, is_bad=any(one.state == "bad" for one in facts))
         return HealthStatus(host, verdict, house, siblings, troubles)
 
     async def take_over_routing(self, failed_host: str, to: str = "") -> TakenOver:
@@ -85,11 +82,9 @@ class RedundancyManager(Bridge):
         A lane that still answers hands over at once, in order; one that does not loses its roles
         when its lease ends. No lane is made to act before that.
         """
-        response = await self._riding_over(
-            lambda: self._house.post("fleet/rest", {"lane": failed_host, "to": to})
-        )
-        heard = tuple(name for name, answer in response["told"].items() if answer == "told")
-        return TakenOver(failed_host, tuple(response["roles"]), heard)
+        wish = LetRest(lane=failed_host, to=to)
+        answer = await self._riding_over(lambda: self._house.let_rest(wish))
+        return TakenOver(failed_host, answer.roles, answer.informed())
 
     async def maintain_syncthing_mesh(self) -> MeshStatus:
         """Return how the mesh is: not configured, until channels come."""
@@ -100,9 +95,8 @@ class RedundancyManager(Bridge):
 
         The fleet's own take-overs are reported by their new holder, once; they need no report.
         """
-        body = msgspec.to_builtins(event)
-        response = await self._riding_over(lambda: self._house.post("fleet/happened", body))
-        return str(response["id"])
+        happened = Happened(event.what, event.lane, event.role)
+        return (await self._riding_over(lambda: self._house.report_failover(happened))).id
 
     async def fleet(self) -> dict[str, Any]:
         """Return who holds what, as `allegro fleet status --json` shows it."""
@@ -118,28 +112,28 @@ _BEFORE = {"forge": ("forge",), "provider": ("model provider", "gateway"), "cloc
 """How a lane of the release before, whose facts have no code, begins the name of each."""
 
 
-def _own(report: dict[str, Any]) -> Seen:
-    if not report["daemon"]:
-        return Seen(host=report["host"], daemon=False)
+def _own(seen: SeenFromHome) -> Seen:
+    if not seen.daemon:
+        return Seen(host=seen.host, daemon=False)
 
-    def is_about(fact: dict[str, Any], part: str) -> bool:
-        if fact.get("code", "other") == "other":
-            return str(fact.get("what")).startswith(_BEFORE[part])
-        return fact["code"] in _CODES[part]
+    def is_about(fact: FactPage, part: str) -> bool:
+        if fact.code == "other":
+            return fact.what.startswith(_BEFORE[part])
+        return fact.code in _CODES[part]
 
     def good(part: str) -> bool | None:
-        found = [fact.get("verdict") for fact in report["facts"] if is_about(fact, part)]
+        found = [fact.verdict for fact in seen.facts if is_about(fact, part)]
         return None if not found else "bad" not in found
 
     return Seen(True, True, good("forge"), good("provider"), good("clock"))
 
 
-def _sibling(report: dict[str, Any]) -> Seen:
+def _sibling(seen: PeerSeen) -> Seen:
     """What a lane is ready for, it can do; why it is not ready for more, another lane cannot tell."""
-    ready = report["ready"] if report["heard"] else ()
+    ready = seen.ready if seen.heard else ()
     return Seen(
-        host=report["host"],
-        council=report["heard"],
+        host=seen.host,
+        council=seen.heard,
         forge=True if ROLES[0] in ready else None,
         provider=True if ROLES[1] in ready else None,
     )

@@ -5,7 +5,6 @@ The thief logs in to the lane as the house. What he has not is the sovereign key
 
 from __future__ import annotations
 
-import base64
 import secrets
 from typing import Any
 
@@ -32,6 +31,7 @@ from allegro.core.authority.tokens import (
 from allegro.core.base.canonical import canonical
 from allegro.core.base.errors import UserError
 from allegro.core.base.sequence import Position
+from allegro.core.protocol.answers.requests import RequestAnswer
 from allegro.core.protocol.messages import (
     MAX_LANE_FRAME,
     PROTOCOL,
@@ -51,8 +51,8 @@ from allegro.link.frames import decode_from_lane, encode
 from allegro.link.handshake import check_greeting
 
 
-class Tried(msgspec.Struct, frozen=True):
-    """One bad thing and what came of it."""
+class Attempt(msgspec.Struct, frozen=True):
+    """One bad thing and what came of it: the reason it must be refused for, and the one it was."""
 
     case: str
     expected: str
@@ -81,7 +81,7 @@ class Thief:
         self._now_s = now_s
         self._number = 1_000_000
 
-    async def try_all(self, done: dict[str, Any], sovereign: SigningKey) -> list[Tried]:
+    async def try_all(self, done: RequestAnswer, sovereign: SigningKey) -> list[Attempt]:
         """Log in and try. `done` is a finished request; `sovereign` signs what Timmy would sign."""
         url = self._lane.url.rstrip("/") + "/link"
         tls: Any = aiohttp.Fingerprint(self._lane.pin) if self._lane.pin else True
@@ -90,7 +90,7 @@ class Thief:
             session.ws_connect(url, ssl=tls, max_msg_size=MAX_LANE_FRAME, compress=0) as socket,
         ):
             await self._log_in(socket)
-            action = parse_action(base64.b64decode(done["action"]))
+            action = parse_action(done.action)
             assert isinstance(action, ProposeChange)
             return await self._tries(socket, action, sovereign)
 
@@ -99,32 +99,32 @@ class Thief:
         socket: aiohttp.ClientWebSocketResponse,
         action: ProposeChange,
         sovereign: SigningKey,
-    ) -> list[Tried]:
+    ) -> list[Attempt]:
         other = msgspec.structs.replace(action, id=secrets.token_hex(10), title="Something else")
         approved = self._approval(other, sovereign)
         return [
-            Tried(
+            Attempt(
                 "forged approval",
                 "bad_signature",
                 await self._order(socket, other, self._approval(other, SigningKey.make())),
             ),
-            Tried(
+            Attempt(
                 "expired approval",
                 "approval_expired",
                 await self._order(socket, other, self._approval(other, sovereign, lives_s=-60)),
             ),
-            Tried(
+            Attempt(
                 "replayed order", "unknown_challenge", await self._replay(socket, other, approved)
             ),
-            Tried(
+            Attempt(
                 "changed after approval",
                 "changed_content",
                 await self._order(
                     socket, msgspec.structs.replace(other, body="and a back door"), approved
                 ),
             ),
-            Tried("close without approval", "no_approval", await self._close(socket, action)),
-            Tried(
+            Attempt("close without approval", "no_approval", await self._close(socket, action)),
+            Attempt(
                 "push to the default branch",
                 "bad_branch",
                 await self._order(socket, other, approved, branch=action.base),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -11,7 +11,9 @@ from rich.text import Text
 from allegro.client.hermes_bridge import TelemetryEvent
 from allegro.client.session_lines import step_line, text_piece
 from allegro.core.effects.render import visible
+from allegro.core.protocol.answers.requests import RequestAnswer
 from allegro.core.protocol.event_types import EventType
+from allegro.demo.report import DemoReport, Tried
 from allegro.sovereign.show import draw
 
 _STEPS = {
@@ -61,7 +63,7 @@ class Screen:
         line.append(f"  ({took_s * 1000:.0f} ms)", style="dim")
         self.console.print(line)
 
-    def request(self, request: dict[str, Any]) -> None:
+    def request(self, request: RequestAnswer) -> None:
         draw(request, self.console)
 
     def live(self, event: TelemetryEvent) -> None:
@@ -93,35 +95,27 @@ class Screen:
             self.console.print()
         self._column = 0
 
-    def refused(self, tried: list[dict[str, Any]]) -> None:
+    def refused(self, tried: Sequence[Tried]) -> None:
         for one in tried:
-            good = one["ok"]
+            good = one.ok
             line = Text("           ")
             line.append("✗ " if good else "! ", style="green" if good else "red")
-            line.append(f"{one['case']:<28}")
-            line.append(
-                f"refused: {one['reason']}" if good else f"NOT as expected: {one['reason']!r}"
-            )
+            line.append(f"{one.case:<28}")
+            line.append(f"refused: {one.reason}" if good else f"NOT as expected: {one.reason!r}")
             self.console.print(line)
 
-    def sums(self, report: dict[str, Any]) -> None:
-        events, pull = report["events"], report["pull_request"]
-        verdict = "all as it should be" if report["ok"] else "NOT as it should be"
-        refused = sum(one["ok"] for one in report["refused"])
-        self.console.print(
-            Text(
-                f"\n{verdict}: {events['archived']} of {events['sent']} events home, "
-                f"{events['lost']} lost, {events['duplicated']} doubled, "
-                f"lag p50 {events['lag_ms']['p50']} ms, p99 {events['lag_ms']['p99']} ms · "
-                f"pull request {pull['after_approval_s']} s after the approval · "
-                f"{report['outage']['backlog']} events drained in {report['outage']['sync_s']} s · "
-                f"{refused} of {len(report['refused'])} bad things refused"
-                + _session_words(report["session"]),
-                style="bold green" if report["ok"] else "bold red",
-            )
+    def sums(self, report: DemoReport) -> None:
+        events, session, outage = report.events, report.session, report.outage
+        verdict = "all as it should be" if report.ok else "NOT as it should be"
+        refused = sum(one.ok for one in report.refused)
+        sentence = (
+            f"\n{verdict}: {events.archived} of {events.sent} events home, "
+            f"{events.lost} lost, {events.duplicated} doubled, "
+            f"lag p50 {events.lag_ms.p50} ms, p99 {events.lag_ms.p99} ms · "
+            f"pull request {report.pull_request.after_approval_s} s after the approval · "
+            f"{outage.backlog} events drained in {outage.sync_s} s · "
+            f"{refused} of {len(report.refused)} bad things refused · "
+            f"agent session {session.state}, {session.denied} tool call denied, "
+            f"lag p99 {session.lag_ms.p99} ms"
         )
-
-
-def _session_words(session: dict[str, Any]) -> str:
-    lag = session["lag_ms"]
-    return f" · agent session {session['state']}, {session['denied']} tool call denied, lag p99 {lag['p99']} ms"
+        self.console.print(Text(sentence, style="bold green" if report.ok else "bold red"))

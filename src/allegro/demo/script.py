@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -24,8 +23,22 @@ from allegro.client.gitea_bridge import PR, GiteaBridge, encoded
 from allegro.core.base.errors import UserError
 from allegro.core.base.sequence import Position
 from allegro.core.base.timestamps import unix_s
+from allegro.core.forge.triage import SEEN_LABEL
+from allegro.core.health import codes
+from allegro.core.protocol.answers.requests import RequestAnswer
 from allegro.core.protocol.event_types import EventType
 from allegro.demo.attack import Thief
+from allegro.demo.report import (
+    DemoReceipt,
+    DemoReport,
+    DemoStep,
+    EventSums,
+    OpenedPull,
+    Outage,
+    Tried,
+    Versions,
+    lags_of,
+)
 from allegro.demo.screen import Screen
 from allegro.demo.session import Scene
 from allegro.house.files import HouseFiles, load_fleet
@@ -68,7 +81,7 @@ class Play:
         self._screen = Screen(quiet=options.quiet)
         self._began_s = time.monotonic()
         self._last_s = self._began_s
-        self.steps: list[dict[str, Any]] = []
+        self.steps: list[DemoStep] = []
         self.folder = options.folder or Path(tempfile.mkdtemp(prefix="allegro-demo-"))
         self._stage = Stage(self.folder)
         self._relay = Relay(self._stage.link_port)
@@ -80,8 +93,8 @@ class Play:
         self._linked_s = float("inf")
         self._cut_at: tuple[float, float] = (float("inf"), float("inf"))
 
-    async def run(self) -> dict[str, Any]:
-        """Play everything and return the JSON. Raises UserError when a step does not come."""
+    async def run(self) -> DemoReport:
+        """Play everything and return the report. Raises UserError when a step does not come."""
         try:
             return await self._run()
         finally:
@@ -91,7 +104,7 @@ class Play:
             if not self._options.keep:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
-    async def _run(self) -> dict[str, Any]:
+    async def _run(self) -> DemoReport:
         self._screen.title("allegro demo: Timmy decides, allegro executes\n")
         forge, people = await self._forge()
         await self._pair(forge)
@@ -107,30 +120,21 @@ class Play:
             outage = await self._outage(people, forge)
             refused = await self._thief(request, people, forge)
             events = await self._sums()
-        done = {
-            "schema": "allegro.demo/1",
-            "ok": events["lost"] == 0
-            and events["duplicated"] == 0
-            and all(one["ok"] for one in [*refused, *self.steps])
-            and pull.number > 0,
-            "versions": {"allegro": __version__, "forge": server},
-            "forge": "real" if self._options.real else "simulated",
-            "repository": forge.repository,
-            "steps": self.steps,
-            "triage_s": triage_s,
-            "pull_request": {
-                "number": pull.number,
-                "url": pull.url,
-                "branch": pull.branch,
-                "commit": pull.commit,
-                "after_approval_s": after_s,
-            },
-            "receipt": {"request": request["id"], "digest": request["digest"]},
-            "session": session,
-            "events": events,
-            "outage": outage,
-            "refused": refused,
-        }
+        good = [*(one.ok for one in refused), *(one.ok for one in self.steps)]
+        done = DemoReport(
+            ok=events.lost == events.duplicated == 0 and all(good) and pull.number > 0,
+            versions=Versions(__version__, server),
+            forge="real" if self._options.real else "simulated",
+            repository=forge.repository,
+            steps=tuple(self.steps),
+            triage_s=triage_s,
+            pull_request=OpenedPull(pull.number, pull.url, pull.branch, pull.commit, after_s),
+            receipt=DemoReceipt(request.id, request.digest),
+            session=session,
+            events=events,
+            outage=outage,
+            refused=refused,
+        )
         self._screen.sums(done)
         return done
 
@@ -138,7 +142,7 @@ class Play:
         now_s = time.monotonic()
         took_s, self._last_s = now_s - self._last_s, now_s
         at_s = round(now_s - self._began_s, 3)
-        self.steps.append({"name": name, "at_s": at_s, "took_s": round(took_s, 3), "ok": ok})
+        self.steps.append(DemoStep(name, at_s, round(took_s, 3), ok))
         self._screen.step(name, at_s, took_s, detail)
         return took_s
 
@@ -187,30 +191,25 @@ class Play:
         )
         self._step("issue", f"#{number}")
 
+        async def labels() -> tuple[str, ...] | None:
+            known = (await self._stage.client.issues(forge.repository)).issues
+            return next((issue.labels for issue in known if issue.number == number), None)
+
         async def is_home() -> bool:
-            response = await self._stage.client.get(
-                "issues", repository=forge.repository, since_s=0
-            )
-            return any(issue["number"] == number for issue in response["issues"])
+            return await labels() is not None
+
+        async def is_seen() -> bool:
+            return SEEN_LABEL in (await labels() or ())
 
         await self._stage.until(is_home, "the issue comes home")
         self._step("home")
-
-        async def is_seen() -> bool:
-            response = await self._stage.client.get(
-                "issues", repository=forge.repository, since_s=0
-            )
-            return any(
-                i["number"] == number and "triage/seen" in i["labels"] for i in response["issues"]
-            )
-
         await self._stage.until(is_seen, "the issue is marked as seen")
         self._step("triage", "triage/seen, status/pending")
         return number, round(time.monotonic() - began_s, 3)
 
     async def _change(
         self, bridge: GiteaBridge, people: People, forge: Forge, number: int
-    ) -> tuple[PR, dict[str, Any], float]:
+    ) -> tuple[PR, RequestAnswer, float]:
         asked = await bridge.request(
             {
                 "kind": "propose_change",
@@ -225,7 +224,7 @@ class Play:
                 "recommendation": "approve: it only adds a note",
             }
         )
-        request = await self._stage.client.get(f"requests/{asked.id}")
+        request = await self._stage.client.request(asked.id)
         self._step("request", asked.digest[:16])
         self._screen.request(request)
         if self._options.ask is not None and not self._options.ask():
@@ -236,20 +235,20 @@ class Play:
         )
         self._step("approve", "signed with the sovereign key")
         approved_s = time.monotonic()
-        done = await bridge.outcome(asked.id, wait_s=90)
+        done = await bridge.settled(asked.id, wait_s=90)
         after_s = round(time.monotonic() - approved_s, 3)
-        pull = PR(done["artifact"], done["url"], done["branch"], done["commit"], done["id"])
+        pull = PR(done.artifact, done.url, done.branch, done.commit, done.id)
         shown = await people.pull(forge.repository, pull.number)
         content = await people.file(forge.repository, "README.md", pull.branch)
         good = shown["head"]["sha"] == pull.commit and content == _README
         self._step("pull_request", f"#{pull.number} {pull.url}", ok=good)
-        text = f"Done: pull request {pull.number} is open, {done['report']['status']}."
+        text = f"Done: pull request {pull.number} is open, {done.report.status}."
         await bridge.comment_on_issue(forge.repository, number, text)
         await bridge.update_status(forge.repository, number, "review")
         self._step("report", f"#{number} is in status/review")
         return pull, done, after_s
 
-    async def _outage(self, people: People, forge: Forge) -> dict[str, Any]:
+    async def _outage(self, people: People, forge: Forge) -> Outage:
         """Cut the link, let the world write, mend it, and time until all is home."""
         self._relay.cut()
         self._cut_at = (_CLOCK.now_s(), float("inf"))
@@ -269,7 +268,7 @@ class Play:
         sync_s = round(time.monotonic() - began_s, 3)
         self._cut_at = (self._cut_at[0], _CLOCK.now_s())
         self._step("drain", f"{backlog} events in {sync_s} s")
-        return {"backlog": backlog, "sync_s": sync_s}
+        return Outage(backlog, sync_s)
 
     async def _write_comments(self, people: People, forge: Forge, count: int) -> None:
         numbers = [
@@ -306,9 +305,7 @@ class Play:
 
         await self._stage.until(on_disk, "the lane journals the backlog", within_s=60)
 
-    async def _thief(
-        self, done: dict[str, Any], people: People, forge: Forge
-    ) -> list[dict[str, Any]]:
+    async def _thief(self, done: RequestAnswer, people: People, forge: Forge) -> tuple[Tried, ...]:
         files = HouseFiles(self.folder / "house")
         fleet = load_fleet(files)
         os.kill(self._stage.house.pid, signal.SIGSTOP)
@@ -325,37 +322,25 @@ class Play:
         finally:
             os.kill(self._stage.house.pid, signal.SIGCONT)
         pulls = await people.pulls(forge.repository)
-        refused = [
-            {
-                "case": t.case,
-                "expected": t.expected,
-                "reason": t.reason,
-                "ok": t.ok and len(pulls) == 1,
-            }
-            for t in tried
-        ]
+        refused = tuple(
+            Tried(one.case, one.expected, one.reason, one.ok and len(pulls) == 1) for one in tried
+        )
         self._step(
             "thief", f"{sum(one.ok for one in tried)} refused", ok=all(one.ok for one in tried)
         )
         self._screen.refused(refused)
         return refused
 
-    async def _sums(self) -> dict[str, Any]:
+    async def _sums(self) -> EventSums:
         """Compare what was written with what is home. Lag: lane's stamp to the house's reader."""
-        lags = sorted(self._lags) or [0.0]
-        doubled = sum(count - 1 for count in self._seen.values())
         home = len(self._comments)
-        return {
-            "sent": self._sent,
-            "archived": min(home, self._sent),
-            "lost": max(0, self._sent - home),
-            "duplicated": doubled,
-            "lag_ms": {
-                "p50": round(lags[len(lags) // 2], 1),
-                "p99": round(lags[min(len(lags) - 1, int(len(lags) * 0.99))], 1),
-                "max": round(lags[-1], 1),
-            },
-        }
+        return EventSums(
+            sent=self._sent,
+            archived=min(home, self._sent),
+            lost=max(0, self._sent - home),
+            duplicated=sum(count - 1 for count in self._seen.values()),
+            lag_ms=lags_of(self._lags),
+        )
 
     @contextlib.asynccontextmanager
     async def _following(self) -> AsyncIterator[None]:
@@ -367,23 +352,19 @@ class Play:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _follow(self) -> None:
-        async for event in self._stage.client.events(after=0, follow=1):
-            version = f"{event['id']}"
-            self._seen[version] = self._seen.get(version, 0) + 1
-            words = event["words"]
-            is_comment = event["type"] == EventType.FORGE_SNAPSHOT_COMMENT and isinstance(
-                words, dict
-            )
+        async for event in self._stage.client.shown_events(after=0, follow=1):
+            self._seen[event.id] = self._seen.get(event.id, 0) + 1
+            words = event.words if isinstance(event.words, dict) else {}
+            is_comment = event.type == EventType.FORGE_SNAPSHOT_COMMENT
             if is_comment and str(words.get("body", "")).startswith("note "):
                 self._comments.add(int(words["id"]))
-            stamped_s = unix_s(event["time"])
+            stamped_s = unix_s(event.time)
             if self._linked_s <= stamped_s and not self._cut_at[0] <= stamped_s <= self._cut_at[1]:
                 self._lags.append(max(0.0, (_CLOCK.now_s() - stamped_s) * 1000))
 
     async def _server_version(self, forge: Forge) -> str:
-        facts = (await self._stage.client.get("doctor"))["facts"]
-        found = [fact["detail"] for fact in facts if fact["code"] == "forge.reachable"]
-        return str(found[0]) if found else forge.url
+        facts = (await self._stage.client.doctor()).facts
+        return next((fact.detail for fact in facts if fact.code == codes.FORGE.code), forge.url)
 
 
 def remember(folder: Path, url: str, repository: str) -> None:
@@ -414,7 +395,7 @@ def _cursors(archive: Path) -> tuple[Position, ...]:
     return tuple(Position(journal, seq, bytes(chain)) for journal, seq, chain in rows)
 
 
-def _world() -> dict[str, Any]:
+def _world() -> dict[str, object]:
     daily = ["write:issue", "read:repository", "read:user", "read:organization"]
     change = ["write:repository", "write:issue", "read:user", "read:organization"]
     return {

@@ -8,13 +8,14 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
 from allegro.client.hermes_bridge import HermesBridge, HermesResult, TelemetryEvent
 from allegro.core.base.errors import UserError
+from allegro.core.protocol.answers.lane import LaneSessions
 from allegro.core.protocol.event_types import EventType
+from allegro.demo.report import Lags, SessionScene, lags_of
 from allegro.demo.screen import Screen
 from allegro.scratch.processes import Process, Stage, free_port
 from allegro.testing.agents import make_stand_in
@@ -64,7 +65,7 @@ class Scene:
         self._has_sandbox = shutil.which("bwrap") is not None
         self._events: list[TelemetryEvent] = []
 
-    def lane_settings(self) -> dict[str, Any]:
+    def lane_settings(self) -> dict[str, object]:
         """Return the lane's settings for this scene; makes the stand-in where it is needed."""
         folder = self._hermes or self._stage.folder / "stand-in"
         if self._hermes is None:
@@ -91,11 +92,11 @@ class Scene:
     async def stop(self) -> None:
         await self._models.end()
 
-    async def run(self, step: Callable[..., float]) -> dict[str, Any]:
+    async def run(self, step: Callable[..., float]) -> SessionScene:
         """Play the scene; `step` notes each step. Raises UserError when one does not come."""
-        sessions = await self._ready()
-        tools = bool(sessions["tools"])
-        step("agent", f"hermes-agent {sessions['version']}, {self._kind}, {sessions['sandbox']}")
+        agent = await self._ready()
+        tools, named = bool(agent.tools), f"hermes-agent {agent.version}"
+        step("agent", f"{named}, {self._kind}, {agent.sandbox}")
         async with HermesBridge(self._stage.socket) as bridge:
             id_ = await bridge.begin_session(_PLAY if tools else _PLAY_WITHOUT)
             watching = asyncio.create_task(self._watch(id_))
@@ -107,45 +108,41 @@ class Scene:
                     await asyncio.wait_for(asyncio.shield(watching), 3.0)
             finally:
                 watching.cancel()
-        lag_ms = self._lag(await self._sent())
+        lags = lags_ms(self._events, await self._sent())
         good = result.state == "completed" and result.denied == (1 if tools else 0)
-        step("session", _summary(result, lag_ms), ok=good)
-        return {
-            "agent": f"hermes-agent {sessions['version']} ({self._kind})",
-            "state": result.state,
-            "lag_ms": lag_ms,
-            "denied": result.denied,
-            "tools": tools,
-        }
+        step("session", _summary(result, lags), ok=good)
+        return SessionScene(f"{named} ({self._kind})", result.state, lags, result.denied, tools)
 
     @property
     def _kind(self) -> str:
         return "real" if self._hermes else "stand-in"
 
-    async def _ready(self) -> dict[str, Any]:
-        async def ready() -> dict[str, Any] | None:
-            lanes = (await self._stage.status())["lanes"]
-            agent = (lanes[0]["detail"] or {}).get("sessions") or {}
-            return agent if agent.get("ready") else None
+    async def _ready(self) -> LaneSessions:
+        async def ready() -> LaneSessions | None:
+            detail = (await self._stage.client.status()).lanes[0].detail
+            agent = detail.sessions if detail is not None else None
+            return agent if agent is not None and agent.ready else None
 
-        found = await self._stage.until(ready, "an agent is ready", self._stage.lane, READY_S)
-        return dict(found)
+        found: LaneSessions = await self._stage.until(
+            ready, "an agent is ready", self._stage.lane, READY_S
+        )
+        return found
 
     async def _say_no(self, step: Callable[..., float]) -> None:
-        async def asked() -> dict[str, Any] | None:
-            requests = (await self._stage.client.get("requests"))["requests"]
-            waiting = [
-                r for r in requests if r["kind"] == "answer_once" and r["state"] == "proposed"
-            ]
-            return waiting[0] if waiting else None
+        house = self._stage.client
 
-        request = await self._stage.until(asked, "the agent asks", None, QUESTION_S)
-        whole = await self._stage.client.get(f"requests/{request['id']}")
-        if whole["notes"].get("command") != DANGER:
-            raise UserError(f"the agent asked something else: {whole['notes'].get('command')}")
+        async def asked() -> str:
+            requests = (await house.requests()).requests
+            waiting = (r.id for r in requests if (r.kind, r.state) == ("answer_once", "proposed"))
+            return next(waiting, "")
+
+        id_ = await self._stage.until(asked, "the agent asks", None, QUESTION_S)
+        request = await house.request(id_)
+        if request.notes.get("command") != DANGER:
+            raise UserError(f"the agent asked something else: {request.notes.get('command')}")
         step("question", DANGER)
-        self._screen.request(whole)
-        await self._stage.command("reject", request["id"], "--reason", "the door stays", "--json")
+        self._screen.request(request)
+        await self._stage.command("reject", request.id, "--reason", "the door stays", "--json")
         step("denied", "the tool call is blocked, the session goes on")
 
     async def _watch(self, session: str) -> None:
@@ -162,13 +159,9 @@ class Scene:
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             return [(str(text), float(at_s)) for text, at_s in await response.json()]
 
-    def _lag(self, sent: list[tuple[str, float]]) -> dict[str, float]:
-        """Return the lag from the model's piece to the house's archive, measured piece by piece."""
-        return lags_ms(self._events, sent)
 
-
-def lags_ms(events: list[TelemetryEvent], sent: list[tuple[str, float]]) -> dict[str, float]:
-    """Return p50, p99 and max of (archived - sent) over all pieces of text, in ms.
+def lags_ms(events: list[TelemetryEvent], sent: list[tuple[str, float]]) -> Lags:
+    """Return (archived - sent) over all pieces of text.
 
     `sent` are (piece, Unix s) in the order they left the model. Pieces that were joined into one
     event all count, with that event's time.
@@ -183,16 +176,9 @@ def lags_ms(events: list[TelemetryEvent], sent: list[tuple[str, float]]) -> dict
             piece, at_s = waiting.pop(0)
             text = text.partition(piece)[2]
             lags.append(max(0.0, (event.archived_s - at_s) * 1000))
-    lags.sort()
-    if not lags:
-        return {"p50": 0.0, "p99": 0.0, "max": 0.0}
-    return {
-        "p50": round(lags[len(lags) // 2], 1),
-        "p99": round(lags[min(len(lags) - 1, int(len(lags) * 0.99))], 1),
-        "max": round(lags[-1], 1),
-    }
+    return lags_of(lags)
 
 
-def _summary(result: HermesResult, lag_ms: dict[str, float]) -> str:
+def _summary(result: HermesResult, lags: Lags) -> str:
     took = "" if result.duration_s is None else f" in {result.duration_s:.1f} s"
-    return f"{result.state}{took}, lag p50 {lag_ms['p50']} ms, p99 {lag_ms['p99']} ms"
+    return f"{result.state}{took}, lag p50 {lags.p50} ms, p99 {lags.p99} ms"

@@ -12,6 +12,9 @@ from typing import Any
 
 import msgspec
 
+Call = Mapping[str, Any]
+"""One request as the simulated forge logs it, in JSON."""
+
 SEEN = "triage/seen"
 MARKER = "<!-- allegro:"
 
@@ -69,7 +72,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 def calls_of(
-    log: Iterable[dict[str, Any]], who: Callable[[dict[str, Any]], str]
+    log: Iterable[Call], who: Callable[[Call], str]
 ) -> tuple[tuple[Poll, ...], tuple[Write, ...]]:
     """Return polls and writes of a forge's log. `who` names a caller's lane, empty for a person."""
     polls, writes = [], []

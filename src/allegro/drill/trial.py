@@ -7,17 +7,21 @@ import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import Any
 
 import aiohttp
 import msgspec
 
 from allegro.adapters.clock import SystemClock
 from allegro.core.base.errors import UserError
+from allegro.core.base.untrusted import Unreadable, number_of, read_value
 from allegro.core.ports import Dice
+from allegro.core.protocol.answers.house import ShownEvent
 from allegro.core.protocol.event_types import EventType
+from allegro.core.protocol.payloads.fleet import RoleTaken
+from allegro.core.requests.proposals import Proposal
 from allegro.drill.checker import (
     SEEN,
+    Call,
     Evidence,
     Poll,
     Taken,
@@ -28,13 +32,13 @@ from allegro.drill.checker import (
     late_writes,
     longest_silence,
 )
+from allegro.drill.report import TARGET_S
 from allegro.house.files import files_of, load_fleet
 from allegro.scratch.faults import Fault
 from allegro.scratch.fleet import BOT, CODE_BOT, OWNER, REPOSITORY, ScratchFleet
 from allegro.sovereign import ceremony
 from allegro.sovereign.keystore import load_sovereign_key
 
-TARGET_S = 30.0
 STEADY_S = 10.0
 SETTLED_S = 150.0
 HOME_S = 45.0
@@ -77,9 +81,7 @@ class Outcome(msgspec.Struct, frozen=True):
 class Trial:
     """Plays trials in one fleet, one after the other."""
 
-    def __init__(
-        self, fleet: ScratchFleet, dice: Dice, who: Callable[[dict[str, Any]], str]
-    ) -> None:
+    def __init__(self, fleet: ScratchFleet, dice: Dice, who: Callable[[Call], str]) -> None:
         self._fleet = fleet
         self._clock = SystemClock()
         self._dice = dice
@@ -156,27 +158,25 @@ class Trial:
         """Ask for a comment, and for a change that is approved at once."""
         self._count += 1
         text, title = f"comment {self._count}", f"change {self._count}"
-        asked = await self._fleet.client.post(
-            "requests", {"kind": "comment", "repository": REPOSITORY, "issue": 1, "body": text}
+        house = self._fleet.client
+        asked = await house.propose(
+            Proposal(kind="comment", repository=REPOSITORY, issue=1, body=text)
         )
-        self._wanted.append(("comment", text, str(asked["id"])))
+        self._wanted.append(("comment", text, asked.id))
         content = base64.b64encode(f"{self._count}\n".encode()).decode()
-        asked = await self._fleet.client.post(
-            "requests",
-            {
-                "kind": "propose_change",
-                "repository": REPOSITORY,
-                "base": "main",
-                "branch": f"work/{self._count}",
-                "title": title,
-                "body": "as asked",
-                "files": {f"{self._count}.txt": content},
-            },
+        asked = await house.propose(
+            Proposal(
+                kind="propose_change",
+                repository=REPOSITORY,
+                base="main",
+                branch=f"work/{self._count}",
+                title=title,
+                body="as asked",
+                files={f"{self._count}.txt": content},
+            )
         )
-        await self._fleet.client.post(
-            f"requests/{asked['id']}/approve", {"token": self._approval(str(asked["digest"]))}
-        )
-        self._wanted.append(("pull", title, str(asked["id"])))
+        await house.approve(asked.id, self._approval(asked.digest))
+        self._wanted.append(("pull", title, asked.id))
 
     def _approval(self, digest: str) -> str:
         from allegro.config import load_house  # noqa: PLC0415 (once a trial)
@@ -211,14 +211,13 @@ class Trial:
 
         async def final() -> bool:
             for _, _, request in self._wanted:
-                response = await self._fleet.client.get(f"requests/{request}")
-                states[request] = str(response["state"])
+                states[request] = (await self._fleet.client.request(request)).state
             return all(state in FINAL for state in states.values())
 
         try:
             await self._fleet.until(final, "every request is settled", within_s=SETTLED_S)
         except UserError as error:
-            stopped = (await self._fleet.status()).get("freezes")
+            stopped = (await self._fleet.client.status()).freezes
             raise UserError(f"{error} {states} stopped by: {stopped}") from error
         return states
 
@@ -235,8 +234,8 @@ class Trial:
         with contextlib.suppress(UserError):
             await self._fleet.until(is_home, "all issues are home and marked", within_s=HOME_S)
         intents = [
-            (int(event["data"].get("order") or 0), str(event["lane"]))
-            async for event in self._fleet.client.events(prefix=EventType.ACTION_INTENT)
+            (number_of(event.data.get("order")), event.lane)
+            async for event in self._events(EventType.ACTION_INTENT)
         ]
         return Evidence(
             writes=calls_of((await self._fleet.forge_log())[seen:], self._who)[1],
@@ -252,35 +251,35 @@ class Trial:
     async def _archived(self) -> frozenset[int]:
         return frozenset(
             [
-                int(event["data"]["number"])
-                async for event in self._fleet.client.events(prefix=EventType.FORGE_SNAPSHOT_ISSUE)
+                number_of(event.data["number"])
+                async for event in self._events(EventType.FORGE_SNAPSHOT_ISSUE)
             ]
         )
 
     async def _vanished(self, since_s: float) -> tuple[str, ...]:
         return tuple(
             [
-                str(event["subject"])
-                async for event in self._fleet.client.events(prefix=EventType.FORGE_VANISHED)
-                if datetime.fromisoformat(event["time"]).timestamp() >= since_s
+                event.subject
+                async for event in self._events(EventType.FORGE_VANISHED)
+                if datetime.fromisoformat(event.time).timestamp() >= since_s
             ]
         )
 
     async def _taken(self, since_s: float) -> list[tuple[Taken, dict[str, float]]]:
         """Return who took the forge role since then, and how long each part of it took."""
         found = []
-        async for event in self._fleet.client.events(prefix=EventType.ROLE_TAKEN):
-            facts = event["data"]
-            at_s = datetime.fromisoformat(event["time"]).timestamp() - facts["act_s"]
-            if facts["role"] == "forge" and at_s >= since_s:
-                lane = str(event["lane"])
-                found.append(
-                    (
-                        Taken(at_s, lane, int(facts["epoch"])),
-                        {key: float(facts[key]) for key in _PARTS},
-                    )
-                )
+        async for event in self._events(EventType.ROLE_TAKEN):
+            taken = read_value(event.data, RoleTaken)
+            if isinstance(taken, Unreadable) or taken.role != "forge":
+                continue
+            at_s = datetime.fromisoformat(event.time).timestamp() - taken.act_s
+            if at_s >= since_s:
+                parts = {part: float(getattr(taken, part)) for part in _PARTS}
+                found.append((Taken(at_s, event.lane, taken.epoch), parts))
         return found
+
+    def _events(self, type_: EventType) -> AsyncIterator[ShownEvent]:
+        return self._fleet.client.shown_events(prefix=type_)
 
     async def _labels(self) -> dict[int, tuple[str, ...]]:
         """Return the labels of every issue, read as the repository's owner."""
@@ -314,12 +313,12 @@ def _as_holder(
     return first_s
 
 
-def by_address(fleet: ScratchFleet) -> Callable[[dict[str, Any]], str]:
+def by_address(fleet: ScratchFleet) -> Callable[[Call], str]:
     """Return who a call came from where each lane has an address of its own."""
     known = {fleet.network.address(name): name for name in fleet.lanes}
     return lambda call: known.get(str(call["peer"]), "")
 
 
-def by_user(call: dict[str, Any]) -> str:
+def by_user(call: Call) -> str:
     """Return who a call came from where all lanes share one address: one of our bots, or none."""
     return BOT if call["user"] in {BOT, CODE_BOT} else ""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from aiohttp.web import RouteDef
 
 from allegro.adapters.clock import SystemClock, SystemDice
 from allegro.adapters.crypto.signatures import verify
@@ -29,19 +30,23 @@ from allegro.core.base.store_ties import Fault
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact
+from allegro.core.protocol.answers.house import ReloadAnswer, StopAnswer
 from allegro.core.settings import HouseSettings
 from allegro.house.agent.loans import Loans
 from allegro.house.agent.progress import Progress
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
 from allegro.house.api.alerts import AlertApi
+from allegro.house.api.archive import ArchiveApi
 from allegro.house.api.aside import AsideApi
 from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi
+from allegro.house.api.house import Hooks, HouseApi
 from allegro.house.api.measures import MeasuresApi
 from allegro.house.api.models import Lent
 from allegro.house.api.reports import ReportsApi
-from allegro.house.api.server import Api, Hooks
+from allegro.house.api.requests import RequestApi
+from allegro.house.api.server import Api
 from allegro.house.archive.content import Words
 from allegro.house.archive.store_ties import renew_tie, tie_stores
 from allegro.house.archive.suspended import Suspended
@@ -172,7 +177,6 @@ class _House:
         self._sessions = Sessions(ports, self._requests, session_lanes, reactions, self._woken.set)
         self._orders = self._arbiter(house)
         loans = Loans(ports, self._requests, self._lanes.ask_lane)
-        session_api = SessionApi(self._sessions, loans, self._requests, self._lanes.ask)
         documents = Documents(
             ports, item_ports, self._requests, settings, (self._lanes.ask, self._woken.set)
         )
@@ -184,34 +188,18 @@ class _House:
         )
         self._reporting = self._reports(program, ports, facts, documents.report_issue)
         self._watch, self._schedule = self._watching(ports, reactions)
-        fleet_api = FleetApi(
-            self._archive,
-            self._lanes,
-            self._watch,
-            self._clock,
-            self._dice,
-            lambda: self._fleet,
-            self._alert,
-        )
-        self._api = Api(
-            self._requests,
-            self._archive,
-            self._lanes,
-            facts,
-            Hooks(self._stop_everything, self._thaw, self._reload, self._lanes.bring_all),
-            self._words.open,
-            [
-                *session_api.routes(),
-                *Lent(self._lanes.ask_lane).routes(),
-                *fleet_api.routes(),
-                *AsideApi(self._ledger, self._suspended, self._woken.set).routes(),
-                *MeasuresApi(self._reporting.measures).routes(),
-                *ReportsApi(self._reporting.reporter).routes(),
-                *DutyApi(self._schedule).routes(),
-                *AlertApi(self._calling.alerting, self._clock, self._dice).routes(),
-            ],
-            acting=settings.house.acting,
-        )
+        self._archive_api = ArchiveApi(self._archive, self._words.open)
+        routes = [
+            *self._own_routes(facts),
+            *SessionApi(self._sessions, loans, self._requests, self._lanes.ask).routes(),
+            *Lent(self._lanes.ask_lane).routes(),
+            *FleetApi(ports, self._lanes, self._watch, lambda: self._fleet, self._alert).routes(),
+            *MeasuresApi(self._reporting.measures).routes(),
+            *ReportsApi(self._reporting.reporter).routes(),
+            *DutyApi(self._schedule).routes(),
+            *AlertApi(self._calling.alerting, self._clock, self._dice).routes(),
+        ]
+        self._api = Api(routes, facts.warnings, acting=settings.house.acting)
         self._tell_damage()
         await self._check_seat()
         await self._api.start(socket_of(settings))
@@ -246,6 +234,16 @@ class _House:
         for name, run in acting.items():
             self._duties.begin(name, run)
         self._duties.join(*self._schedule.duties())
+
+    def _own_routes(self, facts: Facts) -> list[RouteDef]:
+        """Return what is asked of the house itself, of its requests and its archive."""
+        hooks = Hooks(self._stop_everything, self._thaw, self._reload, self._lanes.bring_all)
+        return [
+            *HouseApi(facts, hooks, self._lanes.ask).routes(),
+            *RequestApi(self._requests).routes(),
+            *self._archive_api.routes(),
+            *AsideApi(self._ledger, self._suspended, self._woken.set).routes(),
+        ]
 
     def _troubles(self) -> Troubles:
         return Troubles(self._suspended, self._fault)
@@ -374,14 +372,14 @@ class _House:
         self._sessions.kick()
         self._watch.kick()
         self._schedule.watch.kick()
-        self._api.archived()
+        self._archive_api.archived()
 
     async def _stop_lanes(self, freeze: Freeze) -> int:
         return await self._lanes.stop_all(freeze)
 
-    async def _stop_everything(self, reason: str, by: str) -> dict[str, object]:
+    async def _stop_everything(self, reason: str, by: str) -> StopAnswer:
         freeze, lanes = await self._freezes.stop(reason, by)
-        return {"schema": "allegro.stop/1", "freeze": freeze.id, "lanes_told": lanes}
+        return StopAnswer(freeze=freeze.id, lanes_told=lanes)
 
     async def _thaw(self, token: str) -> Refusal | None:
         fleet = self._fleet
@@ -395,7 +393,7 @@ class _House:
         self._woken.set()
         return None
 
-    async def _reload(self) -> dict[str, object]:
+    async def _reload(self) -> ReloadAnswer:
         """Take over keys, seat and lanes after a command changed them."""
         known = self._fleet.revocations
         self._fleet = load_fleet(self._files)
@@ -412,7 +410,7 @@ class _House:
             await self._lanes.bring_all(token)
         if self._settings.house.acting:
             self._lanes.refresh()
-        return {"seat": self._fleet.seat, "lanes": len(self._fleet.lanes), "voided": voided}
+        return ReloadAnswer(seat=self._fleet.seat, lanes=len(self._fleet.lanes), voided=voided)
 
     async def _check_seat(self) -> int:
         """Void open approvals when seat or sovereign key changed since they were given."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,9 @@ import structlog
 from allegro.core.authority.freeze import Freeze, contains
 from allegro.core.authority.tokens import fingerprint
 from allegro.core.base.errors import EdgeError
-from allegro.core.base.untrusted import names_of
 from allegro.core.forge.triage import SEEN_LABEL
 from allegro.core.health import codes
+from allegro.core.protocol.answers.house import LinkedLane
 from allegro.core.protocol.messages import (
     Bring,
     FromHouse,
@@ -125,9 +125,9 @@ class Lanes:
         """Return the names of all lanes that were ever paired and not renamed."""
         return frozenset(lane.name for lane in self._house.fleet().lanes)
 
-    def unknown_freezes(self, reported: object) -> list[str]:
+    def unknown_freezes(self, reported: Iterable[str]) -> tuple[str, ...]:
         """Return the ids of a lane's freezes that this house does not hold."""
-        return [id_ for id_ in names_of(reported) if not contains(self._house.freezes(), id_)]
+        return tuple(id_ for id_ in reported if not contains(self._house.freezes(), id_))
 
     def roles_of(self, lane: str) -> dict[str, int]:
         """Return the roles a linked lane says it holds, with their epochs."""
@@ -206,23 +206,23 @@ class Lanes:
     async def bring_all(self, token: str) -> int:
         return await self.tell_all(Bring(token))
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Return each lane's link in plain values."""
+    def describe(self) -> list[LinkedLane]:
+        """Return each lane as its link shows it."""
         return [
-            {
-                "name": end.name,
-                "url": end.url,
-                "linked": link.is_up,
-                "trouble": link.trouble,
-                "since_s": link.since_s,
-                "down_s": link.down_s,
-                "behind": end.behind,
-                "caught_up_s": end.caught_up_s,
-                "version": end.version,
-                "head": end.head,
-                "home": end.home,
-                "done": end.done,
-                "heard_s": end.heard_s,
-            }
+            LinkedLane(
+                name=end.name,
+                url=end.url,
+                linked=link.is_up,
+                trouble=link.trouble,
+                since_s=link.since_s,
+                down_s=link.down_s,
+                behind=end.behind,
+                caught_up_s=end.caught_up_s,
+                version=end.version,
+                head=end.head,
+                home=end.home,
+                done=end.done,
+                heard_s=end.heard_s,
+            )
             for end, link, _ in self._ends.values()
         ]

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from allegro.core.base.errors import UserError
+from allegro.core.protocol.asked import LetRest
 from allegro.scratch.fleet import LANES, ScratchFleet, pairs
 
 Act = Callable[[ScratchFleet, str], Awaitable[None]]
@@ -159,7 +160,7 @@ async def _free_disk(fleet: ScratchFleet, lane: str) -> None:
 
 
 async def _hand_over(fleet: ScratchFleet, lane: str) -> None:
-    await fleet.client.post("fleet/rest", {"lane": lane, "role": "forge", "seconds": 20.0})
+    await fleet.client.let_rest(LetRest(lane, "forge", seconds=20.0))
 
 
 FAULTS = {

@@ -8,14 +8,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from allegro.adapters.nats.server import ServerFiles, read_running
 from allegro.core.base.errors import UserError
 from allegro.scratch.network import Network
-from allegro.scratch.processes import Process, Stage, override, secret_file
+from allegro.scratch.processes import Process, Stage, are_well, as_options, override, secret_file
 
 LANES = ("allegro", "ezra", "bezalel")
 REPOSITORY = "timmy/garden"
@@ -24,7 +24,7 @@ UP_S = 60.0
 _READ = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
 
 
-def world() -> dict[str, Any]:
+def world() -> dict[str, object]:
     """Return one repository whose default branch our bots cannot change."""
     daily = ["write:issue", "read:repository", "read:user", "read:organization"]
     change = ["write:repository", "write:issue", "read:user", "read:organization"]
@@ -88,7 +88,7 @@ class ScratchFleet(Stage):
         self.program = "allegro"
 
     async def set_up(
-        self, *, lane: dict[str, Any] | None = None, house: dict[str, Any] | None = None
+        self, *, lane: Mapping[str, object] | None = None, house: Mapping[str, object] | None = None
     ) -> None:
         """Start everything, pair the lanes, sign the roster; return when all three are ready."""
         await self.network.start()
@@ -98,10 +98,7 @@ class ScratchFleet(Stage):
         self.owner_token = tokens[OWNER]["owner"]
         daily = secret_file(self.folder / "daily.token", tokens[BOT]["daily"])
         change = secret_file(self.folder / "change.token", tokens[CODE_BOT]["change"])
-        await self.command(
-            "init", "house", "--config", str(self.house_config), "--state-dir",
-            str(self.folder / "house"), "--change-token-file", str(change),
-        )  # fmt: skip
+        await self.init_house(change)
         override(self.house_config, house or {})
         for one in self.lanes.values():
             await self._prepare(one, str(simulator["url"]), daily, lane or {})
@@ -112,19 +109,25 @@ class ScratchFleet(Stage):
         await self.until(self.is_whole, "three lanes form a council", within_s=UP_S)
 
     async def _prepare(
-        self, lane: ScratchLane, forge: str, daily: Path, values: dict[str, Any]
+        self, lane: ScratchLane, forge: str, daily: Path, values: Mapping[str, object]
     ) -> None:
         address = self.network.address(lane.name)
         if self.disk_mb:
             lane.folder.mkdir(mode=0o700)
-            await _run("mount", "-t", "tmpfs", "-o", f"size={self.disk_mb}m,mode=0700", "tmpfs",
-                       str(lane.folder))  # fmt: skip
+            size = f"size={self.disk_mb}m,mode=0700"
+            await _run("mount", "-t", "tmpfs", "-o", size, "tmpfs", str(lane.folder))
         link, council = self.network.port(lane.name), self.network.port(lane.name)
-        await self.command(
-            "init", "lane", "--config", str(lane.config), "--name", lane.name, "--state-dir",
-            str(lane.folder), "--forge", forge, "--token-file", str(daily), "--watch", REPOSITORY,
-            "--bot", BOT, "--bot", CODE_BOT, "--listen", f"{address}:{link}",
-        )  # fmt: skip
+        options = {
+            "config": lane.config,
+            "name": lane.name,
+            "state-dir": lane.folder,
+            "forge": forge,
+            "token-file": daily,
+            "watch": REPOSITORY,
+            "listen": f"{address}:{link}",
+        }
+        bots = ("--bot", BOT, "--bot", CODE_BOT)
+        await self.command("init", "lane", *as_options(options), *bots)
         override(
             lane.config,
             {
@@ -186,18 +189,18 @@ class ScratchFleet(Stage):
 
     async def holder(self, role: str = "forge") -> str:
         """Return who holds a role as the house sees it; empty for nobody."""
-        fleet = await self.fleet()
-        return str(fleet["roles"][role]["lane"]) if role in fleet["roles"] else ""
+        holder = (await self.client.fleet()).roles.get(role)
+        return holder.lane if holder is not None else ""
 
     async def is_whole(self) -> bool:
         """Whether all lanes are linked, in agreement, ready, and one of them polls."""
-        fleet = await self.fleet()
-        lanes = fleet["lanes"]
-        return bool(
-            "forge" in fleet["roles"]
-            and fleet["roles"]["forge"]["claims"] == 1
-            and all(one["linked"] and one["quorum"] and "forge" in one["ready"] for one in lanes)
-            and all(len(one["hears"]) == len(LANES) - 1 for one in lanes)
+        fleet = await self.client.fleet()
+        holder, lanes = fleet.roles.get("forge"), fleet.lanes
+        return (
+            holder is not None
+            and holder.claims == 1
+            and all(one.linked and one.quorum and "forge" in one.ready for one in lanes)
+            and all(len(one.hears) == len(LANES) - 1 for one in lanes)
         )
 
     async def whole(self, within_s: float = UP_S) -> str:
@@ -236,10 +239,8 @@ class ScratchFleet(Stage):
         )
 
     async def _all_linked(self) -> bool:
-        lanes = (await self.status())["lanes"]
-        return len(lanes) == len(LANES) and all(
-            lane["linked"] and (lane["detail"] or {}).get("healthy") for lane in lanes
-        )
+        lanes = (await self.client.status()).lanes
+        return len(lanes) == len(LANES) and are_well(lanes)
 
     async def close(self) -> None:
         """End every process and the network."""

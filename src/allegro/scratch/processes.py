@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import msgspec
 from allegro.client.house_client import HouseClient
 from allegro.config import toml_value
 from allegro.core.base.errors import EdgeError, UserError
+from allegro.core.protocol.answers.house import ShownLane
 
 READY_S = 20.0
 PATIENCE = float(os.environ.get("ALLEGRO_PATIENCE", "1"))
@@ -128,37 +129,37 @@ class Stage:
         return int(self._simulator_port)
 
     async def start_simulator(
-        self, world: dict[str, Any], *, flavour: str = "gitea", enter: Sequence[str] = ()
+        self, world: Mapping[str, object], *, flavour: str = "gitea", enter: Sequence[str] = ()
     ) -> dict[str, Any]:
         """Start the simulated forge; return its address and tokens."""
         seed = self.folder / "world.json"
         seed.write_text(json.dumps(world))
         self._simulator_port = getattr(self, "_simulator_port", None) or free_port()
         before = self.simulator.log.stat().st_size if self.simulator.log.exists() else 0
-        await self.simulator.start(
-            [*enter, sys.executable, "-m", "allegro.testing.gitea", "--host", self.forge_host,
-             "--controller", self.home,
-             "--directory", str(self.folder / "forge"), "--port", str(self._simulator_port),
-             "--seed-file", str(seed), "--flavour", flavour]
-        )  # fmt: skip
+        options = {
+            "host": self.forge_host,
+            "controller": self.home,
+            "directory": self.folder / "forge",
+            "port": self._simulator_port,
+            "seed-file": seed,
+            "flavour": flavour,
+        }
+        command = [*enter, sys.executable, "-m", "allegro.testing.gitea", *as_options(options)]
+        await self.simulator.start(command)
 
-        def ready() -> dict[str, Any] | None:
-            for line in self.simulator.log.read_text()[before:].splitlines():
-                if line.startswith("{"):
-                    return dict(json.loads(line))
-            return None
+        def ready() -> str:
+            lines = self.simulator.log.read_text()[before:].splitlines()
+            return next((line for line in lines if line.startswith("{")), "")
 
-        started: dict[str, Any] = await self.until(
-            ready, "the simulated forge starts", self.simulator
-        )
-        return started
+        started = await self.until(ready, "the simulated forge starts", self.simulator)
+        return dict(json.loads(started))
 
     async def prepare(
         self,
         forge: Forge,
         *,
-        lane: dict[str, Any] | None = None,
-        house: dict[str, Any] | None = None,
+        lane: Mapping[str, object] | None = None,
+        house: Mapping[str, object] | None = None,
     ) -> None:
         """Write both configurations and pair, through the same commands a person uses.
 
@@ -166,16 +167,18 @@ class Stage:
         """
         daily = secret_file(self.folder / "daily.token", forge.daily_token)
         change = secret_file(self.folder / "change.token", forge.change_token)
-        await self.command(
-            "init", "house", "--config", str(self.house_config), "--state-dir",
-            str(self.folder / "house"), "--change-token-file", str(change),
-        )  # fmt: skip
-        await self.command(
-            "init", "lane", "--config", str(self.lane_config), "--name", "allegro", "--state-dir",
-            str(self.folder / "lane"), "--forge", forge.url, "--token-file", str(daily),
-            "--watch", forge.repository, "--bot", forge.bots[0], "--bot", forge.bots[1],
-            "--listen", f"127.0.0.1:{self.link_port}",
-        )  # fmt: skip
+        await self.init_house(change)
+        options = {
+            "config": self.lane_config,
+            "name": "allegro",
+            "state-dir": self.folder / "lane",
+            "forge": forge.url,
+            "token-file": daily,
+            "watch": forge.repository,
+            "listen": f"127.0.0.1:{self.link_port}",
+        }
+        bots = [word for bot in forge.bots for word in ("--bot", bot)]
+        await self.command("init", "lane", *as_options(options), *bots)
         override(self.lane_config, {"forge.poll_s": 1.0, "forge.sweep_s": 5.0, **(lane or {})})
         override(self.house_config, house or {})
         offer = json.loads(await self.command("pair", "--config", str(self.lane_config), "--json"))
@@ -186,6 +189,15 @@ class Stage:
             await self.command("pair", "--config", str(self.lane_config), answer["line"], "--json")
         )
         self.words = (answer["words"], joined["words"])
+
+    async def init_house(self, change_token: Path) -> None:
+        """Write the house's configuration, as `allegro init house` does."""
+        options = {
+            "config": self.house_config,
+            "state-dir": self.folder / "house",
+            "change-token-file": change_token,
+        }
+        await self.command("init", "house", *as_options(options))
 
     async def start_lane(self, *, module: str = "allegro", extra: Sequence[str] = ()) -> None:
         command = [sys.executable, "-m", module]
@@ -202,16 +214,12 @@ class Stage:
         """Wait until the house is linked with its lane and the lane has reached the forge."""
 
         async def is_linked() -> bool:
-            status = await self.status()
-            lanes = status["lanes"]
-            return bool(
-                lanes
-                and all(lane["linked"] and (lane["detail"] or {}).get("healthy") for lane in lanes)
-            )
+            return are_well((await self.client.status()).lanes)
 
         await self.until(is_linked, "house and lane are linked and healthy", self.house, within_s)
 
     async def status(self) -> dict[str, Any]:
+        """Return what `allegro status --json` shows."""
         return dict(await self.client.get("status"))
 
     async def command(self, *arguments: str, code: int = 0, stdin: str | None = None) -> str:
@@ -241,7 +249,7 @@ class Stage:
         """Let a person act on the simulated forge."""
         return await self._control("act", {"act": act, "args": arguments})
 
-    async def simulate_many(self, acts: list[dict[str, Any]]) -> None:
+    async def simulate_many(self, acts: Sequence[Mapping[str, object]]) -> None:
         """Let persons act many times in one go: `[{"act": name, "args": {...}}]`."""
         await self._control("act", acts)
 
@@ -293,6 +301,16 @@ class Stage:
             await process.end()
 
 
+def are_well(lanes: Sequence[ShownLane]) -> bool:
+    """Whether there are lanes, and each is linked and says that it is healthy."""
+    return bool(lanes) and all(one.linked and one.detail and one.detail.healthy for one in lanes)
+
+
+def as_options(values: Mapping[str, object]) -> list[str]:
+    """Return the words of a command line: `--name value` for each."""
+    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+
+
 _ports = itertools.count()
 
 
@@ -320,7 +338,7 @@ def secret_file(path: Path, text: str) -> Path:
     return path
 
 
-def override(config: Path, values: dict[str, Any]) -> None:
+def override(config: Path, values: Mapping[str, object]) -> None:
     """Set keys in a written configuration, as a person would in an editor."""
     lines = config.read_text("utf-8").splitlines()
     for dotted, value in values.items():

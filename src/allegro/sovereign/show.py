@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import difflib
 import itertools
 from typing import Any
@@ -38,6 +37,7 @@ from allegro.core.base.canonical import sha256_hex
 from allegro.core.base.errors import Refusal, UserError
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.effects.render import one_line, visible
+from allegro.core.protocol.answers.requests import RequestAnswer
 
 MAX_DIFF_LINES = 400
 MAX_COMPARED_LINES = 100_000
@@ -46,14 +46,14 @@ NO_NEWLINE = "\\ no newline at the end of the file"
 _STYLE = {"+": "green", "-": "red", "@": "cyan"}
 
 
-def checked_action(view: dict[str, Any]) -> tuple[bytes, Action]:
+def checked_action(view: RequestAnswer) -> tuple[bytes, Action]:
     """Return the bytes of a request and what they say. Raises UserError when they disagree.
 
     Nothing but these bytes is shown as what would be signed: not the digest that was sent
     along, nor a summary.
     """
-    raw = base64.b64decode(view["action"])
-    if action_digest(raw) != view["digest"]:
+    raw = view.action
+    if action_digest(raw) != view.digest:
         raise UserError("the house sent a digest that is not the digest of the action: refused")
     action = parse_action(raw)
     if isinstance(action, Refusal):
@@ -61,13 +61,13 @@ def checked_action(view: dict[str, Any]) -> tuple[bytes, Action]:
     return raw, action
 
 
-def draw(view: dict[str, Any], console: Console) -> None:
+def draw(view: RequestAnswer, console: Console) -> None:
     """Draw one request as a box."""
     _, action = checked_action(view)
     head = Table.grid(padding=(0, 2))
     head_rows = _head(view, action)
-    if view.get("noted"):
-        head_rows.append(("noted", f"{view['noted']}; needs your signature"))
+    if view.noted:
+        head_rows.append(("noted", f"{view.noted}; needs your signature"))
     for name, value in head_rows:
         head.add_row(Text(name, style="dim"), Text(one_line(value, MAX_HEAD)))
     parts: list[Any] = [head]
@@ -76,21 +76,23 @@ def draw(view: dict[str, Any], console: Console) -> None:
         lines = ("! " + one_line(line, MAX_HEAD) for line in warnings)
         parts.append(Text("\n".join(lines), style="bold yellow"))
     parts += _content(action, view)
-    title = f"{one_line(view['id'])}  {one_line(view['state'])}"
+    title = f"{one_line(view.id)}  {one_line(view.state)}"
     console.print(Panel(Group(*parts), title=Text(title), title_align="left", border_style="cyan"))
 
 
-def _head(view: dict[str, Any], action: Action) -> list[tuple[str, str]]:
-    document = view["document"]
+def _head(view: RequestAnswer, action: Action) -> list[tuple[str, str]]:
+    document = view.document
     rows = [("act", kind_of(action)), ("where", _where(action))]
     match action:
         case RunSession():
             tools = "the lane's" if action.tools is None else ", ".join(action.tools) or "none"
             rows += [
-                ("model", action.model or "the lane's default"), ("tools", tools),
+                ("model", action.model or "the lane's default"),
+                ("tools", tools),
                 ("network", "also beside foreign text" if action.network else "as configured"),
-                ("limit", f"{action.limit_s} s"), ("issue", action.issue or "none"),
-            ]  # fmt: skip
+                ("limit", f"{action.limit_s} s"),
+                ("issue", action.issue or "none"),
+            ]
         case LendModel():
             limits = f"for {action.lives_s} s, {action.max_tokens} tokens at most"
             rows.append(("model", f"{action.model} {limits}"))
@@ -111,10 +113,10 @@ def _head(view: dict[str, Any], action: Action) -> list[tuple[str, str]]:
         case CloseIssue() | CommentOnIssue():
             rows.append(("issue", f"#{action.issue}"))
     rows += [
-        ("digest", view["digest"]),
-        ("asked", f"{document['question']}"),
-        ("urgency", f"{document['urgency']}, expires {rfc3339(document['expires_s'])}"),
-        ("advice", document["recommendation"]),
+        ("digest", view.digest),
+        ("asked", f"{document.question}"),
+        ("urgency", f"{document.urgency}, expires {rfc3339(document.expires_s)}"),
+        ("advice", document.recommendation),
     ]
     return rows
 
@@ -131,7 +133,7 @@ def _where(action: Action) -> str:
             return family_of(action).subject(action)
 
 
-def _warnings(action: Action, view: dict[str, Any]) -> list[str]:
+def _warnings(action: Action, view: RequestAnswer) -> list[str]:
     found = []
     if touched := ci_paths(action):
         found.append(f"can make the forge run code: {', '.join(map(visible, touched))}")
@@ -152,30 +154,30 @@ def _warnings(action: Action, view: dict[str, Any]) -> list[str]:
     return found
 
 
-def _close_warnings(action: CloseIssue, view: dict[str, Any]) -> list[str]:
-    notes = view.get("notes", {})
+def _close_warnings(action: CloseIssue, view: RequestAnswer) -> list[str]:
+    notes = view.notes
     if sha256_hex(notes.get("body", "").encode()) != action.body_sha256:
         return ["the text shown below is not the text that is signed"]
     return []
 
 
-def _question_stands(action: AnswerOnce, view: dict[str, Any]) -> bool:
-    asked = asked_of(view.get("notes", {}))
+def _question_stands(action: AnswerOnce, view: RequestAnswer) -> bool:
+    asked = asked_of(view.notes)
     digest = question_digest(action.session, action.run, action.number, asked)
     return digest == action.question
 
 
-def _content(action: Action, view: dict[str, Any]) -> list[Any]:
+def _content(action: Action, view: RequestAnswer) -> list[Any]:
     match action:
         case ProposeChange():
-            bases = view.get("bases", {})
+            bases = view.bases
             files = (_file(action, change, bases) for change in action.files)
             return [*_frame("text of the pull request", action.body), *files]
         case CloseIssue():
-            notes = view.get("notes", {})
+            notes = view.notes
             return _frame(action.title, notes.get("body", ""))
         case AnswerOnce():
-            asked = asked_of(view.get("notes", {}))
+            asked = asked_of(view.notes)
             return [*_frame("command", asked.command), *_frame("reason given", asked.description)]
         case RunSession():
             turns = [_frame(f"earlier, {turn.role}", turn.text) for turn in action.history]
@@ -197,7 +199,7 @@ def _frame(title: str, text: str) -> list[Any]:
     return [Panel(shown, title=Text(one_line(title, 80)), title_align="left", border_style="dim")]
 
 
-def _file(action: ProposeChange, change: FileChange, bases: dict[str, str | None]) -> Panel:
+def _file(action: ProposeChange, change: FileChange, bases: dict[str, bytes | None]) -> Panel:
     mark = "  CI" if is_ci_path(change.path) else ""
     title = f"{change.operation} {one_line(change.path, MAX_HEAD)} ({change.mode}){mark}"
     text = Text()
@@ -207,15 +209,12 @@ def _file(action: ProposeChange, change: FileChange, bases: dict[str, str | None
     return Panel(text, title=Text(title, style="bold"), title_align="left", border_style="dim")
 
 
-def diff_lines(action: ProposeChange, change: FileChange, base: str | None) -> list[str]:
+def diff_lines(action: ProposeChange, change: FileChange, base: bytes | None) -> list[str]:
     """Return a unified diff against the approved base, or why there is none.
 
     The base content counts only when its git id is the one in the signed bytes.
     """
-    try:
-        before = base64.b64decode(base) if base is not None else b""
-    except (ValueError, TypeError):
-        return ["! what the lane gave as the present content cannot be read"]
+    before = base or b""
     if change.before is not None:
         if base is None:
             return ["(what stands there now is too large to show)"]

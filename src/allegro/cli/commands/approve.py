@@ -17,7 +17,8 @@ from allegro.cli.output import (
     socket_option,
 )
 from allegro.cli.secrets import passphrase
-from allegro.client.house_client import default_state_dir, get, named, post
+from allegro.client.house_client import ask_house
+from allegro.client.socket import default_state_dir
 from allegro.config import load_house
 from allegro.core.authority.actions.families import action_digest, kind_of
 from allegro.core.authority.policy import Needs, needs_of
@@ -60,13 +61,13 @@ def approve(
     settings = load_house(config) if config else None
     files = files_of(settings) if settings else HouseFiles(default_state_dir())
     house = socket or _socket_beside(config)
-    request = run_async(get(house, f"requests/{named(digest)}"))
+    request = run_async(ask_house(house, lambda client: client.request(digest)))
     raw, action = checked_action(request)
     if needs_of(kind_of(action)) is not Needs.APPROVAL:
         raise Failure(f"{kind_of(action)} needs no approval")
     if not as_json:
         draw(request, console())
-        run_async(post(house, f"requests/{named(request['id'])}/shown"))
+        run_async(ask_house(house, lambda client: client.note_shown(request.id)))
     if not yes and not click.confirm("Approve exactly this?", err=True):
         raise Failure("not approved")
     fleet = load_fleet(files)
@@ -74,13 +75,7 @@ def approve(
     at_s = int(now_s())
     lives_s = valid_s or int(settings.requests.approval_s if settings else 86_400)
     token = ceremony.approve(fleet, key, action_digest(raw), at_s, lives_s)
-    answer = run_async(
-        post(
-            socket or _socket_beside(config),
-            f"requests/{named(request['id'])}/approve",
-            {"token": token},
-        )
-    )
+    answer = run_async(ask_house(house, lambda client: client.approve(request.id, token)))
     report_decision(answer, f"approved until {rfc3339(at_s + lives_s)}", as_json=as_json)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -11,6 +12,9 @@ from allegro.cli.exit_codes import Exit
 from allegro.cli.help import Command
 from allegro.cli.output import Failure, json_option, print_json, run_async
 from allegro.config import read_secret
+
+if TYPE_CHECKING:
+    from allegro.demo.script import RealForge
 
 _PATH = click.Path(path_type=Path)
 
@@ -25,17 +29,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--hermes", type=_PATH, default=None, help="Environment of a real Hermes Agent.")
 @click.option("--remove", is_flag=True, help="Delete what the run in --keep made on the forge.")
 @json_option
-def demo(
-    ask: bool,
-    keep: Path | None,
-    forge: str | None,
-    owner_token_file: Path | None,
-    daily_token_file: Path | None,
-    change_token_file: Path | None,
-    hermes: Path | None,
-    remove: bool,
-    as_json: bool,
-) -> int:
+def demo(as_json: bool, **options: Unpack[_DemoOptions]) -> int:
     """Show the whole product in about ten seconds.
 
     An issue, a decision, a pull request, an outage, a thief: with real processes, on a simulated
@@ -43,42 +37,64 @@ def demo(
     """
     from allegro.demo import script  # noqa: PLC0415 (the simulator is for the demo alone)
 
-    if remove:
-        if keep is None or owner_token_file is None:
-            raise click.UsageError("--remove needs --keep FOLDER and --owner-token-file")
-        removed = run_async(script.remove(keep, read_secret(owner_token_file)))
-        click.echo(f"removed {removed}")
-        return 0
-    real = None
-    if forge is not None:
-        if not (owner_token_file and daily_token_file and change_token_file):
-            raise click.UsageError("--forge needs the owner, daily and change token files")
-        real = script.RealForge(
-            forge,
-            read_secret(owner_token_file),
-            read_secret(daily_token_file),
-            read_secret(change_token_file),
-        )
-    options = script.Options(
+    keep = options["keep"]
+    if options["remove"]:
+        return _remove(keep, options["owner_token_file"])
+    played = script.Options(
         folder=keep,
         keep=keep is not None,
-        ask=_press if ask else None,
+        ask=_press if options["ask"] else None,
         quiet=as_json,
-        real=real,
-        hermes=hermes,
+        real=_real_forge(options),
+        hermes=options["hermes"],
     )
-    outcome = run_async(script.Play(options).run())
+    report = run_async(script.Play(played).run())
     if as_json:
-        print_json(outcome)
+        print_json(report)
     elif keep is not None:
         click.echo(
             f"kept in {keep}. The forge and the lane have ended, so this house reaches no lane."
             f" To read what it archived: allegro house --config {keep}/house.toml &"
             f" allegro events --socket {keep}/house/house.sock"
         )
-    if not outcome["ok"]:
+    if not report.ok:
         raise Failure("")
     return 0
+
+
+class _DemoOptions(TypedDict):
+    """The options of `demo` beside `--json`."""
+
+    ask: bool
+    keep: Path | None
+    forge: str | None
+    owner_token_file: Path | None
+    daily_token_file: Path | None
+    change_token_file: Path | None
+    hermes: Path | None
+    remove: bool
+
+
+def _remove(keep: Path | None, owner_token_file: Path | None) -> int:
+    from allegro.demo import script  # noqa: PLC0415 (as above)
+
+    if keep is None or owner_token_file is None:
+        raise click.UsageError("--remove needs --keep FOLDER and --owner-token-file")
+    removed = run_async(script.remove(keep, read_secret(owner_token_file)))
+    click.echo(f"removed {removed}")
+    return 0
+
+
+def _real_forge(options: _DemoOptions) -> RealForge | None:
+    from allegro.demo.script import RealForge  # noqa: PLC0415 (as above)
+
+    url, owner = options["forge"], options["owner_token_file"]
+    daily, change = options["daily_token_file"], options["change_token_file"]
+    if url is None:
+        return None
+    if not (owner and daily and change):
+        raise click.UsageError("--forge needs the owner, daily and change token files")
+    return RealForge(url, read_secret(owner), read_secret(daily), read_secret(change))
 
 
 def _press() -> bool:

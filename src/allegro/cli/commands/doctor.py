@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
-import msgspec
 from rich.table import Table
 from rich.text import Text
 
@@ -21,16 +19,19 @@ from allegro.cli.output import (
     run_async,
     socket_option,
 )
-from allegro.client.house_client import get
+from allegro.client.house_client import HouseClient, ask_house
 from allegro.config import load_lane
 from allegro.core.base.timestamps import span
 from allegro.core.effects.render import lined
 from allegro.core.health.facts import fact_page
+from allegro.core.protocol.answers.house import DoctorAnswer
 
 _MARK = {
-    "ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "red"),
+    "ok": ("ok  ", "green"),
+    "warn": ("warn", "yellow"),
+    "bad": ("BAD ", "red"),
     "unknown": ("?   ", "yellow"),
-}  # fmt: skip
+}
 
 
 @click.command(
@@ -54,34 +55,29 @@ def doctor(config: Path | None, attack: bool, socket: Path | None, as_json: bool
     """
     if attack and config is None:
         raise Failure("--attack runs on a lane: add --config lane.toml", 2)
-    report = _lane_doctor(config, attack) if config else run_async(get(socket, "doctor"))
+    report = (
+        _lane_doctor(config, attack) if config else run_async(ask_house(socket, HouseClient.doctor))
+    )
     if as_json:
         print_json(report)
-        return 0 if report["ok"] else 1
+        return 0 if report.ok else 1
     table = Table(box=None, pad_edge=False, show_header=False)
-    for fact in lined(report["facts"]):
-        word, style = _MARK.get(fact["state"], ("?   ", ""))
-        source = (
-            f"{fact['source']}, {span(fact['age_s'])} old"
-            if fact["age_s"]
-            else f"{fact['source']}, now"
-        )
-        table.add_row(
-            Text(word, style=style), Text(fact["what"]), Text(fact["detail"]),
-            Text(f"({fact['code']}: {source})", style="dim"),
-        )  # fmt: skip
-        if fact["fix"] and fact["state"] != "ok":
-            table.add_row("", "", Text("→ " + fact["fix"], style="italic"), "")
+    for fact in lined(report.facts):
+        word, style = _MARK.get(fact.state, ("?   ", ""))
+        age = f"{span(fact.age_s)} old" if fact.age_s else "now"
+        source = Text(f"({fact.code}: {fact.source}, {age})", style="dim")
+        table.add_row(Text(word, style=style), Text(fact.what), Text(fact.detail), source)
+        if fact.fix and fact.state != "ok":
+            table.add_row("", "", Text("→ " + fact.fix, style="italic"), "")
     console().print(table)
-    return 0 if report["ok"] else 1
+    return 0 if report.ok else 1
 
 
-def _lane_doctor(config: Path, attack: bool) -> dict[str, Any]:
+def _lane_doctor(config: Path, attack: bool) -> DoctorAnswer:
     from allegro.lane.doctor import attack as attacked  # noqa: PLC0415 (the house's doctor
     from allegro.lane.doctor import check  # noqa: PLC0415  loads no lane)
 
     settings = load_lane(config)
     found = attacked(settings) if attack else run_async(check(settings))
-    facts = [msgspec.to_builtins(fact_page(fact, now_s())) for fact in found]
-    good = all(fact["state"] != "bad" for fact in facts)
-    return {"schema": "allegro.doctor/1", "ok": good, "facts": facts}
+    facts = tuple(fact_page(fact, now_s()) for fact in found)
+    return DoctorAnswer(ok=all(fact.state != "bad" for fact in facts), facts=facts)

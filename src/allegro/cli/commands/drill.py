@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -18,12 +16,13 @@ from allegro.cli.output import Failure, json_option, print_json, run_async, sock
 from allegro.client.house_client import HouseClient
 from allegro.core.base.errors import EdgeError, UserError
 from allegro.core.effects.render import lined
+from allegro.core.protocol.answers.fleet import TakeOver
+from allegro.core.protocol.asked import LetRest
 from allegro.core.protocol.event_types import EventType
+from allegro.drill.report import TARGET_S, DrillReport, DrillTrial, summary, unfinished
 
-TARGET_S = 30.0
 PLANNED_S = 30.0
 REST_S = 10.0
-_COUNTED = (("duplicates", "doubled"), ("lost", "lost"))
 
 
 @click.group(cls=Group, example="allegro drill failover", exits=ASKS_HOUSE)
@@ -76,86 +75,48 @@ def failover(fault: str, scratch: bool, times: int, socket: Path | None, as_json
     else:
         for line in drill_lines(report) if is_live else [verdict_line(report)]:
             click.echo(line)
-    return 0 if report["ok"] else 1
+    return 0 if report.ok else 1
 
 
-def drill_lines(report: dict[str, Any]) -> list[str]:
+def drill_lines(report: DrillReport) -> list[str]:
     """Return what a drill showed, and the verdict."""
-    return [*(trial_line(one) for one in report["trials"]), verdict_line(report)]
+    return [*(trial_line(one) for one in report.trials), verdict_line(report)]
 
 
-def trial_line(one: dict[str, Any]) -> str:
+def trial_line(one: DrillTrial) -> str:
     """Return one trial in words, a line for each fault; what was not measured is left out."""
     one = lined(one)
-    what = f"{one['fault']}: {one['victim'] or 'nobody'} -> {one['holder'] or 'nobody'}"
+    what = f"{one.fault}: {one.victim or 'nobody'} -> {one.holder or 'nobody'}"
     parts = [
-        f"{name} {one[key]:.{digits}f} s"
-        for name, key, digits in (
-            ("next poll after", "take_over_s", 1),
-            ("detected in", "detected_s", 1),
-            ("taken in", "taken_s", 2),
-            ("first act", "act_s", 2),
-            ("nobody polled for", "silence_s", 1),
+        f"{name} {seconds:.{digits}f} s"
+        for name, seconds, digits in (
+            ("next poll after", one.take_over_s, 1),
+            ("detected in", one.detected_s, 1),
+            ("taken in", one.taken_s, 2),
+            ("first act", one.act_s, 2),
+            ("nobody polled for", one.silence_s, 1),
         )
-        if one.get(key) is not None
+        if seconds is not None
     ]
-    parts += [f"{one[key]} {word}" for key, word in _COUNTED if one[key] is not None]
-    return f"{what}: {', '.join(parts)}" + "".join(f"\n  FAULT {fault}" for fault in one["faults"])
+    counts = ((one.duplicates, "doubled"), (one.lost, "lost"))
+    parts += [f"{count} {word}" for count, word in counts if count is not None]
+    return f"{what}: {', '.join(parts)}" + "".join(f"\n  FAULT {fault}" for fault in one.faults)
 
 
-def verdict_line(report: dict[str, Any]) -> str:
+def verdict_line(report: DrillReport) -> str:
     """Return the verdict over all trials."""
-    verdict = "passed" if report["ok"] else "FAILED"
+    verdict = "passed" if report.ok else "FAILED"
     counted = [
-        f"{report[key]} {word}" if report[key] is not None else f"{word}: not measured"
-        for key, word in _COUNTED
+        f"{word}: not measured" if count is None else f"{count} {word}"
+        for count, word in ((report.duplicates, "doubled"), (report.lost, "lost"))
     ]
     return (
-        f"{verdict}: at most {report['max_s']:.1f} s (allowed {TARGET_S:g}), median "
-        f"{report['median_s']:.1f} s, {', '.join(counted)}"
+        f"{verdict}: at most {report.max_s:.1f} s (allowed {TARGET_S:g}), median "
+        f"{report.median_s:.1f} s, {', '.join(counted)}"
     )
 
 
-def summary(trials: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    """Return the JSON of a drill. `max_s` and `median_s` are seconds until another lane polled.
-
-    What no trial could measure is null.
-    """
-    times = [max(one["take_over_s"], one["silence_s"] or 0.0) for one in trials]
-    sums = {key: _sum([one[key] for one in trials]) for key in ("duplicates", "lost")}
-    sound = not any(one["faults"] for one in trials) and not any(sums.values())
-    return {
-        "schema": "allegro.drill/1",
-        "kind": kind,
-        "ok": sound and max(times) < TARGET_S,
-        "max_s": max(times),
-        "median_s": statistics.median(times),
-        **sums,
-        "trials": trials,
-    }
-
-
-def _sum(counts: list[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
-
-
-def _failed(fault: str, victim: str, after_s: float, why: str) -> dict[str, Any]:
-    """Return a trial that came to no end, as one that did."""
-    return {
-        "fault": fault,
-        "victim": victim,
-        "holder": "",
-        "take_over_s": after_s,
-        "detected_s": None,
-        "silence_s": after_s,
-        "duplicates": None,
-        "lost": None,
-        "faults": [why],
-    }
-
-
-async def _scratch(fault: str, times: int, *, quiet: bool) -> dict[str, Any]:
+async def _scratch(fault: str, times: int, *, quiet: bool) -> DrillReport:
     import msgspec  # noqa: PLC0415 (all of this only when a drill runs)
 
     from allegro.adapters.clock import SystemDice  # noqa: PLC0415
@@ -179,14 +140,15 @@ async def _scratch(fault: str, times: int, *, quiet: bool) -> dict[str, Any]:
             house={"orders.ttl_s": 6, "orders.settle_s": 2},
         )
         trial = Trial(fleet, SystemDice(), by_address(fleet) if apart else by_user)
-        trials: list[dict[str, Any]] = []
+        trials: list[DrillTrial] = []
         for _ in range(times):
             began_s = time.monotonic()
             try:
-                trials.append(msgspec.to_builtins(await trial.play(FAULTS[fault])))
+                played = await trial.play(FAULTS[fault])
+                trials.append(DrillTrial(**msgspec.structs.asdict(played)))
             except (UserError, EdgeError) as error:
                 spent_s = round(time.monotonic() - began_s, 2)
-                trials.append(_failed(fault, "", spent_s, str(error)))
+                trials.append(unfinished(fault, "", spent_s, str(error)))
                 break  # a fleet that did not come round proves nothing more
             if not quiet:
                 click.echo(trial_line(trials[-1]))
@@ -209,7 +171,7 @@ def _missing() -> str:
     return ""
 
 
-async def _planned(socket: Path | None, times: int) -> dict[str, Any]:
+async def _planned(socket: Path | None, times: int) -> DrillReport:
     """Hand the forge role of the running fleet over, and measure until the new holder has acted."""
     async with HouseClient(socket) as house:
         trials = [await _one_planned(house)]
@@ -219,46 +181,46 @@ async def _planned(socket: Path | None, times: int) -> dict[str, Any]:
         return summary(trials, "planned")
 
 
-async def _one_planned(house: HouseClient) -> dict[str, Any]:
-    response = await house.get("fleet")
-    held = response["roles"].get("forge")
-    if not response["members"]:
+async def _one_planned(house: HouseClient) -> DrillTrial:
+    fleet = await house.fleet()
+    held = fleet.roles.get("forge")
+    if not fleet.members:
         raise Failure("there is no fleet to hand over in: see `allegro fleet status`")
     if held is None:
         raise Failure("nobody holds the forge role, so nobody can hand it over: see fleet status")
-    victim, epoch = held["lane"], held["epoch"]
     lost, doubled = await _seen(house)
     began_s = time.monotonic()
-    await house.post("fleet/rest", {"lane": victim, "role": "forge", "seconds": REST_S})
-    while time.monotonic() < began_s + PLANNED_S:
-        taken = [
-            one
-            for one in (await house.get("fleet"))["take_overs"]
-            if one["role"] == "forge" and one["epoch"] > epoch
-        ]
-        if taken:
-            now_lost, now_doubled = await _seen(house)
-            spent_s = round(time.monotonic() - began_s, 2)
-            return {
-                "fault": "planned",
-                "victim": victim,
-                "holder": taken[-1]["lane"],
-                "take_over_s": spent_s,
-                "detected_s": taken[-1]["silent_s"],
-                "taken_s": taken[-1]["take_s"],
-                "act_s": taken[-1]["act_s"],
-                "silence_s": None,
-                "duplicates": now_doubled - doubled,
-                "lost": now_lost - lost,
-                "faults": [],
-            }
+    await house.let_rest(LetRest(held.lane, "forge", seconds=REST_S))
+    taken = await _taken(house, held.epoch, began_s + PLANNED_S)
+    if taken is None:
+        why = f"nobody took over from {held.lane} within {PLANNED_S:g} s"
+        return unfinished("planned", held.lane, PLANNED_S, why)
+    now_lost, now_doubled = await _seen(house)
+    return DrillTrial(
+        fault="planned",
+        victim=held.lane,
+        holder=taken.lane,
+        take_over_s=round(time.monotonic() - began_s, 2),
+        detected_s=taken.silent_s,
+        taken_s=taken.take_s,
+        act_s=taken.act_s,
+        duplicates=now_doubled - doubled,
+        lost=now_lost - lost,
+    )
+
+
+async def _taken(house: HouseClient, epoch: int, until_s: float) -> TakeOver | None:
+    """Return how the forge role changed hands after this epoch, None where it did not in time."""
+    while time.monotonic() < until_s:
+        for one in reversed((await house.fleet()).take_overs):
+            if one.role == "forge" and one.epoch > epoch:
+                return one
         await asyncio.sleep(0.1)
-    why = f"nobody took over from {victim} within {PLANNED_S:g} s"
-    return _failed("planned", victim, PLANNED_S, why)
+    return None
 
 
 async def _seen(house: HouseClient) -> tuple[int, int]:
     """Return what the archive knows to be lost, and how often a write of ours was seen twice."""
-    gaps = (await house.get("gaps"))["gaps"]
-    doubled = [event async for event in house.events(prefix=EventType.EFFECT_DOUBLED)]
-    return sum(int(gap["count"]) for gap in gaps), len(doubled)
+    gaps = (await house.gaps()).gaps
+    doubled = [event async for event in house.shown_events(prefix=EventType.EFFECT_DOUBLED)]
+    return sum(gap.count for gap in gaps), len(doubled)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -15,8 +14,9 @@ from allegro.cli.output import (
     run_async,
     socket_option,
 )
-from allegro.client.house_client import HouseClient, get
+from allegro.client.house_client import HouseClient, ask_house
 from allegro.core.effects.render import lined, one_line
+from allegro.core.protocol.answers.house import ShownEvent
 
 _SHOWN_FACTS = {"number", "kind", "step", "reason", "took_s", "issues"}
 
@@ -40,11 +40,9 @@ def events(
 ) -> None:
     """List archived events, decrypted, oldest first."""
     if gaps:
-        response = run_async(get(socket, "gaps"))
-        for gap in lined(response["gaps"]) if not as_json else []:
-            click.echo(
-                f"{gap['lane']} {gap['journal']} {gap['first']}–{gap['last']}: {gap['count']} {gap['reason']}"
-            )
+        response = run_async(ask_house(socket, HouseClient.gaps))
+        for gap in lined(response.gaps) if not as_json else ():
+            click.echo(f"{gap.lane} {gap.journal} {gap.first}–{gap.last}: {gap.count} {gap.reason}")
         if as_json:
             print_json(response)
         return
@@ -54,23 +52,23 @@ def events(
 
 async def _print_events(socket: Path | None, params: dict[str, str | int], as_json: bool) -> None:
     async with HouseClient(socket) as house:
-        async for event in house.events(**params):
+        async for event in house.shown_events(**params):
             if as_json:
-                print_json({"schema": "allegro.event/1", **event})
+                print_json({"schema": "allegro.event/1", **msgspec.to_builtins(event)})
             else:
                 click.echo(event_line(event))
 
 
-def event_line(event: dict[str, Any]) -> str:
+def event_line(event: ShownEvent) -> str:
     """Return one line for one event."""
-    words, time = event["words"], one_line(event["time"], 40)
+    words, time = event.words, one_line(event.time, 40)
     if isinstance(words, dict) and "title" in words:
         content = f"#{one_line(words.get('number'), 20)} {one_line(words['title'], 80)}"
     elif isinstance(words, dict) and "body" in words:
         content = one_line(words["body"], 80)
     else:
         content = "" if words is None else one_line(words, 80)
-    facts = {k: v for k, v in event["data"].items() if k in _SHOWN_FACTS}
+    facts = {k: v for k, v in event.data.items() if k in _SHOWN_FACTS}
     clear = one_line(msgspec.json.encode(facts).decode(), 200) if facts else ""
-    lane, type_ = one_line(event["lane"], 40), one_line(event["type"], 60)
-    return f"{event['row']:>6} {time[11:23]} {lane} {type_:<24} {clear} {content!r}"
+    lane, type_ = one_line(event.lane, 40), one_line(event.type, 60)
+    return f"{event.row:>6} {time[11:23]} {lane} {type_:<24} {clear} {content!r}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import ssl
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,14 +13,15 @@ from allegro.cli.help import ASKS_HOUSE, Group
 from allegro.cli.output import Failure, json_option, now_s, print_json, run_async, socket_option
 from allegro.cli.secrets import passphrase, reload
 from allegro.client.errors import HouseUnreachable
-from allegro.client.house_client import get, named, post
+from allegro.client.house_client import HouseClient, ask_house
 from allegro.config import load_house
 from allegro.core.authority.roster import MIN_MEMBERS, check_member, orders_of
 from allegro.core.authority.tokens import Member, fingerprint
 from allegro.core.base.errors import Refusal
 from allegro.core.base.timestamps import span
-from allegro.core.base.untrusted import number_of
 from allegro.core.effects.render import lined, one_line
+from allegro.core.protocol.answers.fleet import FleetAnswer, FleetLane
+from allegro.core.protocol.asked import LetRest
 from allegro.house.files import Fleet, HouseFiles, files_of, load_fleet, socket_of
 from allegro.sovereign.ceremony import sign_roster
 from allegro.sovereign.keystore import load_sovereign_key
@@ -117,15 +117,15 @@ def leave(config: Path, order: tuple[str, ...], everybody: bool, lanes: tuple[st
 @json_option
 def status(socket: Path | None, as_json: bool) -> int:
     """Show which lane holds which role, since when, and whether the council has a quorum."""
-    response = run_async(get(socket, "fleet"))
+    response = run_async(ask_house(socket, HouseClient.fleet))
     if as_json:
         print_json(response)
     else:
         for line in fleet_lines(response, now_s()):
             click.echo(line)
-    served = {role for lane in response["lanes"] for role in lane["serves"]}
-    is_well = response["local_only_since_s"] is None and response["quorum"] is not False
-    return 0 if is_well and served <= set(response["roles"]) else 1
+    served = {role for lane in response.lanes for role in lane.serves}
+    is_well = response.local_only_since_s is None and response.quorum is not False
+    return 0 if is_well and served <= set(response.roles) else 1
 
 
 @fleet.command(example="allegro fleet drain first --minutes 20", exits=ASKS_HOUSE)
@@ -141,18 +141,13 @@ def status(socket: Path | None, as_json: bool) -> int:
 @click.argument("lane")
 def drain(socket: Path | None, role: str | None, to: str, minutes: float, lane: str) -> None:
     """Hand the roles of LANE to another lane: before a reboot, or when it misbehaves."""
-    response = run_async(
-        post(
-            socket,
-            "fleet/rest",
-            {"lane": lane, "role": role or "", "to": to, "seconds": minutes * 60},
-        )
-    )
-    roles = ", ".join(one_line(name) for name in response["roles"])
+    wish = LetRest(lane, role or "", to, minutes * 60)
+    answer = run_async(ask_house(socket, lambda house: house.let_rest(wish)))
+    roles = ", ".join(one_line(name) for name in answer.roles)
     click.echo(f"{one_line(lane)} is drained of {roles} for {minutes:g} minutes")
-    for name, answer in response["told"].items():
-        if answer != "told":
-            click.echo(f"  {one_line(name)}: {one_line(answer)}")
+    for name, outcome in answer.outcomes.items():
+        if name not in answer.informed():
+            click.echo(f"  {one_line(name)}: {one_line(outcome)}")
 
 
 @fleet.command(example="allegro fleet resume first", exits=ASKS_HOUSE)
@@ -160,74 +155,73 @@ def drain(socket: Path | None, role: str | None, to: str, minutes: float, lane: 
 @click.argument("lane")
 def resume(socket: Path | None, lane: str) -> None:
     """Send orders to LANE again, after one of its events could not be handled."""
-    run_async(post(socket, f"lanes/{named(lane)}/resume", {}))
+    run_async(ask_house(socket, lambda house: house.resume(lane)))
     click.echo(f"orders go to {one_line(lane)} again")
 
 
-def fleet_lines(response: dict[str, Any], now_s: float) -> list[str]:
+def fleet_lines(response: FleetAnswer, now_s: float) -> list[str]:
     """Return the lines of `fleet status`; every foreign word in them stays within its line."""
     shown = lined(response)
-    if shown["members"]:
+    if shown.members:
         quorum = {
             True: "agrees",
             False: "HAS NO QUORUM: no role changes hands",
             None: "too few lanes say whether it agrees",
-        }[shown["quorum"]]
-        lines = [f"council {shown['roster']} of {', '.join(shown['members'])}: {quorum}"]
+        }[shown.quorum]
+        lines = [f"council {shown.roster} of {', '.join(shown.members)}: {quorum}"]
     else:
         lines = ["no council: each lane works alone"]
-    if shown["local_only_since_s"] is not None:
+    if shown.local_only_since_s is not None:
         lines.append(
-            f"LOCAL ONLY for {span(now_s - shown['local_only_since_s'])}: no lane can be reached"
+            f"LOCAL ONLY for {span(now_s - shown.local_only_since_s)}: no lane can be reached"
         )
-    for role, holder in shown["roles"].items():
-        claims = "" if holder["claims"] == 1 else f"; CLAIMED by {holder['claims']} lanes"
-        order = ", ".join(shown["orders"].get(role, ()))
-        since = "" if holder["for_s"] is None else f" for {span(holder['for_s'])}"
+    for role, holder in shown.roles.items():
+        claims = "" if holder.claims == 1 else f"; CLAIMED by {holder.claims} lanes"
+        order = ", ".join(shown.orders.get(role, ()))
+        since = "" if holder.for_s is None else f" for {span(holder.for_s)}"
         preferred = f", preferred {order}" if order else ""
-        lines.append(f"{role}: {holder['lane']}{since}, epoch {holder['epoch']}{preferred}{claims}")
-    served = {role for lane in shown["lanes"] for role in lane["serves"]}
+        lines.append(f"{role}: {holder.lane}{since}, epoch {holder.epoch}{preferred}{claims}")
+    served = {role for lane in shown.lanes for role in lane.serves}
     lines += [
         f"{role}: NOBODY holds it"
-        + (f"; the council names {name}" if (name := shown["registers"].get(role)) else "")
-        for role in sorted(served - set(shown["roles"]))
+        + (f"; the council names {name}" if (name := shown.registers.get(role)) else "")
+        for role in sorted(served - set(shown.roles))
     ]
-    lines += [_lane_line(lane, now_s) for lane in shown["lanes"]]
+    lines += [_lane_line(lane, now_s) for lane in shown.lanes]
     lines += [
-        f"lane {lane['name']} KEEPS council {lane['roster'] or 'none'}, signed is {shown['roster']}"
-        for lane in shown["lanes"]
-        if lane["answers"]
-        and lane["name"] in shown["members"]
-        and lane["roster"] != shown["roster"]
+        f"lane {lane.name} KEEPS council {lane.roster or 'none'}, signed is {shown.roster}"
+        for lane in shown.lanes
+        if lane.answers and lane.name in shown.members and lane.roster != shown.roster
     ]
     lines += [
-        f"lane {lane['name']} is FROZEN by what the house does not hold: {', '.join(unknown)}"
-        for lane in shown["lanes"]
-        if (unknown := lane.get("freezes_unknown_here"))
+        f"lane {lane.name} is FROZEN by what the house does not hold: {', '.join(unknown)}"
+        for lane in shown.lanes
+        if (unknown := lane.freezes_unknown_here)
     ]
     lines += [
         f"SHARED failure domain {domain}: one outage there takes more than one lane"
-        for domain in shown["shared_domains"]
+        for domain in shown.shared_domains
     ]
-    for took in shown["take_overs"]:
+    for took in shown.take_overs:
         lines.append(
-            f"{took['at']} {took['role']}: {took['before'] or 'nobody'} -> {took['lane']} "
-            f"({took['why']}): silent {took['silent_s']:.1f} s, taken in {took['take_s']:.2f} s, "
-            f"first act {took['act_s']:.2f} s later"
+            f"{took.at} {took.role}: {took.before or 'nobody'} -> {took.lane} "
+            f"({took.why}): silent {took.silent_s:.1f} s, taken in {took.take_s:.2f} s, "
+            f"first act {took.act_s:.2f} s later"
         )
     return lines
 
 
-def _lane_line(lane: dict[str, Any], now_s: float) -> str:
-    if not lane["linked"]:
-        heard = f", last heard {span(now_s - lane['heard_s'])} ago" if lane["heard_s"] else ""
-        return f"lane {lane['name']}: NOT LINKED{heard}"
-    held = ", ".join(lane["held"]) or "no role"
-    if not lane["answers"]:
-        return f"lane {lane['name']}: linked, DOES NOT ANSWER; it last said: {held}"
-    hears = f"; hears {', '.join(lane['hears'])}" if lane["hears"] else ""
-    able = ", ".join(lane["ready"]) or "nothing"
-    return f"lane {lane['name']}: {held}; able to do {able}{hears}"
+def _lane_line(lane: FleetLane, now_s: float) -> str:
+    if not lane.linked:
+        heard = f", last heard {span(now_s - lane.heard_s)} ago" if lane.heard_s else ""
+        return f"lane {lane.name}: NOT LINKED{heard}"
+    held = ", ".join(lane.held) or "no role"
+    if not lane.answers:
+        why = lane.trouble or "DOES NOT ANSWER"
+        return f"lane {lane.name}: linked, {why}; it last said: {held}"
+    hears = f"; hears {', '.join(lane.hears)}" if lane.hears else ""
+    able = ", ".join(lane.ready) or "nothing"
+    return f"lane {lane.name}: {held}; able to do {able}{hears}"
 
 
 def _offered(socket: Path, known: Fleet, name: str) -> Member:
@@ -235,15 +229,13 @@ def _offered(socket: Path, known: Fleet, name: str) -> Member:
     lane = next((one for one in known.lanes if one.name == name and not one.revoked), None)
     if lane is None:
         raise Failure(f"no paired lane is named {name!r}")
-    offer = run_async(get(socket, f"fleet/offer/{named(name)}"))
-    if not isinstance(offer, dict):
-        raise Failure(f"{name} offers nothing that can be read")
+    offer = run_async(ask_house(socket, lambda house: house.offer(name)))
     member = Member(
         lane=fingerprint(lane.key),
         name=name,
-        address=str(offer.get("address", "")),
-        certificate=str(offer.get("certificate", "")),
-        domain=str(offer.get("domain", ""))[:64],
+        address=offer.address,
+        certificate=offer.certificate,
+        domain=offer.domain[:64],
     )
     if isinstance(refusal := check_member(member), Refusal):
         raise Failure(f"{name}: {one_line(refusal.detail)}")
@@ -293,10 +285,10 @@ def _sign(
 def _highest_kept(socket: Path) -> int:
     """Return the highest council number that a linked lane says it keeps."""
     try:
-        response = run_async(get(socket, "fleet"))
+        response = run_async(ask_house(socket, HouseClient.fleet))
     except HouseUnreachable:
         return 0
-    return max((number_of(lane["roster"]) for lane in response["lanes"]), default=0)
+    return max((lane.roster for lane in response.lanes), default=0)
 
 
 def _pin(certificate: str) -> str:

@@ -69,8 +69,8 @@ def recovery_stop(config: Path) -> None:
 
     async def send() -> int:
         async with HouseClient(socket_of(settings)) as house:
-            await house.post("stop", {"reason": "recovery stop", "by": "recovery key"})
-            return int((await house.post("bring", {"token": token}))["told"])
+            await house.stop("recovery stop", "recovery key")
+            return (await house.bring(token)).lanes
 
     try:
         click.echo(f"the stop reached {run_async(send())} lanes")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 import click
+import msgspec
 from rich.table import Table
 from rich.text import Text
 
@@ -20,12 +20,13 @@ from allegro.cli.output import (
     socket_option,
 )
 from allegro.client.errors import BadRequest
-from allegro.client.house_client import get, named, post
+from allegro.client.house_client import HouseClient, ask_house
 from allegro.core.authority.actions.families import kind_of
 from allegro.core.authority.policy import needs_of
 from allegro.core.authority.tokens import token_kid
 from allegro.core.base.timestamps import rfc3339, span
 from allegro.core.effects.render import lined, one_line
+from allegro.core.protocol.answers.requests import RequestAnswer, RequestBrief
 from allegro.sovereign.show import checked_action, draw
 
 
@@ -35,11 +36,11 @@ from allegro.sovereign.show import checked_action, draw
 @json_option
 def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
     """List open requests, newest last."""
-    response = run_async(get(socket, "requests"))
+    response = run_async(ask_house(socket, HouseClient.requests))
     open_states = {"proposed", "approved", "ordered", "sent", "unknown"}
-    rows = [one for one in response["requests"] if show_all or one["state"] in open_states]
+    rows = tuple(one for one in response.requests if show_all or one.state in open_states)
     if as_json:
-        print_json({**response, "requests": rows})
+        print_json(msgspec.structs.replace(response, requests=rows))
         return
     if not rows:
         click.echo("no open requests")
@@ -50,20 +51,20 @@ def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
     at_s = now_s()
     for one in lined(rows):
         table.add_row(
-            Text(one["id"][:10]),
-            Text(one["state"]),
-            Text(one["owner"] or "–"),
-            Text(one["urgency"]),
-            span(at_s - one["created_s"]),
+            Text(one.id[:10]),
+            Text(one.state),
+            Text(one.owner or "–"),
+            Text(one.urgency),
+            span(at_s - one.created_s),
             Text(_what(one)),
         )
     console().print(table)
 
 
-def _what(one: dict[str, Any]) -> str:
+def _what(one: RequestBrief) -> str:
     """Return what is asked; first, what you noted of it by chat."""
-    noted = f"[{one['noted']}: needs your signature] " if one.get("noted") else ""
-    return f"{noted}{one['question'][:100]}"
+    noted = f"[{one.noted}: needs your signature] " if one.noted else ""
+    return f"{noted}{one.question[:100]}"
 
 
 @click.command(cls=Command, example="allegro show 17f8c783", exits=ASKS_HOUSE)
@@ -75,14 +76,15 @@ def show(id_: str, socket: Path | None, as_json: bool) -> None:
 
     It is computed from the very bytes that would be signed.
     """
-    request = run_async(get(socket, f"requests/{named(id_)}"))
+    request = run_async(ask_house(socket, lambda house: house.request(id_)))
     if as_json:
         _, action = checked_action(request)
-        print_json({**request, "checked": {"kind": kind_of(action), "digest": request["digest"]}})
+        checked = {"kind": kind_of(action), "digest": request.digest}
+        print_json({**msgspec.to_builtins(request), "checked": checked})
         return
     draw(request, console())
     with contextlib.suppress(BadRequest):  # a follower shows, and notes nothing
-        run_async(post(socket, f"requests/{named(request['id'])}/shown"))
+        run_async(ask_house(socket, lambda house: house.note_shown(request.id)))
 
 
 @click.command(
@@ -94,7 +96,7 @@ def show(id_: str, socket: Path | None, as_json: bool) -> None:
 @json_option
 def reject(id_: str, reason: str, socket: Path | None, as_json: bool) -> None:
     """Reject a request."""
-    answer = run_async(post(socket, f"requests/{named(id_)}/reject", {"reason": reason}))
+    answer = run_async(ask_house(socket, lambda house: house.reject(id_, reason)))
     report_decision(answer, "rejected", as_json=as_json)
 
 
@@ -104,7 +106,7 @@ def reject(id_: str, reason: str, socket: Path | None, as_json: bool) -> None:
 @json_option
 def withdraw(id_: str, socket: Path | None, as_json: bool) -> None:
     """Withdraw a request, or an approval before its order is sent."""
-    answer = run_async(post(socket, f"requests/{named(id_)}/withdraw", {}))
+    answer = run_async(ask_house(socket, lambda house: house.withdraw(id_)))
     report_decision(answer, "withdrawn", as_json=as_json)
 
 
@@ -117,49 +119,40 @@ def explain(id_: str, socket: Path | None, as_json: bool) -> None:
 
     Who asked, what was shown, which key signed, which lane had the order, what was written.
     """
-    request = run_async(get(socket, f"requests/{named(id_)}"))
+    request = run_async(ask_house(socket, lambda house: house.request(id_)))
     if as_json:
-        print_json(
-            {**request, "schema": "allegro.explain/1", "policy": needs_of(request["kind"]).value}
-        )
+        more = {"schema": "allegro.explain/1", "policy": needs_of(request.kind).value}
+        print_json({**msgspec.to_builtins(request), **more})
         return
     for line in explanation(request):
         click.echo(line)
 
 
-def explanation(response: dict[str, Any]) -> list[str]:
+def explanation(request: RequestAnswer) -> list[str]:
     """Return the lines of `explain`; every foreign word in them stays within its line."""
-    shown = lined(response)
-    document = shown["document"]
+    shown = lined(request)
     lines = [
-        f"{shown['kind']} {shown['id']}: {shown['state']}",
-        f"  policy    {shown['kind']} needs {needs_of(shown['kind']).value}",
-        f"  asked     {rfc3339(shown['created_s'])}  {document['question']} (by {shown['asked_by'] or 'a program'})",
-        f"  digest    {shown['digest']}",
+        f"{shown.kind} {shown.id}: {shown.state}",
+        f"  policy    {shown.kind} needs {needs_of(shown.kind).value}",
+        f"  asked     {rfc3339(shown.created_s)}  {shown.document.question} (by {shown.asked_by or 'a program'})",
+        f"  digest    {shown.digest}",
     ]
-    if shown["approval"]:
-        signer = one_line(token_kid(response["approval"]), 64)
+    if shown.approval:
+        signer = one_line(token_kid(request.approval or ""), 64)
         lines.append(f"  signed    by {signer}, for exactly this digest")
-    lines += [
-        f"  {line['what']:<9} {rfc3339(line['at_s'])}  {line['detail']}"
-        for line in shown["history"]
-    ]
-    if shown["state"] == "done":
-        lines.append(
-            f"  receipt   {shown['artifact']} {shown['url']} {shown['commit'][:12]}".rstrip()
-        )
-    if shown["superseded_by"]:
-        lines.append(f"  renewed   as {shown['superseded_by']}")
-    report = shown["report"]
-    lines.append(
-        f"  report    {report['status']}; next: {'; '.join(report['next_steps']) or 'nothing'}"
-    )
+    lines += [f"  {line.what:<9} {rfc3339(line.at_s)}  {line.detail}" for line in shown.history]
+    if shown.state == "done":
+        lines.append(f"  receipt   {shown.artifact} {shown.url} {shown.commit[:12]}".rstrip())
+    if shown.superseded_by:
+        lines.append(f"  renewed   as {shown.superseded_by}")
+    report = shown.report
+    lines.append(f"  report    {report.status}; next: {'; '.join(report.next_steps) or 'nothing'}")
     return lines
 
 
-def report_decision(answer: dict[str, Any], outcome: str, *, as_json: bool) -> None:
+def report_decision(answer: RequestAnswer, outcome: str, *, as_json: bool) -> None:
     """Print what a decision came to."""
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"{one_line(answer['id'])}: {outcome} ({one_line(answer['state'])})")
+        click.echo(f"{one_line(answer.id)}: {outcome} ({one_line(answer.state)})")

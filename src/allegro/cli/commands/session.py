@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import click
+import msgspec
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +22,7 @@ from allegro.cli.output import (
     socket_option,
 )
 from allegro.client.hermes_bridge import HermesBridge, HermesResult
-from allegro.client.house_client import get, named, post
+from allegro.client.house_client import ask_house
 from allegro.client.session_lines import step_line
 from allegro.core.base.timestamps import span
 from allegro.core.effects.render import framed, lined, one_line, visible
@@ -51,27 +52,37 @@ from allegro.core.protocol.event_types import EventType
 @click.option("--follow/--quiet", default=True, help="Print each step as it happens.")
 @socket_option
 @json_option
-def run(
-    prompt: str,
-    tools: tuple[str, ...],
-    no_tools: bool,
-    follow: bool,
-    socket: Path | None,
-    as_json: bool,
-    **options: Any,
-) -> int:
+def run(prompt: str, socket: Path | None, as_json: bool, **options: Unpack[_RunOptions]) -> int:
     """Run a session of the agent on a lane, and wait for its end."""
-    asked = {**options, "tools": () if no_tools else tools or None}
-    return run_async(_run(prompt, asked, follow and not as_json, socket, as_json))
+    return run_async(_run(prompt, options, socket, as_json))
 
 
-async def _run(
-    prompt: str, asked: dict[str, Any], follow: bool, socket: Path | None, as_json: bool
-) -> int:
+class _RunOptions(TypedDict):
+    """The options of `run` that say what session it is, and whether its steps are printed."""
+
+    model: str | None
+    issue: str
+    tools: tuple[str, ...]
+    no_tools: bool
+    network: bool
+    limit_s: int
+    follow: bool
+
+
+async def _run(prompt: str, options: _RunOptions, socket: Path | None, as_json: bool) -> int:
     import asyncio  # noqa: PLC0415
 
+    tools = () if options["no_tools"] else options["tools"] or None
+    follow = options["follow"] and not as_json
     async with HermesBridge(socket) as bridge, HermesBridge(socket) as stream:
-        session = await bridge.begin_session(prompt, **asked)
+        session = await bridge.begin_session(
+            prompt,
+            options["model"],
+            tools=tools,
+            issue=options["issue"],
+            network=options["network"],
+            limit_s=options["limit_s"],
+        )
         if not as_json:
             click.echo(f"session {one_line(session)}", err=True)
         shown = asyncio.create_task(_show_steps(stream, session)) if follow else None
@@ -83,7 +94,7 @@ async def _run(
             if shown is not None:
                 shown.cancel()
     if as_json:
-        print_json({"schema": "allegro.result/1", **_plain(result)})
+        print_json({"schema": "allegro.result/1", **msgspec.to_builtins(result)})
     else:
         if not follow:
             click.echo(visible(result.output))
@@ -114,38 +125,29 @@ def _last_line(result: HermesResult) -> str:
     )
 
 
-def _plain(result: HermesResult) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in result.__struct_fields__}
-
-
 @click.command(cls=Command, example="allegro sessions --limit 5", exits=ASKS_HOUSE)
 @click.option("--limit", type=click.IntRange(1, 500), default=20, help="How many.")
 @socket_option
 @json_option
 def sessions(limit: int, socket: Path | None, as_json: bool) -> None:
     """List sessions, newest last."""
-    response = run_async(get(socket, f"sessions?limit={limit}"))
+    response = run_async(ask_house(socket, lambda house: house.sessions(limit)))
     if as_json:
         print_json(response)
         return
-    if not response["sessions"]:
+    if not response.sessions:
         click.echo("no sessions")
         return
     table = Table(box=None, pad_edge=False)
     for name in ("id", "state", "lane", "model", "age", "tokens", "tools", "why"):
         table.add_column(name)
     at_s = now_s()
-    for one in lined(response["sessions"]):
-        cells = (
-            one["id"][:10],
-            one.get("end") or one["state"],
-            one.get("lane", ""),
-            one.get("model", ""),
-            span(at_s - one["began_s"]),
-            one.get("tokens", ""),
-            one.get("tools", ""),
-            str(one.get("why", ""))[:60],
-        )
+    for one in lined(response.sessions):
+        counts = (one.model, one.tokens, one.tools) if one.has_begun else ("", "", "")
+        model, tokens, tools = counts
+        age = span(at_s - one.began_s)
+        state, why = one.end or one.state, one.why[:60]
+        cells = (one.id[:10], state, one.lane, model, age, tokens, tools, why)
         table.add_row(*(Text(str(cell)) for cell in cells))
     console().print(table)
 
@@ -158,37 +160,36 @@ def sessions(limit: int, socket: Path | None, as_json: bool) -> None:
 def session(id_: str, stop: bool, socket: Path | None, as_json: bool) -> None:
     """Show one session; with --stop, stop it."""
     if stop:
-        response = run_async(post(socket, f"sessions/{named(id_)}/stop"))
+        response = run_async(ask_house(socket, lambda house: house.stop_session(id_)))
         if as_json:
             print_json(response)
-        elif not response["stopped"]:
+        elif not response.stopped:
             raise Failure("no lane runs this session any more")
         else:
-            click.echo(f"{one_line(response['id'])}: stopped")
+            click.echo(f"{one_line(response.id)}: stopped")
         return
-    response = run_async(get(socket, f"sessions/{named(id_)}"))
+    found = run_async(ask_house(socket, lambda house: house.session(id_)))
     if as_json:
-        print_json(response)
+        print_json(found)
         return
-    for name in (
-        "id",
-        "state",
-        "end",
-        "why",
-        "lane",
-        "local",
-        "agent",
-        "model",
-        "provider",
-        "tokens",
-        "cost_usd",
-        "calls",
-        "tools",
-        "questions",
-        "denied",
-        "duration_s",
-    ):
-        if response.get(name) not in {None, ""}:
-            click.echo(f"{name:<11} {one_line(response[name], 2_000)}")
-    if response.get("output"):
-        click.echo("\n" + framed(str(response["output"])))
+    for name in (*_REQUEST, *_RECORD) if found.has_begun else _REQUEST:
+        if (value := getattr(found, name)) not in {None, ""}:
+            click.echo(f"{name:<11} {one_line(value, 2_000)}")
+    if found.output:
+        click.echo("\n" + framed(found.output))
+
+
+_REQUEST = ("id", "state", "end", "why", "lane")
+_RECORD = (
+    "local",
+    "agent",
+    "model",
+    "provider",
+    "tokens",
+    "cost_usd",
+    "calls",
+    "tools",
+    "questions",
+    "denied",
+    "duration_s",
+)

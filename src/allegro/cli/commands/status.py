@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
-import msgspec
 
 from allegro.cli.exit_codes import Exit
 from allegro.cli.help import ASKS_HOUSE, Command
 from allegro.cli.output import json_option, now_s, print_json, run_async, socket_option
-from allegro.client.house_client import get
+from allegro.client.house_client import HouseClient, ask_house
 from allegro.core.base.timestamps import span
-from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.effects.render import lined
+from allegro.core.protocol.answers.house import ShownAlert, ShownLane, StatusAnswer
+from allegro.core.protocol.answers.lane import LaneSessions, LaneStatus
 
 MAX_SHOWN_ALERTS = 5
 MAX_SHOWN_SESSIONS = 20
-
-
-class _Running(msgspec.Struct, frozen=True):
-    session: str = ""
-    waits_for_answer: int | None = None
-    runs_s: float = 0.0
-
-
-class _Agent(msgspec.Struct, frozen=True):
-    local: bool = False
-    ready: int = 0
-    gateways: int = 0
-    trouble: str = ""
-    running: tuple[_Running, ...] = ()
-
-
-class _Detail(msgspec.Struct, frozen=True):
-    """What a lane says of itself; its words are foreign, its fields may be missing or bent."""
-
-    healthy: bool = False
-    forge_trouble: str = ""
-    done: str = "?"
-    sessions: _Agent | None = None
-    freezes: tuple[str, ...] = ()
-    shadow: bool = False
 
 
 @click.command(
@@ -54,48 +28,47 @@ class _Detail(msgspec.Struct, frozen=True):
 @json_option
 def status(socket: Path | None, as_json: bool) -> int:
     """Show freezes, lanes, waiting requests and the last alerts."""
-    response = run_async(get(socket, "status"))
+    response = run_async(ask_house(socket, HouseClient.status))
     if as_json:
         print_json(response)
     else:
         for line in status_lines(response, now_s()):
             click.echo(line)
-    if response["frozen"]:
+    if response.frozen:
         return Exit.FROZEN
-    return 0 if all(lane["linked"] for lane in response["lanes"]) and response["lanes"] else 1
+    return 0 if response.lanes and all(lane.linked for lane in response.lanes) else 1
 
 
-def status_lines(response: dict[str, Any], now_s: float) -> list[str]:
+def status_lines(response: StatusAnswer, now_s: float) -> list[str]:
     """Return the lines of `status`; every foreign word in them stays within its line."""
     shown = lined(response)
-    state = "FROZEN" if shown["frozen"] else "acting" if shown["acting"] else "following"
-    lines = [f"house {shown['house']}: {state}, seat {shown['seat']}, allegro {shown['version']}"]
-    if shown["local_only_since_s"] is not None:
+    state = "FROZEN" if shown.frozen else "acting" if shown.acting else "following"
+    lines = [f"house {shown.house}: {state}, seat {shown.seat}, allegro {shown.version}"]
+    if shown.local_only_since_s is not None:
         lines.append(
-            f"LOCAL ONLY for {span(now_s - shown['local_only_since_s'])}: no lane can be reached"
+            f"LOCAL ONLY for {span(now_s - shown.local_only_since_s)}: no lane can be reached"
         )
     lines += [
-        f"  freeze {f['id']} by {f['by']} {span(now_s - f['at_s'])} ago: {f['reason']}"
-        for f in shown["freezes"]
+        f"  freeze {f.id} by {f.by} {span(now_s - f.at_s)} ago: {f.reason}" for f in shown.freezes
     ]
-    known = {freeze["id"] for freeze in shown["freezes"]}
-    for lane in shown["lanes"]:
+    known = {freeze.id for freeze in shown.freezes}
+    for lane in shown.lanes:
         lines += _lane_lines(lane, known, now_s)
-    if not shown["lanes"]:
+    if not shown.lanes:
         lines.append("no lane is paired: run `allegro pair` on the lane and here")
     return lines + _work_lines(shown, now_s)
 
 
-def _lane_lines(lane: dict[str, Any], known_freezes: set[str], now_s: float) -> list[str]:
-    if not lane["linked"]:
-        return [f"lane {lane['name']}: NOT LINKED: {lane['trouble']}"]
+def _lane_lines(lane: ShownLane, known_freezes: set[str], now_s: float) -> list[str]:
+    if not lane.linked:
+        return [f"lane {lane.name}: NOT LINKED: {lane.trouble}"]
     begin = (
-        f"lane {lane['name']}: linked for {span(now_s - lane['since_s'])}, "
-        f"{max(0, lane['head'] - lane['home'])} events on the way, "
+        f"lane {lane.name}: linked for {span(now_s - (lane.since_s or now_s))}, "
+        f"{max(0, lane.head - lane.home)} events on the way, "
     )
-    detail = read_value(lane["detail"] or {}, _Detail)
-    if isinstance(detail, Unreadable):
-        return [f"{begin}its status cannot be read: {detail}"]
+    detail = lane.detail or LaneStatus()
+    if detail.error:
+        return [f"{begin}its status is unknown: {detail.error}"]
     trouble = detail.forge_trouble or ("ok" if detail.healthy else "unhealthy")
     lines = [f"{begin}{trouble}; last: {detail.done}"]
     if detail.shadow:
@@ -108,7 +81,7 @@ def _lane_lines(lane: dict[str, Any], known_freezes: set[str], now_s: float) -> 
     return lines + _session_lines(detail.sessions)
 
 
-def _session_lines(agent: _Agent | None) -> list[str]:
+def _session_lines(agent: LaneSessions | None) -> list[str]:
     """Return what a lane's agent does, and which of its gateways waits for an answer."""
     if agent is None:
         return []
@@ -127,33 +100,30 @@ def _session_lines(agent: _Agent | None) -> list[str]:
     return lines
 
 
-def _often(alert: dict[str, Any]) -> str:
-    return f", {alert['count']} times" if alert["count"] > 1 else ""
+def _often(alert: ShownAlert) -> str:
+    return f", {alert.count} times" if alert.count > 1 else ""
 
 
-def _phase(alert: dict[str, Any]) -> str:
-    phase = alert.get("phase", "firing")
-    return "" if phase == "firing" else f" ({phase})"
+def _phase(alert: ShownAlert) -> str:
+    return "" if alert.phase == "firing" else f" ({alert.phase})"
 
 
-def _work_lines(shown: dict[str, Any], now_s: float) -> list[str]:
-    waiting = shown["waiting_for_sovereign"]
-    oldest = f", the oldest for {span(shown['oldest_waiting_s'])}" if waiting else ""
+def _work_lines(shown: StatusAnswer, now_s: float) -> list[str]:
+    waiting = shown.waiting_for_sovereign
+    oldest = f", the oldest for {span(shown.oldest_waiting_s or 0.0)}" if waiting else ""
     lines = [f"{waiting} requests wait for you{oldest}"]
-    if shown["blocked"]:
-        lines.append(f"orders wait: {shown['blocked']}")
+    if shown.blocked:
+        lines.append(f"orders wait: {shown.blocked}")
     lines += [
-        f"lane {one['lane']} GETS NO ORDERS: {one['reason']}. "
-        f"To send orders again: allegro fleet resume {one['lane']}"
-        for one in shown["suspended"]
+        f"lane {one.lane} GETS NO ORDERS: {one.reason}. "
+        f"To send orders again: allegro fleet resume {one.lane}"
+        for one in shown.suspended
     ]
-    archive = shown["archive"]
-    lines.append(
-        f"archive: {archive['events']} events, {archive['repeats_dropped']} repeats dropped"
-    )
+    archive = shown.archive
+    lines.append(f"archive: {archive.events} events, {archive.repeats_dropped} repeats dropped")
     lines += [
-        f"alert {alert['severity']} {alert['code']}{_phase(alert)} {span(now_s - alert['at_s'])} ago"
-        f"{_often(alert)}, says {alert['source']}: {alert['sentence']}"
-        for alert in shown["alerts"][:MAX_SHOWN_ALERTS]
+        f"alert {alert.severity} {alert.code}{_phase(alert)} {span(now_s - alert.at_s)} ago"
+        f"{_often(alert)}, says {alert.source}: {alert.sentence}"
+        for alert in shown.alerts[:MAX_SHOWN_ALERTS]
     ]
     return lines

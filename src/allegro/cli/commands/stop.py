@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -17,10 +16,10 @@ from allegro.cli.output import (
     socket_option,
 )
 from allegro.cli.secrets import passphrase
-from allegro.client.house_client import get, post
+from allegro.client.house_client import HouseClient, ask_house
 from allegro.config import load_house
-from allegro.core.base.untrusted import names_of
 from allegro.core.effects.render import one_line
+from allegro.core.protocol.answers.house import StatusAnswer, ThawAnswer
 
 
 @click.command(cls=Command, example='allegro stop --reason "looks odd"', exits=ASKS_HOUSE)
@@ -29,12 +28,12 @@ from allegro.core.effects.render import one_line
 @json_option
 def stop(reason: str, socket: Path | None, as_json: bool) -> None:
     """Freeze every write, on every lane, now. Needs no key."""
-    response = run_async(post(socket, "stop", {"reason": reason, "by": "command line"}))
+    response = run_async(ask_house(socket, lambda house: house.stop(reason, "command line")))
     if as_json:
         print_json(response)
     else:
         click.echo(
-            f"frozen: {one_line(response['freeze'])}, {response['lanes_told']} lanes were informed at once"
+            f"frozen: {one_line(response.freeze)}, {response.lanes_told} lanes were informed at once"
         )
 
 
@@ -63,7 +62,7 @@ def thaw(
 
     settings = load_house(config)
     socket, files = socket_of(settings), files_of(settings)
-    held, extra = _freezes(run_async(get(socket, "status")))
+    held, extra = _freezes(run_async(ask_house(socket, HouseClient.status)))
     wanted = held if every else [id_ for id_ in held if ids and id_.startswith(ids)]
     wanted += [id_ for id_ in extra if id_ in ids]
     for id_, lane in extra.items():
@@ -77,14 +76,14 @@ def thaw(
         )
     fleet = load_fleet(files)
     key = load_sovereign_key(files, passphrase)
-    response: dict[str, Any] = {}
+    thawed = False
     tokens = ceremony.thaw(fleet, key, wanted, now_s())
     if any(senders.values()):
         tokens.insert(0, ceremony.mute(fleet, key, senders["mute"], senders["hear"], now_s()))
     for token in tokens:
-        response = run_async(post(socket, "thaw", {"token": token}))
+        thawed = run_async(_thaw(socket, token)).thawed
     if as_json:
-        print_json({**response, "freezes": wanted})
+        print_json({"thawed": thawed, "freezes": wanted})
     else:
         for what, names in (
             ("thawed", wanted),
@@ -95,16 +94,20 @@ def thaw(
                 click.echo(f"{what}: {', '.join(map(one_line, names))}")
 
 
-def _freezes(status: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+async def _thaw(socket: Path, token: str) -> ThawAnswer:
+    async with HouseClient(socket) as house:
+        return await house.thaw(token)
+
+
+def _freezes(status: StatusAnswer) -> tuple[list[str], dict[str, str]]:
     """Return the ids of the house's freezes, and those that only a lane reports, with that lane.
 
-    A lane may report anything: what is not a valid id is left out, and none is signed unasked.
+    A lane may report anything: none of it is signed unasked.
     """
-    held = [freeze["id"] for freeze in status["freezes"]]
+    held = [freeze.id for freeze in status.freezes]
     extra: dict[str, str] = {}
-    for lane in status["lanes"]:
-        detail = lane["detail"] if isinstance(lane["detail"], dict) else {}
-        for id_ in names_of(detail.get("freezes")):
+    for lane in status.lanes:
+        for id_ in lane.detail.freezes if lane.detail is not None else ():
             if id_ and id_ not in held:
-                extra.setdefault(id_, lane["name"])
+                extra.setdefault(id_, lane.name)
     return held, extra

@@ -14,7 +14,7 @@ from allegro.adapters.crypto.tls import make_certificate
 from allegro.cli.help import Group
 from allegro.cli.output import now_s
 from allegro.cli.secrets import passphrase
-from allegro.client.house_client import default_state_dir
+from allegro.client.socket import default_state_dir
 from allegro.config import commented
 from allegro.core.base.errors import ConfigError
 from allegro.core.settings import HouseSettings, LaneSettings

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import re
 import unicodedata
-from typing import Any
+from typing import Any, TypeVar, cast
+
+import msgspec
 
 from allegro.core.authority.actions.families import kind_of
 from allegro.core.authority.actions.family import Action
@@ -15,6 +18,8 @@ from allegro.core.authority.actions.forge import (
     ProposeChange,
 )
 from allegro.core.authority.policy import Needs, needs_of
+
+T = TypeVar("T")
 
 MAX_RENDERED = 60_000
 _BREAK = "\u200b"
@@ -104,18 +109,28 @@ def one_line(value: object, limit: int = 300) -> str:
     return shown + "…" if len(text) > limit else shown
 
 
-def lined(value: Any, limit: int = 2_000) -> Any:
-    """Return a decoded answer with every word in it made fit for one line (see `one_line`).
+def lined(value: T, limit: int = 2_000) -> T:
+    """Return an answer with every word in it made fit for one line (see `one_line`).
 
     Screens that print line by line use this copy, so that no field can be forgotten. Whole texts
     (a diff, an answer of a model) are shown from the answer itself, in a frame of their own.
     """
+    return cast(T, _lined(value, limit))
+
+
+def _lined(value: Any, limit: int) -> Any:
+    if isinstance(value, enum.Enum):  # a word of ours
+        return value
     if isinstance(value, str):
         return one_line(value, limit)
+    if isinstance(value, msgspec.Struct):
+        names = value.__struct_fields__
+        changes = {name: _lined(getattr(value, name), limit) for name in names}
+        return msgspec.structs.replace(value, **changes)
     if isinstance(value, dict):
-        return {one_line(key): lined(inner, limit) for key, inner in value.items()}
+        return {one_line(key): _lined(inner, limit) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [lined(inner, limit) for inner in value]
+        return type(value)(_lined(inner, limit) for inner in value)
     return value
 
 

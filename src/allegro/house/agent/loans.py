@@ -5,6 +5,8 @@ from __future__ import annotations
 from allegro.core.authority.actions.agent import LendModel
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.events import decode_event
+from allegro.core.base.untrusted import read_value
+from allegro.core.protocol.answers.sessions import LentModel, LoanAnswer
 from allegro.core.protocol.event_types import EventType
 from allegro.core.protocol.queries import RevokeLoan
 from allegro.core.requests.requests import Request
@@ -36,13 +38,19 @@ class Loans:
         query = RevokeLoan(loan=id_)
         return await self._ask_lane(request.lane, query.name, query.params()) is True
 
-    async def loan_of(self, request: Request) -> dict[str, object]:
+    async def loan_of(self, request: Request) -> LoanAnswer:
         """Return the token that a lane sealed to us for a loan. Raises EdgeError when it is gone."""
         rows = await self._archive.events(
             0, 20, prefix=EventType.ACTION_RECEIPT, subject=f"session:{request.id}"
         )
         for archived in rows:
-            words = self._open_words(decode_event(archived.stored))
-            if archived.lane == request.lane and isinstance(words, dict) and words.get("token"):
-                return {**words, "lane": request.lane}
+            lent = read_value(self._open_words(decode_event(archived.stored)), LentModel)
+            if archived.lane == request.lane and isinstance(lent, LentModel) and lent.token:
+                return LoanAnswer(
+                    id=request.id,
+                    token=lent.token,
+                    model=lent.model,
+                    expires_s=lent.expires_s,
+                    lane=request.lane,
+                )
         raise EdgeError("the lane's token did not come", transient=True)

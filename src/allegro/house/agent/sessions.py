@@ -14,6 +14,7 @@ from allegro.core.authority.actions.agent import AGENT, RunSession
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.untrusted import Unreadable, text_of
 from allegro.core.health import codes
+from allegro.core.protocol.answers.sessions import StoppedAnswer
 from allegro.core.protocol.payloads.sessions import (
     SessionEnd,
     SessionQuestion,
@@ -191,19 +192,19 @@ class Sessions:
             return request
         return Refusal("not_found", f"no session begins with {prefix!r}")
 
-    async def stop(self, prefix: str) -> dict[str, object] | Refusal:
+    async def stop(self, prefix: str) -> StoppedAnswer | Refusal:
         """Stop a session, or withdraw it before it began."""
         found = self.find(prefix)
         if isinstance(found, Refusal):
             return found
         if isinstance(found, Request):
             taken = await self._requests.withdraw(found.id)
-            return taken if isinstance(taken, Refusal) else {"id": found.id, "stopped": True}
+            return taken if isinstance(taken, Refusal) else StoppedAnswer(found.id, stopped=True)
         if found.end:
             return Refusal("wrong_state", f"it ended already: {found.end}")
         query = StopSession(session=found.id)
         stopped = await self._ask_lane(found.lane, query.name, query.params())
-        return {"id": found.id, "stopped": stopped is True}
+        return StoppedAnswer(found.id, stopped=stopped is True)
 
     # --- following ---------------------------------------------------------------------------
 

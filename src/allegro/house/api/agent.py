@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
 from aiohttp import web
 
-from allegro.core.authority.actions.agent import LendModel, Quote, RunSession, Turn, session_subject
+from allegro.core.authority.actions.agent import LendModel, Quote, RunSession
 from allegro.core.base.errors import EdgeError, Refusal
-from allegro.core.base.untrusted import Name, Number, Text
 from allegro.core.protocol.answers.forge import Talk
+from allegro.core.protocol.answers.sessions import RevokedAnswer, SessionsAnswer
+from allegro.core.protocol.asked import NewLoan, NewSession
 from allegro.core.protocol.queries import AskIssue
 from allegro.core.requests.lifecycle import State
-from allegro.core.requests.proposals import Key
-from allegro.core.requests.requests import Request
 from allegro.house.agent.loans import Loans
 from allegro.house.agent.sessions import Sessions
 from allegro.house.api.http import (
@@ -25,7 +21,7 @@ from allegro.house.api.http import (
     refused,
     seconds_in,
 )
-from allegro.house.api.views import session_view
+from allegro.house.api.views import listed, session_view
 from allegro.house.documents.comments import issue_named
 from allegro.house.ports import Ask
 from allegro.house.requests.asking import asker, asking
@@ -36,31 +32,6 @@ MAX_QUOTE = 20_000
 MAX_QUOTES = 50
 QUOTES_BYTES = 120_000
 LEND_S = 60.0
-
-
-class NewSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A session as a program asks for it. `issue` brings its text in as quoted data."""
-
-    prompt: str
-    model: Name = ""
-    instructions: str = ""
-    history: tuple[Turn, ...] = ()
-    quotes: tuple[Quote, ...] = ()
-    tools: tuple[str, ...] | None = None
-    network: bool = False
-    issue: Name = ""
-    limit_s: Number = 3600
-    asked_by: Text = ""
-    key: Key = ""
-
-
-class NewLoan(msgspec.Struct, frozen=True):
-    """A lent model as a program asks for it."""
-
-    model: Name = ""
-    lives_s: Number = 900
-    max_tokens: Number = 200_000
-    asked_by: Text = ""
 
 
 class SessionApi:
@@ -86,25 +57,31 @@ class SessionApi:
     async def _list(self, request: web.Request) -> web.Response:
         limit = number_in(request, "limit", 50, most=500)
         open_ones = [
-            one for one in self._requests.all()
+            one
+            for one in self._requests.all()
             if one.kind == "run_session" and one.id not in self._sessions.records
-            and (not one.is_final or one.state is not State.DONE)
-        ]  # fmt: skip
-        views = [session_view(one) for one in self._sessions.records.values()]
-        views += [session_view(one) for one in open_ones]
-        views = sorted(views, key=lambda one: float(one["began_s"]))[-limit:] if limit else []
-        for one in views:
-            one.pop("output", None)
-        return answer_json({"schema": "allegro.sessions/1", "sessions": views})
+            if not one.is_final or one.state is not State.DONE
+        ]
+        views = [listed(one) for one in self._sessions.records.values()]
+        views += [listed(one) for one in open_ones]
+        views = sorted(views, key=lambda one: one.began_s)[-limit:] if limit else []
+        return answer_json(SessionsAnswer(sessions=tuple(views)))
 
     async def _begin(self, request: web.Request) -> web.Response:
-        new: NewSession = decode_body(await request.read(), NewSession)
+        new = decode_body(await request.read(), NewSession)
         quotes = (*new.quotes, *(await self._issue_quotes(new.issue) if new.issue else ()))
         action = RunSession(
-            id=self._requests.new_id(), prompt=new.prompt, instructions=new.instructions,
-            history=new.history, quotes=quotes, model=new.model, tools=new.tools,
-            network=new.network, issue=new.issue, limit_s=new.limit_s,
-        )  # fmt: skip
+            id=self._requests.new_id(),
+            prompt=new.prompt,
+            instructions=new.instructions,
+            history=new.history,
+            quotes=quotes,
+            model=new.model,
+            tools=new.tools,
+            network=new.network,
+            issue=new.issue,
+            limit_s=new.limit_s,
+        )
         made = await self._sessions.begin(action, asker(new.asked_by), new.key, asking(new))
         return answer_json(session_view(made), 201)
 
@@ -123,23 +100,25 @@ class SessionApi:
 
     async def _show(self, request: web.Request) -> web.Response:
         found = self._sessions.find(request.match_info["id"])
-        return refused(found) if isinstance(found, Refusal) else self._view(found)
+        return refused(found) if isinstance(found, Refusal) else answer_json(session_view(found))
 
     async def _wait(self, request: web.Request) -> web.Response:
         timeout_s = seconds_in(request, "timeout_s", 30.0, most=MAX_WAIT_S)
         found = await self._sessions.wait(request.match_info["id"], timeout_s)
-        return refused(found) if isinstance(found, Refusal) else self._view(found)
+        return refused(found) if isinstance(found, Refusal) else answer_json(session_view(found))
 
     async def _stop(self, request: web.Request) -> web.Response:
         stopped = await self._sessions.stop(request.match_info["id"])
         return refused(stopped) if isinstance(stopped, Refusal) else answer_json(stopped)
 
     async def _lend(self, request: web.Request) -> web.Response:
-        new: NewLoan = decode_body(await request.read(), NewLoan)
+        new = decode_body(await request.read(), NewLoan)
         action = LendModel(
-            id=self._requests.new_id(), model=new.model, lives_s=new.lives_s,
+            id=self._requests.new_id(),
+            model=new.model,
+            lives_s=new.lives_s,
             max_tokens=new.max_tokens,
-        )  # fmt: skip
+        )
         made = await self._loans.lend(action, asker(new.asked_by))
         settled = await self._requests.wait(made.id, LEND_S)
         if isinstance(settled, Refusal):
@@ -147,19 +126,12 @@ class SessionApi:
         if settled.state is not State.DONE:
             if not settled.is_final:
                 await self._requests.withdraw(settled.id)
-            raise EdgeError(f"no model was lent: {settled.detail or settled.state.value}",
-                            transient=not settled.is_final)  # fmt: skip
-        return answer_json({**await self._loans.loan_of(settled), "id": settled.id})
+            why = f"no model was lent: {settled.detail or settled.state.value}"
+            raise EdgeError(why, transient=not settled.is_final)
+        return answer_json(await self._loans.loan_of(settled))
 
     async def _revoke(self, request: web.Request) -> web.Response:
-        return answer_json({"revoked": await self._loans.revoke(request.match_info["id"])})
-
-    def _view(self, found: Any) -> web.Response:
-        view = session_view(found)
-        view["subject"] = session_subject(view["id"])
-        if isinstance(found, Request):
-            view["request"] = found.state.value
-        return answer_json(view)
+        return answer_json(RevokedAnswer(await self._loans.revoke(request.match_info["id"])))
 
 
 def newest_quotes(first: Quote, rest: list[Quote]) -> tuple[Quote, ...]:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
 from aiohttp import web
 
-from allegro.core.base.untrusted import Name
 from allegro.core.protocol.answers.duties import DutiesAnswer, DutyRunAnswer
+from allegro.core.protocol.asked import RunDuty
 from allegro.house.api.http import answer_json, decode_body
 from allegro.house.schedule.wing import ScheduleWing
-
-
-class RunBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`duty` is a name, or NAME@OWNER where several owners have one of that name."""
-
-    duty: Name
 
 
 class DutyApi:
@@ -30,5 +23,5 @@ class DutyApi:
         return answer_json(DutiesAnswer(duties=self._wing.shown()))
 
     async def _run(self, request: web.Request) -> web.Response:
-        body = decode_body(await request.read(), RunBody)
+        body = decode_body(await request.read(), RunDuty)
         return answer_json(DutyRunAnswer(duties=await self._wing.run_now(body.duty)))

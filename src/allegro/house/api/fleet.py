@@ -7,77 +7,66 @@ who holds a role.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-import msgspec
 from aiohttp import web
 
 from allegro.core.authority.lease import ROLES
 from allegro.core.authority.tokens import fingerprint
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import encode_event
-from allegro.core.base.untrusted import (
-    Name,
-    Text,
-    Unreadable,
-    names_of,
-    number_of,
-    read_value,
-    real_of,
-    text_of,
-)
+from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
 from allegro.core.health.alerts import RaiseAlert
-from allegro.core.ports import Clock, Dice
-from allegro.core.protocol.answers.fleet import LaneOffer
+from allegro.core.protocol.answers.fleet import (
+    TAKEN,
+    FleetAnswer,
+    FleetLane,
+    HealthAnswer,
+    LaneFleet,
+    LaneOffer,
+    PeerSeen,
+    ReportedAnswer,
+    RestAnswer,
+    SeenFromHome,
+)
+from allegro.core.protocol.answers.house import LinkedLane
+from allegro.core.protocol.asked import Happened, LetRest
 from allegro.core.protocol.payloads.base import own_event
 from allegro.core.protocol.payloads.fleet import FailoverReported
 from allegro.core.protocol.queries import LookAt, QueryName, Rest
-from allegro.core.stores import Archive
 from allegro.house.api.http import answer_json, decode_body, refused
 from allegro.house.files import Fleet, KnownLane
 from allegro.house.fleet.council_view import agreement, holder_of, registered
 from allegro.house.fleet.watch import FleetWatch
 from allegro.house.health.lane_facts import answered_facts
 from allegro.house.lanes import Lanes
+from allegro.house.ports import Ports
+
+V = TypeVar("V")
 
 ASK_S = 4.0
 REACH_S = 3.0
-REST_S = 3600.0
 MAX_REST_S = 86_400.0
-
-
-class RestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    lane: Name
-    role: Name = ""
-    to: Name = ""
-    seconds: float = REST_S
-
-
-class Happened(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A failover somebody reports from outside: words for the archive."""
-
-    what: Text
-    lane: Name = ""
-    role: Name = ""
 
 
 class FleetApi:
     """Routes only; `watch` knows what happened, `lanes` what is said now."""
 
     def __init__(
-        self, archive: Archive, lanes: Lanes, watch: FleetWatch, clock: Clock, dice: Dice,
-        fleet: Callable[[], Fleet], alert: RaiseAlert,
-    ) -> None:  # fmt: skip
-        self._archive = archive
+        self,
+        ports: Ports,
+        lanes: Lanes,
+        watch: FleetWatch,
+        fleet: Callable[[], Fleet],
+        alert: RaiseAlert,
+    ) -> None:
+        self._archive, self._clock, self._dice = ports.archive, ports.clock, ports.dice
         self._lanes = lanes
         self._watch = watch
-        self._clock = clock
-        self._dice = dice
         self._fleet = fleet
         self._alert = alert
 
@@ -93,28 +82,26 @@ class FleetApi:
     async def _show(self, _: web.Request) -> web.Response:
         return answer_json(await self.describe())
 
-    async def describe(self) -> dict[str, Any]:
+    async def describe(self) -> FleetAnswer:
         """Return the fleet at a glance; what no lane could tell is null."""
         fleet, roster = self._fleet(), self._fleet().roster
         members = self._members()
-        described = self._lanes.describe()
-        lanes = await asyncio.gather(*(self._of_lane(lane) for lane in described))
+        lanes = await asyncio.gather(*map(self._of_lane, self._lanes.describe()))
         holders = {role: holder_of(role, lanes, members) for role in ROLES}
-        domains = {one["name"]: one["domain"] for one in lanes if one["domain"]}
-        return {
-            "schema": "allegro.fleet/1", "roster": roster.number if roster else 0,
-            "members": members, "lanes": lanes,
-            "roles": {role: holder for role, holder in holders.items() if holder is not None},
-            "quorum": agreement(lanes, members),
-            "registers": {role: registered(role, lanes, members) for role in ROLES},
-            "shared_domains": sorted(
-                {domain for domain in domains.values() if list(domains.values()).count(domain) > 1}
-            ),
-            "orders": {role: list(names) for role, names in roster.roles.items()} if roster else {},
-            "revoked": [lane.name for lane in fleet.lanes if lane.revoked],
-            "take_overs": [msgspec.to_builtins(one) for one in self._watch.newest()],
-            "local_only_since_s": self._watch.local_only_since_s,
-        }  # fmt: skip
+        domains = [lane.domain for lane in lanes if lane.domain]
+        return FleetAnswer(
+            roster=roster.number if roster else 0,
+            members=tuple(members),
+            lanes=tuple(lanes),
+            roles={role: holder for role, holder in holders.items() if holder is not None},
+            quorum=agreement(lanes, members),
+            registers={role: registered(role, lanes, members) for role in ROLES},
+            shared_domains=tuple(sorted({one for one in domains if domains.count(one) > 1})),
+            orders=dict(roster.roles) if roster else {},
+            revoked=tuple(lane.name for lane in fleet.lanes if lane.revoked),
+            take_overs=tuple(self._watch.newest()),
+            local_only_since_s=self._watch.local_only_since_s,
+        )
 
     def _members(self) -> list[str]:
         """Return the lanes of the council whose keys are not revoked."""
@@ -123,33 +110,41 @@ class FleetApi:
         members = fleet.roster.members if fleet.roster else ()
         return [member.name for member in members if member.lane not in revoked]
 
-    async def _of_lane(self, lane: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = {}
-        if lane["linked"]:
-            with contextlib.suppress(EdgeError, TimeoutError):
-                raw = await asyncio.wait_for(
-                    self._lanes.ask_lane(lane["name"], QueryName.FLEET, {}), ASK_S
-                )
-                answer = raw if isinstance(raw, dict) else {}
-        siblings, frozen = answer.get("siblings"), answer.get("frozen")
-        return {
-            "name": lane["name"], "linked": lane["linked"], "answers": bool(answer),
-            "heard_s": lane["heard_s"] or self._watch.last_heard_s(lane["name"]),
-            "held": _held(answer.get("held"), self._lanes.roles_of(lane["name"])),
-            "held_for_s": _ages(answer.get("held_for_s")),
-            "holders": _holders(answer.get("holders")),
-            "roster": number_of(answer.get("roster")),
-            "serves": self._lanes.serves(lane["name"]),
-            "council": text_of(answer.get("council"), 16), "quorum": answer.get("quorum") is True,
-            "ready": list(names_of(answer.get("ready"))), "domain": text_of(answer.get("domain"), 64),
-            "frozen": frozen if isinstance(frozen, bool) else None,
-            "freezes_unknown_here": self._lanes.unknown_freezes(answer.get("freezes")),
-            "hears": [
-                text_of(one.get("lane"), 32)
-                for one in (siblings if isinstance(siblings, list) else [])[:16]
-                if isinstance(one, dict) and one.get("heard") is True
-            ],
-        }  # fmt: skip
+    async def _of_lane(self, lane: LinkedLane) -> FleetLane:
+        answer = await self._answer_of(lane)
+        said = answer if isinstance(answer, LaneFleet) else LaneFleet()
+        roles_heard = self._lanes.roles_of(lane.name)
+        return FleetLane(
+            name=lane.name,
+            linked=lane.linked,
+            answers=isinstance(answer, LaneFleet),
+            trouble=f"its answer cannot be read: {answer}"
+            if isinstance(answer, Unreadable)
+            else "",
+            heard_s=lane.heard_s or self._watch.last_heard_s(lane.name),
+            held=roles_heard if said.held is None else _of_roles(said.held),
+            held_for_s=_of_roles(said.held_for_s),
+            holders={role: _first_name(said.holders.get(role, ())) for role in ROLES},
+            roster=said.roster,
+            serves=tuple(self._lanes.serves(lane.name)),
+            council=said.council,
+            quorum=said.quorum,
+            ready=said.ready,
+            domain=said.domain,
+            frozen=said.frozen,
+            freezes_unknown_here=self._lanes.unknown_freezes(said.freezes),
+            hears=tuple(peer.lane for peer in said.siblings if peer.heard),
+        )
+
+    async def _answer_of(self, lane: LinkedLane) -> LaneFleet | Unreadable | None:
+        """Return what a lane says of its fleet, None where it says nothing."""
+        if not lane.linked:
+            return None
+        try:
+            asking = self._lanes.ask_lane(lane.name, QueryName.FLEET, {})
+            return read_value(await asyncio.wait_for(asking, ASK_S), LaneFleet)
+        except (EdgeError, TimeoutError):
+            return None
 
     async def _offer(self, request: web.Request) -> web.Response:
         name = request.match_info["lane"]
@@ -161,7 +156,7 @@ class FleetApi:
 
     async def _rest(self, request: web.Request) -> web.Response:
         """Let a lane rest from a role: every linked lane is told, the holder hands over."""
-        body = decode_body(await request.read(), RestBody)
+        body = decode_body(await request.read(), LetRest)
         refusal = self._against_rest(body)
         if refusal is not None:
             return refused(refusal)
@@ -175,16 +170,16 @@ class FleetApi:
                     continue
                 try:
                     await self._lanes.ask_lane(name, query.name, query.params())
-                    outcomes[name] = "told"
+                    outcomes[name] = TAKEN
                     resting += [role] if role not in resting else []
                 except EdgeError as error:
                     outcomes.setdefault(name, str(error))
         if not resting:
             nobody = f"no linked lane serves {' or '.join(roles)}"
             return refused(Refusal("nobody_told", "; ".join(outcomes.values()) or nobody))
-        return answer_json({"roles": resting, "told": outcomes})
+        return answer_json(RestAnswer(roles=tuple(resting), outcomes=outcomes))
 
-    def _against_rest(self, body: RestBody) -> Refusal | None:
+    def _against_rest(self, body: LetRest) -> Refusal | None:
         """Return why a lane cannot be made to rest as asked, None when it can."""
         members = self._members()
         if not members:
@@ -210,7 +205,7 @@ class FleetApi:
         event = own_event(payload, id_=self._dice.token(16).hex(), now_s=now_s)
         await self._archive.add([encode_event(event)], now_s)
         self._alert(codes.FAILOVER_REPORTED, one_line(body.what))
-        return answer_json({"id": event.id})
+        return answer_json(ReportedAnswer(event.id))
 
     async def _health(self, request: web.Request) -> web.Response:
         """Tell host, daemon, forge, provider and clock of a lane apart, from two places."""
@@ -221,37 +216,27 @@ class FleetApi:
         from_here = await self._seen_from_here(lane)
         others = [other for other, _, _ in self._lanes.linked() if other != name]
         seen = await asyncio.gather(*(self._seen_from(other, name) for other in others))
-        return answer_json(
-            {
-                "schema": "allegro.health/1", "lane": name, "house": from_here,
-                "siblings": {other: one for other, one in zip(others, seen, strict=True) if one},
-            }
-        )  # fmt: skip
+        siblings = {other: one for other, one in zip(others, seen, strict=True) if one is not None}
+        return answer_json(HealthAnswer(lane=name, house=from_here, siblings=siblings))
 
-    async def _seen_from_here(self, lane: KnownLane) -> dict[str, Any]:
+    async def _seen_from_here(self, lane: KnownLane) -> SeenFromHome:
         try:
-            facts = await asyncio.wait_for(
-                self._lanes.ask_lane(lane.name, QueryName.DOCTOR, {}), ASK_S
-            )
+            asking = self._lanes.ask_lane(lane.name, QueryName.DOCTOR, {})
+            facts = await asyncio.wait_for(asking, ASK_S)
         except (EdgeError, TimeoutError):
-            return {"host": await _reach(lane.url), "daemon": False, "facts": []}
-        pages = msgspec.to_builtins(answered_facts("", facts, self._clock.now_s()))
-        return {"host": True, "daemon": True, "facts": pages}
+            return SeenFromHome(host=await _reach(lane.url))
+        pages = answered_facts("", facts, self._clock.now_s())
+        return SeenFromHome(host=True, daemon=True, facts=tuple(pages))
 
-    async def _seen_from(self, other: str, name: str) -> dict[str, Any]:
+    async def _seen_from(self, other: str, name: str) -> PeerSeen | None:
+        """Return how one lane sees another, None where it did not answer in a way to be read."""
+        query = LookAt(lane=name)
         try:
-            answer = await asyncio.wait_for(
-                self._lanes.ask_lane(other, QueryName.LOOK_AT, LookAt(lane=name).params()), ASK_S
-            )
+            asking = self._lanes.ask_lane(other, query.name, query.params())
+            seen = read_value(await asyncio.wait_for(asking, ASK_S), PeerSeen)
         except (EdgeError, TimeoutError):
-            return {}
-        if not isinstance(answer, dict):
-            return {}
-        host = answer.get("host")
-        return {
-            "host": host if isinstance(host, bool) else None, "heard": answer.get("heard") is True,
-            "ready": list(names_of(answer.get("ready"))),
-        }  # fmt: skip
+            return None
+        return None if isinstance(seen, Unreadable) else seen
 
 
 async def _reach(url: str) -> bool | None:
@@ -270,19 +255,11 @@ async def _reach(url: str) -> bool | None:
     return True
 
 
-def _held(held: object, heard: dict[str, int]) -> dict[str, int]:
-    """Return the roles a lane says it holds now; what its last beat said where it did not answer."""
-    if not isinstance(held, dict):
-        return heard
-    return {role: number_of(held[role]) for role in ROLES if role in held}
+def _of_roles(said: Mapping[str, V]) -> dict[str, V]:
+    """Return what a lane says of the roles there are; other words of it are left out."""
+    return {role: said[role] for role in ROLES if role in said}
 
 
-def _holders(answer: object) -> dict[str, str]:
-    """Return whom a lane reads as holder of each role; empty for nobody."""
-    holders = answer if isinstance(answer, dict) else {}
-    return {role: next(iter(names_of(holders.get(role))), "") for role in ROLES}
-
-
-def _ages(answer: object) -> dict[str, float | None]:
-    ages = answer if isinstance(answer, dict) else {}
-    return {role: real_of(ages[role]) for role in ROLES if role in ages}
+def _first_name(holder: tuple[str | int, ...]) -> str:
+    """Return the name of a holder as (lane, epoch), empty for nobody."""
+    return next((one for one in holder[:1] if isinstance(one, str)), "")

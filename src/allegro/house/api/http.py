@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -20,6 +20,8 @@ from allegro.core.base.untrusted import (
 )
 from allegro.core.effects.render import one_line
 
+T = TypeVar("T")
+
 MAX_WAIT_S = 55.0
 
 
@@ -27,7 +29,18 @@ class BadInput(ValueError):
     """What a caller sent cannot be read; the message is a sentence for its author."""
 
 
-def decode_body(raw: bytes, type_: Any) -> Any:
+class Failed(msgspec.Struct, frozen=True):
+    """What is answered where something was not done: a sentence, and of which kind it is.
+
+    `transient` true says that the same may be asked again later.
+    """
+
+    error: str
+    kind: str
+    transient: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+def decode_body(raw: bytes, type_: type[T]) -> T:
     """Return a JSON body as a value of this type. Raises BadInput."""
     value = read_json(raw or b"{}", type_)
     if isinstance(value, Unreadable):
@@ -71,7 +84,7 @@ def plain_in(value: object, what: str) -> Any:
 
 def refused(refusal: Refusal) -> web.Response:
     status = 404 if refusal.reason == "not_found" else 409
-    return answer_json({"error": sentence(refusal), "kind": refusal.reason}, status)
+    return answer_json(Failed(sentence(refusal), refusal.reason), status)
 
 
 def sentence(value: object) -> str:
@@ -79,7 +92,7 @@ def sentence(value: object) -> str:
     return one_line(value, MAX_TEXT)
 
 
-def answer_json(value: Any, status: int = 200) -> web.Response:
+def answer_json(value: object, status: int = 200) -> web.Response:
     """Return an answer. Raises Unholdable for a value that JSON cannot hold."""
     try:
         body = msgspec.json.encode(value)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
 
 from allegro.core.base.events import encode_event
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact, State
+from allegro.core.protocol.answers.house import LinkedLane
 from allegro.core.protocol.payloads.base import own_event
 from allegro.core.protocol.payloads.fleet import BeatBack, BeatMissing
 from allegro.house.lanes import Lanes
@@ -82,50 +82,48 @@ class BeatWatch:
         for lane in described:
             heard_s = self._heard_s(lane)
             is_late = now_s - max(heard_s, self._awake_s) > BEAT_LATE_S
-            if lane["linked"] and not is_late:
-                await self._note_back(lane["name"], now_s)
-            elif is_late and lane["name"] not in self._late:
+            if lane.linked and not is_late:
+                await self._note_back(lane.name, now_s)
+            elif is_late and lane.name not in self._late:
                 await self._note_late(lane, heard_s, now_s)
         self._state_facts(described, now_s)
-        gone = set(self._late) - {lane["name"] for lane in described}
+        gone = set(self._late) - {lane.name for lane in described}
         if gone:  # revoked, or paired anew under another name
             await self._keep({name: s for name, s in self._late.items() if name not in gone})
 
-    def _state_facts(self, described: list[dict[str, Any]], now_s: float) -> None:
+    def _state_facts(self, described: list[LinkedLane], now_s: float) -> None:
         """State which lanes are late, and whether any can be reached."""
         until_s = now_s + HOLDS_S
         facts = []
         for lane in described:
-            late_s = self._late.get(lane["name"])
+            late_s = self._late.get(lane.name)
             state: State = "ok" if late_s is None else "bad"
             detail = "is heard" if late_s is None else f"not heard since {rfc3339(late_s)}"
-            code = codes.LANE_HEARTBEAT if lane["linked"] else codes.LANE_SILENT
-            other = codes.LANE_SILENT if lane["linked"] else codes.LANE_HEARTBEAT
+            code = codes.LANE_HEARTBEAT if lane.linked else codes.LANE_SILENT
+            other = codes.LANE_SILENT if lane.linked else codes.LANE_HEARTBEAT
             facts += [
-                Fact(code, state, detail, "beats", lane["name"], now_s, until_s),
-                Fact(other, "ok", "see the other", "beats", lane["name"], now_s, until_s),
+                Fact(code, state, detail, "beats", lane.name, now_s, until_s),
+                Fact(other, "ok", "see the other", "beats", lane.name, now_s, until_s),
             ]
         since_s = self._alone_since_s
         is_alone = bool(described) and since_s is not None
         detail = f"no lane is linked since {rfc3339(since_s)}" if since_s else "a lane is linked"
-        facts.append(
-            Fact(codes.LANES_UNREACHABLE, "bad" if is_alone else "ok", detail, "link", "",
-                 now_s, until_s)
-        )  # fmt: skip
+        state = "bad" if is_alone else "ok"
+        facts.append(Fact(codes.LANES_UNREACHABLE, state, detail, "link", "", now_s, until_s))
         self._state(facts, "beats")
 
-    def _heard_s(self, lane: dict[str, Any]) -> float:
+    def _heard_s(self, lane: LinkedLane) -> float:
         """Return when a lane last gave the sign of life that is expected of it now.
 
         While it is linked that is its own beat, which tells what it did; else any word of it.
         """
-        if lane["linked"]:
-            return max(self._beats.get(lane["name"], 0.0), lane["since_s"] or 0.0)
-        return float(lane["heard_s"] or 0.0)
+        if lane.linked:
+            return max(self._beats.get(lane.name, 0.0), lane.since_s or 0.0)
+        return lane.heard_s or 0.0
 
-    async def _note_late(self, lane: dict[str, Any], heard_s: float, now_s: float) -> None:
+    async def _note_late(self, lane: LinkedLane, heard_s: float, now_s: float) -> None:
         heard_s = heard_s or self._awake_s
-        name, linked = lane["name"], bool(lane["linked"])
+        name, linked = lane.name, lane.linked
         silent_s = round(now_s - heard_s, 1)
         await self._tell(BeatMissing(lane=name, silent_s=silent_s, linked=linked), now_s)
         await self._keep({**self._late, name: heard_s})

@@ -7,11 +7,12 @@ them for down since the lane was last heard.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from allegro.core.base.events import encode_event
+from allegro.core.protocol.answers.house import LinkedLane
 from allegro.core.protocol.payloads.base import Payload, own_event
 from allegro.core.protocol.payloads.house import FleetProbed, LinkCaughtUp, LinkDown, LinkUp
 from allegro.house.lanes import Lanes
@@ -46,7 +47,7 @@ class LinkWatch:
         seen = dict(self._seen)
         news: list[Payload] = []
         for lane in described:
-            name = lane["name"]
+            name = lane.name
             found, seen[name] = _news(lane, seen.get(name, _Seen()))
             news += found
         news += self._probe(described)
@@ -54,7 +55,7 @@ class LinkWatch:
             await self._archive.add([self._event(one) for one in news], self._clock.now_s())
         self._seen = seen
 
-    def _probe(self, described: Sequence[Mapping[str, object]]) -> list[Payload]:
+    def _probe(self, described: Sequence[LinkedLane]) -> list[Payload]:
         """Return who is linked and who is not, once a minute while one is not.
 
         After a sleep, and at the start, lanes get a minute to come back: nobody looked meanwhile.
@@ -63,11 +64,11 @@ class LinkWatch:
         if boot_s - self._looked_s > ASLEEP_S:
             self._probed_s = boot_s
         self._looked_s = boot_s
-        silent = tuple(str(lane["name"]) for lane in described if not lane["linked"])
+        silent = tuple(lane.name for lane in described if not lane.linked)
         if boot_s - self._probed_s < PROBE_S:
             return []
         self._probed_s = boot_s
-        linked = tuple(str(lane["name"]) for lane in described if lane["linked"])
+        linked = tuple(lane.name for lane in described if lane.linked)
         return [FleetProbed(linked=linked, silent=silent)] if silent else []
 
     def _event(self, payload: Payload) -> bytes:
@@ -75,24 +76,20 @@ class LinkWatch:
         return encode_event(own_event(payload, id_=id_, now_s=now_s))
 
 
-def _news(lane: Mapping[str, object], seen: _Seen) -> tuple[list[Payload], _Seen]:
+def _news(lane: LinkedLane, seen: _Seen) -> tuple[list[Payload], _Seen]:
     """Return what is to be written of a lane's link, and what is then written."""
-    name, up_s = str(lane["name"]), _seconds(lane["since_s"])
-    down_s, caught_up_s = _seconds(lane["down_s"]), _seconds(lane["caught_up_s"])
+    name, up_s = lane.name, lane.since_s or 0.0
+    down_s, caught_up_s = lane.down_s, lane.caught_up_s
     found: list[Payload] = []
     if seen.up_s and down_s >= seen.up_s and down_s != seen.down_s:
         found.append(LinkDown(lane=name, since_s=down_s))
         seen = msgspec.structs.replace(seen, down_s=down_s)
-    if lane["linked"] and up_s and up_s != seen.up_s:
-        found.append(LinkUp(lane=name, since_s=up_s, behind=int(_seconds(lane["behind"]))))
+    if lane.linked and up_s and up_s != seen.up_s:
+        found.append(LinkUp(lane=name, since_s=up_s, behind=lane.behind))
         seen = msgspec.structs.replace(seen, up_s=up_s)
     if seen.up_s and caught_up_s != seen.caught_up_s and caught_up_s >= seen.up_s:
         took_s = max(0.0, caught_up_s - seen.up_s)
-        entries = int(_seconds(lane["behind"]))
+        entries = lane.behind
         found.append(LinkCaughtUp(lane=name, took_s=round(took_s, 3), entries=entries))
         seen = msgspec.structs.replace(seen, caught_up_s=caught_up_s)
     return found, seen
-
-
-def _seconds(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

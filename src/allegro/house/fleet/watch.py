@@ -21,6 +21,7 @@ from allegro.core.health.alert_state import Told
 from allegro.core.health.alerts import MAX_SUBJECT
 from allegro.core.health.codes import Code
 from allegro.core.health.delivery.notices import Kind
+from allegro.core.protocol.answers.fleet import TakeOver
 from allegro.core.protocol.event_types import BEATS, COUNCIL, EventType
 from allegro.core.protocol.payloads.alerts import AlertTold
 from allegro.core.protocol.payloads.fleet import (
@@ -48,20 +49,6 @@ KEPT = 5
 SHOWN = 3
 NOBODY_S = 20.0
 FOLLOWED = (EventType.ROLE_TAKEN, BEATS, COUNCIL, EventType.LANE_BEAT, EventType.ALERT_TOLD)
-
-
-class TakeOver(msgspec.Struct, frozen=True):
-    """One role that changed hands, as its new holder told it; times in seconds."""
-
-    at: str
-    lane: str
-    role: str
-    before: str
-    why: str
-    epoch: int
-    silent_s: float
-    take_s: float
-    act_s: float
 
 
 class _ToldKeys(msgspec.Struct, frozen=True):
@@ -228,7 +215,7 @@ class FleetWatch:
     def _note_nobody(self) -> None:
         """Alert once when lanes are linked that serve a role and none of them holds it."""
         boot_s = self._clock.boot_s()
-        linked = [lane["name"] for lane in self._lanes.describe() if lane["linked"]]
+        linked = [lane.name for lane in self._lanes.describe() if lane.linked]
         served = {role for name in linked for role in self._lanes.serves(name)}
         held = {role for name in linked for role in self._lanes.roles_of(name)}
         for role in ROLES:

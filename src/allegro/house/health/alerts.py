@@ -7,6 +7,7 @@ import hashlib
 from allegro.core.health.alert_state import AlertState, Maintenance
 from allegro.core.health.alerts import URGENCIES, Alert, Key, Phase, by_severity
 from allegro.core.health.codes import code_of
+from allegro.core.protocol.answers.house import ShownAlert
 
 SHOWN = 20
 ID_CHARS = 8
@@ -31,15 +32,11 @@ def found_by(state: AlertState, name: str) -> list[Alert]:
     ]
 
 
-def listed(state: AlertState, most: int = SHOWN) -> list[dict[str, object]]:
-    """Return the most urgent alerts in plain values, those that are over last.
-
-    Among equals the newest first. `at_s` is when one was raised or seen last and `first_s` when
-    first (Unix s). `urgency` and `told` are the names of the release before.
-    """
+def listed(state: AlertState, most: int = SHOWN) -> tuple[ShownAlert, ...]:
+    """Return the most urgent alerts, those that are over last; among equals the newest first."""
     ordered = by_severity(state.alerts)
     ordered.sort(key=lambda one: one.course.phase is Phase.RECOVERED)
-    return [_shown(one) for one in ordered[:most]]
+    return tuple(_shown(one) for one in ordered[:most])
 
 
 def counts(state: AlertState) -> dict[str, int]:
@@ -75,30 +72,30 @@ def _window(one: Maintenance) -> dict[str, object]:
     }
 
 
-def _shown(alert: Alert) -> dict[str, object]:
+def _shown(alert: Alert) -> ShownAlert:
     code, course = code_of(alert.code), alert.course
-    return {
-        "id": alert_id(alert.key),
-        "code": alert.code,
-        "title": code.title,
-        "severity": alert.severity.value,
-        "phase": course.phase.value,
-        "subject": alert.subject,
-        "values": alert.values,
-        "sentence": alert.sentence,
-        "source": f"lane {alert.lane}" if alert.lane else "house",
-        "lane": alert.lane,
-        "fix": code.fix.replace("{subject}", alert.subject),
-        "runbook": code.runbook,
-        "at_s": alert.last_s,
-        "first_s": alert.first_s,
-        "since_s": course.begun_s or alert.first_s,
-        "over_s": course.well_s,
-        "notice": course.alarm,
-        "called_s": course.told_s,
-        "reached_s": course.reached_s,
-        "snoozed_until_s": course.snoozed_until_s,
-        "count": alert.count,
-        "urgency": URGENCIES[alert.severity],
-        "told": alert.sentence,
-    }
+    return ShownAlert(
+        id=alert_id(alert.key),
+        code=alert.code,
+        title=code.title,
+        severity=alert.severity.value,
+        phase=course.phase.value,
+        subject=alert.subject,
+        values=alert.values,
+        sentence=alert.sentence,
+        source=f"lane {alert.lane}" if alert.lane else "house",
+        lane=alert.lane,
+        fix=code.fix.replace("{subject}", alert.subject),
+        runbook=code.runbook,
+        at_s=alert.last_s,
+        first_s=alert.first_s,
+        since_s=course.begun_s or alert.first_s,
+        over_s=course.well_s,
+        notice=course.alarm,
+        called_s=course.told_s,
+        reached_s=course.reached_s,
+        snoozed_until_s=course.snoozed_until_s,
+        count=alert.count,
+        urgency=URGENCIES[alert.severity],
+        old_sentence=alert.sentence,
+    )

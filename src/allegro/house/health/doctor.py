@@ -1,4 +1,4 @@
-"""What the house shows of itself: status, and doctor's facts, in plain values."""
+"""What the house shows of itself: status, and doctor's facts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Unreadable, text_of
 from allegro.core.health import codes
 from allegro.core.health.facts import fact_page
+from allegro.core.protocol.answers.house import (
+    ArchiveCounts,
+    DoctorAnswer,
+    LinkedLane,
+    ShownLane,
+    StatusAnswer,
+)
 from allegro.core.protocol.answers.lane import LaneStatus, UnknownStatus, read_status
 from allegro.core.protocol.queries import QueryName
 from allegro.core.requests.lifecycle import STAGES, State
@@ -50,50 +57,47 @@ class Facts:
         self._producers = producers
         self._alerting = producers.alerting
 
-    async def status(self) -> dict[str, object]:
+    async def status(self) -> StatusAnswer:
         """Return the house at a glance. Figures name their source; unknown is null."""
-        now_s = self._clock.now_s()
+        now_s, freezes = self._clock.now_s(), self._freezes()
         requests = [r for r in self._ledger.requests.values() if not r.internal]
         waiting = [r for r in requests if r.state is State.PROPOSED]
-        lanes = self._lanes.describe()
-        details = await asyncio.gather(*(self._lane_status(lane["name"]) for lane in lanes))
-        for lane, detail in zip(lanes, details, strict=True):
-            lane["detail"] = detail
-        own = {freeze.id for freeze in self._freezes().freezes}
-        return {
-            "schema": "allegro.status/1",
-            "version": __version__,
-            "house": self._settings.house.name,
-            "acting": self._settings.house.acting,
-            "seat": self._fleet().seat,
-            "frozen": not self._freezes().is_thawed,
-            "freezes": [
-                {"id": f.id, "by": f.by, "reason": f.reason, "at_s": f.at_s}
-                for f in self._freezes().active
-            ],
-            "lane_freezes": {
-                lane["name"]: extra
-                for lane in lanes
-                if (extra := [id_ for id_ in _held_ids(lane["detail"]) if id_ not in own])
-            },
-            "lanes": lanes,
-            "local_only_since_s": self._alone_since(),
-            "waiting_for_sovereign": len(waiting),
-            "oldest_waiting_s": max((now_s - r.created_s for r in waiting), default=None),
-            "open": {state.value: sum(r.state is state for r in requests) for state in STAGES},
-            "blocked": self._blocked(),
-            "archive": await self._archive.counts(),
-            "alerts": listed(self._alerting.alerts),
-            "alert_counts": counts(self._alerting.alerts),
-            "channels": list(self._alerting.channels),
-            "suspended": self._suspended.described(),
+        lanes = await asyncio.gather(*map(self._shown, self._lanes.describe()))
+        own = {freeze.id for freeze in freezes.freezes}
+        foreign = {
+            lane.name: tuple(id_ for id_ in _held_ids(lane.detail) if id_ not in own)
+            for lane in lanes
         }
+        return StatusAnswer(
+            version=__version__,
+            house=self._settings.house.name,
+            acting=self._settings.house.acting,
+            seat=self._fleet().seat,
+            frozen=not freezes.is_thawed,
+            freezes=freezes.active,
+            lane_freezes={name: ids for name, ids in foreign.items() if ids},
+            lanes=tuple(lanes),
+            local_only_since_s=self._alone_since(),
+            waiting_for_sovereign=len(waiting),
+            oldest_waiting_s=max((now_s - r.created_s for r in waiting), default=None),
+            open={state.value: sum(r.state is state for r in requests) for state in STAGES},
+            blocked=self._blocked(),
+            archive=ArchiveCounts(**await self._archive.counts()),
+            alerts=listed(self._alerting.alerts),
+            alert_counts=counts(self._alerting.alerts),
+            channels=tuple(self._alerting.channels),
+            suspended=self._suspended.described(),
+        )
+
+    async def _shown(self, lane: LinkedLane) -> ShownLane:
+        detail = await self._lane_status(lane.name)
+        return ShownLane(**msgspec.structs.asdict(lane), detail=detail)
 
     def warnings(self) -> tuple[str, ...]:
         """Return the codes that every answer names, whatever was asked."""
         return () if self._alerting.channels else (codes.NO_CHANNEL.code,)
 
-    async def doctor(self) -> dict[str, object]:
+    async def doctor(self) -> DoctorAnswer:
         """Return doctor's facts of house and lanes; `ok` is false when one of them is bad.
 
         Every producer is asked anew; what does not answer in time is shown as it was stated, until
@@ -107,11 +111,7 @@ class Facts:
             pages += answered.get(lane) or [
                 of_lane(fact_page(one, now_s), lane) for one in facts if one.lane == lane
             ]
-        return {
-            "schema": "allegro.doctor/1",
-            "ok": all(page.state != "bad" for page in pages),
-            "facts": [msgspec.to_builtins(page) for page in pages],
-        }
+        return DoctorAnswer(ok=all(page.state != "bad" for page in pages), facts=tuple(pages))
 
     async def _lane_status(self, name: str) -> LaneStatus | None:
         for link_name, _, link in self._lanes.linked():
@@ -121,7 +121,7 @@ class Facts:
                 except EdgeError as error:
                     return UnknownStatus(error=text_of(str(error)))
                 if isinstance(status, Unreadable):
-                    return UnknownStatus(error=f"its status cannot be read: {status}")
+                    return UnknownStatus(error=f"its answer cannot be read: {status}")
                 return status
         return None
 

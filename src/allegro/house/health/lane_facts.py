@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import msgspec
 
 from allegro import __version__
@@ -13,22 +10,23 @@ from allegro.core.base.untrusted import Unreadable
 from allegro.core.health import codes
 from allegro.core.health.codes import Code
 from allegro.core.health.facts import Fact, FactPage, fact_page, verdict_of
+from allegro.core.protocol.answers.house import LinkedLane
 from allegro.core.protocol.answers.lane import LaneFact, read_facts
 
 
-def link_facts(lane: Mapping[str, Any], now_s: float) -> list[Fact]:
-    """Return what the link of a lane shows, described as `Lanes.describe` does."""
-    if not lane["linked"]:
-        return [Fact(_link_code(lane["trouble"]), "bad", lane["trouble"], "link")]
-    since = span(now_s - lane["since_s"])
-    is_home = lane["home"] >= lane["head"]
-    on_the_way = f"{max(0, lane['head'] - lane['home'])} events on the way"
+def link_facts(lane: LinkedLane, now_s: float) -> list[Fact]:
+    """Return what the link of a lane shows."""
+    if not lane.linked:
+        return [Fact(_link_code(lane.trouble), "bad", lane.trouble, "link")]
+    since = span(now_s - (lane.since_s or now_s))
+    is_home = lane.home >= lane.head
+    on_the_way = f"{max(0, lane.head - lane.home)} events on the way"
     facts = [
         Fact(codes.LANE_LINK, "ok", f"up for {since}", "link"),
         Fact(codes.LANE_JOURNAL, "ok" if is_home else "warn", on_the_way, "link"),
     ]
-    if lane["version"] != __version__:
-        words = f"{lane['version']}, the house has {__version__}"
+    if lane.version != __version__:
+        words = f"{lane.version}, the house has {__version__}"
         facts.append(Fact(codes.VERSION, "warn", words, "greeting"))
     return facts
 

@@ -7,8 +7,7 @@ that is on disk. One lane that hangs holds up its own facts alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import msgspec
 
@@ -16,6 +15,7 @@ from allegro.core.base.errors import EdgeError
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact, FactPage, fact_page
 from allegro.core.ports import Clock
+from allegro.core.protocol.answers.house import LinkedLane
 from allegro.core.protocol.queries import QueryName
 from allegro.house.health.lane_facts import answered_facts, link_facts, of_lane
 from allegro.house.health.own_facts import OwnFacts
@@ -47,11 +47,11 @@ class Producers:
         """Ask everybody; return the pages of each lane, its link first. Never raises EdgeError."""
         lanes = self._lanes.describe()
         _, *pages = await asyncio.gather(self._state_own(), *map(self._of_lane, lanes))
-        gone = {one.lane for one in self.alerting.facts()} - {lane["name"] for lane in lanes} - {""}
+        gone = {one.lane for one in self.alerting.facts()} - {lane.name for lane in lanes} - {""}
         for name in gone:  # unpaired or renamed: nobody speaks for it any more
             self.alerting.state((), f"link {name}")
             self.alerting.state((), f"lane {name}")
-        return {lane["name"]: found for lane, found in zip(lanes, pages, strict=True) if found}
+        return {lane.name: found for lane, found in zip(lanes, pages, strict=True) if found}
 
     async def _state_own(self) -> list[FactPage]:
         """State the house's own facts; while a store does not answer they stay as they were."""
@@ -62,11 +62,11 @@ class Producers:
         self.alerting.state(self._dated(facts), "house")
         return []
 
-    async def _of_lane(self, lane: Mapping[str, Any]) -> list[FactPage]:
+    async def _of_lane(self, lane: LinkedLane) -> list[FactPage]:
         """State what the house knows of a lane, then what the lane answers of itself."""
-        name, now_s = lane["name"], self._clock.now_s()
+        name, now_s = lane.name, self._clock.now_s()
         facts, answer = link_facts(lane, now_s), None
-        if lane["linked"]:
+        if lane.linked:
             try:
                 answer = await self._lanes.ask_lane(name, QueryName.DOCTOR, {}, ASK_S)
             except EdgeError as error:

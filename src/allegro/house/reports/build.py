@@ -9,7 +9,6 @@ import msgspec
 from allegro.adapters.report_files import ReportFiles
 from allegro.config import load_zone
 from allegro.core.authority.freeze import FreezeSet
-from allegro.core.base.errors import EdgeError
 from allegro.core.measures.answers import Judged
 from allegro.core.reports.facts import FactLine, LaneLine
 from allegro.core.settings import HouseSettings
@@ -104,10 +103,10 @@ def lane_lines(lanes: Lanes) -> list[LaneLine]:
     """Return each lane as it is now."""
     return [
         LaneLine(
-            name=lane["name"],
-            is_linked=lane["linked"],
-            is_home=lanes.is_home(lane["name"]),
-            heard_s=lane["heard_s"] or 0.0,
+            name=lane.name,
+            is_linked=lane.linked,
+            is_home=lanes.is_home(lane.name),
+            heard_s=lane.heard_s or 0.0,
         )
         for lane in lanes.describe()
     ]
@@ -117,21 +116,14 @@ async def doctor_lines(facts: Facts) -> list[FactLine]:
     """Return doctor's facts that are not well. Raises EdgeError of the stores."""
     return [
         FactLine(
-            code=page["code"],
-            title=page["title"],
-            subject=page["subject"],
-            lane=page["lane"],
-            state=page["state"],
-            detail=page["detail"],
-            fix=page["fix"],
+            code=page.code,
+            title=page.title,
+            subject=page.subject,
+            lane=page.lane,
+            state=page.state,
+            detail=page.detail,
+            fix=page.fix,
         )
-        for page in _pages(await facts.doctor())
-        if page["state"] != "ok"
+        for page in (await facts.doctor()).facts
+        if page.state != "ok"
     ]
-
-
-def _pages(answer: dict[str, object]) -> list[dict[str, str]]:
-    pages = answer.get("facts")
-    if not isinstance(pages, list):
-        raise EdgeError("doctor's answer cannot be read", transient=False)
-    return pages

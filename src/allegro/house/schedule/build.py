@@ -68,7 +68,7 @@ def build(home: Home, more: Sequence[ScheduledDuty] = ()) -> ScheduleWing:
 
 
 def _in_use(lanes: Lanes) -> InUse:
-    served = {role for lane in lanes.describe() for role in lanes.serves(lane["name"])}
+    served = {role for lane in lanes.describe() for role in lanes.serves(lane.name)}
     return InUse("forge" in served, "hermes" in served, bool(lanes.members()))
 
 

@@ -167,7 +167,7 @@ class DutyWatch:
     async def _forget_lanes(self) -> None:
         """Expect nothing more of lanes that are not paired any more."""
         assert self._known is not None
-        names = {lane["name"] for lane in self._lanes.describe()}
+        names = {lane.name for lane in self._lanes.describe()}
         gone = {one.owner for one in self.duties() if not one.plan.role and one.lane not in names}
         gone |= {one.owner for one in self.duties() if one.plan.role and not names}
         for owner in gone:

@@ -27,6 +27,7 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.effects.render import one_line
 from allegro.core.ports import Dress, Run
 from allegro.core.protocol.answers.lane import RunningSession
+from allegro.core.protocol.answers.sessions import LentModel
 from allegro.core.protocol.payloads.actions import (
     ActionFailed,
     ActionIntent,
@@ -284,8 +285,9 @@ class Sessions:
         token = self._dice.token(24).hex()
         until_s = self._clock.boot_s() + action.lives_s
         self._proxy.grant(token, Grant(action.id, model, until_s, action.max_tokens))
-        words = {"token": token, "model": model, "expires_s": self._clock.now_s() + action.lives_s}
-        return ActionReceipt(artifact=0), words
+        return ActionReceipt(artifact=0), LentModel(
+            token, model, self._clock.now_s() + action.lives_s
+        )
 
     async def record(self, holder: str, payload: Talk) -> None:
         """Journal one fact about a session or loan. Raises EdgeError when it is not on disk."""

@@ -16,6 +16,8 @@ from allegro.core.health.facts import FactPage
 from allegro.core.protocol.answers.bounds import MAX_ROLES, Epochs, Names, Seconds
 
 MAX_PEERS = 16
+TAKEN = "told"
+"""Stands for a lane that took a wish to rest, in `RestAnswer.outcomes`."""
 
 # --- a lane answers ------------------------------------------------------------------------------
 
@@ -179,6 +181,10 @@ class RestAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     roles: tuple[str, ...] = ()
     outcomes: dict[str, str] = msgspec.field(name="told", default_factory=dict)
+
+    def informed(self) -> tuple[str, ...]:
+        """Return the lanes that took it."""
+        return tuple(name for name, outcome in self.outcomes.items() if outcome == TAKEN)
 
 
 class ReportedAnswer(msgspec.Struct, frozen=True):
