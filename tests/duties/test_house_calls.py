@@ -15,6 +15,7 @@ from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.adapters.sqlite.ledger import SqliteLedger, open_ledger
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.events import decode_event
+from allegro.core.chat.taps import button_data, request_subject
 from allegro.core.health import codes
 from allegro.core.health.alert_state import Told
 from allegro.core.health.delivery.notices import Kind
@@ -337,6 +338,38 @@ async def test_an_alarm_reaches_telegram_and_the_archive(tmp_path: Path) -> None
     assert event.data["notice"] == "house-1"
     assert event.data["codes"] == ["house.stores"]
     assert "restored" not in str(event.data)
+
+
+async def test_an_urgent_request_is_told_once_with_buttons_and_without_its_words(
+    tmp_path: Path,
+) -> None:
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text(TOKEN)
+    async with TelegramStandIn() as server:
+        server.world.message(77, 77, "/start")
+        home = Home(tmp_path, TelegramSettings(token_file=str(token), chat="77", url=server.url))
+        (tmp_path / "h").mkdir()
+        house = House(tmp_path / "h", home.clock)
+        await house.start()
+        urgent = await house.propose(kind="close_issue", issue=3, urgency="critical")
+        await house.propose(kind="comment", issue=3, body="later", urgency="low")
+        for _ in range(2):  # the second is after a restart
+            await home.start()
+            home.calling.follow(house.requests)
+            for _ in range(40):
+                await home.live(5)
+        await home.stop()
+        await house.ledger.close()
+    (sent,) = server.world.sent()
+    assert sent["text"].startswith("Critical request: close_issue")
+    assert urgent.id[:10] in sent["text"]
+    assert "garden" not in sent["text"], "no name leaves unless configured"
+    data = [row[0]["callback_data"] for row in sent["reply_markup"]["inline_keyboard"]]
+    assert data == [
+        button_data("approve", request_subject(urgent.id), urgent.digest),
+        button_data("reject", request_subject(urgent.id), urgent.digest),
+    ]
 
 
 def test_a_page_of_a_fact_keeps_its_lane() -> None:

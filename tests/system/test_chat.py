@@ -96,6 +96,48 @@ async def test_a_lane_killed_anywhere_freezes_once_and_answers(
         assert world.updates == []
 
 
+async def test_what_waits_at_home_is_shown_by_chat_and_a_press_is_a_note_at_home(
+    tmp_path: Path, telegram: TelegramStandIn
+) -> None:
+    chat = settings(tmp_path, telegram)
+    sends = {name: value for name, value in chat.items() if name != "telegram.allow"}
+    async with open_theatre(tmp_path / "play", lane=chat, house=sends) as theatre:
+        asked = await theatre.ask("close_issue", issue=1, urgency="critical")
+
+        async def told() -> Any:
+            return titled(telegram, "Critical request: close_issue")
+
+        await theatre.until(told, "the owner is told of it")
+
+        async def shown() -> bool:
+            telegram.world.says(ROSA, "/requests")
+            await asyncio.sleep(1.0)
+            return any(asked["id"][:10] in text for text in titled(telegram, "Requests"))
+
+        await theatre.until(shown, "the lane shows what waits")
+        telegram.world.says(ROSA, "/status")
+        await theatre.until(lambda: _soon(titled(telegram, "Status")), "the status is answered")
+        (status,) = titled(telegram, "Status")
+        assert "Waiting for you: 1" in status
+        assert "House: linked" in status
+        (message,) = [one for one in telegram.world.sent() if one["text"].startswith("Critical")]
+        data = message["reply_markup"]["inline_keyboard"][0][0]["callback_data"]
+        telegram.world.presses(ROSA, ROSA, message["message_id"], data)
+        await theatre.until(lambda: _soon(telegram.world.answered), "the press is answered")
+        assert list(telegram.world.answered.values()) == ["Noted; needs your signature."]
+
+        async def is_noted() -> Any:
+            return (await theatre.request(asked["id"]))["noted"]
+
+        noted = await theatre.until(is_noted, "the note stands on the request")
+        assert noted.startswith(f"approve by telegram:{ROSA}")
+        assert (await theatre.request(asked["id"]))["state"] == "proposed"
+
+
+async def _soon(found: Any) -> bool:
+    return bool(found)
+
+
 async def test_strangers_get_nothing_and_are_counted_at_home(
     tmp_path: Path, telegram: TelegramStandIn
 ) -> None:

@@ -234,6 +234,7 @@ class _House:
         for name, run in acting.items():
             self._duties.begin(name, run)
         self._duties.join(*self._schedule.duties())
+        self._calling.follow(self._requests)
 
     def _own_routes(self, facts: Facts) -> list[RouteDef]:
         """Return what is asked of the house itself, of its requests and its archive."""

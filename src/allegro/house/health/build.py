@@ -31,8 +31,10 @@ from allegro.house.health.doctor import Facts
 from allegro.house.health.own_facts import HouseNow, OwnFacts, Troubles
 from allegro.house.health.producers import Producers
 from allegro.house.health.statements import Statements
+from allegro.house.health.urgent import UrgentRequests
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions
+from allegro.house.requests.book import RequestBook
 from allegro.runtime.alerting.shell import Alerting, Node
 from allegro.runtime.consumer import OnSetAside
 from allegro.runtime.duties import Duty
@@ -88,6 +90,7 @@ class Calling:
             on_proven=self._on_proven,
         )
         self.alerting = Alerting(LedgerAlerts(book), self.channels.outlets, clock, dice, node)
+        self._urgent = UrgentRequests(self.alerting, clock)
 
     def reactions(self, on_set_aside: OnSetAside) -> Reactions:
         """Return whom every duty tells."""
@@ -113,6 +116,11 @@ class Calling:
         self._statements = Statements(self._settings, lanes, self.alerting, self._clock, proposed)
         return Facts(self._settings, ports, lanes, now, troubles.suspended, self._producers)
 
+    def follow(self, requests: RequestBook) -> None:
+        """Tell the owner of each urgent request from now on, and of those of before once."""
+        requests.on_change(self._urgent.changed)
+        self._urgent.resume(requests.proposed())
+
     def duties(self) -> list[Duty]:
         """Return what runs: the alerts, and once `watch` was called what states facts."""
         found = self.alerting.duties()
@@ -123,6 +131,7 @@ class Calling:
         return found
 
     async def close(self) -> None:
+        await self._urgent.stop()
         await self._events.idle()
         await self.channels.close()
 
