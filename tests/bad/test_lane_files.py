@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from allegro.adapters.nats.server import (
     read_running,
     read_seed,
 )
+from allegro.config import load_zone
 from allegro.core.authority.freeze import UNKNOWN, Freeze, FreezeSet
 from allegro.core.authority.gate import LaneTrust
 from allegro.core.authority.lease import MAX_KEPT_EPOCH, Record, Slot
@@ -28,12 +30,25 @@ from allegro.core.base.untrusted import Unreadable
 from allegro.core.chat.inbox import Inbox, confirmed, settled, stored
 from allegro.core.chat.received import Batch, Command, Sender, Tap
 from allegro.core.chat.stopping import Made, judge_stop
+from allegro.core.health import codes
+from allegro.core.health.alert_state import AlertState
 from allegro.core.health.duty_runs import Begun, DutyRun, DutyState, Ending
+from allegro.core.health.facts import Fact
+from allegro.core.health.kept import KeptAlerts
 from allegro.core.health.schedule import Plan, Punctuality, Run
+from allegro.core.protocol.statement import HouseStatement, ToldAlert
 from allegro.core.settings import ModelSettings
 from allegro.lane.agent.build import DaySpend, load_open, read_day
 from allegro.lane.agent.running import OpenSession
+from allegro.lane.context.house_word import HouseWord
+from allegro.lane.context.state import LaneState
 from allegro.lane.fleet.council_server import plan_of
+from allegro.lane.folder.alerts import (
+    FileAlerts,
+    HeardStatement,
+    load_statement,
+    save_statement,
+)
 from allegro.lane.folder.chat import load_inbox, load_muted, save_inbox, save_muted
 from allegro.lane.folder.files import LaneFiles
 from allegro.lane.folder.forms import (
@@ -52,16 +67,18 @@ from allegro.lane.folder.forms import (
     save_written,
 )
 from allegro.lane.health.own_files import own_facts
+from allegro.lane.health.silent_house import SilentHouse
 from allegro.testing.virtual import VirtualClock
 from tests.core.authority.test_roster import THREE
 from tests.core.builders import TRUST
+from tests.duties.calling import Caller, Phone
 from tests.duties.scheduled import Machine
 
 from . import values as bad
 
 COVERS = (
     "trust.json", "paired.json", "freezes.json", "epochs.json", "crashes.json", "sessions.json",
-    "spend.json", "written.json", "duties.json", "chat.json", "muted.json",
+    "spend.json", "written.json", "alerts.json", "statement.json", "duties.json", "chat.json", "muted.json",
     "council/running.json",
 )  # fmt: skip
 ROSA = Sender(77, 77)
@@ -331,3 +348,49 @@ def test_bent_mutes_are_none_or_names(tmp_path: Path) -> None:
     assert load_muted(tmp_path / "none.json") == frozenset()
     for name, raw in bad.bent_json(json.loads(path.read_bytes())):
         assert all(len(one) <= 64 for one in load_muted(written(tmp_path, raw))), name
+
+
+async def test_bent_alerts_begin_anew_or_go_on_and_the_next_alarm_is_sent(tmp_path: Path) -> None:
+    caller = Caller(Phone())
+    await caller.start()
+    now_s = caller.clock.now_s()
+    disk = Fact(codes.LANE_DISK, "bad", "full", "statvfs", "", now_s, now_s + 60, "vps")
+    caller.alerting.state([disk], "lane")
+    caller.alerting.raise_alert(codes.STORES, "lost")
+    await caller.live(90)
+    caller.phone.is_dead = True
+    caller.alerting.raise_alert(codes.STORES, "older")
+    await caller.live(10)
+    good = json.loads(caller.disk.raw or b"")
+    await caller.kill()
+    for name, raw in bad.sample(bad.bent_json(good), 400, seed=5):
+        (tmp_path / "alerts.json").write_bytes(raw)
+        kept = await FileAlerts(tmp_path / "alerts.json").load()
+        again = Caller(Phone())
+        again.disk.raw = b"{" if not isinstance(kept, KeptAlerts) else msgspec.json.encode(kept)
+        await again.start()
+        again.alerting.raise_alert(codes.SANDBOX_ATTACK, name[:40])
+        for _ in range(30):  # a channel that failed before is tried again within its backoff
+            await again.live(20, 20)
+            if any("attack on the sandbox" in one for one in again.phone.titles):
+                break
+        assert any("attack on the sandbox" in one for one in again.phone.titles), name
+        await again.kill()
+
+
+def test_a_bent_statement_is_none_or_hushes_no_p0(tmp_path: Path) -> None:
+    path = tmp_path / "statement.json"
+    told = ToldAlert("house.stores", "x", "alarm", "house-1", 5.0)
+    statement = HouseStatement(at_s=5.0, quiet="22:00-07:00", hours="1", alerts=(told,))
+    save_statement(path, HeardStatement(statement, 6.0))
+    assert load_statement(path) == HeardStatement(statement, 6.0)
+    for _, raw in bad.bent_json(json.loads(path.read_bytes())):
+        path.write_bytes(raw)
+        heard = load_statement(path)
+        if heard is not None:
+            state = cast(
+                LaneState, SimpleNamespace(house_heard_s=None, held=HELD, house_word=HouseWord())
+            )
+            word = SilentHouse(state, VirtualClock(), load_zone, heard, lambda _: None)
+            word.rules()
+            assert all(one.key[0] != "house.stores" for one in word.told(AlertState("vps")))

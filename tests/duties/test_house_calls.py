@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +16,16 @@ from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.adapters.sqlite.ledger import SqliteLedger, open_ledger
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.events import decode_event
-from allegro.core.chat.taps import button_data, request_subject
+from allegro.core.chat.taps import SHOWN, button_data, request_subject
 from allegro.core.health import codes
-from allegro.core.health.alert_state import Told
+from allegro.core.health.alarm import step
+from allegro.core.health.alert_state import AlertState, Inputs, Occurrence, Rules, Told
 from allegro.core.health.delivery.notices import Kind
+from allegro.core.health.delivery.outbox import Outbox, Sent
 from allegro.core.health.facts import Fact, fact_page
+from allegro.core.health.kept import KeptAlerts
 from allegro.core.protocol.answers.house import LinkedLane
+from allegro.core.protocol.payloads.chat import ChatNoted
 from allegro.core.protocol.queries import Inform, Params, read_query
 from allegro.core.settings import (
     HouseIdentity,
@@ -244,6 +249,28 @@ async def test_no_lane_hushes_a_p0_even_of_its_own(home: Home) -> None:
     await _told(home, Kind.ALARM, codes.SANDBOX_ATTACK.code)
     await home.live(10)
     assert all(one.course.alarm != "vps-1" for one in home.calling.alerting.alerts.alerts)
+
+
+async def test_a_press_that_a_lane_reports_hushes_nothing_about_itself(home: Home) -> None:
+    alerting = home.calling.alerting
+    state = AlertState("house")
+    for lane in ("vps", "other"):
+        raised = Occurrence(codes.ARCHIVE_CLASH, lane, lane)
+        state = step(state, Inputs(occurrences=[raised]), Rules(UTC), home.clock.now_s()).state
+    keys = tuple(one.key for one in state.alerts)
+    sent = Sent("house-1", keys, "telegram", "1", home.clock.now_s())
+    await home.ledger.keep_alerting(KeptAlerts(state, Outbox(sent=(sent,))))
+    await home.start()
+    alerting = home.calling.alerting
+    shown = (alerting.digest_of("house-1") or "")[:SHOWN]
+    react = home.calling.reactions(_set_aside)
+    bad = ChatNoted(by="telegram:7", verb="ack", subject="house-1", shown="f" * 16)
+    await react.pressed(bad, "vps")
+    assert {one.course.phase.value for one in alerting.alerts.alerts} == {"firing"}
+    note = ChatNoted(by="telegram:7", verb="ack", subject="house-1", shown=shown)
+    await react.pressed(note, "vps")
+    phases = {one.lane: one.course.phase.value for one in alerting.alerts.alerts}
+    assert phases == {"vps": "firing", "other": "recovered"}
 
 
 async def test_a_statement_says_when_the_house_may_sleep_and_what_was_told(home: Home) -> None:

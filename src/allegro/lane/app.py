@@ -54,6 +54,7 @@ from allegro.lane.folder.forms import (
 from allegro.lane.forge.build import Connection, ForgeWing
 from allegro.lane.health import build as health
 from allegro.lane.health import housekeeping
+from allegro.lane.health.calling import Calling
 from allegro.lane.health.status import Sources
 from allegro.lane.schedule import build as schedule
 from allegro.lane.tokens import build as tokens
@@ -164,6 +165,7 @@ def _wings(
             sessions=lambda: agent.status() if agent else None,
         ),
     )
+    calling = health.make_calling(ctx, status)
     machine = housekeeping.Machine(
         free_bytes=partial(free_bytes, ctx.files.folder),
         alive=lambda what: notify(f"WATCHDOG=1\nSTATUS={what}"),
@@ -171,14 +173,14 @@ def _wings(
         age_out=journal.age_out,
     )
     return [
-        *health.build(ctx, status, lambda: forge.cycles, fleet.peers, ping),
+        *health.build(ctx, status, calling, lambda: forge.cycles, fleet.peers, ping),
         *forge.duties(),
         *uplink.duties(),
         *(agent.duties() if agent else ()),
         fleet.duty(),
         effects.queries(forge.listing),
         *tokens.build(ctx, token),
-        *_chat(ctx, uplink, fleet),
+        *_chat(ctx, uplink, fleet, calling),
         *housekeeping.build(ctx, machine, forge.forget),
         *schedule.build(ctx, [*forge.scheduled(), *(agent.scheduled() if agent else ())]),
         Duty(name="orders under way", stop=uplink.settle),
@@ -193,12 +195,13 @@ def _agent(ctx: Context, workers: Workers) -> AgentWing | None:
     return AgentWing(ctx, workers)
 
 
-def _chat(ctx: Context, uplink: Uplink, fleet: FleetWing) -> list[Duty]:
+def _chat(ctx: Context, uplink: Uplink, fleet: FleetWing, calling: Calling) -> list[Duty]:
     if not ctx.settings.telegram.reads:
         return []
     from allegro.lane.chat import build as chat  # noqa: PLC0415 (a lane without pays nothing)
 
-    return chat.build(ctx, chat.links(ctx, fleet, uplink.freeze, uplink.is_linked))
+    links = chat.links(ctx, fleet, uplink.freeze, uplink.is_linked)
+    return chat.build(ctx, msgspec.structs.replace(links, **calling.for_chat()))
 
 
 class _Failures:

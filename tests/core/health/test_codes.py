@@ -38,7 +38,6 @@ UNNAMED = {
     "LANE_LINK_KEYS",
     "LANE_LINK_PROTOCOL",
     "LANE_DUTY",
-    "LANE_CLOCK",
     "SAFE_MODE",
     "DEAD_MAN",
     "FAILURE_DOMAIN",

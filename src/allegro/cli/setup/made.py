@@ -169,6 +169,8 @@ def _lane_state(files: LaneFiles) -> dict[Path, str]:
         files.duties: "when each scheduled duty ran last, and runs next",
         files.chat: "what was read by chat",
         files.muted: "whose stops by chat count no more",
+        files.alerts: "alerts, and messages that wait to be sent",
+        files.statement: "what the house said last of itself",
     }
 
 

@@ -57,6 +57,14 @@ class LaneFiles(msgspec.Struct, frozen=True):
         return self.folder / "muted.json"
 
     @property
+    def alerts(self) -> Path:
+        return self.folder / "alerts.json"
+
+    @property
+    def statement(self) -> Path:
+        return self.folder / "statement.json"
+
+    @property
     def council(self) -> Path:
         return self.folder / "council"
 

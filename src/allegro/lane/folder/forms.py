@@ -107,10 +107,8 @@ WRITTEN = Form((numbered(KeptWritten),))
 SPEND = Form((numbered(KeptDay),))
 SESSIONS = Form((_named("sessions", dict[str, dict[str, Any]]),))
 CRASHES = Form((_named("crashes", list[float]),))
-DUTIES = Form(())
-"""A file that commit a8b1bd5 did not have: its first number is 1."""
-CHAT = Form(())
-MUTED = Form(())
+DUTIES, CHAT, MUTED, ALERTS, STATEMENT = (Form(()) for _ in range(5))
+"""Files that commit a8b1bd5 did not have: their first number is 1."""
 
 
 def forms_of(files: LaneFiles) -> dict[Path, Form]:
@@ -127,6 +125,8 @@ def forms_of(files: LaneFiles) -> dict[Path, Form]:
         files.duties: DUTIES,
         files.chat: CHAT,
         files.muted: MUTED,
+        files.alerts: ALERTS,
+        files.statement: STATEMENT,
     }
 
 

@@ -197,9 +197,11 @@ class Alerting:
     def facts(self) -> list[Fact]:
         """Return the facts of the board as they hold now, and those about calling a person."""
         now_s = self._clock.now_s()
-        return [*expired(self._memory.kept.board.facts, now_s), *self._own_facts(now_s)]
+        return [*expired(self._memory.kept.board.facts, now_s), *self.own_facts()]
 
-    def _own_facts(self, now_s: float) -> list[Fact]:
+    def own_facts(self) -> list[Fact]:
+        """Return the facts about calling a person: channels, outbox, store."""
+        now_s = self._clock.now_s()
         trouble, lost = self._memory.trouble, self._memory.lost
         found = [*channel_facts(self._memory.kept.outbox, now_s), *self._node.facts()]
         found.append(
@@ -253,7 +255,7 @@ class Alerting:
         gone, outbox = gone_taken(kept.outbox)
         facts = [one for one in expired(board.facts, now_s) if not self._is_explained(one, now_s)]
         held = {one.key for one in kept.alerts.alerts}
-        inputs = self._inbox.taken([*facts, *self._own_facts(now_s)], held, gone, now_s)
+        inputs = self._inbox.taken([*facts, *self.own_facts()], held, gone, now_s)
         done = alarm.step(kept.alerts, inputs, self._rules(), now_s)
         for notice in done.notices:
             outbox = with_notice(outbox, notice)
