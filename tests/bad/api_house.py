@@ -32,6 +32,7 @@ from allegro.house.api.agent import SessionApi
 from allegro.house.api.alerts import AlertApi
 from allegro.house.api.archive import ArchiveApi
 from allegro.house.api.aside import AsideApi
+from allegro.house.api.decisions import DecisionApi
 from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi
 from allegro.house.api.house import Hooks, HouseApi
@@ -41,6 +42,7 @@ from allegro.house.api.reports import ReportsApi
 from allegro.house.api.requests import RequestApi
 from allegro.house.api.server import Api
 from allegro.house.archive.suspended import Suspended
+from allegro.house.documents.decisions import Decisions
 from allegro.house.endpoint import House as Shared
 from allegro.house.files import Fleet, HouseFiles, KnownLane
 from allegro.house.fleet.watch import FleetWatch
@@ -181,6 +183,7 @@ class ApiHouse:
         self.session = session
         self.lane = cast(TellingLane, house.lane)
         self.frozen: list[str] = []
+        self.decisions = Decisions(house.ledger, house.clock, SeededDice(7), 600.0)
         self.app: web.Application
 
     async def send(self, method: str, path: str, **more: Any) -> tuple[int, bytes]:
@@ -255,6 +258,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
             *HouseApi(facts, _hooks(made), lanes.ask).routes(),
             *RequestApi(house.requests).routes(),
             *ArchiveApi(archive, _words).routes(),
+            *DecisionApi(made.decisions).routes(),
             *SessionApi(sessions, loans, house.requests, lanes.ask).routes(),
             *Lent(lanes.ask_lane).routes(),
             *FleetApi(ports, lanes, watch, lambda: fleet, noted(alerts)).routes(),

@@ -17,7 +17,8 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from tests.bad.api_house import ApiHouse, Case, api_house
+from allegro.core.requests.decisions import NewDecision, NewOption
+from tests.bad.api_house import ApiHouse, Case, against, api_house
 from tests.bad.values import HEADERS, TEXTS, bent_json, sample
 
 SOURCE = Path(__file__).parents[2] / "src" / "allegro" / "house"
@@ -50,6 +51,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/fleet/rest": {"lane": "a", "role": "forge", "to": "b", "seconds": 60.0},
     "/v1/lanes/{lane}/resume": {},
     "/v1/duties/run": {"duty": "sweep"},
+    "/v1/decisions": {
+        "question": "q", "options": [{"label": "a", "pros": ["p"], "cons": ["c"]}, {"label": "b"}],
+        "recommend": 1, "context": "home/garden#1", "urgency": "low", "expires_in_s": 60.0,
+        "asked_by": "test (pid 1)", "key": "",
+    },
+    "/v1/decisions/{id}/shown": {},
+    "/v1/decisions/{id}/answer": {"option": 1, "digest": "d" * 64, "by": "terminal"},
+    "/v1/decisions/{id}/withdraw": {},
     "/v1/fleet/happened": {"what": "w", "lane": "a", "role": "forge"},
     "/v1/alerts/{id}/ack": {}, "/v1/alerts/{id}/useful": {}, "/v1/alerts/{id}/noise": {},
     "/v1/alerts/{id}/snooze": {"for_s": 60.0},
@@ -65,6 +74,7 @@ QUERIES: dict[str, tuple[str, ...]] = {
     "/v1/report": ("day", "form", "weekly"),
     "/v1/sessions": ("limit",),
     "/v1/sessions/{id}/wait": ("timeout_s",),
+    "/v1/decisions/{id}/wait": ("timeout_s",),
 }
 COVERS = ("Authorization",)
 """The headers that a route reads."""
@@ -178,6 +188,46 @@ async def test_a_stop_is_taken_whatever_its_words_are(api: ApiHouse) -> None:
         assert status == 200, name
     assert len(api.frozen) == len(bent)
     assert max(map(len, api.frozen)) <= 2_000
+
+
+async def test_no_bent_answer_counts(api: ApiHouse) -> None:
+    """Each field of an answer to a question that waits: only a sound one answers it."""
+    asked = await api.decisions.ask(
+        NewDecision("Which?", (NewOption("a"), NewOption("b")), expires_in_s=1e6)
+    )
+    path = f"/v1/decisions/{asked.id}/answer"
+    sound = {"option": 1, "digest": asked.digest, "by": "terminal"}
+    for name, raw in bent_json(sound):
+        status, body = await api.send("POST", path, data=raw)
+        assert against(status, body) == "", name
+        held = api.decisions.find_exact(asked.id)
+        assert held is not None
+        if status < 400:  # a bent name of who answers is still an answer, and is kept within bounds
+            assert held.answer is not None, name
+            assert held.answer.by.startswith(("terminal", "program")), name
+            assert len(held.answer.by) <= 320, name
+            await api.decisions._store.save_decision(asked)
+            api.decisions._held[asked.id] = asked
+        else:
+            assert held.answer is None, name
+    assert (await api.send("POST", path, data=msgspec.json.encode(sound)))[0] == 200
+    status, body = await api.send("POST", path, data=msgspec.json.encode({**sound, "option": 2}))
+    assert status == 409
+    assert b"the first answer counts" in body
+
+
+@pytest.mark.parametrize(("by", "kept"), [
+    ("terminal", "terminal"), ("", "program"), ("telegram 5:6", "program telegram 5:6"),
+    ("tap", "program tap"), ("Terminal", "program Terminal"),
+])  # fmt: skip
+async def test_what_comes_over_the_socket_cannot_pass_for_a_tap(
+    api: ApiHouse, by: str, kept: str
+) -> None:
+    asked = await api.decisions.ask(NewDecision("Which?", (NewOption("a"), NewOption("b"))))
+    body = msgspec.json.encode({"option": 1, "by": by})
+    status, raw = await api.send("POST", f"/v1/decisions/{asked.id}/answer", data=body)
+    assert status == 200
+    assert msgspec.json.decode(raw)["answer"]["by"] == kept
 
 
 async def test_a_route_without_its_guard_is_found(tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from allegro.core.settings import RequestSettings
 from allegro.core.stores import SessionRecord
 from allegro.house.agent.progress import Progress
 from allegro.house.documents.comments import Comments
+from allegro.house.documents.decisions import Decisions
 from allegro.house.documents.mirror import Mirror
 from allegro.house.requests.newest_state import ItemPorts
-from allegro.testing.virtual import VirtualClock
+from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.bad.api_house import GOOD, ApiHouse, TellingLane, api_house
 from tests.bad.values import MISSING, RAW_MSGPACK, VALUES, bent_values, sample
 from tests.duties.house import House, until
@@ -181,7 +182,8 @@ def comments_of(house: House) -> Comments:
 
 def homes_of(house: House, home: str) -> Mirror:
     return Mirror(
-        house.requests, RequestSettings(home=home), comments_of(house),
+        house.requests, Decisions(house.ledger, house.clock, SeededDice(3), 600.0),
+        RequestSettings(home=home), comments_of(house),
         ItemPorts(house.ledger, house.clock, house.set_aside),
     )  # fmt: skip
 

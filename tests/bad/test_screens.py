@@ -29,6 +29,7 @@ from allegro.cli.commands.fleet import fleet_lines
 from allegro.cli.commands.requests import explanation
 from allegro.cli.commands.status import status_lines
 from allegro.cli.commands.stop import _freezes
+from allegro.cli.decide.questions import decision_history
 from allegro.cli.main import COMMANDS, cli
 from allegro.cli.watch.alerts import alert_lines
 from allegro.client.hermes_bridge import TelemetryEvent
@@ -39,6 +40,11 @@ from allegro.core.base.errors import EdgeError, UserError
 from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact, fact_page
+from allegro.core.protocol.answers.decisions import (
+    DecisionAnswer,
+    DecisionsAnswer,
+    GivenAnswer,
+)
 from allegro.core.protocol.answers.duties import DutiesAnswer, ShownDuty
 from allegro.core.protocol.answers.fleet import FleetAnswer, FleetLane, Holder, TakeOver
 from allegro.core.protocol.answers.house import (
@@ -57,7 +63,7 @@ from allegro.core.protocol.answers.house import (
 from allegro.core.protocol.answers.lane import LaneSessions, LaneStatus, RunningSession
 from allegro.core.protocol.answers.requests import RequestAnswer, RequestsAnswer
 from allegro.core.protocol.answers.sessions import SessionAnswer, SessionsAnswer
-from allegro.core.requests.documents import ReportDocument, RequestDocument, Telemetry
+from allegro.core.requests.documents import Option, ReportDocument, RequestDocument, Telemetry
 from allegro.core.requests.requests import Line
 from allegro.drill.report import DrillTrial, summary
 from allegro.sovereign.show import draw
@@ -70,7 +76,7 @@ HOSTILE = (
     f"no\n{FORGED}\r\n\x1b]0;owned\x07\x1b[2J\x1b[31mred\u202e\u2066\x9b1mx[bold]m[/bold]\u2028y"
 )
 COVERS = ("status", "fleet status", "events", "doctor", "alerts", "requests", "show", "explain",
-          "sessions", "session", "run", "stop", "drill failover", "duties")  # fmt: skip
+          "sessions", "session", "run", "stop", "drill failover", "duties", "ask", "answer")  # fmt: skip
 # Commands that print nothing that others wrote.
 OWN_WORDS = ("lane", "house", "council", "init", "pair", "keys", "revoke", "approve", "reject",
              "withdraw", "hermes", "thaw", "demo", "uninstall", "measures")  # fmt: skip
@@ -202,6 +208,25 @@ SESSION = SessionAnswer(
 )
 
 
+DECISION = DecisionAnswer(
+    id="d",
+    digest="d" * 64,
+    state="answered",
+    owner="sovereign",
+    question="q",
+    options=(Option("a", ("p",), ("c",)), Option("b")),
+    recommend=1,
+    urgency="low",
+    context="c",
+    asked_by="p",
+    created_s=5.0,
+    expires_s=9.0,
+    settled_s=7.0,
+    answer=GivenAnswer(1, "a", "terminal", 7.0),
+    history=(Line(7.0, "answered", "1 by terminal"),),
+)
+
+
 def plain(answer: object) -> Any:
     """Return an answer as JSON holds it."""
     return msgspec.json.decode(msgspec.json.encode(answer))
@@ -230,6 +255,10 @@ ANSWERS: dict[str, object] = {
     "/v1/sessions/x": SESSION,
     "/v1/stop": StopAnswer(freeze="f", lanes_told=1),
     "/v1/requests/gone": {"error": HOSTILE},
+    "/v1/decisions": DecisionsAnswer(decisions=(DECISION,)),
+    "/v1/decisions/q": DECISION,
+    "/v1/decisions/q/shown": DECISION,
+    "/v1/decisions/q/wait": DECISION,
     "/v1/duties": DutiesAnswer(
         duties=(ShownDuty(name="d", owner="house", schedule="* * * * *", note="n"),)
     ),
@@ -245,6 +274,10 @@ async def house() -> AsyncIterator[Path]:
             return web.Response(body=msgspec.json.encode(hostile(plain(EVENT))) + b"\n")
         if request.method == "POST" and request.path == "/v1/sessions":
             return web.json_response(plain(msgspec.structs.replace(SESSION, id="x", end="")))
+        if request.method == "POST" and request.path == "/v1/decisions":
+            return web.json_response(hostile(plain(DECISION)) | {"id": "q"})
+        if request.path.endswith("/answer"):
+            return web.json_response(hostile(plain(DECISION)))
         body = hostile(plain(ANSWERS.get(request.path, {"error": HOSTILE})))
         status = 404 if "error" in body else 200
         return web.Response(body=msgspec.json.encode(body), status=status)
@@ -305,7 +338,8 @@ def assert_tame(written: str) -> None:
 
 @pytest.mark.parametrize("command", [
     "status", "fleet status", "doctor", "alerts list", "events", "events --gaps", "requests --all", "show x",
-    "explain x", "sessions", "session x", "stop", "explain gone", "run hello", "drill failover --live",
+    "explain x", "show q", "explain q", "answer q 1", "ask hello --option a --option b",
+    "ask hello --option a --option b --wait", "sessions", "session x", "stop", "explain gone", "run hello", "drill failover --live",
     "duties",
 ])  # fmt: skip
 async def test_hostile_words_stay_inside_their_line_on_a_terminal(
@@ -326,6 +360,7 @@ LINES: dict[str, tuple[Any, Callable[[Any], list[str]]]] = {
     "fleet": (FLEET, lambda answer: fleet_lines(answer, 100.0)),
     "alerts": (ALERTS, lambda answer: alert_lines(answer, 100.0)),
     "explain": (REQUEST, explanation),
+    "decision": (DECISION, decision_history),
     "event": (EVENT, lambda event: [event_line(event)]),
 }
 """What each screen prints of which answer."""

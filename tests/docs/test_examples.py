@@ -14,7 +14,7 @@ import click
 import pytest
 
 import allegro.client.errors
-from allegro import GiteaBridge, HermesBridge, RedundancyManager, config
+from allegro import DecisionBridge, GiteaBridge, HermesBridge, RedundancyManager, config
 from allegro.cli.main import cli
 from tests.docs import pages, render
 
@@ -30,7 +30,12 @@ def test_configuration_examples_load(example: pages.Example, tmp_path: Path) -> 
 @pytest.mark.parametrize("example", pages.examples("python"), ids=lambda e: e.place)
 def test_python_examples_call_what_there_is(example: pages.Example) -> None:
     tree = ast.parse(example.text)
-    bridges = {"bridge": GiteaBridge, "hermes": HermesBridge, "lanes": RedundancyManager}
+    bridges = {
+        "bridge": GiteaBridge,
+        "hermes": HermesBridge,
+        "lanes": RedundancyManager,
+        "questions": DecisionBridge,
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = node.func.value

@@ -14,12 +14,14 @@ import pytest
 from allegro.core.authority.actions.forge import MirrorRequest
 from allegro.core.documents.block import Block, read_block
 from allegro.core.protocol.queries import Params
+from allegro.core.requests.decisions import NewDecision, NewOption
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import Request
 from allegro.house.documents.build import Documents
 from allegro.house.documents.reports import report_name
 from allegro.house.ports import Ports
 from allegro.house.requests.newest_state import ItemPorts
+from allegro.runtime.tasks import ended
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.duties.house import NOT_LINKED, House
 
@@ -44,6 +46,7 @@ class Shown:
 
     async def start(self) -> None:
         await self.start_documents()
+        await self.documents.decisions.resume()
         self.tasks = [asyncio.create_task(run()) for run in self.documents.duties().values()]
         await self.settle()
 
@@ -64,16 +67,25 @@ class Shown:
 
     async def settle(self) -> None:
         """Let every duty ask for what it has to ask for."""
-        for _ in range(20):
+        for step in range(3_000):
             await asyncio.sleep(0.001)
-            self.house.clock.advance(3.0)
+            if step % 5 == 0:
+                self.house.clock.advance(3.0)
+            if step > 20 and (not self.house.is_linked or not self.waiting):
+                break
         assert not [task for task in self.tasks if task.done() and task.exception() is not None]
+
+    @property
+    def waiting(self) -> int:
+        """How many documents are not asked for yet, 0 before the first start."""
+        if not self.tasks:
+            return 0
+        parts = (self.documents._mirror, self.documents._reports, self.documents.report_issue)
+        return sum(part.waiting for part in parts)
 
     async def stop(self) -> None:
         """End it at once, as a kill does: what is only in memory is gone."""
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await ended(self.tasks)
 
     async def restart(self, *, before: Any = None) -> None:
         await self.stop()
@@ -226,8 +238,11 @@ async def test_where_mirrors_are_switched_off_nothing_is_shown(tmp_path: Path) -
     ports = Ports(None, house.ledger, house.clock, SeededDice(9), lambda _: None)  # type: ignore[arg-type]
     items = ItemPorts(house.ledger, house.clock, house.set_aside)
     documents = Documents(ports, items, house.requests, house.settings, (house.ask, lambda: None))
-    for run in documents.duties().values():
-        await asyncio.wait_for(run(), 5.0)
+    for name in ("mirror", "reports", "report issue"):
+        await asyncio.wait_for(documents.duties()[name](), 5.0)
+    await documents.decisions.ask(
+        NewDecision("Which?", (NewOption("a"), NewOption("b")), context="home/garden#3")
+    )
     request = await house.propose(**ASKED)
     for what in (Step.REJECT,):
         await house.requests.take_step(request, what)

@@ -31,6 +31,8 @@ GROUPS = {
         "reject": "commands.requests:reject",
         "withdraw": "commands.requests:withdraw",
         "explain": "commands.requests:explain",
+        "ask": "decide.questions:ask",
+        "answer": "decide.questions:answer",
     },
     "Run agents": {
         "run": "commands.session:run",

@@ -11,6 +11,7 @@ from allegro.client.socket import HouseSocket, named, unreadable_answer
 from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.forge.issues import Issue
 from allegro.core.measures.answers import MeasuresAnswer
+from allegro.core.protocol.answers.decisions import DecisionAnswer, DecisionsAnswer
 from allegro.core.protocol.answers.duties import DutiesAnswer, DutyRunAnswer
 from allegro.core.protocol.answers.fleet import (
     FleetAnswer,
@@ -42,6 +43,7 @@ from allegro.core.protocol.answers.sessions import (
     StoppedAnswer,
 )
 from allegro.core.protocol.asked import (
+    GiveAnswer,
     Happened,
     LetRest,
     NewLoan,
@@ -54,6 +56,7 @@ from allegro.core.protocol.asked import (
 )
 from allegro.core.protocol.queries import AskIssue
 from allegro.core.reports.answers import ReportAnswer
+from allegro.core.requests.decisions import NewDecision
 from allegro.core.requests.proposals import Proposal
 
 T = TypeVar("T")
@@ -169,6 +172,31 @@ class HouseClient(HouseSocket):
 
     async def withdraw(self, id_: str) -> RequestAnswer:
         return await self.send(RequestAnswer, f"requests/{named(id_)}/withdraw", {})
+
+    # --- questions with options ------------------------------------------------------------------
+
+    async def decisions(self) -> DecisionsAnswer:
+        return await self.read(DecisionsAnswer, "decisions")
+
+    async def decision(self, id_: str) -> DecisionAnswer:
+        return await self.read(DecisionAnswer, f"decisions/{named(id_)}")
+
+    async def put_decision(self, new: NewDecision) -> DecisionAnswer:
+        return await self.send(DecisionAnswer, "decisions", new)
+
+    async def wait_for_decision(self, id_: str, timeout_s: float) -> DecisionAnswer:
+        """Return a question once it ended, or as it is after so long."""
+        path = f"decisions/{named(id_)}/wait"
+        return await self.read(DecisionAnswer, path, timeout_s=timeout_s)
+
+    async def note_decision_shown(self, id_: str) -> DecisionAnswer:
+        return await self.send(DecisionAnswer, f"decisions/{named(id_)}/shown")
+
+    async def answer_decision(self, id_: str, answer: GiveAnswer) -> DecisionAnswer:
+        return await self.send(DecisionAnswer, f"decisions/{named(id_)}/answer", answer)
+
+    async def withdraw_decision(self, id_: str) -> DecisionAnswer:
+        return await self.send(DecisionAnswer, f"decisions/{named(id_)}/withdraw")
 
     # --- the archive, and what lanes read now ----------------------------------------------------
 

@@ -17,6 +17,7 @@ from allegro.core.forge.marks import Mark
 from allegro.core.health.duty_runs import DutyRun, DutyState
 from allegro.core.health.duty_watch import WatchedDuty
 from allegro.core.health.kept import KeptAlerts
+from allegro.core.requests.decisions import Decision
 from allegro.core.requests.requests import Request
 
 GapRow = tuple[str, str, int, int, int, int, str, float]
@@ -191,7 +192,19 @@ class DutyStore(Protocol):
     async def runs(self, from_s: float, to_s: float) -> list[OwnedRun]: ...
 
 
-class Ledger(WorkBook, AlertBook, Protocol):
+class DecisionStore(Protocol):
+    """Where questions and their answers are kept. Durable when a method returns.
+
+    `decisions` are the open ones and those made since `since_s` (Unix s), oldest first;
+    `stored_decisions` three at most whose id begins so.
+    """
+
+    async def save_decision(self, decision: Decision) -> None: ...
+    async def decisions(self, since_s: float) -> list[Decision]: ...
+    async def stored_decisions(self, prefix: str) -> list[Decision]: ...
+
+
+class Ledger(WorkBook, AlertBook, DecisionStore, Protocol):
     """Requests, receipts, freezes, numbers. `requests` is the part held in memory, by id.
 
     `damaged` are the cells that could not be read at the start; `duties` is what is kept of

@@ -39,6 +39,7 @@ from allegro.house.api.agent import SessionApi
 from allegro.house.api.alerts import AlertApi
 from allegro.house.api.archive import ArchiveApi
 from allegro.house.api.aside import AsideApi
+from allegro.house.api.decisions import DecisionApi
 from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi
 from allegro.house.api.house import Hooks, HouseApi
@@ -177,16 +178,11 @@ class _House:
         self._sessions = Sessions(ports, self._requests, session_lanes, reactions, self._woken.set)
         self._orders = self._arbiter(house)
         loans = Loans(ports, self._requests, self._lanes.ask_lane)
-        documents = Documents(
-            ports, item_ports, self._requests, settings, (self._lanes.ask, self._woken.set)
-        )
-        progress = Progress(
-            self._sessions, self._requests, documents.comments, item_ports, self._ledger
-        )
+        shown = await self._documented(ports, item_ports)
         facts = self._calling.watch(
             ports, self._lanes, self._now(), self._troubles(), self._requests.proposed
         )
-        self._reporting = self._reports(program, ports, facts, documents.report_issue)
+        self._reporting = self._reports(program, ports, facts, self._documents.report_issue)
         self._watch, self._schedule = self._watching(ports, reactions)
         self._archive_api = ArchiveApi(self._archive, self._words.open)
         routes = [
@@ -198,6 +194,7 @@ class _House:
             *ReportsApi(self._reporting.reporter).routes(),
             *DutyApi(self._schedule).routes(),
             *AlertApi(self._calling.alerting, self._clock, self._dice).routes(),
+            *DecisionApi(self._documents.decisions).routes(),
         ]
         self._api = Api(routes, facts.warnings, acting=settings.house.acting)
         self._tell_damage()
@@ -207,7 +204,7 @@ class _House:
         program.stack.push_async_callback(self._duties.stop)
         if settings.house.acting:
             self._lanes.refresh()
-            self._begin(**documents.duties(), progress=progress.run)
+            self._begin(**shown)
         self._duties.join(*self._calling.duties())
         self._duties.begin("alive", self._alive)
         program.ready()
@@ -220,6 +217,16 @@ class _House:
         program.stack.push_async_callback(self._calling.close)
         self._alert = self._calling.alerting.raise_alert
         await self._calling.alerting.resume()
+
+    async def _documented(
+        self, ports: Ports, items: ItemPorts
+    ) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """Make what shows requests, questions and reports; return the duties that write comments."""
+        lanes = (self._lanes.ask, self._woken.set)
+        self._documents = made = Documents(ports, items, self._requests, self._settings, lanes)
+        await made.decisions.resume()
+        progress = Progress(self._sessions, self._requests, made.comments, items, self._ledger)
+        return {**made.duties(), "progress": progress.run}
 
     def _begin(self, **shown: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Begin the duties of a house that acts; `shown` are those that write comments."""

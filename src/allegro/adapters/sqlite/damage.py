@@ -19,6 +19,7 @@ from allegro.core.base.untrusted import (
     unreadable,
     whole_number,
 )
+from allegro.core.requests.decisions import Decision
 from allegro.core.requests.requests import Request, parsed
 from allegro.core.stores import SessionRecord, SetAside
 
@@ -40,6 +41,7 @@ def damaged_cells(connection: sqlite3.Connection, now_s: float) -> list[SetAside
     found = [
         *_rows(connection, "request", Request),
         *_rows(connection, "session", SessionRecord),
+        *_rows(connection, "decision", Decision),
         *_meta(connection),
         *_writes(connection),
     ]

@@ -11,6 +11,7 @@ import msgspec
 from allegro.adapters.sqlite.book import BOOK_SCHEMA, SqliteBook, put_aside
 from allegro.adapters.sqlite.connection import Worker
 from allegro.adapters.sqlite.damage import READ_TYPES, damaged_cells, readable
+from allegro.adapters.sqlite.decisions import DECISION_SCHEMA, SqliteDecisions
 from allegro.adapters.sqlite.duties import DUTY_SCHEMA, SqliteDuties, scheduled_duties
 from allegro.adapters.sqlite.schema import get_meta, open_versioned, put_meta
 from allegro.adapters.sqlite.steps import (
@@ -46,6 +47,7 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
     + BOOK_SCHEMA
     + DUTY_SCHEMA
+    + DECISION_SCHEMA
 )
 STEPS = (
     labels_and_branches,
@@ -59,7 +61,7 @@ MAX_WRITES = 500
 MAX_FOREIGN = 10_000
 
 
-class SqliteLedger(SqliteBook):
+class SqliteLedger(SqliteBook, SqliteDecisions):
     """Everything is durable when a method returns; requests are held in memory as well.
 
     `damaged` are the cells that could not be read at the start: they were set aside, each as if it

@@ -10,6 +10,12 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from allegro.cli.decide.questions import (
+    decision_history,
+    decision_lines,
+    found_decision,
+    refuse_decision,
+)
 from allegro.cli.help import ASKS_HOUSE, Command
 from allegro.cli.output import (
     console,
@@ -26,7 +32,8 @@ from allegro.core.authority.policy import needs_of
 from allegro.core.authority.tokens import token_kid
 from allegro.core.base.timestamps import rfc3339, span
 from allegro.core.effects.render import lined, one_line
-from allegro.core.protocol.answers.requests import RequestAnswer, RequestBrief
+from allegro.core.protocol.answers.decisions import DecisionAnswer
+from allegro.core.protocol.answers.requests import RequestAnswer, RequestBrief, RequestsAnswer
 from allegro.sovereign.show import checked_action, draw
 
 
@@ -35,13 +42,17 @@ from allegro.sovereign.show import checked_action, draw
 @socket_option
 @json_option
 def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
-    """List open requests, newest last."""
-    response = run_async(ask_house(socket, HouseClient.requests))
+    """List open requests and questions, newest last."""
+    response, questions = run_async(ask_house(socket, _listed))
     open_states = {"proposed", "approved", "ordered", "sent", "unknown"}
-    rows = tuple(one for one in response.requests if show_all or one.state in open_states)
+    asked = tuple(one for one in response.requests if show_all or one.state in open_states)
+    questions = tuple(one for one in questions if show_all or one.state in open_states)
     if as_json:
-        print_json(msgspec.structs.replace(response, requests=rows))
+        found = msgspec.structs.replace(response, requests=asked)
+        print_json({**msgspec.to_builtins(found), "decisions": questions})
         return
+    rows: list[RequestBrief | DecisionAnswer] = [*asked, *questions]
+    rows.sort(key=lambda one: one.created_s)
     if not rows:
         click.echo("no open requests")
         return
@@ -61,8 +72,29 @@ def requests(show_all: bool, socket: Path | None, as_json: bool) -> None:
     console().print(table)
 
 
-def _what(one: RequestBrief) -> str:
+async def _listed(house: HouseClient) -> tuple[RequestsAnswer, tuple[DecisionAnswer, ...]]:
+    """Return requests and questions; a house of before knows no questions."""
+    response = await house.requests()
+    with contextlib.suppress(BadRequest):
+        return response, (await house.decisions()).decisions
+    return response, ()
+
+
+async def _found(house: HouseClient, id_: str) -> RequestAnswer | DecisionAnswer:
+    """Return a request, or the question of this name where there is no such request."""
+    try:
+        return await house.request(id_)
+    except BadRequest:
+        decision = await found_decision(house, id_)
+        if decision is None:
+            raise
+        return decision
+
+
+def _what(one: RequestBrief | DecisionAnswer) -> str:
     """Return what is asked; first, what you noted of it by chat."""
+    if isinstance(one, DecisionAnswer):
+        return one.question[:100]
     noted = f"[{one.noted}: needs your signature] " if one.noted else ""
     return f"{noted}{one.question[:100]}"
 
@@ -72,11 +104,14 @@ def _what(one: RequestBrief) -> str:
 @socket_option
 @json_option
 def show(id_: str, socket: Path | None, as_json: bool) -> None:
-    """Show exactly what an approval would sign.
+    """Show exactly what an approval would sign, or a question with its options.
 
-    It is computed from the very bytes that would be signed.
+    What would be signed is computed from the very bytes.
     """
-    request = run_async(ask_house(socket, lambda house: house.request(id_)))
+    request = run_async(ask_house(socket, lambda house: _found(house, id_)))
+    if isinstance(request, DecisionAnswer):
+        _show_decision(request, socket, as_json=as_json)
+        return
     if as_json:
         _, action = checked_action(request)
         checked = {"kind": kind_of(action), "digest": request.digest}
@@ -85,6 +120,16 @@ def show(id_: str, socket: Path | None, as_json: bool) -> None:
     draw(request, console())
     with contextlib.suppress(BadRequest):  # a follower shows, and notes nothing
         run_async(ask_house(socket, lambda house: house.note_shown(request.id)))
+
+
+def _show_decision(decision: DecisionAnswer, socket: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json(decision)
+        return
+    for line in decision_lines(decision):
+        click.echo(line)
+    with contextlib.suppress(BadRequest):
+        run_async(ask_house(socket, lambda house: house.note_decision_shown(decision.id)))
 
 
 @click.command(
@@ -96,8 +141,15 @@ def show(id_: str, socket: Path | None, as_json: bool) -> None:
 @json_option
 def reject(id_: str, reason: str, socket: Path | None, as_json: bool) -> None:
     """Reject a request."""
-    answer = run_async(ask_house(socket, lambda house: house.reject(id_, reason)))
+    answer = run_async(ask_house(socket, lambda house: _reject(house, id_, reason)))
     report_decision(answer, "rejected", as_json=as_json)
+
+
+async def _reject(house: HouseClient, id_: str, reason: str) -> RequestAnswer:
+    found = await _found(house, id_)
+    if isinstance(found, DecisionAnswer):
+        refuse_decision(found, "rejected")
+    return await house.reject(id_, reason)
 
 
 @click.command(cls=Command, example="allegro withdraw 17f8c783", exits=ASKS_HOUSE)
@@ -105,9 +157,16 @@ def reject(id_: str, reason: str, socket: Path | None, as_json: bool) -> None:
 @socket_option
 @json_option
 def withdraw(id_: str, socket: Path | None, as_json: bool) -> None:
-    """Withdraw a request, or an approval before its order is sent."""
-    answer = run_async(ask_house(socket, lambda house: house.withdraw(id_)))
+    """Withdraw a request, a question, or an approval before its order is sent."""
+    answer = run_async(ask_house(socket, lambda house: _withdraw(house, id_)))
     report_decision(answer, "withdrawn", as_json=as_json)
+
+
+async def _withdraw(house: HouseClient, id_: str) -> RequestAnswer | DecisionAnswer:
+    found = await _found(house, id_)
+    if isinstance(found, DecisionAnswer):
+        return await house.withdraw_decision(found.id)
+    return await house.withdraw(id_)
 
 
 @click.command(cls=Command, example="allegro explain 17f8c783", exits=ASKS_HOUSE)
@@ -115,11 +174,17 @@ def withdraw(id_: str, socket: Path | None, as_json: bool) -> None:
 @socket_option
 @json_option
 def explain(id_: str, socket: Path | None, as_json: bool) -> None:
-    """Show the history of a request.
+    """Show the history of a request or a question.
 
     Who asked, what was shown, which key signed, which lane had the order, what was written.
     """
-    request = run_async(ask_house(socket, lambda house: house.request(id_)))
+    request = run_async(ask_house(socket, lambda house: _found(house, id_)))
+    if isinstance(request, DecisionAnswer):
+        if as_json:
+            print_json(request)
+        else:
+            click.echo("\n".join(decision_history(request)))
+        return
     if as_json:
         more = {"schema": "allegro.explain/1", "policy": needs_of(request.kind).value}
         print_json({**msgspec.to_builtins(request), **more})
@@ -150,7 +215,7 @@ def explanation(request: RequestAnswer) -> list[str]:
     return lines
 
 
-def report_decision(answer: RequestAnswer, outcome: str, *, as_json: bool) -> None:
+def report_decision(answer: RequestAnswer | DecisionAnswer, outcome: str, *, as_json: bool) -> None:
     """Print what a decision came to."""
     if as_json:
         print_json(answer)

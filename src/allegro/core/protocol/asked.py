@@ -89,3 +89,15 @@ class StopAll(msgspec.Struct, frozen=True):
 
     reason: str = ""
     by: str = ""
+
+
+class GiveAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An answer to a question with options. `option` counts from 1.
+
+    `digest` is that of the question as it was shown, "" where it was not; `by` names a person's
+    terminal (`terminal`), or the program that answers.
+    """
+
+    option: Number
+    digest: Name = ""
+    by: Name = ""

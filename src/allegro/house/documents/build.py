@@ -7,6 +7,7 @@ from typing import Any
 
 from allegro.core.settings import HouseSettings
 from allegro.house.documents.comments import Comments
+from allegro.house.documents.decisions import Decisions
 from allegro.house.documents.mirror import Mirror
 from allegro.house.documents.report_issue import ReportIssue
 from allegro.house.documents.reports import Reports
@@ -16,7 +17,7 @@ from allegro.house.requests.requests import Requests
 
 
 class Documents:
-    """What shows requests and reports. `lanes` asks a lane, and wakes who gives the orders."""
+    """What shows requests and reports, and the questions. `lanes` asks a lane, and wakes who gives the orders."""
 
     def __init__(
         self,
@@ -27,7 +28,10 @@ class Documents:
         lanes: tuple[Ask, Callable[[], None]],
     ) -> None:
         self.comments = Comments(requests, *lanes)
-        self._mirror = Mirror(requests, settings.requests, self.comments, items)
+        self.decisions = Decisions(
+            ports.ledger, ports.clock, ports.dice, settings.requests.expiry_s
+        )
+        self._mirror = Mirror(requests, self.decisions, settings.requests, self.comments, items)
         self._reports = Reports(requests, settings.requests, self.comments, items, ports.ledger)
 
         self.report_issue = ReportIssue(settings.report, self.comments, items, ports.ledger)
@@ -35,6 +39,7 @@ class Documents:
     def duties(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """Return the duties of a house that acts, by name."""
         return {
+            "decisions": self.decisions.run,
             "mirror": self._mirror.run,
             "reports": self._reports.run,
             "report issue": self.report_issue.run,

@@ -61,7 +61,8 @@ class Facts:
         """Return the house at a glance. Figures name their source; unknown is null."""
         now_s, freezes = self._clock.now_s(), self._freezes()
         requests = [r for r in self._ledger.requests.values() if not r.internal]
-        waiting = [r for r in requests if r.state is State.PROPOSED]
+        waiting = [r.created_s for r in requests if r.state is State.PROPOSED]
+        waiting += [one.document.created_s for one in await self._ledger.decisions(float("inf"))]
         lanes = await asyncio.gather(*map(self._shown, self._lanes.describe()))
         own = {freeze.id for freeze in freezes.freezes}
         foreign = {
@@ -79,7 +80,7 @@ class Facts:
             lanes=tuple(lanes),
             local_only_since_s=self._alone_since(),
             waiting_for_sovereign=len(waiting),
-            oldest_waiting_s=max((now_s - r.created_s for r in waiting), default=None),
+            oldest_waiting_s=max((now_s - at_s for at_s in waiting), default=None),
             open={state.value: sum(r.state is state for r in requests) for state in STAGES},
             blocked=self._blocked(),
             archive=ArchiveCounts(**await self._archive.counts()),
