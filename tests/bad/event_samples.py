@@ -59,6 +59,7 @@ def samples(digest: str, order: int, session: str, bot: int, now_s: int) -> dict
         "freeze.added": Sample(
             {}, {"id": "f1", "at_s": 5.0, "by": "chat", "reason": "stop"}, subject=""
         ),
+        "chat.deaf": Sample({"channel": "telegram", "why": "no reading"}, subject=""),
         "chat.noted": Sample(
             {"by": "telegram:77", "verb": "approve", "subject": "r:1", "shown": "a" * 16,
              "option": 0},

@@ -341,6 +341,8 @@ async def test_a_reader_that_went_deaf_says_so_within_a_minute_and_a_half(
         lane.clock.advance(1)
     (fact,) = lane.reader.facts()
     assert (fact.code, fact.state, fact.subject) == (codes.CHAT_DEAF, "bad", "memory")
+    (event,) = await lane.told("chat.deaf")
+    assert event.data["channel"] == "memory"
     chat.mute, chat.error = False, None
     await lane.step()
     assert [fact.state for fact in lane.reader.facts()] == ["ok"]

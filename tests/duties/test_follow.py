@@ -16,6 +16,7 @@ from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event, decode_event, encode_event
 from allegro.core.base.sequence import Kept
+from allegro.core.base.timestamps import rfc3339
 from allegro.core.chat.taps import request_subject
 from allegro.core.effects.matching import GRACE_S
 from allegro.core.effects.receipts import (
@@ -1085,3 +1086,17 @@ async def test_a_lane_cannot_fill_a_history_with_notes(followed: Followed) -> No
     lines = [line.detail for line in held.history if line.what == NOTED]
     assert len(lines) == MOST_NOTES
     assert not any("\x1b" in line for line in lines)
+
+
+@pytest.mark.parametrize(("late_s", "told"), [(10.0, 1), (3_600.0, 0), (-3_600.0, 0)])
+async def test_a_chat_that_is_not_heard_now_is_told_and_an_old_one_is_not(
+    followed: Followed, late_s: float, told: int
+) -> None:
+    time = rfc3339(followed.house.clock.now_s() - late_s)
+    data = {"channel": "telegram\n", "why": "no reading\x1b[2J"}
+    await followed.bring_raw(
+        encode_event(Event("d1", "chat.deaf", f"lane:{LANE}", time, data=data))
+    )
+    alerts = [one for one in followed.alerts if "hear the chat" in one[1]]
+    assert len(alerts) == told
+    assert not any("\x1b" in one[1] or "\n" in one[1] for one in alerts)

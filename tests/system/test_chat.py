@@ -7,11 +7,13 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from allegro.core.chat.taps import button_data, request_subject
 from allegro.scratch.processes import secret_file
@@ -160,19 +162,46 @@ async def test_strangers_get_nothing_and_are_counted_at_home(
         assert freezes_of(theatre.lane_folder) == []
 
 
+class Elsewhere:
+    """Another channel of the owner: takes what Apprise sends, on loopback."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    async def take(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.words.append(f"{body['title']} {body['message']}")
+        return web.Response()
+
+
+@pytest_asyncio.fixture
+async def elsewhere(tmp_path: Path) -> AsyncIterator[tuple[Elsewhere, dict[str, Any]]]:
+    """That channel, and the settings by which a program sends by it; none without Apprise."""
+    made, app = Elsewhere(), web.Application()
+    app.router.add_post("/{path:.*}", made.take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    urls = secret_file(tmp_path / "urls", f"json://127.0.0.1:{runner.addresses[0][1]}/x")
+    yield made, {"apprise.urls_file": str(urls)} if find_spec("apprise") else {}
+    await runner.cleanup()
+
+
 async def test_a_stop_is_heard_across_a_take_over_from_a_dead_reader(
-    tmp_path: Path, telegram: TelegramStandIn
+    tmp_path: Path, telegram: TelegramStandIn, elsewhere: tuple[Elsewhere, dict[str, Any]]
 ) -> None:
     """A dead lane's poll is held 30 s and answered with 409 for 60 s more; another takes over."""
     fleet = Life(tmp_path / "fleet")
+    chat = settings(tmp_path, telegram)
+    sends = {name: value for name, value in chat.items() if name != "telegram.allow"}
     try:
-        await fleet.set_up(lane={**LANE, **settings(tmp_path, telegram)}, house=HOUSE)
-        await _across(fleet, telegram)
+        await fleet.set_up(lane={**LANE, **chat}, house={**HOUSE, **sends, **elsewhere[1]})
+        await _across(fleet, telegram, elsewhere[0])
     finally:
         await fleet.close()
 
 
-async def _across(fleet: Life, telegram: TelegramStandIn) -> None:
+async def _across(fleet: Life, telegram: TelegramStandIn, elsewhere: Elsewhere) -> None:
     world = telegram.world
     holder = await fleet.settled()
     world.says(ROSA, "/status")
@@ -191,6 +220,9 @@ async def _across(fleet: Life, telegram: TelegramStandIn) -> None:
     heir = await fleet.holder()
     await asyncio.sleep(max(0.0, died_s + 75 - time.monotonic()))
     assert await _is_deaf(fleet, heir), "deaf for a minute, and it says so"
+    if find_spec("apprise"):
+        await _until(lambda: any("chat.deaf" in one for one in elsewhere.words), 15.0)
+        assert not any("chat.deaf" in text for text in answers(telegram)), "by the other channel"
 
     before = len(telegram.good_polls)
     folder = fleet.lanes[heir].folder

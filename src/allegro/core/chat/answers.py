@@ -100,7 +100,7 @@ def requests_answer(
     `as_of_s` is for how long the house has been silent.
     """
     if waiting is None:
-        return ("Unknown: the house has not said what waits since this lane began.",)
+        return ("Unknown: the house has not said yet what waits.",)
     known = f" (as of {age(as_of_s)} ago; the house is silent)" if as_of_s else ""
     if not waiting:
         return (f"Nothing waits for you{known}.",)

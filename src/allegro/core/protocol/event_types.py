@@ -26,6 +26,7 @@ class EventType(enum.StrEnum):
     AUDIT_DONE = "audit.done"
     BEAT_BACK = "beat.back"
     BEAT_MISSING = "beat.missing"
+    CHAT_DEAF = "chat.deaf"
     CHAT_NOTED = "chat.noted"
     CHAT_STRANGERS = "chat.strangers"
     COUNCIL_BACK = "council.back"

@@ -60,3 +60,10 @@ class HouseStatement(msgspec.Struct, frozen=True, kw_only=True):
     alerts: Annotated[tuple[ToldAlert, ...], Meta(max_length=MAX_TOLD)] = ()
     requests: Annotated[tuple[WaitingRequest, ...], Meta(max_length=MAX_WAITING)] | None = None
     waiting: Number = 0
+
+    def without_words(self) -> HouseStatement:
+        """Return it as a lane keeps it on its disk: no title and no target of a request."""
+        replace = msgspec.structs.replace
+        found = self.requests
+        bare = None if found is None else tuple(replace(one, title="", target="") for one in found)
+        return replace(self, requests=bare)

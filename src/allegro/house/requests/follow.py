@@ -13,6 +13,7 @@ import structlog
 from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.events import encode_event
+from allegro.core.base.timestamps import unix_s
 from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
@@ -20,7 +21,7 @@ from allegro.core.health.codes import Code
 from allegro.core.protocol.event_types import ACTIONS, AUDITS, FREEZES, SNAPSHOTS, EventType
 from allegro.core.protocol.payloads.actions import Act
 from allegro.core.protocol.payloads.base import Payload, own_event
-from allegro.core.protocol.payloads.chat import ChatNoted
+from allegro.core.protocol.payloads.chat import ChatDeaf, ChatNoted
 from allegro.core.protocol.payloads.lane import DutyFailing, FreezeAdded
 from allegro.core.protocol.payloads.polls import (
     AuditDone,
@@ -52,6 +53,9 @@ IDLE_S = 60.0
 MATCH_S = 0.5
 """While a lane's flood is read, what polls show is matched so often."""
 TROUBLE_S = 5.0
+FRESH_S = 300.0
+"""What passes by itself is told to a person only so long after it was so."""
+
 OLD_S = 86_400.0
 """News that was archived longer ago is told to nobody: the archive is being read again."""
 
@@ -69,6 +73,7 @@ FOLLOWED = (
     EventType.WATCH_REPLACED,
     EventType.DUTY_FAILING,
     EventType.CHAT_NOTED,
+    EventType.CHAT_DEAF,
 )
 
 
@@ -220,8 +225,16 @@ class Follow:
                 self._news(codes.WATCH_REPLACED, event, one_line(watch, 100))
             case ForgeUnreachable():
                 self._news(codes.FORGE, event, event.lane)
+            case ChatDeaf() as note:
+                self._tell_deafness(event, note)
             case ForgeRecovered():
                 self._news(codes.FORGE_BACK, event, event.lane)
+
+    def _tell_deafness(self, event: ArchivedEvent, note: ChatDeaf) -> None:
+        """Tell a person, by another channel first; what is old by now is in the lane's facts."""
+        if abs(self._clock.now_s() - unix_s(event.envelope.time)) < FRESH_S:
+            reason = one_line(note.why, 40)
+            self._alarm(codes.CHAT_DEAF, one_line(note.channel, 40), event.lane, reason=reason)
 
     def _news(self, code: Code, event: Archived | ArchivedEvent, subject: str) -> None:
         if self._clock.now_s() - event.at_s < OLD_S:

@@ -20,13 +20,14 @@ class FromHouse:
         self._is_linked = is_linked
 
     def asked(self) -> Asked | None:
-        """Return what waits, None where no house has said so since this program began."""
+        """Return what waits, None where no house ever said so."""
         statement, heard_s = self._state.house_word.statement, self._state.house_heard_s
         if statement is None or statement.requests is None:
             return None
         silent_s = 0.0
         if not self._is_linked():
-            silent_s = max(1.0, self._clock.boot_s() - (heard_s or 0.0))
+            since_s = self._clock.now_s() - statement.at_s
+            silent_s = max(1.0, since_s if heard_s is None else self._clock.boot_s() - heard_s)
         waiting = tuple(map(self._waiting, statement.requests))
         return Asked(waiting, silent_s, statement.waiting)
 

@@ -31,6 +31,7 @@ from allegro.core.chat.stopping import Made, judge_stop
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact
+from allegro.core.protocol.payloads.chat import ChatDeaf
 from allegro.lane.chat.box import Box
 from allegro.lane.chat.links import Links
 from allegro.lane.chat.strangers import Strangers
@@ -66,7 +67,7 @@ class Reader:
         self._confirm: int | None = None
         self._failures = 0
         self._looked_s = self._prepared_s = float("-inf")
-        self._is_reading = False
+        self._is_reading = self._is_deafness_told = False
         self.trouble = ""
 
     async def run(self) -> None:
@@ -91,6 +92,7 @@ class Reader:
             pause_s = self._failed(error)
             await self._take_back(error)
         await self._look()
+        await self._report_deafness()
         await self._strangers.report()
         return pause_s
 
@@ -217,6 +219,18 @@ class Reader:
             _log.info("chat.not_looked", channel=self._chat.name, error=one_line(str(error), 200))
             return
         self._hearing = after_look(self._hearing, waiting)
+
+    async def _report_deafness(self) -> None:
+        """Tell home at once, when it begins: there it is known who else can call the owner."""
+        why = deaf(self._hearing, self._clock.boot_s())
+        if why is None or self._is_deafness_told:
+            self._is_deafness_told = why is not None
+            return
+        try:
+            await self._ctx.recorder.tell(ChatDeaf(channel=self._chat.name, why=why))
+            self._is_deafness_told = True
+        except EdgeError as error:
+            _log.info("chat.deafness_untold", error=str(error))
 
     def facts(self) -> list[Fact]:
         """Return whether the chat is heard, while it is this lane that reads it."""

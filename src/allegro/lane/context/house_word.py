@@ -19,6 +19,10 @@ class HouseWord:
         """Call `listener` with each statement."""
         self._listeners.append(listener)
 
+    def remember(self, statement: HouseStatement) -> None:
+        """Take what the house said to the program before this one, if it said nothing since."""
+        self.statement = self.statement or statement
+
     async def hear(self, params: Params) -> bool:
         """Answer `inform`: take the statement. Raises EdgeError where it is none."""
         self.statement = read_query(params, Inform).statement

@@ -49,6 +49,8 @@ class SilentHouse:
         self._began_boot_s = clock.boot_s()
         self._heard = kept
         state.house_word.on_statement(self.hear)
+        if kept is not None:
+            state.house_word.remember(kept.statement)
         self._zone = self._zone_of(kept)
 
     def hear(self, statement: HouseStatement) -> None:
@@ -56,7 +58,8 @@ class SilentHouse:
         self._heard = HeardStatement(statement, max(0.0, self._clock.now_s()))
         self._zone = self._zone_of(self._heard)
         try:
-            self._save(self._heard)
+            kept = HeardStatement(statement.without_words(), self._heard.heard_s)
+            self._save(kept)
         except EdgeError as error:
             _log.warning("statement.not_kept", error=str(error))
 

@@ -47,6 +47,7 @@ CHAT_DEAF = Code(
     P1,
     fix="Stop what else reads with the token of {subject}; check its token, allow-list and network.",
     runbook=runbook.CHAT,
+    alert="lane {lane} does not hear the chat {subject}: {reason}",
     own_grace_s=5.0,
     own_escalation=Escalation(60.0, 4 * 3600.0, Way.FIRST),
 )

@@ -23,6 +23,17 @@ class ChatNoted(Payload, frozen=True, kw_only=True):
     option: Number = 0
 
 
+class ChatDeaf(Payload, frozen=True, kw_only=True):
+    """The lane that reads the chat has not been able to for a minute, or gets nothing of what waits.
+
+    Told once each time it begins. `why` is `no reading`, `piling up` or `brings nothing`.
+    """
+
+    type_ = EventType.CHAT_DEAF
+    channel: str
+    why: str
+
+
 class ChatStrangers(Payload, frozen=True, kw_only=True):
     """So many updates of so many people who are on no allow-list were read and not answered."""
 
