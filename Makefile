@@ -10,6 +10,8 @@ FLEET_TRIALS ?= 450
 LINK_TRIALS ?= 1
 BAD_CASES ?= 2000
 PROVIDER_SEEDS ?= 50
+CALL_TRIALS ?= 20
+ALERT_SEEDS ?= 200
 HONEST_WORLDS ?= 300
 FORGE_CASES ?= 200
 THIEF_TRIALS ?= 100
@@ -58,6 +60,8 @@ trials: $(VENV)/.test
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.test_effects --count 2000 --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.on_programs --cases $(BAD_CASES) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.fleet_trials --trials $(FLEET_TRIALS) --seed $(SEED)
+	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.system.call_trials --trials $(CALL_TRIALS) --seed $(SEED)
+	$(BIN)/python -m tests.duties.alert_world --seeds $(ALERT_SEEDS) --seed $(SEED)
 	$(BIN)/python -m tests.duties.provider_world --seeds $(PROVIDER_SEEDS)
 	$(BIN)/python -m tests.duties.honest_world --worlds $(HONEST_WORLDS) --seed $(SEED)
 	$(BIN)/python -m tests.bad.test_providers

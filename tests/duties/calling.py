@@ -15,7 +15,8 @@ from allegro.core.health.alert_state import Rules
 from allegro.core.health.delivery.outbox import Sent
 from allegro.core.health.facts import Fact
 from allegro.core.health.kept import KeptAlerts
-from allegro.runtime.alerting.shell import Alerting, Node
+from allegro.runtime.alerting.node import Node
+from allegro.runtime.alerting.shell import Alerting
 from allegro.testing.virtual import SeededDice, VirtualClock
 
 BERLIN = ZoneInfo("Europe/Berlin")

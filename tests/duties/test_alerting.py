@@ -380,3 +380,22 @@ async def test_a_clean_stop_lets_a_message_arrive_and_notes_it(caller: Caller) -
     await caller.start()
     await caller.live(30)
     assert len(caller.phone.messages) == 1
+
+
+async def test_what_was_raised_is_on_disk_before_its_cause_is_noted_as_read(caller: Caller) -> None:
+    caller.phone.held = asyncio.Event()
+    caller.alerting.raise_alert(codes.STORES, "restored")
+    await caller.alerting.settle()
+    assert caller.disk.seen[-1].alerts.alerts[0].code == "house.stores"
+    await caller.start()
+    caller.phone.held = None
+    await caller.step()
+    assert caller.phone.titles == ["P0 alarm: archive and ledger"]
+
+
+async def test_a_disk_that_refuses_lets_the_reading_go_on(caller: Caller) -> None:
+    caller.disk.is_full = True
+    caller.alerting.raise_alert(codes.STORES, "restored")
+    await caller.alerting.settle()
+    await settled()
+    assert len(caller.phone.messages) == 1

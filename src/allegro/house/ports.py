@@ -15,7 +15,7 @@ from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.payloads.chat import ChatNoted
 from allegro.core.protocol.queries import Params
 from allegro.core.stores import Archive, Ledger
-from allegro.runtime.consumer import OnSetAside, ReaderPorts
+from allegro.runtime.consumer import OnSetAside, ReaderPorts, nothing_to_settle
 
 Ask = Callable[[str, Params], Awaitable[Any]]
 """(query, parameters) -> the answer of a lane that is linked, in plain values. Raises EdgeError."""
@@ -56,7 +56,8 @@ class Reactions(msgspec.Struct, frozen=True):
     """Whom a duty tells: a person, by an alarm; and who takes the items that it cannot handle.
 
     `state` takes facts that expire; `lane_told` what a lane told a person by itself; `pressed`
-    what a person noted by a button of the chat, as the lane of this name says.
+    what a person noted by a button of the chat, as the lane of this name says. `settle`
+    returns once what was raised is on disk: await it before what caused it is noted as read.
     """
 
     alarm: RaiseAlert
@@ -64,8 +65,11 @@ class Reactions(msgspec.Struct, frozen=True):
     state: StateFacts = _stated_to_nobody
     lane_told: Callable[[Told], None] = _to_nobody
     pressed: Callable[[ChatNoted, str], Awaitable[None]] = _nobody
+    settle: Callable[[], Awaitable[None]] = nothing_to_settle
 
 
 def reading(ports: Ports, reactions: Reactions) -> ReaderPorts:
     """Return what a reader of the archive stands on."""
-    return ReaderPorts(ports.archive, ports.ledger, ports.clock, reactions.on_set_aside)
+    return ReaderPorts(
+        ports.archive, ports.ledger, ports.clock, reactions.on_set_aside, reactions.settle
+    )

@@ -35,13 +35,21 @@ OnSetAside = Callable[[SetAside, bytes], Awaitable[None]]
 """Is given what was set aside and, from a `Reader`, the stored event; else no bytes."""
 
 
+async def nothing_to_settle() -> None:
+    return None
+
+
 class ReaderPorts(msgspec.Struct, frozen=True):
-    """What a reader stands on: where events and its place are kept; who takes what it sets aside."""
+    """What a reader stands on: where events and its place are kept; who takes what it sets aside.
+
+    `settle` is awaited before a place is kept: what the events caused elsewhere is on disk then.
+    """
 
     archive: Archive
     book: WorkBook
     clock: Clock
     on_set_aside: OnSetAside
+    settle: Callable[[], Awaitable[None]] = nothing_to_settle
 
 
 class Outcome(enum.Enum):
@@ -77,6 +85,7 @@ class LaneReader:
         self._clock = ports.clock
         self._one = one
         self._on_set_aside = ports.on_set_aside
+        self._settle = ports.settle
         self._flush = flush
         self._place = self._kept = place
 
@@ -157,6 +166,7 @@ class LaneReader:
     async def _keep(self, place: Place) -> None:
         if self._flush is not None:
             await self._flush()
+        await self._settle()
         await self._book.keep_place(self._name, place)
         self._place = self._kept = place
 

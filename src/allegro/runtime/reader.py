@@ -183,6 +183,7 @@ class Reader:
         is_open = self._base.upto > self._base.row or any(one.is_under_work for one in readers)
         if self._base.row != row and (is_open or row >= self._base.row + LAZY):
             self._base = Place(row, row)
+            await self._ports.settle()
             await self._book.keep_place(self._name, self._base)
             for one in readers:
                 one.pass_to(row)

@@ -35,7 +35,8 @@ from allegro.house.health.urgent import UrgentRequests
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions
 from allegro.house.requests.book import RequestBook
-from allegro.runtime.alerting.shell import Alerting, Node
+from allegro.runtime.alerting.node import Node
+from allegro.runtime.alerting.shell import Alerting
 from allegro.runtime.consumer import OnSetAside
 from allegro.runtime.duties import Duty
 from allegro.runtime.tasks import Soon
@@ -96,7 +97,12 @@ class Calling:
         """Return whom every duty tells."""
         alerting = self.alerting
         return Reactions(
-            alerting.raise_alert, on_set_aside, alerting.state, self._heard_from_lane, self._pressed
+            alerting.raise_alert,
+            on_set_aside,
+            alerting.state,
+            self._heard_from_lane,
+            self._pressed,
+            alerting.settle,
         )
 
     def watch(

@@ -47,6 +47,7 @@ from allegro.house.requests.bots import MAX_BOTS, Bots
 from allegro.house.requests.forge_clocks import ForgeClocks
 from allegro.house.requests.ordered_effects import Names, OrderedEffects
 from allegro.house.requests.requests import Requests
+from allegro.runtime.consumer import nothing_to_settle
 
 _log = structlog.get_logger()
 MAX_COUNTED_S = 30.0  # a longer pause between two looks was a sleeping machine
@@ -58,8 +59,8 @@ class Watched(msgspec.Struct, frozen=True):
     """Whose writes are matched, and what follows from one that was not ordered.
 
     `fleet` is the fleet's record as it is now, `names` how polls show what our orders make,
-    `freeze` stops the fleet for what this lane showed, `own`
-    makes an event of the house itself from (type, data, subject).
+    `freeze` stops the fleet for what this lane showed, `own` makes an event of the house itself
+    from (type, data, subject). `settle` returns once what was raised is on disk.
     """
 
     fleet: Callable[[], Fleet]
@@ -67,6 +68,7 @@ class Watched(msgspec.Struct, frozen=True):
     freeze: Callable[[Freeze, str], Awaitable[Any]]
     alarm: RaiseAlert
     own: Callable[[Payload, str], bytes]
+    settle: Callable[[], Awaitable[None]] = nothing_to_settle
 
     def revoked(self) -> frozenset[str]:
         """Return the names of the lanes whose word is void: each key of that name is revoked."""
@@ -83,11 +85,9 @@ class BotWrites:
         self._archive, self._ledger = ports.archive, ports.ledger
         self._clock, self._dice = ports.clock, ports.dice
         self._requests = requests
-        self._began_s = watched.fleet().began_s
-        self._names = watched.names
-        self._freeze = watched.freeze
-        self._alarm = watched.alarm
-        self._own = watched.own
+        self._began_s, self._names = watched.fleet().began_s, watched.names
+        self._freeze, self._alarm = watched.freeze, watched.alarm
+        self._own, self._settle = watched.own, watched.settle
         self._bots = Bots(ports.ledger, watched.revoked)
         self._clocks = ForgeClocks(ports.ledger)
         self._ordered = OrderedEffects(requests, watched.names, self._clocks)
@@ -202,6 +202,7 @@ class BotWrites:
             hint = _OWN_LABEL if any(write.kind == "label" for write in writes) else ""
             named = _named(writes[0])
             await self._stop(codes.WRITE_FOREIGN, named, lane, more=f"{more}{hint}")
+        await self._settle()
 
     async def _stop(self, code: Code, subject: str, lane: str, **values: object) -> None:
         """Alert, and freeze the fleet with the alert's sentence as the reason."""

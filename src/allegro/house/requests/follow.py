@@ -113,7 +113,9 @@ class Follow:
         self._outcomes = Outcomes(ports, requests, reactions.alarm, lambda: view.fleet().secret)
         self._vanished = Vanished(ports, view.ask_lane, self._own, self._failed)
         self._writes = BotWrites(
-            ports, requests, Watched(view.fleet, names, view.freeze, reactions.alarm, self._own)
+            ports,
+            requests,
+            Watched(view.fleet, names, view.freeze, reactions.alarm, self._own, reactions.settle),
         )
         self._is_resumed = False
         self._match_at_s = 0.0

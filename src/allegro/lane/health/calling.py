@@ -21,7 +21,8 @@ from allegro.core.protocol.statement import HouseStatement
 from allegro.lane.context import Context
 from allegro.lane.health.silent_house import SilentHouse
 from allegro.lane.health.status import Status
-from allegro.runtime.alerting.shell import Alerting, Node
+from allegro.runtime.alerting.node import Node
+from allegro.runtime.alerting.shell import Alerting
 from allegro.runtime.duties import Duty
 from allegro.runtime.tasks import Soon
 

@@ -27,6 +27,10 @@ class Inbox:
         self._deliveries: list[Delivery] = []
         self._reported: list[Key] = []
 
+    @property
+    def has_occurrences(self) -> bool:
+        return bool(self._occurrences)
+
     def happened(self, occurrence: Occurrence) -> None:
         self._occurrences.append(occurrence)
         if len(self._occurrences) > MAX_WAITING:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import structlog
@@ -46,6 +46,7 @@ from allegro.core.health.kept import AlertStore
 from allegro.core.ports import Clock, Dice
 from allegro.runtime.alerting.inbox import Inbox
 from allegro.runtime.alerting.memory import Memory
+from allegro.runtime.alerting.node import Node
 from allegro.runtime.alerting.senders import Outcome, Senders
 from allegro.runtime.duties import Duty
 
@@ -55,28 +56,6 @@ GAP_S = 0.05
 """So long after a step the next one waits, whatever happens meanwhile: a flood is one step."""
 SNOOZE_S = 3600.0
 """How long a tap snoozes."""
-
-OnProven = Callable[[Notice | None, Sent], None]
-"""Is given what a channel has taken for the first time; the notice is None after a restart."""
-
-
-def _nobody(notice: Notice | None, sent: Sent) -> None:
-    del notice, sent
-
-
-class Node(msgspec.Struct, frozen=True):
-    """Which program this is.
-
-    `origin` begins the ids of its notices, at most 22 of a-z 0-9 - so that a button can carry one.
-    `rules` are asked anew for each step, so are `facts`, those of the moment. `is_explained` says
-    whether a fact that expired is no news, because its producer is known to be out of reach.
-    """
-
-    origin: str
-    rules: Callable[[], Rules]
-    facts: Callable[[], Sequence[Fact]] = tuple
-    is_explained: Callable[[Fact], bool] = lambda _: False
-    on_proven: OnProven = _nobody
 
 
 class Alerting:
@@ -131,6 +110,15 @@ class Alerting:
         self._memory.change(outbox=with_notice(self._memory.kept.outbox, notice))
         self._woken.set()
         return await self._memory.save()
+
+    async def settle(self) -> None:
+        """Return once what was raised is on disk, or the disk refused it: it is in memory then.
+
+        Whoever notes a cause as read awaits this before: a kill in between would lose its alert.
+        """
+        if self._inbox.has_occurrences and self._is_resumed:
+            await self.step()
+        await self._memory.save()
 
     async def act(self, act: Act) -> Refusal | None:
         """Do what a person wishes with an alert. Refused: what is not there, and a false end."""
