@@ -21,7 +21,7 @@ from allegro import HermesBridge
 from allegro.adapters.clock import SystemClock, SystemDice
 from allegro.adapters.crypto.signatures import HpkeSealer, SealingKey
 from allegro.adapters.hermes.gateway import HermesGateway
-from allegro.adapters.hermes.host import Doors, HermesHost
+from allegro.adapters.hermes.host import Doors, HermesHost, Installed
 from allegro.adapters.providers.openai import HttpProviders
 from allegro.adapters.sandbox.boundary import find_sandbox
 from allegro.adapters.sandbox.door import open_door
@@ -194,10 +194,13 @@ async def gateway(
     runtime = Path(tempfile.mkdtemp(prefix="allegro-bench-"))
     environment, _ = hermes(folder)
     host = HermesHost(
-        HermesSettings(gateways=1, tools=tools), environment / "bin" / "python", runtime,
-        Doors(partial(_door, proxy), None), find_sandbox("auto"), lambda: dice.token(32).hex(),
+        HermesSettings(gateways=1, tools=tools),
+        Installed(environment / "bin" / "python", runtime),
+        Doors(partial(_door, proxy), None),
+        find_sandbox("auto"),
+        lambda: dice.token(32).hex(),
         max_tokens=4096,
-    )  # fmt: skip
+    )
     token = dice.token(24).hex()
     one = await host.start(GatewaySpec(token, tools, ("stub",), False))
     try:

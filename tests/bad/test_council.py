@@ -22,7 +22,7 @@ from allegro.adapters.nats.council import _WANTED, NatsCouncil
 from allegro.adapters.nats.server import (
     ServerFiles,
 )
-from allegro.adapters.nats.settings import render
+from allegro.adapters.nats.settings import Serving, render
 from allegro.adapters.sqlite.archive import open_archive
 from allegro.core.authority.freeze import MAX_ACTIVE, Freeze, contains, is_sound
 from allegro.core.authority.gate import LaneTrust
@@ -234,10 +234,10 @@ def test_no_roster_however_it_was_signed_ends_up_in_a_servers_settings_unchecked
         assert all(is_address(member.address) for member in members_of(held)), name
         plan = plan_of(held)
         assert plan is not None, name
-        text = render(
-            ServerFiles(Path("council")), plan.me, plan.others, fleet="f", number=plan.number,
-            listen="127.0.0.1:1", public="U", disk_mb=16,
-        )  # fmt: skip
+        serving = Serving(
+            fleet="f", number=plan.number, listen="127.0.0.1:1", public="U", disk_mb=16
+        )
+        text = render(ServerFiles(Path("council")), plan.me, plan.others, serving)
         assert json.loads(text)["cluster"]["routes"], name
 
 

@@ -39,7 +39,9 @@ from allegro.core.authority.freeze import Freeze
 from allegro.core.base.errors import EdgeError, UserError
 from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.health import codes
+from allegro.core.health.alert_state import Maintenance
 from allegro.core.health.facts import Fact, fact_page
+from allegro.core.protocol.answers.alerts import AlertsAnswer, CodePrecision
 from allegro.core.protocol.answers.decisions import (
     DecisionAnswer,
     DecisionsAnswer,
@@ -179,15 +181,24 @@ FACTS = DoctorAnswer(
         fact_page(Fact(codes.code_of("agent.sandbox"), "unknown", "t", "s"), 6.0),
     )
 )
-ALERTS: dict[str, Any] = {
-    "alerts": [{
-        "id": "a", "severity": "P1", "phase": "firing", "code": "c", "since_s": 1.0, "over_s": 0.0,
-        "notice": "n", "reached_s": 2.0, "snoozed_until_s": 0.0, "count": 3, "source": "s",
-        "sentence": "t", "fix": "f",
-    }],
-    "maintenance": [{"id": "m", "until_s": 5.0, "code": "c", "lane": "l", "subject": "s"}],
-    "precision": [{"code": "c", "useful": 1, "judged": 2, "sent": 3}],
-}  # fmt: skip
+ALERTS = AlertsAnswer(
+    alerts=(
+        ShownAlert(
+            id="a",
+            severity="P1",
+            code="c",
+            since_s=1.0,
+            notice="n",
+            reached_s=2.0,
+            count=3,
+            source="s",
+            sentence="t",
+            fix="f",
+        ),
+    ),
+    maintenance=(Maintenance("m", 1.0, 5.0, "c", "l", "s"),),
+    precision=(CodePrecision("c", 1, 2, 3),),
+)
 GAPS = GapsAnswer(
     gaps=(Gap(lane="a", journal="j", first=1, last=2, count=2, reason="r", at_s=1.0),)
 )

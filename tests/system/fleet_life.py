@@ -29,7 +29,7 @@ from allegro.adapters.nats.server import (
     public_of,
     read_running,
 )
-from allegro.adapters.nats.settings import render
+from allegro.adapters.nats.settings import Serving, render
 from allegro.core.authority.freeze import FreezeSet
 from allegro.core.authority.lease import Record, Slot
 from allegro.core.authority.tokens import Roster
@@ -256,14 +256,15 @@ class Life(QuickStage, ScratchFleet):
         files, members = thief.server, self.roster.members
         me = next(member for member in members if member.name == name)
         make_certificate(files.certificate, files.key, name, time.time(), "127.0.0.1")
-        files.config.write_text(
-            render(
-                files, me, [member for member in members if member is not me],
-                fleet=self.roster.aud, number=self.roster.number,
-                listen=f"127.0.0.1:{free_port()}",
-                public=public_of(make_seed(files.seed, os.urandom(32))), disk_mb=16,
-            )
-        )  # fmt: skip
+        serving = Serving(
+            fleet=self.roster.aud,
+            number=self.roster.number,
+            listen=f"127.0.0.1:{free_port()}",
+            public=public_of(make_seed(files.seed, os.urandom(32))),
+            disk_mb=16,
+        )
+        others = [member for member in members if member is not me]
+        files.config.write_text(render(files, me, others, serving))
         server = Server(files, find_server(""))
         await server.start(self.roster.number)
         return server

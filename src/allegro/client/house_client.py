@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from allegro.client.errors import BadRequest
 from allegro.client.socket import HouseSocket, named, unreadable_answer
 from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.forge.issues import Issue
 from allegro.core.measures.answers import MeasuresAnswer
+from allegro.core.protocol.answers.alerts import (
+    AlertActAnswer,
+    AlertsAnswer,
+    MaintenanceAnswer,
+)
 from allegro.core.protocol.answers.decisions import DecisionAnswer, DecisionsAnswer
 from allegro.core.protocol.answers.duties import DutiesAnswer, DutyRunAnswer
 from allegro.core.protocol.answers.fleet import (
@@ -47,6 +52,7 @@ from allegro.core.protocol.asked import (
     Happened,
     LetRest,
     NewLoan,
+    NewMaintenance,
     NewSession,
     Question,
     Reason,
@@ -129,20 +135,19 @@ class HouseClient(HouseSocket):
         """
         return await self.send(DutyRunAnswer, "duties/run", RunDuty(name))
 
-    async def alerts(self) -> Any:
-        """Return alerts, precision of each code, maintenance windows and channels."""
-        return await self.get("alerts")
+    async def alerts(self) -> AlertsAnswer:
+        return await self.read(AlertsAnswer, "alerts")
 
-    async def act_on_alert(self, name: str, act: str, **body: float) -> Any:
+    async def act_on_alert(self, name: str, act: str, **body: float) -> AlertActAnswer:
         """Do `ack`, `snooze` (`for_s`), `useful` or `noise` to alerts by id, code or notice."""
-        return await self.post(f"alerts/{named(name)}/{named(act)}", body)
+        return await self.send(AlertActAnswer, f"alerts/{named(name)}/{named(act)}", body)
 
-    async def begin_maintenance(self, for_s: float, **names: str) -> Any:
-        """Hold back alerts that `code`, `lane` and `subject` name; return the window's id."""
-        return await self.post("maintenance", {"for_s": for_s, **names})
+    async def begin_maintenance(self, new: NewMaintenance) -> MaintenanceAnswer:
+        """Hold back the alerts that are named; the answer has the window's id."""
+        return await self.send(MaintenanceAnswer, "maintenance", new)
 
-    async def end_maintenance(self, window: str) -> Any:
-        return await self.post(f"maintenance/{named(window)}/end", {})
+    async def end_maintenance(self, window: str) -> MaintenanceAnswer:
+        return await self.send(MaintenanceAnswer, f"maintenance/{named(window)}/end", {})
 
     # --- requests ------------------------------------------------------------------------------
 

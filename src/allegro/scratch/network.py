@@ -9,7 +9,9 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
+
+import msgspec
 
 from allegro.core.base.errors import UserError
 from allegro.scratch.processes import free_port
@@ -102,7 +104,7 @@ class Namespaces:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # it ends with its input, after the fleet
         )
-        self._pids = (await self._answer())["pids"]
+        self._pids = msgspec.convert((await self._answer())["pids"], dict[str, int])
         self._was = os.open("/proc/self/ns/net", os.O_RDONLY)
         set_network(f"/proc/{self._pids['home']}/ns/net")
 
@@ -144,7 +146,7 @@ class Namespaces:
                 self._hub.kill()
                 await self._hub.wait()
 
-    async def _answer(self) -> dict[str, Any]:
+    async def _answer(self) -> dict[str, object]:
         assert self._hub is not None
         assert self._hub.stdout is not None
         line = await asyncio.wait_for(self._hub.stdout.readline(), UP_S)

@@ -34,6 +34,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+Json = dict[str, Any]
+"""What OpenAI's API holds: requests, answers, and the steps of a play."""
 KEPT = 2_000
 
 
@@ -43,7 +45,7 @@ class ModelStub:
     def __init__(self, models: tuple[str, ...] = ("stub",), key: str = "") -> None:
         self.models = models
         self.key = key
-        self.requests: list[dict[str, Any]] = []
+        self.requests: list[Json] = []
         self.sent: list[tuple[str, float]] = []
         self.called: list[tuple[str, float]] = []
         self.port = 0
@@ -119,15 +121,13 @@ class ModelStub:
             return await self._answer(request, body, step)
         return web.Response()
 
-    async def _answer(
-        self, request: web.Request, body: dict[str, Any], step: dict[str, Any]
-    ) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, body: Json, step: Json) -> web.StreamResponse:
         size = sum(len(json.dumps(one)) for one in body.get("messages") or []) // 4
         usage = {"prompt_tokens": size, "completion_tokens": 10, "total_tokens": size + 10}
         common = {"id": "stub", "created": int(time.monotonic()), "model": body["model"]}
         finish = "tool_calls" if "tool" in step else "stop"
         if not body.get("stream"):
-            message: dict[str, Any] = {"role": "assistant", "content": _text(step)}
+            message: Json = {"role": "assistant", "content": _text(step)}
             if "tool" in step:
                 message |= {"content": None, "tool_calls": [_call(step)]}
             choice = {"index": 0, "message": message, "finish_reason": finish}
@@ -145,7 +145,7 @@ class ModelStub:
             chunk = {**common, "object": "chat.completion.chunk", "choices": choices, **extra}
             await response.write(b"data: " + msgspec.json.encode(chunk) + b"\n\n")
 
-        delta: dict[str, Any]
+        delta: Json
         if "think" in step:
             delta = {"role": "assistant", "reasoning_content": step["think"]}
             await send([{"index": 0, "delta": delta, "finish_reason": None}])
@@ -171,7 +171,7 @@ class ModelStub:
         return response
 
 
-def next_step(messages: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
+def next_step(messages: list[Json]) -> tuple[Json, str]:
     """Return the turn that is due, and a name of its place in the play."""
     for at in range(len(messages) - 1, -1, -1):
         text = _content(messages[at])
@@ -184,30 +184,30 @@ def next_step(messages: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
     return {"say": "ok"}, ""
 
 
-def _tag(messages: list[dict[str, Any]]) -> str:
+def _tag(messages: list[Json]) -> str:
     """Return the words before the newest play."""
     texts = [_content(one) for one in messages if one.get("role") == "user"]
     found = next((text for text in reversed(texts) if "play: [" in text), "")
     return found.partition("play: [")[0].strip()
 
 
-def play(*steps: dict[str, Any], tag: str = "") -> str:
+def play(*steps: Json, tag: str = "") -> str:
     """Return a prompt that makes the stub do these turns."""
     return f"{tag} play: {json.dumps(list(steps))}".strip()
 
 
-def _content(message: dict[str, Any]) -> str:
+def _content(message: Json) -> str:
     content = message.get("content")
     if isinstance(content, list):
         return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""
 
 
-def _text(step: dict[str, Any]) -> str:
+def _text(step: Json) -> str:
     return str(step.get("say", "")).replace("{sent}", f"{time.time():.6f}")  # noqa: TID251
 
 
-def _pieces(step: dict[str, Any]) -> list[str]:
+def _pieces(step: Json) -> list[str]:
     if "tool" in step and "say" not in step:
         return []
     if "squares" in step:
@@ -221,7 +221,7 @@ def _pieces(step: dict[str, Any]) -> list[str]:
     return [text] if pieces == 1 else [f"{text}{number} " for number in range(pieces)]
 
 
-def _call(step: dict[str, Any]) -> dict[str, Any]:
+def _call(step: Json) -> Json:
     arguments = json.dumps(step.get("arguments", {}))
     return {
         "id": f"call_{time.monotonic_ns():x}",

@@ -23,7 +23,7 @@ from tests.patience import patient
 from allegro.adapters.hermes.existing import ExistingHermes
 from allegro.adapters.hermes.gateway import HermesGateway
 from allegro.adapters.hermes.home import Template, home_files
-from allegro.adapters.hermes.host import Doors, HermesHost
+from allegro.adapters.hermes.host import Doors, HermesHost, Installed
 from allegro.adapters.hermes.wire import HermesWire
 from allegro.adapters.sandbox.boundary import find_sandbox
 from allegro.core.agent.sessions import AgentEvent, Ended, TextDelta
@@ -89,9 +89,13 @@ class Place:
         """Start a gateway of its own; with the terminal where a sandbox holds it."""
         doors = Doors(models=self._door, connect=None)
         host = HermesHost(
-            self.settings, self.python, self.folder, doors, self.sandbox,
-            lambda: secrets.token_hex(32), max_tokens=4096,
-        )  # fmt: skip
+            self.settings,
+            Installed(self.python, self.folder),
+            doors,
+            self.sandbox,
+            lambda: secrets.token_hex(32),
+            max_tokens=4096,
+        )
         tools = ("terminal",) if self.sandbox.holds else ()
         gateway = await host.start(GatewaySpec(TOKEN, tools, MODELS, network=False))
         if self.is_real:

@@ -12,7 +12,7 @@ import pytest
 from tests.duties.agents import LoopClock
 from tests.duties.providers import LADDER, ScriptedProviders
 
-from allegro.adapters.hermes.host import Doors, HermesHost
+from allegro.adapters.hermes.host import Doors, HermesHost, Installed
 from allegro.adapters.sandbox.door import open_door
 from allegro.core.base.errors import EdgeError
 from allegro.core.models.ladder import Spend
@@ -63,9 +63,13 @@ class Checked:
         """Start a gateway with these toolsets and check that it has those that are promised."""
         place = self.place
         host = HermesHost(
-            place.settings, place.python, place.folder, Doors(self._door, None), place.sandbox,
-            lambda: secrets.token_hex(32), max_tokens=4096,
-        )  # fmt: skip
+            place.settings,
+            Installed(place.python, place.folder),
+            Doors(self._door, None),
+            place.sandbox,
+            lambda: secrets.token_hex(32),
+            max_tokens=4096,
+        )
         spec = GatewaySpec(secrets.token_hex(8), tools, MODELS, network=False)
         gateway = await host.start(spec)
         shown = msgspec.structs.replace(spec, tools=promised)

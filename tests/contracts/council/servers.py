@@ -31,7 +31,7 @@ from allegro.adapters.nats.server import (
     read_running,
     seed_of,
 )
-from allegro.adapters.nats.settings import render
+from allegro.adapters.nats.settings import Serving, render
 from allegro.core.authority.lease import Record
 from allegro.core.authority.tokens import Member
 from allegro.core.base.errors import EdgeError
@@ -89,14 +89,17 @@ class Servers:
     def write(self, me: Member, others: list[Member], number: int = 1, revoked: int = 0) -> None:
         """Write one server's settings."""
         files = self.files[me.name]
-        files.config.write_text(
-            render(
-                files, me, others, fleet=FLEET, number=number, listen=me.address,
-                public=public_of(files.seed.read_text()), disk_mb=64,
-                keeper=public_of(self.keeper), revoked=revoked,
-                roles=("*",),  # each test has a register of its own
-            )
-        )  # fmt: skip
+        serving = Serving(
+            fleet=FLEET,
+            number=number,
+            listen=me.address,
+            public=public_of(files.seed.read_text()),
+            disk_mb=64,
+            keeper=public_of(self.keeper),
+            revoked=revoked,
+            roles=("*",),  # each test has a register of its own
+        )
+        files.config.write_text(render(files, me, others, serving))
 
     async def cut(self, gone: str, name: str) -> bool:
         """Let a running server drop another one, as a lane's council program does."""

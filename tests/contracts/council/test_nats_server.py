@@ -19,7 +19,7 @@ from allegro.adapters.nats.server import (
     make_seed,
     public_of,
 )
-from allegro.adapters.nats.settings import render
+from allegro.adapters.nats.settings import Serving, render
 from allegro.core.authority.tokens import Member
 from allegro.core.base.errors import ConfigError, EdgeError
 
@@ -147,12 +147,8 @@ def test_a_lane_may_write_the_registers_of_the_roles_and_its_own_page_and_nothin
 ) -> None:
     me = Member("a" * 32, "a", "192.0.2.1:1", "", "")
     other = Member("b" * 32, "b", "192.0.2.2:1", "", "")
-    settings = json.loads(
-        render(
-            ServerFiles(tmp_path), me, (other,), fleet="f" * 32, number=1, listen="192.0.2.1:1",
-            public="U" * 56, disk_mb=64,
-        )
-    )  # fmt: skip
+    serving = Serving(fleet="f" * 32, number=1, listen="192.0.2.1:1", public="U" * 56, disk_mb=64)
+    settings = json.loads(render(ServerFiles(tmp_path), me, (other,), serving))
     (user,) = settings["accounts"]["LANE_a"]["users"]
     keys = {one for one in user["permissions"]["publish"]["allow"] if one.startswith("$KV.")}
     assert keys == {"$KV.allegro.role.forge", "$KV.allegro.role.hermes", "$KV.allegro.page.a"}
@@ -163,12 +159,8 @@ def test_of_two_servers_only_one_dials_the_other(tmp_path: Path) -> None:
     pairs = []
     for me in members:
         others = [member for member in members if member is not me]
-        settings = json.loads(
-            render(
-                ServerFiles(tmp_path), me, others, fleet="f" * 32, number=1, listen=me.address,
-                public="U" * 56, disk_mb=64,
-            )
-        )  # fmt: skip
+        serving = Serving(fleet="f" * 32, number=1, listen=me.address, public="U" * 56, disk_mb=64)
+        settings = json.loads(render(ServerFiles(tmp_path), me, others, serving))
         routes = settings["cluster"]["routes"]
         assert len(set(routes)) == len(others)
         dialled = {route.rpartition("//")[2].rpartition("@")[2] for route in routes}

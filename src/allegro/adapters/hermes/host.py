@@ -50,14 +50,20 @@ class Doors(msgspec.Struct, frozen=True):
     connect: Path | None
 
 
+class Installed(msgspec.Struct, frozen=True):
+    """The interpreter of an installed Hermes, and the folder in which each gateway gets its own."""
+
+    python: Path
+    runtime: Path
+
+
 class HermesHost:
     """Starts gateways of one installed Hermes. `new_key` makes 32 random bytes in hex."""
 
     def __init__(
         self,
         settings: HermesSettings,
-        python: Path,
-        runtime: Path,
+        installed: Installed,
         doors: Doors,
         sandbox: Sandbox,
         new_key: Callable[[], str],
@@ -65,8 +71,7 @@ class HermesHost:
         max_tokens: int,
     ) -> None:
         self._settings = settings
-        self._python = python
-        self._runtime = runtime
+        self._python, self._runtime = installed.python, installed.runtime
         self._doors = doors
         self._sandbox = sandbox
         self._new_key = new_key

@@ -21,6 +21,8 @@ from allegro.core.models.usage import usage_of
 MAX_DATAGRAM = 1 << 18
 AT_ONCE = 128
 _CREDENTIALS = struct.Struct("iII")
+Datagram = dict[str, Any]
+"""One hook of the agent's plugin, as JSON holds it."""
 _SO_PASSCRED = getattr(socket, "SO_PASSCRED", None)
 _SCM_CREDENTIALS = getattr(socket, "SCM_CREDENTIALS", 2)
 
@@ -93,7 +95,7 @@ class Telemetry:
         if self.unread == 1:
             self._tell(Gap(f"a datagram of the agent cannot be read: {fact}"[:200]), 0.0)
 
-    def _take(self, fact: dict[str, Any]) -> None:
+    def _take(self, fact: Datagram) -> None:
         if fact.get("hook") == "hello":
             self.hello.set()
         event = event_of(fact)
@@ -101,19 +103,19 @@ class Telemetry:
             self._tell(event, stamp_of(fact.get("at_s")))
 
 
-def event_of(fact: dict[str, Any]) -> AgentEvent | None:
+def event_of(fact: Datagram) -> AgentEvent | None:
     """Return what a datagram tells, None for what the stream tells better."""
     hook = fact.get("hook")
     read = READERS.get(hook) if isinstance(hook, str) else None
     return None if read is None else read(fact)
 
 
-def _tool_began(fact: dict[str, Any]) -> AgentEvent:
+def _tool_began(fact: Datagram) -> AgentEvent:
     words = {"args": tamed(fact.get("args"))}
     return ToolBegan(_name(fact.get("tool_name")), _name(fact.get("tool_call_id")), words)
 
 
-def _tool_ended(fact: dict[str, Any]) -> AgentEvent:
+def _tool_ended(fact: Datagram) -> AgentEvent:
     words = {"result": tamed(fact.get("result")), "error": tamed(fact.get("error_message"))}
     ok = fact.get("status") == "ok" and not fact.get("exit_code")
     return ToolEnded(
@@ -125,7 +127,7 @@ def _tool_ended(fact: dict[str, Any]) -> AgentEvent:
     )
 
 
-def _usage(fact: dict[str, Any]) -> AgentEvent:
+def _usage(fact: Datagram) -> AgentEvent:
     counts = usage_of(fact.get("usage"))
     usage = (counts.input, counts.output) if counts else (None, None)
     return UsageClaimed(_name(fact.get("response_model") or fact.get("model")), *usage)

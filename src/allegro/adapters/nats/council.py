@@ -45,19 +45,44 @@ EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_STREAM = "Nats-Expected-Stream"
 _API = "$JS.API.STREAM."
 _WANTED = StreamConfig(
-    name=STREAM, subjects=[SUBJECT + ">"], num_replicas=REPLICAS, max_msgs_per_subject=1,
-    retention=RetentionPolicy.LIMITS, storage=StorageType.FILE, discard=DiscardPolicy.NEW,
-    max_bytes=MAX_BYTES, max_msg_size=MAX_VALUE, deny_delete=True, deny_purge=True,
-    allow_direct=False, allow_rollup_hdrs=False, duplicate_window=1, max_age=0,
-).as_dict()  # fmt: skip
+    name=STREAM,
+    subjects=[SUBJECT + ">"],
+    num_replicas=REPLICAS,
+    max_msgs_per_subject=1,
+    retention=RetentionPolicy.LIMITS,
+    storage=StorageType.FILE,
+    discard=DiscardPolicy.NEW,
+    max_bytes=MAX_BYTES,
+    max_msg_size=MAX_VALUE,
+    deny_delete=True,
+    deny_purge=True,
+    allow_direct=False,
+    allow_rollup_hdrs=False,
+    duplicate_window=1,
+    max_age=0,
+).as_dict()
 _COMPARED = (
-    "subjects", "num_replicas", "max_msgs_per_subject", "retention", "storage", "discard",
-    "max_bytes", "max_msg_size", "deny_delete", "deny_purge", "max_age",
-)  # fmt: skip
+    "subjects",
+    "num_replicas",
+    "max_msgs_per_subject",
+    "retention",
+    "storage",
+    "discard",
+    "max_bytes",
+    "max_msg_size",
+    "deny_delete",
+    "deny_purge",
+    "max_age",
+)
 _FAILURES = (
-    TimeoutError, OSError, nats.errors.Error, asyncio.InvalidStateError, AssertionError,
-    IndexError, *UNREADABLE,
-)  # fmt: skip
+    TimeoutError,
+    OSError,
+    nats.errors.Error,
+    asyncio.InvalidStateError,
+    AssertionError,
+    IndexError,
+    *UNREADABLE,
+)
 """What the client library raises: for a broken connection, and for bytes it did not expect."""
 
 MAX_REVISION = 2**63 - 1
@@ -252,10 +277,15 @@ class NatsCouncil:
         # kept before it is connected: an attempt that is given up is closed by the next one
         client = self._client = Client()
         await client.connect(
-            access.url, nkeys_seed_str=access.seed, allow_reconnect=False,
-            connect_timeout=max(1, round(self._timeout_s)), ping_interval=2,
-            max_outstanding_pings=2, error_cb=note, name="allegro lane",
-        )  # fmt: skip
+            access.url,
+            nkeys_seed_str=access.seed,
+            allow_reconnect=False,
+            connect_timeout=max(1, round(self._timeout_s)),
+            ping_interval=2,
+            max_outstanding_pings=2,
+            error_cb=note,
+            name="allegro lane",
+        )
         return client
 
     async def _find_bucket(self, client: Client) -> None:
@@ -277,8 +307,9 @@ class NatsCouncil:
             raise EdgeError(
                 f"the council's bucket was not made by allegro: {differs}; "
                 "sign a new roster to get another",
-                transient=True, kind="foreign_bucket",
-            )  # fmt: skip
+                transient=True,
+                kind="foreign_bucket",
+            )
 
 
 def _reads(client: Client) -> bool:

@@ -11,6 +11,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from allegro.adapters.nats.council import BUCKET, STREAM
 from allegro.adapters.nats.server import ServerFiles
 from allegro.core.authority.lease import ROLES
@@ -28,32 +30,35 @@ _SHARED = (
 )
 
 
-def render(
-    files: ServerFiles,
-    me: Member,
-    others: Sequence[Member],
-    *,
-    fleet: str,
-    number: int,
-    listen: str,
-    public: str,
-    disk_mb: int,
-    keeper: str = "",
-    revoked: int = 0,
-    roles: Sequence[str] = ROLES,
-) -> str:
-    """Return nats.conf. Every value was checked where it came in (roster, lane.toml).
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server is for. Every value was checked where it came in (roster, lane.toml).
 
-    `keeper` is the public nkey of the program that keeps the server: it may look who leads the
+    `public` is the public nkey of the lane; `keeper` is the public nkey of the program that keeps the server: it may look who leads the
     bucket's replicas and ask that one to step down, and nothing else.
     `revoked` is how many lanes of the roster were revoked. Each one changes the (negative, so
     disabled) pool size: at that a running server closes every route, also one that a thief had it
     take for a route of its own, and lets in again whom the new settings trust.
     `roles` are the registers a lane may write: no other key, so that none can fill the bucket.
     """
-    shared = [*_SHARED, *(f"$KV.{BUCKET}.role.{role}" for role in roles)]
+
+    fleet: str
+    number: int
+    listen: str
+    public: str
+    disk_mb: int
+    keeper: str = ""
+    revoked: int = 0
+    roles: tuple[str, ...] = ROLES
+
+
+def render(files: ServerFiles, me: Member, others: Sequence[Member], serving: Serving) -> str:
+    """Return nats.conf."""
+    shared = [*_SHARED, *(f"$KV.{BUCKET}.role.{role}" for role in serving.roles)]
     allowed = [*shared, f"$KV.{BUCKET}.page.{me.name}"]
-    users = [_user(public, allowed), *([_user(keeper, [_INFO, _STEP_DOWN])] if keeper else [])]
+    users = [
+        _user(serving.public, allowed),
+        *([_user(serving.keeper, [_INFO, _STEP_DOWN])] if serving.keeper else []),
+    ]
     return json.dumps(
         {
             "server_name": me.name,
@@ -66,15 +71,15 @@ def render(
             "write_deadline": "2s",
             "logtime": True,
             "jetstream": {
-                "store_dir": str(files.folder / f"store-{number}"),
-                "max_file_store": disk_mb * 1_000_000,
+                "store_dir": str(files.folder / f"store-{serving.number}"),
+                "max_file_store": serving.disk_mb * 1_000_000,
                 "max_memory_store": 8_000_000,
                 "sync_interval": "always",
             },
             "cluster": {
-                "name": f"{fleet[:16]}-{number}",
-                "listen": listen,
-                "pool_size": -1 - revoked,
+                "name": f"{serving.fleet[:16]}-{serving.number}",
+                "listen": serving.listen,
+                "pool_size": -1 - serving.revoked,
                 "no_advertise": True,
                 "ping_interval": "1s",
                 "ping_max": 2,

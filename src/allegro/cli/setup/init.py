@@ -149,7 +149,7 @@ def init_faults(options: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(faults)
 
 
-def _forge_values(options: Mapping[str, Any]) -> dict[str, Any]:
+def _forge_values(options: Mapping[str, Any]) -> dict[str, object]:
     if not options["forge"]:
         return {}
     return {
@@ -160,8 +160,8 @@ def _forge_values(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _session_values(options: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {"lane.local": True} if options["local"] else {}
+def _session_values(options: Mapping[str, Any]) -> dict[str, object]:
+    values: dict[str, object] = {"lane.local": True} if options["local"] else {}
     if not options["sessions"]:
         return values
     key = options["model_key_file"]

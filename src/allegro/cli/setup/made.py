@@ -48,31 +48,47 @@ def lane_things(settings: LaneSettings, config: Path) -> list[Made]:
     name = settings.lane.name
     return [
         *_lane_programs(settings),
-        _act("roster and pairing", name, "house", f"allegro fleet leave {name}; allegro revoke lane"
-             f" {name} --config house.toml", "at home: the house forgets the lane"),
+        _act(
+            "roster and pairing",
+            name,
+            "house",
+            f"allegro fleet leave {name}; allegro revoke lane {name} --config house.toml",
+            "at home: the house forgets the lane",
+        ),
         *_forge_things(settings),
         *_state_files(files.folder, _lane_state(files), "allegro"),
         *_council(files, settings),
-        _folder(folder_of(settings.hermes, files.folder), "allegro",
-                "Hermes Agent in an environment of its own, by `allegro hermes install`",
-                whole=True),
-        _folder(Path("/run/allegro"), "allegro", "the unit's sockets, gone with the unit", whole=True),
+        _folder(
+            folder_of(settings.hermes, files.folder),
+            "allegro",
+            "Hermes Agent in an environment of its own, by `allegro hermes install`",
+            whole=True,
+        ),
+        _folder(
+            Path("/run/allegro"), "allegro", "the unit's sockets, gone with the unit", whole=True
+        ),
         _files("/dev/shm/lane-*", "allegro", "sockets without a unit"),  # noqa: S108
         *_link_socket(settings),
         _folder(files.folder, "allegro", "the state folder, empty by now"),
-        *_secrets("allegro", {
-            settings.forge.token_file: "the daily token", settings.webhook.secret_file:
-            "the webhook's secret", settings.hermes.key_file: "the key of an existing Hermes",
-            settings.link.key_file: "the key of the link's own certificate",
-            settings.link.cert_file: "the link's own certificate",
-            **_channel_files(settings),
-            **{rung.key_file: f"the key of provider {rung.provider}"
-               for rung in settings.models.rungs},
-        }),
+        *_secrets(
+            "allegro",
+            {
+                settings.forge.token_file: "the daily token",
+                settings.webhook.secret_file: "the webhook's secret",
+                settings.hermes.key_file: "the key of an existing Hermes",
+                settings.link.key_file: "the key of the link's own certificate",
+                settings.link.cert_file: "the link's own certificate",
+                **_channel_files(settings),
+                **{
+                    rung.key_file: f"the key of provider {rung.provider}"
+                    for rung in settings.models.rungs
+                },
+            },
+        ),
         _file(config, "allegro", "the configuration", "allegro init lane"),
         *_program(),
         *_on_a_server(),
-    ]  # fmt: skip
+    ]
 
 
 def house_things(settings: HouseSettings, config: Path) -> list[Made]:
@@ -82,18 +98,44 @@ def house_things(settings: HouseSettings, config: Path) -> list[Made]:
     plist = Path("~/Library/LaunchAgents/org.example.allegro.house.plist").expanduser()
     log = Path("~/Library/Logs/allegro-house.log").expanduser()
     return [
-        Made("unit", "allegro-house.service", "you", "a person, from examples/house.service",
-             f"systemctl --user disable --now allegro-house; rm {_quoted(unit)}"),
-        Made("setting", "linger", "you", "a person, by `loginctl enable-linger`",
-             "loginctl disable-linger", "only if nothing else of yours needs it"),
-        Made("unit", str(plist), "you", "a person, on macOS",
-             f"launchctl bootout gui/$(id -u) {_quoted(plist)}; rm {_quoted(plist)}"),
+        Made(
+            "unit",
+            "allegro-house.service",
+            "you",
+            "a person, from examples/house.service",
+            f"systemctl --user disable --now allegro-house; rm {_quoted(unit)}",
+        ),
+        Made(
+            "setting",
+            "linger",
+            "you",
+            "a person, by `loginctl enable-linger`",
+            "loginctl disable-linger",
+            "only if nothing else of yours needs it",
+        ),
+        Made(
+            "unit",
+            str(plist),
+            "you",
+            "a person, on macOS",
+            f"launchctl bootout gui/$(id -u) {_quoted(plist)}; rm {_quoted(plist)}",
+        ),
         _file(log, "you", "the log on macOS", "the plist"),
-        Made("token", "change", "the second fleet user", "a person, at the forge",
-             "delete it at the forge: Settings, Applications",
-             "scopes: " + ", ".join(CHANGE_SCOPES)),
-        Made("text on the forge", "requests, comments, pull requests, branches", "the fleet's users",
-             "orders", "nothing removes it: it is the record of what was approved"),
+        Made(
+            "token",
+            "change",
+            "the second fleet user",
+            "a person, at the forge",
+            "delete it at the forge: Settings, Applications",
+            "scopes: " + ", ".join(CHANGE_SCOPES),
+        ),
+        Made(
+            "text on the forge",
+            "requests, comments, pull requests, branches",
+            "the fleet's users",
+            "orders",
+            "nothing removes it: it is the record of what was approved",
+        ),
         *_state_files(files.folder, _house_state(files), "you"),
         *_socket(socket_of(settings), "you"),
         _files(f"{files.reports}/*", "you", "the reports of each morning"),
@@ -105,11 +147,17 @@ def house_things(settings: HouseSettings, config: Path) -> list[Made]:
             "you",
             {settings.forge.change_token_file: "the change token", **_channel_files(settings)},
         ),
-        Made("paper", "recovery key", "you", "allegro init house, shown once", "burn it",
-             "it can stop the fleet and name a new sovereign key as long as one lane trusts it"),
+        Made(
+            "paper",
+            "recovery key",
+            "you",
+            "allegro init house, shown once",
+            "burn it",
+            "it can stop the fleet and name a new sovereign key as long as one lane trusts it",
+        ),
         _file(config, "you", "the configuration", "allegro init house"),
         *_program(),
-    ]  # fmt: skip
+    ]
 
 
 def _channel_files(settings: LaneSettings | HouseSettings) -> dict[str, str]:
@@ -124,9 +172,12 @@ def _lane_programs(settings: LaneSettings) -> Iterator[Made]:
     for unit in units:
         path = f"/etc/systemd/system/{unit}.service"
         yield Made(
-            "unit", f"{unit}.service", "root", "a person, from examples/",
+            "unit",
+            f"{unit}.service",
+            "root",
+            "a person, from examples/",
             f"sudo systemctl disable --now {unit}; sudo rm {path}; sudo systemctl daemon-reload",
-        )  # fmt: skip
+        )
 
 
 def _forge_things(settings: LaneSettings) -> Iterator[Made]:
@@ -136,20 +187,49 @@ def _forge_things(settings: LaneSettings) -> Iterator[Made]:
     organisation = any(watch.startswith("org:") for watch in forge.watch)
     scopes = (*NEEDED_SCOPES, *((ORGANISATION_SCOPE,) if organisation else ()))
     where = f"{forge.url}: {', '.join(forge.watch)}"
-    yield Made("token", "daily", " or ".join(forge.bots), "a person, at the forge",
-               "delete it at the forge: Settings, Applications", "scopes: " + ", ".join(scopes))  # fmt: skip
+    yield Made(
+        "token",
+        "daily",
+        " or ".join(forge.bots),
+        "a person, at the forge",
+        "delete it at the forge: Settings, Applications",
+        "scopes: " + ", ".join(scopes),
+    )
     for bot in forge.bots:
-        yield Made("user", bot, "the forge", "a person, at the forge",
-                   "take its access away, or delete it at the forge", forge.url)  # fmt: skip
+        yield Made(
+            "user",
+            bot,
+            "the forge",
+            "a person, at the forge",
+            "take its access away, or delete it at the forge",
+            forge.url,
+        )
     for label in (forge.triage_label, STATUS_SCOPE + "*"):
-        yield Made("label", label, "each repository", "the lane, where it was missing",
-                   "delete it at the forge: repository, Labels", where,
-                   pattern=label.endswith("*"))  # fmt: skip
-    yield Made("hook", "/hook", "each repository or organisation", "a person, at the forge",
-               "delete it at the forge: Settings, Webhooks",
-               where if settings.webhook.listen else "none is configured")  # fmt: skip
-    yield Made("branch protection", "the default branch", "each repository",
-               "a person, at the forge", "keep it: it protects you from everybody", where)  # fmt: skip
+        yield Made(
+            "label",
+            label,
+            "each repository",
+            "the lane, where it was missing",
+            "delete it at the forge: repository, Labels",
+            where,
+            pattern=label.endswith("*"),
+        )
+    yield Made(
+        "hook",
+        "/hook",
+        "each repository or organisation",
+        "a person, at the forge",
+        "delete it at the forge: Settings, Webhooks",
+        where if settings.webhook.listen else "none is configured",
+    )
+    yield Made(
+        "branch protection",
+        "the default branch",
+        "each repository",
+        "a person, at the forge",
+        "keep it: it protects you from everybody",
+        where,
+    )
 
 
 def _lane_state(files: LaneFiles) -> dict[Path, str]:
@@ -207,17 +287,28 @@ def _council(lane: LaneFiles, settings: LaneSettings) -> Iterator[Made]:
     from allegro.adapters.nats.server import ServerFiles  # noqa: PLC0415 (only a fleet has nkeys)
 
     files = ServerFiles(lane.council)
-    yield Made("account", "the council's nkey users", "the council servers", "allegro council",
-               "none: they live in the files below", "one of the lane, one of its keeper in memory")  # fmt: skip
+    yield Made(
+        "account",
+        "the council's nkey users",
+        "the council servers",
+        "allegro council",
+        "none: they live in the files below",
+        "one of the lane, one of its keeper in memory",
+    )
     for path, about in {
-        files.seed: "the lane's account at the council", files.certificate: "its certificate",
-        files.key: "its key", files.offered_certificate: "offered to the next roster",
-        files.offered_key: "its key", files.trusted: "the members' certificates",
-        files.config: "what nats-server runs by", files.running: "where it runs",
-        files.log: "its log", files.folder / "running.lock": "held while the program runs",
+        files.seed: "the lane's account at the council",
+        files.certificate: "its certificate",
+        files.key: "its key",
+        files.offered_certificate: "offered to the next roster",
+        files.offered_key: "its key",
+        files.trusted: "the members' certificates",
+        files.config: "what nats-server runs by",
+        files.running: "where it runs",
+        files.log: "its log",
+        files.folder / "running.lock": "held while the program runs",
         files.seed.with_suffix(".new"): "left by a write that was cut",
         files.running.with_suffix(".new"): "left by a write that was cut",
-    }.items():  # fmt: skip
+    }.items():
         yield _file(path, "allegro", about, "allegro council")
     yield _files(f"{files.folder}/*.ports", "allegro", "where nats-server listens")
     yield _files(f"{files.folder}/store-*", "allegro", "the council's store of one roster")
@@ -231,14 +322,36 @@ def _program() -> Iterator[Made]:
 
 def _on_a_server() -> Iterator[Made]:
     for path in ("/etc/allegro", "/var/lib/allegro"):
-        yield Made("folder", path, "allegro", "a person, as the README says",
-                   f"sudo rmdir {path}", "empty by now")  # fmt: skip
-    yield Made("system user", "allegro", "root", "a person, as the README says",
-               "sudo userdel allegro; getent group allegro && sudo groupdel allegro")  # fmt: skip
-    yield Made("firewall rule", "TCP to link.listen", "root", "a person, as the README says",
-               "close the port again, the council's too")  # fmt: skip
-    yield Made("log", "the system journal", "root", "systemd",
-               "sudo journalctl --rotate --vacuum-time=1s", "removes other units' lines too")  # fmt: skip
+        yield Made(
+            "folder",
+            path,
+            "allegro",
+            "a person, as the README says",
+            f"sudo rmdir {path}",
+            "empty by now",
+        )
+    yield Made(
+        "system user",
+        "allegro",
+        "root",
+        "a person, as the README says",
+        "sudo userdel allegro; getent group allegro && sudo groupdel allegro",
+    )
+    yield Made(
+        "firewall rule",
+        "TCP to link.listen",
+        "root",
+        "a person, as the README says",
+        "close the port again, the council's too",
+    )
+    yield Made(
+        "log",
+        "the system journal",
+        "root",
+        "systemd",
+        "sudo journalctl --rotate --vacuum-time=1s",
+        "removes other units' lines too",
+    )
 
 
 def _secrets(owner: str, named: dict[str, str]) -> Iterator[Made]:
@@ -248,8 +361,9 @@ def _secrets(owner: str, named: dict[str, str]) -> Iterator[Made]:
 
 
 def _socket(path: Path, owner: str) -> Iterator[Made]:
-    yield Made("socket", str(path), owner, "allegro", f"rm -f {_quoted(path)}",
-               "it goes with the program")  # fmt: skip
+    yield Made(
+        "socket", str(path), owner, "allegro", f"rm -f {_quoted(path)}", "it goes with the program"
+    )
 
 
 def _link_socket(settings: LaneSettings) -> Iterator[Made]:

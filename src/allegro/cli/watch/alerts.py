@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -13,7 +13,11 @@ from allegro.cli.help import ASKS_HOUSE, Group
 from allegro.cli.output import json_option, now_s, print_json, run_async, socket_option
 from allegro.client.house_client import HouseClient
 from allegro.core.base.timestamps import rfc3339, span
-from allegro.core.effects.render import lined
+from allegro.core.effects.render import lined, one_line
+from allegro.core.health.alert_state import Maintenance
+from allegro.core.protocol.answers.alerts import AlertsAnswer
+from allegro.core.protocol.answers.house import ShownAlert
+from allegro.core.protocol.asked import NewMaintenance
 
 T = TypeVar("T")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -73,40 +77,40 @@ def list_(socket: Path | None, as_json: bool) -> None:
         click.echo(line)
 
 
-def alert_lines(answer: Any, at_s: float) -> list[str]:
+def alert_lines(answer: AlertsAnswer, at_s: float) -> list[str]:
     """Return the lines of `alerts`; every foreign word in them stays within its line."""
     shown = lined(answer)
-    lines = [line for one in shown["alerts"] for line in _lines(one, at_s)] or ["no alerts"]
+    lines = [line for one in shown.alerts for line in _lines(one, at_s)] or ["no alerts"]
     lines += [
-        f"maintenance {one['id']} of {_named(one)} until {rfc3339(one['until_s'])}"
-        for one in shown["maintenance"]
+        f"maintenance {one.id} of {_named(one)} until {rfc3339(one.until_s)}"
+        for one in shown.maintenance
     ]
     lines += [
-        f"{one['code']}: {one['useful']} useful of {one['judged']} judged of {one['sent']} sent"
-        for one in shown["precision"]
+        f"{one.code}: {one.useful} useful of {one.judged} judged of {one.sent} sent"
+        for one in shown.precision
     ]
     return lines
 
 
-def _lines(one: Any, at_s: float) -> list[str]:
-    age = span(at_s - one["since_s"])
-    if one["phase"] == "recovered":
-        age += f", over for {span(at_s - one['over_s'])}"
+def _lines(one: ShownAlert, at_s: float) -> list[str]:
+    age = span(at_s - one.since_s)
+    if one.phase == "recovered":
+        age += f", over for {span(at_s - one.over_s)}"
     said = "nobody was called"
-    if one["notice"]:
-        said = f"{one['notice']} is on its way"
-        if one["reached_s"]:
-            said = f"{one['notice']} arrived {span(at_s - one['reached_s'])} ago"
-    if one["snoozed_until_s"] > at_s:
-        said += f", snoozed until {rfc3339(one['snoozed_until_s'])}"
-    times = f", {one['count']} times" if one["count"] > 1 else ""
-    head = f"{one['id']} {one['severity']} {one['phase']} {one['code']} for {age}{times}"
-    lines = [f"{head}, says {one['source']}: {one['sentence']}", f"         {said}"]
-    return [*lines, f"         → {one['fix']}"] if one["phase"] != "recovered" else lines
+    if one.notice:
+        said = f"{one.notice} is on its way"
+        if one.reached_s:
+            said = f"{one.notice} arrived {span(at_s - one.reached_s)} ago"
+    if one.snoozed_until_s > at_s:
+        said += f", snoozed until {rfc3339(one.snoozed_until_s)}"
+    times = f", {one.count} times" if one.count > 1 else ""
+    head = f"{one.id} {one.severity} {one.phase} {one.code} for {age}{times}"
+    lines = [f"{head}, says {one.source}: {one.sentence}", f"         {said}"]
+    return [*lines, f"         → {one.fix}"] if one.phase != "recovered" else lines
 
 
-def _named(one: Any) -> str:
-    parts = (("code", one["code"]), ("lane", one["lane"]), ("subject", one["subject"]))
+def _named(one: Maintenance) -> str:
+    parts = (("code", one.code), ("lane", one.lane), ("subject", one.subject))
     return ", ".join(f"{name} {value}" for name, value in parts if value) or "everything but P0"
 
 
@@ -152,7 +156,7 @@ def _act(id_: str, act: str, socket: Path | None, *, as_json: bool, **body: floa
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"{act}: {int(answer['alerts'])} alerts")
+        click.echo(f"{act}: {answer.alerts} alerts")
 
 
 @alerts.command(example="allegro alerts maintenance --for 2h --lane vps", exits=ASKS_HOUSE)
@@ -171,10 +175,11 @@ def maintenance(for_s: float, socket: Path | None, as_json: bool, end: str, **na
     if end:
         answer = _asked(socket, lambda house: house.end_maintenance(end))
     else:
-        answer = _asked(socket, lambda house: house.begin_maintenance(for_s, **names))
+        new = NewMaintenance(for_s, **names)
+        answer = _asked(socket, lambda house: house.begin_maintenance(new))
     if as_json:
         print_json(answer)
     elif end:
-        click.echo(f"maintenance {lined(answer)['id']} is over")
+        click.echo(f"maintenance {one_line(answer.id)} is over")
     else:
-        click.echo(f"maintenance {lined(answer)['id']} until {rfc3339(answer['until_s'])}")
+        click.echo(f"maintenance {one_line(answer.id)} until {rfc3339(answer.until_s or 0.0)}")

@@ -14,6 +14,7 @@ from allegro.core.base.untrusted import (
     read_loose_json,
     unreadable,
 )
+from allegro.core.models.dialect import Body
 from allegro.core.models.refusals import status_of
 from allegro.core.models.usage import TokenCounts, merged, usage_of
 
@@ -198,7 +199,7 @@ def read_answer(raw: bytes) -> tuple[Any, Answer]:
 
 def as_events(value: Mapping[str, Any]) -> bytes | Unreadable:
     """Return a whole answer as the events of a stream, for a caller that asked for one."""
-    events: list[dict[str, Any]] = []
+    events: list[Body] = []
     for choice in _choices(value.get("choices")):
         delta = choice.get("message")
         if isinstance(delta, dict) and isinstance(delta.get("tool_calls"), list):
@@ -219,5 +220,5 @@ def as_events(value: Mapping[str, Any]) -> bytes | Unreadable:
 
 def object_of(raw: bytes) -> Any:
     """Return the JSON value of some bytes, strict or sloppy; Unreadable where there is none."""
-    value: Any = read_json(raw, dict[str, Any])
+    value: Any = read_json(raw, Body)
     return read_loose_json(raw) if isinstance(value, Unreadable) else value

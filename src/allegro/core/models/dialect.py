@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+Body = dict[str, Any]
+"""A request, an answer or a part of one, as OpenAI's API has it in JSON."""
 LIMITS = ("max_tokens", "max_completion_tokens")
 NO_LIMIT = "none"
 USEFUL_TOKENS = 256
@@ -64,7 +66,7 @@ class Manner(msgspec.Struct, frozen=True):
         return min(self.most, self.dialect.most or self.most)
 
 
-def spoken(body: Mapping[str, Any], manner: Manner) -> dict[str, Any]:
+def spoken(body: Mapping[str, Any], manner: Manner) -> Body:
     """Return a caller's request in a rung's dialect, with our own parameters added."""
     dialect = manner.dialect
     asked = {name: value for name, value in body.items() if name not in LIMITS}

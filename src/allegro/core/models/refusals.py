@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from allegro.core.base.untrusted import Unreadable, read_json, text_of
-from allegro.core.models.dialect import LIMITS
+from allegro.core.models.dialect import LIMITS, Body
 from allegro.core.models.ladder import Trouble
 
 _HARD_QUOTA = frozenset({
@@ -195,7 +195,7 @@ def _names_no_model(text: str, model: str) -> bool:
     return any(re.search(pattern, message, re.IGNORECASE) for pattern in says)
 
 
-def error_for_caller(trouble: Trouble, text: str) -> dict[str, Any]:
+def error_for_caller(trouble: Trouble, text: str) -> Body:
     """Return the error object a caller gets for a refusal that is about its own request.
 
     Codes and types that are known words pass; a message is scrubbed first and cut then. A prompt

@@ -9,6 +9,7 @@ import msgspec
 
 from allegro.core.authority.actions.agent import Quote, Turn
 from allegro.core.base.untrusted import Name, Number, Text
+from allegro.core.protocol.answers.bounds import Seconds
 from allegro.core.requests.proposals import Key
 
 REST_S = 3600.0
@@ -64,6 +65,21 @@ class Happened(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     what: Text
     lane: Name = ""
     role: Name = ""
+
+
+class SnoozeFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Says nothing of an alert for so long."""
+
+    for_s: Seconds = 3600.0
+
+
+class NewMaintenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Holds back for so long what these name; an empty name names all."""
+
+    for_s: Seconds
+    code: Name = ""
+    lane: Name = ""
+    subject: Text = ""
 
 
 class RunDuty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

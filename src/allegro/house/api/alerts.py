@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from allegro.core.base.errors import Refusal
-from allegro.core.base.untrusted import MAX_NUMBER, Name, Text
 from allegro.core.health.alert_acts import (
     Acknowledge,
     Act,
@@ -22,23 +18,17 @@ from allegro.core.health.alert_acts import (
 from allegro.core.health.alert_state import Maintenance
 from allegro.core.health.alerts import Alert
 from allegro.core.ports import Clock, Dice
+from allegro.core.protocol.answers.alerts import (
+    AlertActAnswer,
+    AlertsAnswer,
+    MaintenanceAnswer,
+)
+from allegro.core.protocol.asked import NewMaintenance, SnoozeFor
 from allegro.house.api.http import answer_json, decode_body, refused
-from allegro.house.health.alerts import counts, found_by, listed, precision, windows
+from allegro.house.health.alerts import counts, found_by, listed, precision
 from allegro.runtime.alerting.shell import Alerting
 
 MOST = 500
-ForS = Annotated[float, Meta(ge=0, lt=MAX_NUMBER)]
-
-
-class SnoozeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    for_s: ForS = 3600.0
-
-
-class MaintenanceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    for_s: ForS
-    code: Name = ""
-    lane: Name = ""
-    subject: Text = ""
 
 
 class AlertApi:
@@ -63,21 +53,20 @@ class AlertApi:
     async def _show(self, _: web.Request) -> web.Response:
         state = self._alerting.alerts
         return answer_json(
-            {
-                "schema": "allegro.alerts/1",
-                "alerts": listed(state, MOST),
-                "counts": counts(state),
-                "precision": precision(state),
-                "maintenance": windows(state),
-                "channels": list(self._alerting.channels),
-            }
+            AlertsAnswer(
+                alerts=listed(state, MOST),
+                counts=counts(state),
+                precision=precision(state),
+                maintenance=tuple(state.maintenance),
+                channels=tuple(self._alerting.channels),
+            )
         )
 
     async def _acknowledge(self, request: web.Request) -> web.Response:
         return await self._each(request, [Acknowledge(one.key) for one in self._found(request)])
 
     async def _snooze(self, request: web.Request) -> web.Response:
-        body: SnoozeBody = decode_body(await request.read(), SnoozeBody)
+        body = decode_body(await request.read(), SnoozeFor)
         until_s = self._clock.now_s() + body.for_s
         return await self._each(request, [Snooze(one.key, until_s) for one in self._found(request)])
 
@@ -100,21 +89,19 @@ class AlertApi:
         done = sum(one is None for one in refusals)
         if not done and refusals[0] is not None:
             return refused(refusals[0])
-        return answer_json({"schema": "allegro.alert_act/1", "alerts": done})
+        return answer_json(AlertActAnswer(alerts=done))
 
     async def _maintain(self, request: web.Request) -> web.Response:
-        body: MaintenanceBody = decode_body(await request.read(), MaintenanceBody)
+        body = decode_body(await request.read(), NewMaintenance)
         now_s, id_ = self._clock.now_s(), self._dice.token(4).hex()
         window = Maintenance(id_, now_s, now_s + body.for_s, body.code, body.lane, body.subject)
         refusal = await self._alerting.act(Maintain(window))
         if refusal is not None:
             return refused(refusal)
-        return answer_json(
-            {"schema": "allegro.maintenance/1", "id": id_, "until_s": window.until_s}, 201
-        )
+        return answer_json(MaintenanceAnswer(id=id_, until_s=window.until_s), 201)
 
     async def _end(self, request: web.Request) -> web.Response:
         refusal = await self._alerting.act(EndMaintenance(request.match_info["id"]))
         if refusal is not None:
             return refused(refusal)
-        return answer_json({"schema": "allegro.maintenance/1", "id": request.match_info["id"]})
+        return answer_json(MaintenanceAnswer(id=request.match_info["id"]))

@@ -1,12 +1,13 @@
-"""Alerts, verdicts and maintenance windows of the house in plain values, and by their short ids."""
+"""Alerts and verdicts of the house as they are shown, and by their short ids."""
 
 from __future__ import annotations
 
 import hashlib
 
-from allegro.core.health.alert_state import AlertState, Maintenance
+from allegro.core.health.alert_state import AlertState
 from allegro.core.health.alerts import URGENCIES, Alert, Key, Phase, by_severity
 from allegro.core.health.codes import code_of
+from allegro.core.protocol.answers.alerts import CodePrecision
 from allegro.core.protocol.answers.house import ShownAlert
 
 SHOWN = 20
@@ -48,28 +49,12 @@ def counts(state: AlertState) -> dict[str, int]:
     }
 
 
-def precision(state: AlertState) -> list[dict[str, object]]:
+def precision(state: AlertState) -> tuple[CodePrecision, ...]:
     """Return of each code how many alarms were sent, of those judged, of those useful."""
-    return [
-        {"code": code, "useful": one.useful, "judged": one.judged, "sent": one.sent}
+    return tuple(
+        CodePrecision(code, one.useful, one.judged, one.sent)
         for code, one in sorted(state.scores.items())
-    ]
-
-
-def windows(state: AlertState) -> list[dict[str, object]]:
-    """Return the maintenance windows in plain values."""
-    return [_window(one) for one in state.maintenance]
-
-
-def _window(one: Maintenance) -> dict[str, object]:
-    return {
-        "id": one.id,
-        "from_s": one.from_s,
-        "until_s": one.until_s,
-        "code": one.code,
-        "lane": one.lane,
-        "subject": one.subject,
-    }
+    )
 
 
 def _shown(alert: Alert) -> ShownAlert:

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from allegro.adapters.hermes.existing import ExistingHermes
-from allegro.adapters.hermes.host import Doors, HermesHost
+from allegro.adapters.hermes.host import Doors, HermesHost, Installed
 from allegro.adapters.hermes.install import python_of
 from allegro.adapters.local_http import call_local
 from allegro.adapters.providers.openai import HttpProviders
@@ -157,8 +157,7 @@ class AgentWing:
         connect = self._runtime / "connect" if settings.destinations else None
         return HermesHost(
             settings,
-            python_of(settings, self._files.folder),
-            self._runtime,
+            Installed(python_of(settings, self._files.folder), self._runtime),
             Doors(self._models_door, connect),
             find_sandbox(settings.sandbox),
             lambda: dice.token(32).hex(),

@@ -254,7 +254,7 @@ class Executor:
         intent = ActionIntent(step=absent.step.value, shadow=True)
         await self._tell(effect.permit, Outcome(intent))
         shadowed = ActionShadowed(
-            steps=tuple(step["step"] for step in steps), content=self._content(effect)
+            steps=tuple(step.step for step in steps), content=self._content(effect)
         )
         await self._tell(effect.permit, Outcome(shadowed, steps))
         words = (

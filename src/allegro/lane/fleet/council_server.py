@@ -28,7 +28,7 @@ from allegro.adapters.nats.server import (
     read_running,
     seed_of,
 )
-from allegro.adapters.nats.settings import render
+from allegro.adapters.nats.settings import Serving, render
 from allegro.adapters.systemd.notify import notify
 from allegro.core.authority.gate import LaneTrust
 from allegro.core.authority.roster import members_of
@@ -248,10 +248,7 @@ class _Keeper:
         seed = make_seed(files.seed, self._dice.token(32))
         trusted = [plan.me, *plan.others]
         files.trusted.write_text("".join(member.certificate for member in trusted), "utf-8")
-        text = render(
-            files,
-            plan.me,
-            plan.others,
+        serving = Serving(
             fleet=plan.fleet,
             number=plan.number,
             listen=council.listen,
@@ -260,6 +257,7 @@ class _Keeper:
             keeper=public_of(self._seed),
             revoked=len(plan.revoked),
         )
+        text = render(files, plan.me, plan.others, serving)
         files.config.touch(mode=0o600)
         files.config.write_text(text, "utf-8")
         for old in files.folder.glob("store-*"):

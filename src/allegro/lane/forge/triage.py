@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import msgspec
 import structlog
@@ -29,6 +29,15 @@ _log = structlog.get_logger()
 ROLE = "forge"
 LEASE_LEFT_S = 1.0
 MAX_WAITING = 5_000
+
+
+class _About(TypedDict):
+    """What each event of one mark says of it."""
+
+    digest: str
+    kind: str
+    repository: int
+    number: int
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -164,12 +173,7 @@ class Triage:
 
     async def _mark(self, subject: str, issue: Issue, repo: Repository, action: MarkSeen) -> None:
         digest = action_digest(action_bytes(action))
-        about: dict[str, Any] = {
-            "digest": digest,
-            "kind": "mark_seen",
-            "repository": repo.id,
-            "number": issue.number,
-        }
+        about = _About(digest=digest, kind="mark_seen", repository=repo.id, number=issue.number)
         if self._settings.shadow:
             self._finish(subject)
             await self._recorder.tell(ShadowEffect(**about), subject=subject, words=action)

@@ -18,7 +18,7 @@ from allegro.core.models.answers import (
     encoded,
     read_answer,
 )
-from allegro.core.models.dialect import Manner, adapted, blames_ours, spoken
+from allegro.core.models.dialect import Body, Manner, adapted, blames_ours, spoken
 from allegro.core.models.ladder import Trouble
 from allegro.core.models.refusals import error_for_caller
 from allegro.core.models.stream import MAX_LINE, StreamReader
@@ -67,7 +67,7 @@ class Call:
         """Write down that a call is about to be made. Raises EdgeError: then it is not made."""
         await self._record.begin()
 
-    async def carry(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
+    async def carry(self, request: web.Request, body: Body) -> web.StreamResponse | None:
         """Send the call and pass its answer on. None where this rung had no word for the caller."""
         rung = self._rung
         asked = spoken(body, self._manner)

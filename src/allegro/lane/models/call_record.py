@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import structlog
 
@@ -14,6 +14,17 @@ from allegro.core.protocol.payloads.sessions import ModelCall, ModelResult
 from allegro.lane.models.grants import Attempt, Grant, Proxy
 
 _log = structlog.get_logger()
+
+
+class _CallFacts(TypedDict):
+    """What stands in both events of one call."""
+
+    call: int
+    provider: str
+    asked: str
+    used: str
+    rung: int
+    source: str
 
 
 class CallRecord:
@@ -95,7 +106,7 @@ class CallRecord:
             )
         )
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self) -> _CallFacts:
         return {
             "call": self._number,
             "provider": self._rung.provider,

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.untrusted import Unreadable, read_json
-from allegro.core.models.dialect import LIMITS, Manner
+from allegro.core.models.dialect import LIMITS, Body, Manner
 from allegro.core.models.ladder import (
     PROBED,
     Ladder,
@@ -150,7 +150,7 @@ class ModelProxy:
 
     async def _read(self, request: web.Request, grant: Grant) -> web.StreamResponse:
         raw = await request.read()
-        body = read_json(raw, dict[str, Any])
+        body = read_json(raw, Body)
         if isinstance(body, Unreadable):
             return _error(400, "bad_request", f"the body is not a JSON object: {body}")
         if grant.is_canary:
@@ -158,7 +158,7 @@ class ModelProxy:
         return await self._answer(request, grant, body, len(raw))
 
     async def _answer(
-        self, request: web.Request, grant: Grant, body: dict[str, Any], size: int
+        self, request: web.Request, grant: Grant, body: Body, size: int
     ) -> web.StreamResponse:
         named = body.get("model") or grant.model
         if named != grant.model and named not in self.ladder.models():
@@ -205,7 +205,7 @@ class ModelProxy:
         return most if wanted is None or wanted < 1 else min(wanted, most)
 
     async def _climb(
-        self, request: web.Request, grant: Grant, body: dict[str, Any], size: int, most: int
+        self, request: web.Request, grant: Grant, body: Body, size: int, most: int
     ) -> web.StreamResponse:
         """Try the rungs in order; the first that begins to answer is used to its end.
 
@@ -235,7 +235,7 @@ class ModelProxy:
         return refusal or self._exhausted(grant.model, tried)
 
     async def _attempt(
-        self, call: Call, request: web.Request, body: dict[str, Any]
+        self, call: Call, request: web.Request, body: Body
     ) -> web.StreamResponse | None:
         try:
             await call.begin()

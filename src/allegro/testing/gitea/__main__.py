@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from .seed import Tokens, plant
-from .server import GiteaSimulator
+from .server import GiteaSimulator, Listen
 from .world import World
 
 
@@ -46,9 +46,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         arguments.directory,
         flavour=arguments.flavour,
         version=arguments.version,
-        host=arguments.host,
-        port=arguments.port,
-        controller=arguments.controller,
+        listen=Listen(arguments.host, arguments.port, arguments.controller),
     )
     if arguments.seed_file is not None and not simulator.world.users:
         plant(simulator.world, json.loads(arguments.seed_file.read_text()))

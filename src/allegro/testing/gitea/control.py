@@ -11,7 +11,7 @@ from aiohttp import web
 
 from .faults import SWITCHES, Faults
 from .http import Call
-from .model import Comment, Issue, Label, Protection, Repo, Status, User
+from .model import Comment, Issue, Json, Label, Protection, Repo, Status, User
 from .seed import plant
 from .world import World
 
@@ -67,7 +67,7 @@ def answer_of(value: Any) -> Any:
     return value
 
 
-def call_shape(call: Call) -> dict[str, Any]:
+def call_shape(call: Call) -> Json:
     return {
         "at_s": call.at_s,
         "method": call.method,
@@ -126,7 +126,7 @@ class Control:
             return web.json_response({"results": [self._act(one) for one in asked]})
         return web.json_response({"result": self._act(asked)})
 
-    def _act(self, asked: dict[str, Any]) -> Any:
+    def _act(self, asked: Json) -> Any:
         world = self.simulator.world
         if asked.get("act") not in ACTS:
             raise ValueError(f"no act {asked.get('act')}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from allegro.testing.gitea.model import Json
 
 from .world import World
 
 Tokens = dict[str, dict[str, str]]
 
 
-def plant(world: World, seed: dict[str, Any]) -> Tokens:
+def plant(world: World, seed: Json) -> Tokens:
     """Make what a document lists; return login to token name to secret.
 
     The document:
@@ -42,7 +42,7 @@ def plant(world: World, seed: dict[str, Any]) -> Tokens:
     return tokens
 
 
-def _plant_repo(world: World, repo: dict[str, Any]) -> None:
+def _plant_repo(world: World, repo: Json) -> None:
     row = world.add_repo(
         repo["owner"],
         repo["name"],

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+
+from allegro.testing.gitea.model import Json
 
 from .api import accounts, admin, branches, comments, contents, git, hooks, issues, labels, pulls
 from .api.routes import find, run, sign_in
@@ -49,6 +51,14 @@ def wall_clock() -> float:
     return time.time()  # noqa: TID251  another machine's clock: not one the product reads
 
 
+class Listen(NamedTuple):
+    """Where the simulator listens; `controller` is the address that may use the control routes."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    controller: str = ""
+
+
 class GiteaSimulator:
     """A Gitea or Forgejo that keeps its tables in memory and its code in real git repositories.
 
@@ -64,10 +74,8 @@ class GiteaSimulator:
         flavour: Flavour = "gitea",
         version: str | None = None,
         clock: Callable[[], float] = wall_clock,
-        host: str = "127.0.0.1",
-        port: int = 0,
         observer: Observer | None = None,
-        controller: str = "",
+        listen: Listen = Listen(),  # noqa: B008 (a tuple, never changed)
     ) -> None:
         quirks = quirks_of(flavour, version)
         if (directory / STATE_FILE).exists():
@@ -78,10 +86,10 @@ class GiteaSimulator:
         self.faults = Faults()
         self.log: list[Call] = []
         self.observer = observer
-        self.controller = controller
+        self.controller = listen.controller
         self.hooks = HookSender(self.world, self.faults)
         self.url = ""
-        self._host, self._port = host, port
+        self._host, self._port = listen.host, listen.port
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
 
@@ -239,7 +247,7 @@ def _reset(request: web.Request, response: web.StreamResponse | None = None) -> 
     return response or web.Response(status=500)
 
 
-def _json_body(call: Call) -> dict[str, Any]:
+def _json_body(call: Call) -> Json:
     """Return the body's object; an empty body is an empty object, anything else is 422."""
     if not call.body.strip():
         return {}
@@ -258,7 +266,7 @@ def _error(world: World, refused: ApiError) -> Reply:
         return Reply(refused.status, content_type="text/html", headers=refused.headers)
     if refused.status == 405 and not refused.message:
         return Reply(405, content_type="")
-    body: dict[str, Any] = {"message": refused.message, "url": f"{world.url}/api/swagger"}
+    body: Json = {"message": refused.message, "url": f"{world.url}/api/swagger"}
     if refused.status == 404 and world.quirks.errors_on_404:
         body = {"errors": [] if world.quirks.forgejo else None, **body}
     return answer(body, refused.status, refused.headers)

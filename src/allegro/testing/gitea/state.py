@@ -8,7 +8,6 @@ from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from .git import Git
 from .model import (
@@ -18,6 +17,7 @@ from .model import (
     Event,
     Hook,
     Issue,
+    Json,
     Label,
     Level,
     Protection,
@@ -61,13 +61,13 @@ class State:
         self._behind_s = 0.0
         self._ghost = User(GHOST_ID, "Ghost", 0)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Json:
         kept = dict(self.__dict__)
         for name in ("clock", "listeners", "_gits"):
             del kept[name]
         return kept
 
-    def __setstate__(self, kept: dict[str, Any]) -> None:
+    def __setstate__(self, kept: Json) -> None:
         self.__dict__.update(kept)
         self.listeners, self._gits = [], {}
 

@@ -6,7 +6,8 @@ import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .acts.code import CodeActs
+from .acts.code import CodeActs, NewCommit, NewStatus
+from .acts.issues import NewIssue
 from .git import Write
 from .model import Comment, Files, Issue, Label, Protection, Repo, Status, User
 from .state import RepoRef, UserRef
@@ -65,7 +66,7 @@ class World(CodeActs):
     ) -> Issue:
         row = self.the_repo(repo)
         ids = [label.id for label in self._labels_named(row, labels)]
-        return self.create_issue(row, self.the_user(user), title, body, labels=ids)
+        return self.create_issue(row, self.the_user(user), NewIssue(title, body, ids))
 
     def _labels_named(self, repo: Repo, names: Sequence[str]) -> list[Label]:
         by_name = {label.name: label for label in self.known_labels(repo).values()}
@@ -181,7 +182,8 @@ class World(CodeActs):
             Write(path, content.encode() if isinstance(content, str) else content)
             for path, content in files.items()
         ]
-        return self.store_commit(row, self.the_user(user), branch, writes, message, base=base)
+        new = NewCommit(writes, message)
+        return self.store_commit(row, self.the_user(user), branch, new, base=base)
 
     def delete_branch(self, repo: RepoRef, branch: str, user: UserRef) -> None:
         row = self.the_repo(repo)
@@ -214,7 +216,8 @@ class World(CodeActs):
     def open_pull(
         self, repo: RepoRef, user: UserRef, head: str, base: str, title: str, body: str = ""
     ) -> Issue:
-        return self.create_pull(self.the_repo(repo), self.the_user(user), head, base, title, body)
+        new = NewIssue(title, body)
+        return self.create_pull(self.the_repo(repo), self.the_user(user), head, base, new)
 
     def merge_pull(self, repo: RepoRef, number: IssueRef, user: UserRef) -> str:
         return self.merge_pull_now(self.the_issue(repo, number), self.the_user(user), "merge")
@@ -222,7 +225,8 @@ class World(CodeActs):
     def set_status(
         self, repo: RepoRef, user: UserRef, sha: str, state: str, context: str = "default"
     ) -> Status:
-        return self.add_status(self.the_repo(repo), self.the_user(user), sha, state, context)
+        new = NewStatus(state, context)
+        return self.add_status(self.the_repo(repo), self.the_user(user), sha, new)
 
     # keeping
 

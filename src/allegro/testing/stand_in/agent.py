@@ -36,16 +36,30 @@ DANGEROUS = (
     (r"\bdd\s+.*if=", "disk copy"),
 )
 TOOLSETS = {
-    "web": ["web_extract", "web_search"], "terminal": ["process", "terminal"],
-    "file": ["patch", "read_file", "search_files", "write_file"], "memory": ["memory"],
-}  # fmt: skip
+    "web": ["web_extract", "web_search"],
+    "terminal": ["process", "terminal"],
+    "file": ["patch", "read_file", "search_files", "write_file"],
+    "memory": ["memory"],
+}
 TERMINAL = {
-    "name": "terminal", "description": "Execute shell commands.",
-    "parameters": {"type": "object", "properties": {"command": {"type": "string"}},
-                   "required": ["command"]},
-}  # fmt: skip
-FEATURES = ("run_submission", "run_status", "run_events_sse", "run_stop", "run_approval_response",
-            "tool_progress_events", "approval_events", "session_resources")  # fmt: skip
+    "name": "terminal",
+    "description": "Execute shell commands.",
+    "parameters": {
+        "type": "object",
+        "properties": {"command": {"type": "string"}},
+        "required": ["command"],
+    },
+}
+FEATURES = (
+    "run_submission",
+    "run_status",
+    "run_events_sse",
+    "run_stop",
+    "run_approval_response",
+    "tool_progress_events",
+    "approval_events",
+    "session_resources",
+)
 GO_ON = (
     "[System: The previous response was cut off mid-stream. Continue exactly where you left off.]"
 )
@@ -172,9 +186,13 @@ class Agent:
         routes = self.option("platforms.api_server.extra.model_routes", {})
         default = self.option("model", {})
         route = {**default, "model": default.get("default"), **routes.get(model, {})}
-        body: Json = {"model": route["model"], "messages": messages, "stream": True,
-                      "stream_options": {"include_usage": True},
-                      "max_tokens": default.get("max_tokens", 4096)}  # fmt: skip
+        body: Json = {
+            "model": route["model"],
+            "messages": messages,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": default.get("max_tokens", 4096),
+        }
         if "terminal" in self.option("platform_toolsets.api_server", []):
             body["tools"] = [{"type": "function", "function": TERMINAL}]
         kept = ""
@@ -187,8 +205,13 @@ class Agent:
                     raise RefusedError(0, "Connection error.")
             except RefusedError as error:
                 again = error.status in {0, 408, 429} or error.status >= 500
-                self.call_hooks("api_request_error", run, status_code=error.status,
-                                retry_count=attempt - 1, retryable=again)  # fmt: skip
+                self.call_hooks(
+                    "api_request_error",
+                    run,
+                    status_code=error.status,
+                    retry_count=attempt - 1,
+                    retryable=again,
+                )
                 if not again or attempt == TRIES:
                     raise
                 kept += said["content"].strip()
@@ -246,9 +269,15 @@ class Agent:
         finally:
             seconds, why = time.monotonic() - began, result["error"]
             run.after_tool = True
-            self.call_hooks("post_tool_call", run, **named, duration_ms=int(seconds * 1000),
-                            result=json.dumps(result), status="error" if why else "ok",
-                            error_message=why)  # fmt: skip
+            self.call_hooks(
+                "post_tool_call",
+                run,
+                **named,
+                duration_ms=int(seconds * 1000),
+                result=json.dumps(result),
+                status="error" if why else "ok",
+                error_message=why,
+            )
             failed = bool(why or result["exit_code"])
             run.emit("tool.completed", tool=tool, duration=round(seconds, 3), error=failed)
         return json.dumps(result)
@@ -265,8 +294,16 @@ class Agent:
         named = {"request_id": run.question_id} if self.is_new else {}
         self.set_status(run, "waiting_for_approval", last_event="approval.request")
         shown = SECRET.sub(r"\1***", command)  # as Hermes shows it, though it runs it whole
-        run.emit("approval.request", command=shown, description=name, pattern_key=name,
-                 pattern_keys=[name], allow_permanent=True, choices=CHOICES, **named)  # fmt: skip
+        run.emit(
+            "approval.request",
+            command=shown,
+            description=name,
+            pattern_key=name,
+            pattern_keys=[name],
+            allow_permanent=True,
+            choices=CHOICES,
+            **named,
+        )
         choice, why = "deny", "denied by user"
         try:
             choice = await asyncio.wait_for(run.question, self.option("approvals.timeout", 60))
@@ -283,10 +320,16 @@ async def shell(command: str) -> Json:
     """Run a command in a group of its own, which ends with it or with us."""
     pipe, no = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
-        "/bin/sh", "-c", command, cwd=os.environ.get("HOME", "/"), start_new_session=True,
-        stdin=no, stdout=pipe, stderr=asyncio.subprocess.STDOUT,
+        "/bin/sh",
+        "-c",
+        command,
+        cwd=os.environ.get("HOME", "/"),
+        start_new_session=True,
+        stdin=no,
+        stdout=pipe,
+        stderr=asyncio.subprocess.STDOUT,
         env={n: v for n, v in os.environ.items() if not n.startswith("API_SERVER_")},
-    )  # fmt: skip
+    )
     try:
         output, _ = await asyncio.wait_for(process.communicate(), COMMAND_S)
     except TimeoutError:

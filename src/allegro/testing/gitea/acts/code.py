@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from allegro.testing.gitea.git import NO_COMMIT, Who, Write
 from allegro.testing.gitea.model import Event, Issue, Label, Level, Pull, Push, Repo, Status, User
 
-from .issues import IssueActs
+from .issues import IssueActs, NewIssue
+
+
+class NewCommit(NamedTuple):
+    """What a commit holds; without `author` and `committer` it is by whoever made it."""
+
+    writes: Sequence[Write]
+    message: str
+    author: Who | None = None
+    committer: Who | None = None
+
+
+class NewStatus(NamedTuple):
+    """A commit status as somebody sets it."""
+
+    state: str
+    context: str = "default"
+    description: str = ""
+    target_url: str = ""
+
 
 MERGE_STYLES = ("merge", "rebase", "rebase-merge", "squash", "fast-forward-only")
 
@@ -84,12 +104,9 @@ class CodeActs(IssueActs):
         repo: Repo,
         doer: User,
         branch: str,
-        writes: Sequence[Write],
-        message: str,
+        new: NewCommit,
         *,
         base: str | None,
-        author: Who | None = None,
-        committer: Who | None = None,
         force: bool = False,
     ) -> str:
         """Commit on top of `base` (None = the first commit) and point `branch` at it.
@@ -98,8 +115,8 @@ class CodeActs(IssueActs):
         """
         git = self.git(repo)
         old = git.branch(branch)
-        by = committer or author or self.who(doer)
-        sha = git.write_commit(base, writes, message, author or by, by)
+        by = new.committer or new.author or self.who(doer)
+        sha = git.write_commit(base, new.writes, new.message, new.author or by, by)
         if force and old is not None:
             git.set(f"refs/heads/{branch}", sha)
         else:
@@ -161,20 +178,14 @@ class CodeActs(IssueActs):
         doer: User,
         head: str,
         base: str,
-        title: str,
-        body: str = "",
-        *,
-        labels: Sequence[int] = (),
-        assignees: Sequence[int] = (),
+        new: NewIssue,
     ) -> Issue:
         """Open a pull request between two branches of one repository. Empty ones are accepted."""
         git = self.git(repo)
         base_sha, head_sha = git.branch(base) or "", git.branch(head) or ""
         merge_base = git.merge_base(base_sha, head_sha)
         pull = Pull(self.next_id("pull"), base, head, base_sha, head_sha, merge_base)
-        issue = self.create_issue(
-            repo, doer, title, body, labels=labels, assignees=assignees, pull=pull
-        )
+        issue = self.create_issue(repo, doer, new, pull)
         git.set(f"refs/pull/{issue.number}/head", head_sha)
         return issue
 
@@ -253,20 +264,13 @@ class CodeActs(IssueActs):
 
     # statuses
 
-    def add_status(
-        self,
-        repo: Repo,
-        doer: User,
-        sha: str,
-        state: str,
-        context: str = "default",
-        description: str = "",
-        target_url: str = "",
-    ) -> Status:
+    def add_status(self, repo: Repo, doer: User, sha: str, new: NewStatus) -> Status:
         """Append a commit status. No issue is bumped."""
         now_s = self.now_s()
         number = self.next_id("status")
-        row = Status(number, sha, state, context, description, target_url, doer.id, now_s)
+        row = Status(
+            number, sha, new.state, new.context, new.description, new.target_url, doer.id, now_s
+        )
         repo.statuses.setdefault(sha, []).append(row)
         self.emit(Event("status", "", repo, doer, extra={"status": row}))
         return row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from allegro.testing.gitea.model import (
     Comment,
@@ -21,6 +22,16 @@ from allegro.testing.gitea.state import State
 _REFERENCE = re.compile(r"(?:^|[\s(\[])#(\d+)\b")
 
 
+class NewIssue(NamedTuple):
+    """An issue or pull request as somebody opens it; `due_s` 0 is no date."""
+
+    title: str
+    body: str = ""
+    labels: Sequence[int] = ()
+    assignees: Sequence[int] = ()
+    due_s: int = 0
+
+
 class IssueActs(State):
     """Effects only: rights and input are checked by the caller."""
 
@@ -28,27 +39,29 @@ class IssueActs(State):
         self,
         repo: Repo,
         doer: User,
-        title: str,
-        body: str = "",
-        *,
-        labels: Sequence[int] = (),
-        assignees: Sequence[int] = (),
-        due_s: int = 0,
+        new: NewIssue,
         pull: Pull | None = None,
     ) -> Issue:
         """Open an issue, or the issue of a pull request; labels set here send no event."""
         now_s = self.now_s()
         issue = Issue(
-            self.next_id("issue"), repo, repo.next_number, doer.id, title, body, now_s, now_s
+            self.next_id("issue"),
+            repo,
+            repo.next_number,
+            doer.id,
+            new.title,
+            new.body,
+            now_s,
+            now_s,
         )
         repo.next_number += 1
-        issue.due_s, issue.pull = due_s, pull
+        issue.due_s, issue.pull = new.due_s, pull
         self.index_issue(issue)
-        for label_id in labels:
+        for label_id in new.labels:
             self._put_label(issue, doer, self.labels[label_id])
-        for user_id in assignees:
+        for user_id in new.assignees:
             self._assign(issue, doer, user_id)
-        self._cross_reference(issue, doer, body, 0)
+        self._cross_reference(issue, doer, new.body, 0)
         kind = "pull_request" if pull else "issues"
         self.emit(Event(kind, "opened", repo, doer, issue))
         return issue

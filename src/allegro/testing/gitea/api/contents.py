@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from allegro.testing.gitea.acts.code import NewCommit
 from allegro.testing.gitea.git import NO_COMMIT, Entry, GitError, RefMovedError, Who, Write
 from allegro.testing.gitea.http import (
     Reply,
@@ -215,11 +216,8 @@ def _commit(r: Request, asks: list[FileOperation]) -> tuple[Json, list[Json | No
             r.repo,
             r.doer,
             target.branch,
-            writes,
-            _message(r, asks),
+            NewCommit(writes, _message(r, asks), author, committer),
             base=target.base,
-            author=author,
-            committer=committer,
             force=target.force,
         )
     except RefMovedError as moved:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+from allegro.testing.gitea.acts.code import NewStatus
 from allegro.testing.gitea.git import CommitRow
 from allegro.testing.gitea.http import Reply, Request, answer, fail, not_found
 from allegro.testing.gitea.model import Json, Level, Status
@@ -168,15 +169,9 @@ def create_status(r: Request) -> Reply:
     found = r.world.git(r.repo).resolve(sha)
     if found is None:
         fail(500, r.internal(f"object does not exist [id: {sha}]"))
-    row = r.world.add_status(
-        r.repo,
-        r.doer,
-        found,
-        state,
-        r.text("context") or "default",
-        r.text("description"),
-        r.text("target_url"),
-    )
+    context = r.text("context") or "default"
+    new = NewStatus(state, context, r.text("description"), r.text("target_url"))
+    row = r.world.add_status(r.repo, r.doer, found, new)
     return answer(status_shape(r.world, r.repo, row, r.user), 201)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from allegro.testing.gitea.acts.issues import NewIssue
 from allegro.testing.gitea.http import Reply, Request, answer, empty, fail
 from allegro.testing.gitea.model import Issue, Label, Level, Repo, User
 
@@ -186,15 +187,14 @@ def create_issue(r: Request) -> Reply:
     title = r.required("title", "Title")
     labels = [key for key in r.ids("labels") if key in r.world.known_labels(r.repo)]
     ids = people(r, asked_assignees(r), 422) if r.writes else []
-    issue = r.world.create_issue(
-        r.repo,
-        r.doer,
+    new = NewIssue(
         title,
         r.text("body"),
         labels=labels if r.writes else [],
         assignees=ids,
         due_s=_due(r) if r.writes else 0,
     )
+    issue = r.world.create_issue(r.repo, r.doer, new)
     if r.flag("closed"):
         r.world.set_closed(issue, r.doer, True)
     return answer(issue_shape(r.world, issue, r.user), 201)

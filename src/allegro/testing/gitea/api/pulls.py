@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from allegro.testing.gitea.acts.code import MERGE_STYLES, is_draft
+from allegro.testing.gitea.acts.issues import NewIssue
 from allegro.testing.gitea.git import Changed
 from allegro.testing.gitea.http import Reply, Request, answer, empty, fail, not_found
 from allegro.testing.gitea.model import Issue, Pull
@@ -90,10 +91,9 @@ def create_pull(r: Request) -> Reply:
         r.doer,
         head,
         base,
-        title,
-        r.text("body"),
-        labels=labels if r.writes else [],
-        assignees=ids if r.writes else [],
+        NewIssue(title, r.text("body"), labels, ids)
+        if r.writes
+        else NewIssue(title, r.text("body")),
     )
     assert issue.pull is not None
     issue.pull.allow_maintainer_edit = r.flag("allow_maintainer_edit")

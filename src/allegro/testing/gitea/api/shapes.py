@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from allegro.testing.gitea.acts.code import is_draft
 from allegro.testing.gitea.http import API, when, when_set
 from allegro.testing.gitea.model import (
@@ -319,7 +317,7 @@ def reaction_shape(world: World, row: Reaction, viewer: User | None) -> Json:
 
 def hook_shape(world: World, hook: Hook) -> Json:
     """A webhook; its secret is never told."""
-    config: dict[str, Any] = {k: v for k, v in hook.config.items() if k != "secret"}
+    config: Json = {k: v for k, v in hook.config.items() if k != "secret"}
     return {
         "id": hook.id,
         "type": "gitea",
