@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from allegro.core.authority.tokens import Thaw, issue_token, sovereign_kid
@@ -285,6 +286,9 @@ async def test_what_the_house_said_is_what_waits_and_what_buttons_are_bound_to(
     assert asked.waiting[0] == Waiting("17f8c783aa", "comment", "high", 60.0)
     assert told.digest_of(request_subject(one.id)) == DIGEST[:32]
     assert told.digest_of("r:other") is None
+    kept = msgspec.structs.replace(statement, requests=(msgspec.structs.replace(one, title="a"),))
+    bare = kept.without_words().requests
+    assert bare == (one,), "no title lies on a lane's disk"
     lane.linked = False
     lane.state.heard_house(now_s)
     lane.clock.advance(120)

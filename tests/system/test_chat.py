@@ -162,6 +162,50 @@ async def test_strangers_get_nothing_and_are_counted_at_home(
         assert freezes_of(theatre.lane_folder) == []
 
 
+async def test_a_thaw_mutes_a_sender_and_lets_him_be_heard_again(
+    tmp_path: Path, telegram: TelegramStandIn
+) -> None:
+    async with open_theatre(tmp_path / "play", lane=settings(tmp_path, telegram)) as theatre:
+        stage = theatre.stage
+        thaw = ("thaw", "--config", str(stage.house_config))
+        steps = (((), "Frozen."), (("--all", "--mute", "telegram:77"), "Your stops are switched"),
+                 (("--hear", "telegram:77"), "Frozen."))  # fmt: skip
+        for number, (words, expected) in enumerate(steps, 1):
+            if words:
+                await stage.command(*thaw, *words)
+
+                async def taken(words: tuple[str, ...] = words) -> bool:
+                    muted = theatre.lane_folder / "muted.json"
+                    kept = json.loads(muted.read_bytes())["muted"] if muted.exists() else []
+                    is_muted = kept == ["telegram:77"]
+                    return is_muted is ("--mute" in words) and not freezes_of(theatre.lane_folder)
+
+                await theatre.until(taken, "the lane took the thaw")
+            telegram.world.says(ROSA, "/stop")
+
+            async def answered(number: int = number) -> bool:
+                return len(titled(telegram, "Stop")) == number
+
+            await theatre.until(answered, "the stop is answered")
+            assert titled(telegram, "Stop")[-1].removeprefix("Stop\n").startswith(expected)
+
+
+async def test_doctor_asks_the_bot_beside_a_running_lane(
+    tmp_path: Path, telegram: TelegramStandIn
+) -> None:
+    async with open_theatre(tmp_path / "play", lane=settings(tmp_path, telegram)) as theatre:
+        config = str(theatre.stage.lane_config)
+        said = json.loads(await theatre.stage.command("doctor", "--config", config, "--json"))
+        facts = [one for one in said["facts"] if one["code"] == "chat.deaf"]
+        assert [one["state"] for one in facts] == ["ok"]
+        telegram.fail("status", method="getWebhookInfo", status=401)
+        said = json.loads(
+            await theatre.stage.command("doctor", "--config", config, "--json", code=1)
+        )
+        (fact,) = [one for one in said["facts"] if one["code"] == "chat.deaf"]
+        assert (fact["state"], fact["detail"].partition(":")[0]) == ("bad", "token")
+
+
 class Elsewhere:
     """Another channel of the owner: takes what Apprise sends, on loopback."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from allegro.adapters.channels.build import build_channels
 from allegro.adapters.clock import SystemClock
 from allegro.adapters.gitea.http import GiteaHttp
 from allegro.adapters.gitea.reader import GiteaReader
@@ -16,11 +17,12 @@ from allegro.adapters.hermes.wire import HermesWire
 from allegro.adapters.providers.openai import HttpProviders
 from allegro.adapters.sandbox.attacks import Targets, existing, run_attacks
 from allegro.adapters.sandbox.boundary import find_sandbox
-from allegro.config import read_secret
+from allegro.config import read_private, read_secret
 from allegro.core.base.errors import ConfigError, EdgeError
+from allegro.core.channels import ChannelError
 from allegro.core.health import codes
 from allegro.core.health.facts import Fact, State
-from allegro.core.settings import LaneSettings, Rung
+from allegro.core.settings import AppriseSettings, LaneSettings, Rung
 from allegro.lane.agent.facts import agent_words, existing_facts, swap_fact
 from allegro.lane.folder.files import LaneFiles
 from allegro.lane.health.own_files import own_facts
@@ -42,7 +44,28 @@ async def check(settings: LaneSettings) -> list[Fact]:
             await http.close()
     if settings.serves_sessions:
         facts += await _session_facts(settings, files)
+    if settings.telegram.reads:
+        facts.append(await _chat_fact(settings))
     return facts
+
+
+async def _chat_fact(settings: LaneSettings) -> Fact:
+    """Ask how much waits for us: that confirms nothing, and disturbs no lane that reads."""
+    clock, name = SystemClock(), "telegram"
+    chat = build_channels(settings.telegram, AppriseSettings(), _private, clock).chat
+    assert chat is not None
+    try:
+        waiting = await chat.waiting()
+    except ChannelError as error:
+        return Fact(codes.CHAT_DEAF, "bad", f"{error.kind}: {error}", "getWebhookInfo", name)
+    finally:
+        await chat.close()
+    who = f"{len(settings.telegram.allow)} may command"
+    return Fact(codes.CHAT_DEAF, "ok", f"answers; {waiting} wait; {who}", "getWebhookInfo", name)
+
+
+def _private(name: str) -> str:
+    return read_private(Path(name).expanduser())
 
 
 async def _session_facts(settings: LaneSettings, files: LaneFiles) -> list[Fact]:

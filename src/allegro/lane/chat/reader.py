@@ -15,6 +15,7 @@ import structlog
 
 from allegro.core.base.backoff import Backoff
 from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import Unreadable
 from allegro.core.channels import AnotherReader, ChannelError, Chat
 from allegro.core.chat.allow import AllowList, Stranger, admit
 from allegro.core.chat.answers import COMMANDS
@@ -167,7 +168,10 @@ class Reader:
         found: list[tuple[int, Command | Tap]] = []
         for update in batch.updates:
             admitted = admit(update.content, self._allowed)
-            if isinstance(admitted, Stranger):
+            if isinstance(update.content, Unreadable):
+                reason = one_line(str(update.content), 200)
+                _log.warning("chat.unreadable", channel=self._chat.name, reason=reason)
+            elif isinstance(admitted, Stranger):
                 self._strangers.count(admitted)
             elif admitted is not None and update.number is not None:
                 found.append((update.number, admitted))
