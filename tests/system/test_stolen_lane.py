@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .stolen_trials import play
+from .robbery import play
 
 SEEDS = (2, 3, 7, 9, 11, 12)
 
