@@ -240,3 +240,31 @@ async def test_a_shed_entry_beside_an_unreadable_one_are_two_gaps(shelf: Shelf) 
     assert not isinstance(taken, Refusal)
     assert [gap[2:6] for gap in await shelf.archive.gaps()] == [(1, 1, 1, 5), (2, 2, 1, -2)]
     assert msgspec.to_builtins(taken.position)["seq"] == 3
+
+
+@pytest.mark.parametrize(
+    ("id_chars", "subject_chars"), [(1, 0), (32, 40), (200, 0), (8, 1_000), (200, 1_000)]
+)
+async def test_a_quota_holds_on_the_disk_whatever_events_are_made_of(
+    tmp_path: Path, id_chars: int, subject_chars: int
+) -> None:
+    """Ids and subjects stand in the trees of their indexes too: that counts."""
+    quota = 3_000_000
+    archive = open_archive(tmp_path / "q.db", quota_bytes=quota)
+    for n in range(1_000):
+        events = [
+            Event(
+                f"{n}-{m}-".ljust(id_chars, "i"), "forge.snapshot.issue", "x", TIME,
+                subject=f"{n}-{m}".ljust(subject_chars, "s") if subject_chars else "",
+                data={"repository": 7},
+            )
+            for m in range(100)
+        ]  # fmt: skip
+        entries = [Kept(encode_event(event)) for event in events]
+        if isinstance(await archive.take("thief", "j", n * 100 + 1, entries, NOW_S), Refusal):
+            break
+    else:
+        raise AssertionError("the quota has no end")
+    await archive.close()
+    size = (tmp_path / "q.db").stat().st_size
+    assert 0.5 * quota < size < 1.2 * quota

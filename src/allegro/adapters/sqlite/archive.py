@@ -8,7 +8,7 @@ from pathlib import Path
 
 from allegro.adapters.sqlite.connection import Worker
 from allegro.adapters.sqlite.gaps import name_gaps
-from allegro.adapters.sqlite.intake import Same, same_bytes, store
+from allegro.adapters.sqlite.intake import OverQuota, Same, same_bytes, store
 from allegro.adapters.sqlite.schema import open_versioned
 from allegro.adapters.sqlite.steps import no_time_ahead
 from allegro.adapters.sqlite.ties import get_tie, put_tie
@@ -28,9 +28,8 @@ CREATE TABLE IF NOT EXISTS cursor (
 CREATE TABLE IF NOT EXISTS gap (
   lane TEXT NOT NULL, journal TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
   count INTEGER NOT NULL, shed INTEGER NOT NULL, reason TEXT NOT NULL, at_s REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS object (
-  subject TEXT PRIMARY KEY, row INTEGER NOT NULL, updated_s INTEGER NOT NULL,
-  repository INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS object (subject TEXT PRIMARY KEY, row INTEGER NOT NULL,
+  updated_s INTEGER NOT NULL, repository INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS object_repository ON object (repository, updated_s);
 CREATE TABLE IF NOT EXISTS mark (
   lane TEXT NOT NULL, watch TEXT NOT NULL, forge_s INTEGER NOT NULL, wall_s REAL NOT NULL,
@@ -90,25 +89,28 @@ class SqliteArchive:
             used = _usage(connection, lane)
             size = sum(len(e.body) if isinstance(e, Kept) else GAP_BYTES for e in entries)
             if used + size > self._quota_bytes:
-                return Refusal("over_quota", f"{lane} fills its {self._quota_bytes} bytes")
+                raise OverQuota
             came = store(connection, lane, entries, at_s, self._same)
             came.size += GAP_BYTES * name_gaps(
                 connection, lane, journal, first_seq, entries, came.rejected, at_s
             )
-            connection.execute(
-                "INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)",
-                (lane, journal, moved.seq, moved.chain, at_s),
-            )
+            if used + came.size > self._quota_bytes:
+                raise OverQuota
+            row = (lane, journal, moved.seq, moved.chain, at_s)
+            connection.execute("INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)", row)
             kept = sum(isinstance(entry, Kept) for entry in entries)
             connection.execute(
                 "INSERT INTO usage VALUES (?,?,?) ON CONFLICT (lane) DO UPDATE SET"
                 " bytes = bytes + excluded.bytes, repeats = repeats + excluded.repeats",
                 (lane, came.size, kept - came.fresh - len(came.rejected)),
             )
-            (last,) = connection.execute("SELECT COALESCE(MAX(row), 0) FROM event").fetchone()
+            last = connection.execute("SELECT COALESCE(MAX(row), 0) FROM event").fetchone()[0]
             return Taken(moved, came.fresh, len(came.rejected), last, came.clashes)
 
-        return await self._worker.run(job)
+        try:
+            return await self._worker.run(job)
+        except OverQuota:  # what was stored of the batch is undone
+            return Refusal("over_quota", f"{lane} fills its {self._quota_bytes} bytes")
 
     async def skip_to(self, lane: str, position: Position, reason: str, at_s: float) -> None:
         """Go on behind entries that this house once acknowledged and lost; name the gap."""
