@@ -104,11 +104,15 @@ class World:
 
     def disk(self) -> list[str]:
         folder = self.theatre.house_files.folder
-        faults = []
-        for name, most in (("archive", ARCHIVE_BYTES), ("ledger", LEDGER_BYTES)):
-            size = sum(file.stat().st_size for file in folder.glob(f"{name}.db*"))
-            faults += [f"{name}.db grew to {size} bytes"] if size > most else []
-        return faults
+        sizes: dict[str, int] = {}
+        for file in folder.glob("*.db*"):
+            name = file.name.partition(".db")[0]
+            sizes[name] = sizes.get(name, 0) + file.stat().st_size
+        return [
+            f"{name}.db grew to {size} bytes"
+            for name, size in sizes.items()
+            if size > (ARCHIVE_BYTES if name == "archive" else LEDGER_BYTES)
+        ]
 
 
 def _wide(name: str) -> bytes:
