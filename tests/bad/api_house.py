@@ -122,6 +122,10 @@ GOOD: dict[str, Any] = {
         "last": {"duty": "sweep", "ending": "ran", "due_s": 4.0, "begun_s": 4.0, "duration_s": 1.0,
                  "punctuality": "on time", "skipped": 0, "result": "done", "figures": {"n": 1.0}},
     },
+    "tallies": [
+        {"session": "s1", "ended_s": 5.0, "calls": 2, "tokens": 7,
+         "agent": {"calls": 2, "tools": 1, "tokens_in": 3, "tokens_out": 4}},
+    ],
     "look_at": {"host": True, "heard": True, "ready": ["forge"]},
     "rest": True, "stop_session": True, "deny": True, "revoke_loan": True, "sessions": ["s1"],
     "listing": {"issues": [1], "comments": [2]},

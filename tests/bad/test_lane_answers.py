@@ -59,7 +59,7 @@ COVERS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "model_next": ("GET", "/v1/models/a/v1/models", None),
 }  # fmt: skip
 """Query → the call that makes the house send it."""
-BY_A_DUTY = {"look", "listing", "sessions", "triage_label"}
+BY_A_DUTY = {"look", "listing", "sessions", "tallies", "triage_label"}
 """Queries that a duty sends: below, where sessions and polls are followed, at each new link."""
 UNREAD = {"rest", "deny", "stop_session", "revoke_loan", "inform"}
 """Acts whose answer is compared with `True`, or not looked at."""

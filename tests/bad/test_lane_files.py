@@ -20,6 +20,7 @@ from allegro.adapters.nats.server import (
     read_seed,
 )
 from allegro.config import load_zone
+from allegro.core.agent.tallies import AgentTally, SessionTally
 from allegro.core.authority.freeze import UNKNOWN, Freeze, FreezeSet
 from allegro.core.authority.gate import LaneTrust
 from allegro.core.authority.lease import MAX_KEPT_EPOCH, Record, Slot
@@ -57,12 +58,14 @@ from allegro.lane.folder.forms import (
     load_epochs,
     load_freezes,
     load_pairing,
+    load_tallies,
     load_trust,
     load_written,
     save_crashes,
     save_duties,
     save_epochs,
     save_freezes,
+    save_tallies,
     save_trust,
     save_written,
 )
@@ -78,7 +81,7 @@ from . import values as bad
 
 COVERS = (
     "trust.json", "paired.json", "freezes.json", "epochs.json", "crashes.json", "sessions.json",
-    "spend.json", "written.json", "alerts.json", "statement.json", "duties.json", "chat.json", "muted.json",
+    "spend.json", "written.json", "alerts.json", "statement.json", "duties.json", "tallies.json", "chat.json", "muted.json",
     "council/running.json",
 )  # fmt: skip
 ROSA = Sender(77, 77)
@@ -394,3 +397,13 @@ def test_a_bent_statement_is_none_or_hushes_no_p0(tmp_path: Path) -> None:
             word = SilentHouse(state, VirtualClock(), load_zone, heard, lambda _: None)
             word.rules()
             assert all(one.key[0] != "house.stores" for one in word.told(AlertState("vps")))
+
+
+def test_bent_tallies_are_those_that_were_kept_or_none(tmp_path: Path) -> None:
+    path = tmp_path / "tallies.json"
+    tally = SessionTally(session="s", ended_s=5.0, agent=AgentTally(2, 1, 3, 4), calls=2, tokens=7)
+    save_tallies(path, {"s": tally})
+    assert load_tallies(path) == {"s": tally}
+    for name, raw in bad.bent_json(json.loads(path.read_bytes())):
+        for one in load_tallies(written(tmp_path, raw)).values():
+            assert isinstance(one, SessionTally), name

@@ -15,6 +15,7 @@ import msgspec
 
 from allegro.adapters.crypto.signatures import verify
 from allegro.core.agent.sessions import AgentEvent, Answered, Asked, End, Ended, Gap
+from allegro.core.agent.tallies import AgentTally
 from allegro.core.agent.tools import TOOLS
 from allegro.core.authority.actions.agent import AnswerOnce
 from allegro.core.authority.actions.families import action_bytes
@@ -39,6 +40,7 @@ from allegro.lane.agent.gateways import Gateways
 from allegro.lane.agent.known import Known
 from allegro.lane.agent.running import OpenSession
 from allegro.lane.agent.sessions import Sessions
+from allegro.lane.agent.tallies import Tallies
 from allegro.lane.context.recorder import Author, Recorder
 from allegro.lane.context.state import LaneState
 from allegro.lane.models.canary import CANARY_PROMPT
@@ -166,6 +168,7 @@ class FakeGateway:
         self.died_fault: Exception | None = None
         self.pending = 0
         self.gone = asyncio.Event()
+        self.counted: AgentTally | EdgeError | None = None
         self._queue: asyncio.Queue[AgentEvent] = asyncio.Queue()
 
     def tell(self, *events: AgentEvent) -> None:
@@ -220,6 +223,12 @@ class FakeGateway:
 
     async def stop(self, run: str) -> None:
         del run
+
+    async def tally(self, session: str) -> AgentTally | None:
+        await asyncio.sleep(0)
+        if isinstance(self.counted, EdgeError):
+            raise self.counted
+        return self.counted
 
     async def died(self) -> None:
         await self.gone.wait()
@@ -307,8 +316,13 @@ class Stage:
         settings = LaneSettings(LaneIdentity(LANE, "state"), ForgeSettings(), hermes=self.settings)
         here = cast(LaneState, self)  # of it only the situation is asked
         ctx = context_of(here, recorder, self.clock, settings, dice=self.dice)
+        self.tallies = Tallies({}, lambda kept: None, self.clock)
         self.sessions = Sessions(
-            ctx, self.gateways, self.proxy, Known(dict(self.known), self._save, self.clock)
+            ctx,
+            self.gateways,
+            self.proxy,
+            Known(dict(self.known), self._save, self.clock),
+            self.tallies,
         )
 
     async def _record(self, holder: str, payload: Talk) -> None:

@@ -23,6 +23,7 @@ from allegro.core.health import codes
 from allegro.core.health.codes import CODES, agent
 from allegro.core.health.duty_runs import ENDED_MEANWHILE, DutyPlan, DutyRun, DutyView, Ending
 from allegro.core.health.schedule import Punctuality, Schedule
+from allegro.core.protocol.answers.house import LinkedLane
 from allegro.core.settings import HouseDuties
 from allegro.core.stores import SetAside
 from allegro.house.lanes import Lanes
@@ -32,6 +33,7 @@ from allegro.house.schedule.exports import KEPT_DAYS, DayExports
 from allegro.house.schedule.failover import TARGET_S, FailoverDrill
 from allegro.house.schedule.runbook import InUse, RunbookCheck, can_fire, judged
 from allegro.house.schedule.shipped import NONE_CONFIGURED, places, shipped
+from allegro.house.schedule.telemetry import TelemetryCheck
 from allegro.house.schedule.watch import MAX_DUTIES, DutyWatch
 from allegro.house.schedule.wing import ScheduleWing
 from allegro.runtime.scheduled_duty import DutyResult, ScheduledDuty
@@ -65,8 +67,8 @@ class FakeLanes:
     def names(self) -> frozenset[str]:
         return frozenset(self.up)
 
-    def describe(self) -> list[dict[str, Any]]:
-        return [{"name": name, "linked": up} for name, up in self.up.items()]
+    def describe(self) -> list[LinkedLane]:
+        return [LinkedLane(name=name, linked=up) for name, up in self.up.items()]
 
     def linked(self) -> list[tuple[str, str, None]]:
         return [(name, name, None) for name, up in self.up.items() if up]
@@ -368,7 +370,8 @@ async def test_each_shipped_duty_has_its_line_and_each_empty_place_says_so(home:
     settings = HouseDuties(log_sync="")
     exports = DayExports(home.ports, Folder(home.folder / "exports"), datetime.UTC)
     drill = FailoverDrill(cast(Lanes, home.lanes), home.clock, str)
-    known = shipped(settings, exports, drill, RunbookCheck(_own_page, _everything))
+    checked = TelemetryCheck(home.ports, cast(Lanes, home.lanes))
+    known = shipped(settings, exports, drill, RunbookCheck(_own_page, _everything), checked)
     schedules = {one.name: one.schedule for one in known}
     assert schedules["log-rollup"] == Schedule("10 0 * * *", 3600.0)
     assert schedules["log-sync"] is None

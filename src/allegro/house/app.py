@@ -29,6 +29,7 @@ from allegro.core.base.errors import ConfigError, EdgeError, Refusal
 from allegro.core.base.store_ties import Fault
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
+from allegro.core.health.duty_runs import DutyPlan
 from allegro.core.health.facts import Fact
 from allegro.core.protocol.answers.house import ReloadAnswer, StopAnswer
 from allegro.core.settings import HouseSettings
@@ -264,10 +265,14 @@ class _House:
             alone_since=lambda: self._watch.local_only_since_s,
             blocked=lambda: self._orders.blocked,
             duties=self._duty_facts,
+            plans=self._duty_plans,
         )
 
     def _duty_facts(self) -> list[Fact]:
         return self._schedule.facts()  # asked when it is shown: it is made after what shows it
+
+    def _duty_plans(self) -> list[DutyPlan]:
+        return self._schedule.plans()
 
     def _reports(
         self, program: Program, ports: Ports, facts: Facts, issue: ReportIssue

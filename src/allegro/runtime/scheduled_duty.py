@@ -14,8 +14,9 @@ import msgspec
 
 from allegro.core.base.errors import EdgeError, UserError
 from allegro.core.health.duty_runs import DutyPlan, DutyRun, DutyState
-from allegro.core.health.schedule import Schedule
+from allegro.core.health.schedule import Schedule, schedule_of
 from allegro.core.ports import Clock
+from allegro.core.settings import HouseDuties, LaneDuties
 from allegro.runtime.consumer import as_edge_error, reason_of
 
 LIMIT_S = 900.0
@@ -58,6 +59,21 @@ class ScheduledDuty(msgspec.Struct, frozen=True, kw_only=True):
     may_run: Callable[[], bool] = _always
     served_s: Callable[[], float] = _never
     limit_s: float = LIMIT_S
+
+
+def made(
+    name: str,
+    cron: str,
+    run: Callable[[], Awaitable[DutyResult]],
+    duties: HouseDuties | LaneDuties,
+    role: str = "",
+) -> ScheduledDuty:
+    """Return a duty with this cron line, and the grace and the limit of `[duties]`.
+
+    An empty line is off. The configuration was checked when it was loaded.
+    """
+    schedule = schedule_of(cron, duties.grace_min)
+    return ScheduledDuty(name=name, schedule=schedule, run=run, role=role, limit_s=duties.limit_s)
 
 
 class DutyBook(Protocol):

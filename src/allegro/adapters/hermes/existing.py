@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from allegro.adapters.hermes.questions import unmasked
 from allegro.adapters.hermes.wire import HermesWire
 from allegro.core.agent.sessions import AgentEvent, Asked
+from allegro.core.agent.tallies import AgentTally
 from allegro.core.base.errors import EdgeError
 from allegro.core.ports import GatewaySpec, Run
 from allegro.core.settings import HermesSettings
@@ -89,6 +90,9 @@ class ExistingGateway:
 
     async def died(self) -> None:
         await asyncio.Event().wait()
+
+    async def tally(self, session: str) -> AgentTally | None:
+        return await self._wire.tally(session)
 
     async def close(self, session: str) -> None:
         """Stop the run, which no end of a process of ours would, and delete its session there."""

@@ -214,3 +214,12 @@ def _tamed_leaf(value: Any) -> Any:
 def json_of(value: Any) -> str:
     """Return a tamed value as JSON, for what is shown or compared."""
     return msgspec.json.encode(value).decode()
+
+
+def squeezed(text: object) -> str:
+    """Return the words of a call's arguments, or of what the stream shows of them, without spaces.
+
+    Hermes shows the beginning of one argument, with dots or a count of what it left out behind.
+    """
+    words = "".join(str(one) for one in text.values()) if isinstance(text, dict) else text
+    return "".join(words.split()).rstrip(".…") if isinstance(words, str) else ""

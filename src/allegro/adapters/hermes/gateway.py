@@ -20,10 +20,12 @@ from pathlib import Path
 
 import structlog
 
+from allegro.adapters.hermes.frames import squeezed
 from allegro.adapters.hermes.questions import OpenCalls
 from allegro.adapters.hermes.telemetry import Telemetry
 from allegro.adapters.hermes.wire import HermesWire
 from allegro.core.agent.sessions import AgentEvent, Asked, End, Ended, Gap, ToolBegan, ToolEnded
+from allegro.core.agent.tallies import AgentTally
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import whole_number
 from allegro.core.ports import Run
@@ -229,6 +231,10 @@ class HermesGateway:
         assert self.process is not None
         await self.process.wait()
 
+    async def tally(self, session: str) -> AgentTally | None:
+        assert self.wire is not None
+        return await self.wire.tally(session)
+
     async def close(self, session: str) -> None:
         """Kill the process with all it started, and remove what it had."""
         for task in self._tasks:
@@ -262,15 +268,6 @@ class HermesGateway:
                 self._over_memory = True
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.process.pid, signal.SIGKILL)
-
-
-def squeezed(text: object) -> str:
-    """Return the words of a call's arguments, or of what the stream shows of them, without spaces.
-
-    Hermes shows the beginning of one argument, with dots or a count of what it left out behind.
-    """
-    words = "".join(str(one) for one in text.values()) if isinstance(text, dict) else text
-    return "".join(words.split()).rstrip(".…") if isinstance(words, str) else ""
 
 
 def _dead(over_memory: bool) -> Ended:

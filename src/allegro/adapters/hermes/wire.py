@@ -25,6 +25,7 @@ from allegro.adapters.hermes.frames import Frame, end_of_status, read_object, st
 from allegro.adapters.hermes.position import Place
 from allegro.adapters.hermes.stream_lines import data_lines
 from allegro.core.agent.sessions import AgentEvent, Asked, End, Ended, Gap
+from allegro.core.agent.tallies import AgentTally
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Unreadable, number_of, text_of
 from allegro.core.effects.render import one_line
@@ -32,6 +33,7 @@ from allegro.core.effects.render import one_line
 ANSWER_S = 15.0
 SILENCE_S = 95.0  # Hermes sends a keepalive every 30 s
 LOOK_WITHIN_S = 5.0
+TALLY_S = 3.0
 POLL_S = 0.5
 POLL_FAILURES = 20
 AGAIN_S = (0.1, 0.3, 1.0, 2.0, 4.0)
@@ -129,6 +131,23 @@ class HermesWire:
         except EdgeError as error:
             if error.status not in _OVER:
                 raise
+
+    async def tally(self, session: str) -> AgentTally | None:
+        """Return what Hermes' own store says of a session, None where it holds none."""
+        try:
+            response = await self._call("GET", f"/api/sessions/{session}", within_s=TALLY_S)
+        except EdgeError as error:
+            if error.status == 404:
+                return None
+            raise
+        held = response.get("session", response)
+        row = held if isinstance(held, dict) else {}
+        return AgentTally(
+            calls=number_of(row.get("api_call_count")),
+            tools=number_of(row.get("tool_call_count")),
+            tokens_in=number_of(row.get("input_tokens")),
+            tokens_out=number_of(row.get("output_tokens")),
+        )
 
     async def forget(self, session: str) -> None:
         """Delete a session from Hermes' own store."""

@@ -246,6 +246,7 @@ def _lane_state(files: LaneFiles) -> dict[Path, str]:
         files.epochs: "the highest epoch of each role",
         files.written: "what the lane wrote last at the council",
         files.crashes: "when the lane crashed",
+        files.tallies: "what agent and proxy counted of each session",
         files.duties: "when each scheduled duty ran last, and runs next",
         files.chat: "what was read by chat",
         files.muted: "whose stops by chat count no more",

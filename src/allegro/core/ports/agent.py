@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from allegro.core.agent.sessions import AgentEvent
+from allegro.core.agent.tallies import AgentTally
 from allegro.core.authority.actions.agent import Turn
 from allegro.core.settings import Rung
 
@@ -35,6 +36,7 @@ class AgentGateway(Protocol):
     """One agent process that serves one session. All raise EdgeError.
 
     `died` returns once its process has ended; never where the process is somebody else's.
+    `tally` is what the agent's own record says of a session that has ended, None where it has none.
     `forged` counts facts that somebody else sent in its name; none of them was believed.
     """
 
@@ -47,6 +49,7 @@ class AgentGateway(Protocol):
     async def answer(self, run: str, choice: str) -> None: ...
     async def stop(self, run: str) -> None: ...
     async def died(self) -> None: ...
+    async def tally(self, session: str) -> AgentTally | None: ...
     async def close(self, session: str) -> None: ...
 
 

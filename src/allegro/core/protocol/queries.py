@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
+from allegro.core.agent.tallies import SessionTally
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import Number, Unreadable, read_value
 from allegro.core.health.duty_runs import DutyView
@@ -57,6 +58,7 @@ class QueryName(enum.StrEnum):
     SESSIONS = "sessions"
     STATUS = "status"
     STOP_SESSION = "stop_session"
+    TALLIES = "tallies"
     TRIAGE_LABEL = "triage_label"
 
 
@@ -219,6 +221,12 @@ class AskSessions(Asked, frozen=True, kw_only=True):
     name = QueryName.SESSIONS
 
 
+class AskTallies(Asked, frozen=True, kw_only=True):
+    """What agent and proxy counted of each session of the last eight days, beside its events."""
+
+    name = QueryName.TALLIES
+
+
 class Deny(Asked, frozen=True, kw_only=True):
     """Whether that question was pending, and got its no."""
 
@@ -295,6 +303,7 @@ ANSWERS: Mapping[QueryName, Any] = {
     QueryName.REST: Rested,
     QueryName.LOOK_AT: PeerSeen,
     QueryName.SESSIONS: list[str],
+    QueryName.TALLIES: list[SessionTally],
     QueryName.DENY: bool,
     QueryName.STOP_SESSION: bool,
     QueryName.REVOKE_LOAN: bool,

@@ -13,10 +13,12 @@ import msgspec
 from msgspec import Meta
 
 from allegro.core.base.untrusted import Name, Number, Text
+from allegro.core.health.duty_runs import DutyPlan
 from allegro.core.protocol.answers.bounds import Seconds
 
 MAX_TOLD = 200
 MAX_WAITING = 40
+MAX_PLANS = 100
 Window = Annotated[str, Meta(max_length=11)]
 """Two times of day, as in `22:00-07:30`; empty for none."""
 
@@ -49,6 +51,8 @@ class WaitingRequest(msgspec.Struct, frozen=True):
 class HouseStatement(msgspec.Struct, frozen=True, kw_only=True):
     """`at_s` is the house's time (Unix s); `zone` an IANA name; `expected` as in house.toml.
 
+    `duties` are the scheduled duties that a lane is to expect: the house's own, and of those that a
+    role owns what was served, so that a lane which takes the role runs nothing twice.
     `requests` are the oldest that wait, of `waiting` in all; None from a house that does not say.
     """
 
@@ -60,6 +64,7 @@ class HouseStatement(msgspec.Struct, frozen=True, kw_only=True):
     alerts: Annotated[tuple[ToldAlert, ...], Meta(max_length=MAX_TOLD)] = ()
     requests: Annotated[tuple[WaitingRequest, ...], Meta(max_length=MAX_WAITING)] | None = None
     waiting: Number = 0
+    duties: Annotated[tuple[DutyPlan, ...], Meta(max_length=MAX_PLANS)] = ()
 
     def without_words(self) -> HouseStatement:
         """Return it as a lane keeps it on its disk: no title and no target of a request."""

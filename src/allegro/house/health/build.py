@@ -119,7 +119,9 @@ class Calling:
         """
         own = OwnFacts(self._settings, ports, lanes, now, troubles)
         self._producers = Producers(own, lanes, self.alerting, self._clock)
-        self._statements = Statements(self._settings, lanes, self.alerting, self._clock, proposed)
+        self._statements = Statements(
+            self._settings, lanes, self.alerting, self._clock, proposed, now.plans
+        )
         return Facts(self._settings, ports, lanes, now, troubles.suspended, self._producers)
 
     def follow(self, requests: RequestBook) -> None:

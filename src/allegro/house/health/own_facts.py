@@ -15,6 +15,7 @@ from allegro.core.base.store_ties import Fault
 from allegro.core.base.untrusted import MAX_TEXT
 from allegro.core.effects.render import one_line
 from allegro.core.health import codes
+from allegro.core.health.duty_runs import DutyPlan
 from allegro.core.health.facts import Fact
 from allegro.core.health.facts import State as FactState
 from allegro.core.requests.lifecycle import MOST_DOUBTS, State
@@ -40,7 +41,8 @@ class HouseNow(msgspec.Struct, frozen=True):
     """What holds in the house at this moment; each is asked anew.
 
     `alone_since` is when the last lane was linked (Unix s), None while one is; `blocked` says what
-    holds orders up, empty for nothing; `duties` says how scheduled duties are.
+    holds orders up, empty for nothing; `duties` says how scheduled duties are,
+    `plans` which of them lanes are to expect.
     """
 
     fleet: Callable[[], Fleet]
@@ -48,6 +50,7 @@ class HouseNow(msgspec.Struct, frozen=True):
     alone_since: Callable[[], float | None]
     blocked: Callable[[], str]
     duties: Callable[[], list[Fact]] = list
+    plans: Callable[[], list[DutyPlan]] = list
 
 
 class OwnFacts:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import structlog
 
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.untrusted import text_of
 from allegro.core.health.alert_state import AlertState
 from allegro.core.health.delivery.notices import Kind
+from allegro.core.health.duty_runs import DutyPlan
 from allegro.core.ports import Clock
 from allegro.core.protocol.queries import Inform
 from allegro.core.protocol.statement import (
+    MAX_PLANS,
     MAX_TOLD,
     MAX_WAITING,
     HouseStatement,
@@ -44,13 +47,17 @@ class Statements:
         alerting: Alerting,
         clock: Clock,
         proposed: Callable[[], list[Request]] = list,
+        plans: Callable[[], list[DutyPlan]] = list,
     ) -> None:
-        """`proposed` returns what waits for its owner's decision, oldest first."""
+        """`proposed` returns what waits for its owner's decision, oldest first; `plans` the
+        scheduled duties that lanes are to expect.
+        """
         self._settings = settings
         self._lanes = lanes
         self._alerting = alerting
         self._clock = clock
         self._proposed = proposed
+        self._plans = plans
         self._said: dict[str, HouseStatement] = {}
         self._tasks = OneEach("statement", lambda _: None)
 
@@ -92,6 +99,7 @@ class Statements:
             alerts=told_of(self._alerting.alerts, lane, now_s),
             requests=tuple(map(self._shown, self._proposed()[:MAX_WAITING])),
             waiting=len(self._proposed()),
+            duties=tuple(self._plans()[:MAX_PLANS]),
         )
 
     def _shown(self, request: Request) -> WaitingRequest:
@@ -109,9 +117,11 @@ class Statements:
 
 
 def _is_other(before: HouseStatement, now: HouseStatement) -> bool:
-    return (before.alerts, before.requests, before.waiting) != (
-        now.alerts, now.requests, now.waiting,
-    )  # fmt: skip
+    return _without_time(before) != _without_time(now)
+
+
+def _without_time(statement: HouseStatement) -> HouseStatement:
+    return msgspec.structs.replace(statement, at_s=0.0)
 
 
 def told_of(state: AlertState, lane: str, now_s: float) -> tuple[ToldAlert, ...]:

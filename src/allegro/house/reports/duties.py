@@ -8,8 +8,7 @@ from allegro.core.ports import Clock
 from allegro.core.settings import HouseDuties
 from allegro.house.measures.wing import MeasuresWing
 from allegro.house.reports.reporter import Reporter
-from allegro.house.schedule.shipped import made
-from allegro.runtime.scheduled_duty import DutyResult, ScheduledDuty
+from allegro.runtime.scheduled_duty import DutyResult, ScheduledDuty, made
 
 DAY_S, WEEK_S = 86_400.0, 7 * 86_400.0
 RATES = ("pulls.rate", "sessions.rate")

@@ -19,6 +19,7 @@ from allegro.house.schedule.exports import DayExports
 from allegro.house.schedule.failover import FailoverDrill
 from allegro.house.schedule.runbook import InUse, RunbookCheck
 from allegro.house.schedule.shipped import places, shipped
+from allegro.house.schedule.telemetry import TelemetryCheck
 from allegro.house.schedule.watch import DutyWatch
 from allegro.house.schedule.wing import ScheduleWing
 from allegro.runtime.scheduled_duty import ScheduledDuty
@@ -55,7 +56,11 @@ def build(home: Home, more: Sequence[ScheduledDuty] = ()) -> ScheduleWing:
     exports = DayExports(ports, Folder(files_of(settings).exports), home.zone)
     drill = FailoverDrill(lanes, ports.clock, home.busy)
     runbook = RunbookCheck(lambda: _page(settings.duties.runbook), lambda: _in_use(lanes))
-    own = [*shipped(settings.duties, exports, drill, runbook), *more]
+    telemetry = TelemetryCheck(ports, lanes)
+    own = [
+        *shipped(settings.duties, exports, drill, runbook, telemetry),
+        *more,
+    ]
     timetable = Timetable(
         [*own, *places(own)],
         book,

@@ -21,6 +21,7 @@ from allegro.core.ports import Clock
 from allegro.core.protocol.payloads.sessions import ModelResult, SessionEnd
 from allegro.core.stores import Archive, Archived
 from allegro.house.archive.events import ArchivedEvent, read_archived
+from allegro.house.archive.rows import row_before
 from allegro.house.ports import Ports
 from allegro.runtime.scheduled_duty import DutyResult
 
@@ -189,25 +190,13 @@ class DayExports:
         return found[::-1]
 
     async def _events_of(self, day: Day) -> AsyncIterator[Archived]:
-        row = await self._row_before(day.start_s)
+        row = await row_before(self._archive, day.start_s)
         while batch := await self._archive.events(row, CHUNK):
             for archived in batch:
                 if archived.at_s >= day.end_s:
                     return
                 yield archived
             row = batch[-1].row
-
-    async def _row_before(self, at_s: float) -> int:
-        """Return the last row that came home before a moment: rows are in the order of arrival."""
-        low, high = 0, await self._archive.last_row()
-        while low < high:
-            middle = (low + high) // 2
-            found = await self._archive.events(middle, 1)
-            if found and found[0].at_s < at_s:
-                low = found[0].row
-            else:
-                high = middle
-        return low
 
 
 def events_name(day: Day) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from allegro.core.base.errors import EdgeError
-from allegro.core.health.schedule import schedule_of
 from allegro.core.settings import HouseDuties
 from allegro.house.schedule.exports import DayExports
 from allegro.house.schedule.failover import FailoverDrill
 from allegro.house.schedule.runbook import RunbookCheck
-from allegro.runtime.scheduled_duty import DutyResult, ScheduledDuty
+from allegro.house.schedule.telemetry import TelemetryCheck
+from allegro.runtime.scheduled_duty import DutyResult, ScheduledDuty, made
 
 PLACES = ("backup", "restore-drill")
 """Monthly duties for which a house has a place and nothing yet that would do them."""
@@ -18,16 +16,12 @@ PLACES = ("backup", "restore-drill")
 NONE_CONFIGURED = "none configured"
 
 
-def made(
-    name: str, cron: str, run: Callable[[], Awaitable[DutyResult]], duties: HouseDuties
-) -> ScheduledDuty:
-    """Return a duty of the house with the grace and the limit of `[duties]`."""
-    schedule = schedule_of(cron, duties.grace_min)
-    return ScheduledDuty(name=name, schedule=schedule, run=run, limit_s=duties.limit_s)
-
-
 def shipped(
-    duties: HouseDuties, exports: DayExports, drill: FailoverDrill, runbook: RunbookCheck
+    duties: HouseDuties,
+    exports: DayExports,
+    drill: FailoverDrill,
+    runbook: RunbookCheck,
+    telemetry: TelemetryCheck,
 ) -> list[ScheduledDuty]:
     """Return the duties whose work stands in this wing."""
     return [
@@ -35,6 +29,7 @@ def shipped(
         made("log-sync", duties.log_sync, exports.sync, duties),
         made("failover-readiness", duties.failover_readiness, drill.run, duties),
         made("runbook-freshness", duties.runbook_freshness, runbook.run, duties),
+        made("telemetry-accuracy", duties.telemetry_accuracy, telemetry.run, duties),
     ]
 
 

@@ -24,7 +24,13 @@ ANSWER_S = 45.0
 class ScheduleWing:
     """Lists all duties, runs one that a person asks for, states what is wrong with them."""
 
-    def __init__(self, timetable: Timetable, watch: DutyWatch, lanes: Lanes, clock: Clock) -> None:
+    def __init__(
+        self,
+        timetable: Timetable,
+        watch: DutyWatch,
+        lanes: Lanes,
+        clock: Clock,
+    ) -> None:
         self.timetable = timetable
         self.watch = watch
         self._lanes = lanes
@@ -42,8 +48,9 @@ class ScheduleWing:
         return [*self.timetable.facts(), *self.watch.facts()]
 
     def plans(self) -> list[DutyPlan]:
-        """Return the house's own duties as lanes are to expect them."""
-        return [view.plan for view in self.timetable.views() if view.plan.cron]
+        """Return what lanes are to know: the house's own duties, and what roles have served."""
+        own = [view.plan for view in self.timetable.views() if view.plan.cron]
+        return [*own, *(one.plan for one in self.watch.duties() if one.plan.role)]
 
     def shown(self) -> tuple[ShownDuty, ...]:
         """Return every duty for a screen, the house's own first."""

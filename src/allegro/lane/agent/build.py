@@ -25,11 +25,11 @@ from allegro.adapters.sandbox.connect import ConnectProxy
 from allegro.adapters.sandbox.door import open_door
 from allegro.adapters.state_form import save
 from allegro.config import read_secret
+from allegro.core.agent.tallies import SessionTally
 from allegro.core.authority.gate import Permit
 from allegro.core.base.errors import ConfigError, EdgeError, Refusal
 from allegro.core.base.timestamps import rfc3339
 from allegro.core.health.facts import Fact
-from allegro.core.health.schedule import schedule_of
 from allegro.core.models.ladder import Spend
 from allegro.core.ports import AgentHost, Dice, Dress
 from allegro.core.protocol.answers.lane import (
@@ -54,13 +54,22 @@ from allegro.lane.agent.health_check import HealthCheck
 from allegro.lane.agent.known import Known
 from allegro.lane.agent.running import OpenSession
 from allegro.lane.agent.sessions import Sessions
+from allegro.lane.agent.tallies import Tallies
 from allegro.lane.context import Context
 from allegro.lane.context.role_work import RoleWork, Workers
-from allegro.lane.folder.forms import SESSIONS, KeptDay, load_day, read_kept, save_day
+from allegro.lane.folder.forms import (
+    SESSIONS,
+    KeptDay,
+    load_day,
+    load_tallies,
+    read_kept,
+    save_day,
+    save_tallies,
+)
 from allegro.lane.models.loans import Loans
 from allegro.lane.models.proxy import ModelProxy
 from allegro.runtime.duties import Answer, Duty
-from allegro.runtime.scheduled_duty import ScheduledDuty
+from allegro.runtime.scheduled_duty import ScheduledDuty, made
 
 _log = structlog.get_logger()
 FORGET_S = 30.0
@@ -135,6 +144,9 @@ class AgentWing:
         )
         host = ctx.ports.agents(self._host(dice))
         self.gateways = Gateways(host, self.proxy, clock, dice, settings.hermes)
+        self.tallies = Tallies(
+            load_tallies(files.tallies), partial(save_tallies, files.tallies), clock
+        )
         self.sessions = Sessions(
             ctx,
             self.gateways,
@@ -144,6 +156,7 @@ class AgentWing:
                 lambda held: save(files.sessions, SESSIONS, KeptSessions(held)),
                 clock,
             ),
+            self.tallies,
         )
         self.loans = Loans(partial(call_local, self._runtime / "models"), clock, dice)
         ctx.state.on_freeze(self.sessions.freeze)
@@ -187,11 +200,11 @@ class AgentWing:
         """Return what of this wing runs at times of the clock."""
         duties = self._settings.duties
         return [
-            ScheduledDuty(
-                name="hermes-health",
-                schedule=schedule_of(duties.hermes_health, duties.grace_min),
-                run=HealthCheck(self.gateways, self._clock).run,
-                limit_s=duties.limit_s,
+            made(
+                "hermes-health",
+                duties.hermes_health,
+                HealthCheck(self.gateways, self._clock).run,
+                duties,
             )
         ]
 
@@ -253,6 +266,7 @@ class AgentWing:
         """Return what the house may ask about sessions and lent models."""
         return {
             QueryName.SESSIONS: self._open,
+            QueryName.TALLIES: self._counted,
             QueryName.DENY: self._deny,
             QueryName.STOP_SESSION: self._stop_session,
             QueryName.MODEL_BEGIN: self.loans.begin,
@@ -265,6 +279,9 @@ class AgentWing:
 
     async def _open(self, _: Params) -> list[str]:
         return list(self.sessions.live)
+
+    async def _counted(self, _: Params) -> list[SessionTally]:
+        return self.tallies.all()
 
     async def _deny(self, params: Params) -> bool:
         query = read_query(params, Deny)

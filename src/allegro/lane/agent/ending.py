@@ -11,8 +11,10 @@ from allegro.core.base.errors import EdgeError, Unholdable
 from allegro.core.ports import Clock
 from allegro.core.protocol.payloads.sessions import SessionEnd
 from allegro.lane.agent.events import SessionVoice
+from allegro.lane.agent.gateways import Gateways
 from allegro.lane.agent.known import Known
 from allegro.lane.agent.running import Live
+from allegro.lane.agent.tallies import Tallies
 from allegro.lane.context.recorder import Recorder
 from allegro.lane.models.proxy import ModelProxy
 
@@ -24,13 +26,25 @@ class Endings:
     """Writes how a session ended, with what it used and what it claimed to have used."""
 
     def __init__(
-        self, recorder: Recorder, voice: SessionVoice, proxy: ModelProxy, known: Known, clock: Clock
+        self,
+        recorder: Recorder,
+        voice: SessionVoice,
+        proxy: ModelProxy,
+        known: Known,
+        tallies: Tallies,
+        clock: Clock,
     ) -> None:
         self._recorder = recorder
         self._voice = voice
         self._proxy = proxy
         self._known = known
+        self._tallies = tallies
         self._clock = clock
+
+    async def close(self, live: Live, gateways: Gateways) -> None:
+        """End a session's gateway; before, ask its agent what it counted."""
+        await self._tallies.ask(live)
+        await gateways.end(live.ready, live.action.id)
 
     async def end(self, live: Live, end: End, why: str, ended: Ended) -> None:
         """Take the session's token back and journal its end. Raises Unholdable."""
@@ -50,6 +64,7 @@ class Endings:
             claimed=ended.usage,
             served=ended.served,
         )
+        self._tallies.keep(live.action.id, grant)
         await self.journal(live.action.id, payload, why, ended.output)
 
     async def journal(

@@ -47,6 +47,7 @@ from allegro.lane.agent.following import Following
 from allegro.lane.agent.gateways import NEED_TERMINAL, Gateways, Wanted
 from allegro.lane.agent.known import Known
 from allegro.lane.agent.running import Live
+from allegro.lane.agent.tallies import Tallies
 from allegro.lane.agent.tool_answers import Answers, Outcome
 from allegro.lane.context import Context
 from allegro.lane.models.grants import Grant
@@ -62,11 +63,7 @@ class Sessions:
     """Begins, stops and ends sessions. `known` are those that this lane began, on disk."""
 
     def __init__(
-        self,
-        ctx: Context,
-        gateways: Gateways,
-        proxy: ModelProxy,
-        known: Known,
+        self, ctx: Context, gateways: Gateways, proxy: ModelProxy, known: Known, tallies: Tallies
     ) -> None:
         lane = ctx.settings.lane
         self.gateways = gateways
@@ -78,7 +75,7 @@ class Sessions:
         self._situation = situation = ctx.state.situation
         self._voice = SessionVoice(recorder, clock, settings.question_timeout_s, local=lane.local)
         self._known = known
-        self._endings = Endings(recorder, self._voice, proxy, known, clock)
+        self._endings = Endings(recorder, self._voice, proxy, known, tallies, clock)
         self.live: dict[str, Live] = {}
         self.answers = Answers(self.live, clock, situation, self._outcome, self._soon, lane.name)
         self._acts = Soon("sessions")
@@ -235,7 +232,7 @@ class Sessions:
             end, why = End.STOPPED, live.why_stopped
         self.live.pop(live.action.id, None)
         try:
-            await self.gateways.end(live.ready, live.action.id)
+            await self._endings.close(live, self.gateways)
             ending = self._endings.end(live, end, why, ended)
             await as_edge_error("session", live.action.id, ending)
         except EdgeError as error:  # what it said at its end cannot be recorded; that it ended can

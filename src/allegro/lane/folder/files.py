@@ -73,6 +73,10 @@ class LaneFiles(msgspec.Struct, frozen=True):
         return self.folder / "crashes.json"
 
     @property
+    def tallies(self) -> Path:
+        return self.folder / "tallies.json"
+
+    @property
     def duties(self) -> Path:
         return self.folder / "duties.json"
 

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from allegro.adapters.files import hold_folder
 from allegro.adapters.state_form import Form, Newer, bring_forward, load, numbered, save
+from allegro.core.agent.tallies import SessionTally
 from allegro.core.authority.freeze import UNKNOWN, Freeze, FreezeSet, tidied
 from allegro.core.authority.gate import LaneTrust, Trust
 from allegro.core.authority.lease import MAX_KEPT_EPOCH, Slot
@@ -81,6 +82,12 @@ class KeptCrashes(msgspec.Struct, frozen=True):
     crashes: list[float]
 
 
+class KeptTallies(msgspec.Struct, frozen=True):
+    """tallies.json: what agent and proxy counted of each session, by its id."""
+
+    tallies: dict[str, SessionTally]
+
+
 class KeptDuties(msgspec.Struct, frozen=True):
     """duties.json: the plan of each scheduled duty, the run under way, and how the last one ended."""
 
@@ -107,7 +114,7 @@ WRITTEN = Form((numbered(KeptWritten),))
 SPEND = Form((numbered(KeptDay),))
 SESSIONS = Form((_named("sessions", dict[str, dict[str, Any]]),))
 CRASHES = Form((_named("crashes", list[float]),))
-DUTIES, CHAT, MUTED, ALERTS, STATEMENT = (Form(()) for _ in range(5))
+DUTIES, TALLIES, CHAT, MUTED, ALERTS, STATEMENT = (Form(()) for _ in range(6))
 """Files that commit a8b1bd5 did not have: their first number is 1."""
 
 
@@ -123,6 +130,7 @@ def forms_of(files: LaneFiles) -> dict[Path, Form]:
         files.sessions: SESSIONS,
         files.crashes: CRASHES,
         files.duties: DUTIES,
+        files.tallies: TALLIES,
         files.chat: CHAT,
         files.muted: MUTED,
         files.alerts: ALERTS,
@@ -274,6 +282,17 @@ def load_duties(path: Path) -> dict[str, DutyState]:
 def save_duties(path: Path, duties: dict[str, DutyState]) -> None:
     """Write what is kept of scheduled duties. Raises EdgeError."""
     save(path, DUTIES, KeptDuties(duties))
+
+
+def load_tallies(path: Path) -> dict[str, SessionTally]:
+    """Return what was counted of sessions; nothing where it cannot be read."""
+    kept = read_kept(path, TALLIES, KeptTallies)
+    return kept.tallies if kept is not None else {}
+
+
+def save_tallies(path: Path, tallies: dict[str, SessionTally]) -> None:
+    """Write what was counted of sessions. Raises EdgeError."""
+    save(path, TALLIES, KeptTallies(tallies))
 
 
 def load_day(path: Path) -> KeptDay | Unreadable | None:

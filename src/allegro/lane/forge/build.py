@@ -15,7 +15,6 @@ from allegro.config import read_secret
 from allegro.core.base.backoff import FORGE
 from allegro.core.base.errors import EdgeError
 from allegro.core.health.facts import Fact
-from allegro.core.health.schedule import schedule_of
 from allegro.core.ports import Clock
 from allegro.core.protocol.answers.forge import Listing
 from allegro.core.settings import ForgeSettings
@@ -29,7 +28,7 @@ from allegro.lane.forge.triage import Triage
 from allegro.lane.forge.webhook import Webhook
 from allegro.lane.loopback import Page
 from allegro.runtime.duties import Duty
-from allegro.runtime.scheduled_duty import DutyResult, ScheduledDuty
+from allegro.runtime.scheduled_duty import DutyResult, ScheduledDuty, made
 
 _log = structlog.get_logger()
 ROLE = "forge"
@@ -88,13 +87,7 @@ class ForgeWing:
         if not forge.url:
             return []
         return [
-            ScheduledDuty(
-                name="forge-poll-health",
-                schedule=schedule_of(duties.forge_poll_health, duties.grace_min),
-                run=self._poll_health,
-                role=ROLE,
-                limit_s=duties.limit_s,
-            )
+            made("forge-poll-health", duties.forge_poll_health, self._poll_health, duties, ROLE)
         ]
 
     async def _poll_health(self) -> DutyResult:
