@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from bench import calls as bench_calls
 from bench import daemons, floors
 from bench import sessions as agent_sessions
 from bench.child import Child
@@ -131,8 +132,13 @@ async def sessions(folder: Path, size: Size) -> dict[str, Any]:
     return await agent_sessions.sessions(folder, quick=size.quick)
 
 
+async def calls(folder: Path, size: Size) -> dict[str, Any]:
+    """Measure from a P0 to the request at Telegram."""
+    return await bench_calls.calls(folder, 30 if size.quick else bench_calls.ROUNDS)
+
+
 SECTIONS = {
-    "lag": lag, "ingest": ingest, "catchup": catchup, "programs": programs, "sessions": sessions,
+    "calls": calls, "lag": lag, "ingest": ingest, "catchup": catchup, "programs": programs, "sessions": sessions,
 }  # fmt: skip
 
 

@@ -33,7 +33,7 @@ from allegro.runtime.tasks import OneEach
 
 _log = structlog.get_logger()
 EVERY_S = 30.0
-LOOK_S = 3.0
+LOOK_S = 10.0
 RECENT_S = 2 * 86_400.0
 
 

@@ -51,7 +51,7 @@ from allegro.runtime.alerting.senders import Outcome, Senders
 from allegro.runtime.duties import Duty
 
 _log = structlog.get_logger()
-STEP_S = 3.0
+STEP_S = 5.0
 GAP_S = 0.05
 """So long after a step the next one waits, whatever happens meanwhile: a flood is one step."""
 SNOOZE_S = 3600.0
@@ -214,10 +214,11 @@ class Alerting:
         await self.resume()
         while True:
             self._woken.clear()
+            began_s = self._clock.boot_s()
             await self.step()
-            await asyncio.sleep(GAP_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), STEP_S)
+                await asyncio.sleep(max(0.0, GAP_S - (self._clock.boot_s() - began_s)))
 
     async def resume(self) -> None:
         """Take up what was kept; begun again after a bug, go on with what is in memory."""
