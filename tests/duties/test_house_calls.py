@@ -401,3 +401,10 @@ async def test_an_urgent_request_is_told_once_with_buttons_and_without_its_words
 
 def test_a_page_of_a_fact_keeps_its_lane() -> None:
     assert fact_page(Fact(codes.LANE_DISK, "bad", "x", "y", lane="vps"), 1.0).lane == "vps"
+
+
+async def test_only_a_person_s_doctor_costs_the_forge_a_request(home: Home) -> None:
+    await home.producers.refresh(asks_forge=False)
+    await home.producers.refresh()
+    asked = [params for _, method, params in home.lanes.asked if method == "doctor"]
+    assert [one["asks_forge"] for one in asked] == [False, False, True, True]

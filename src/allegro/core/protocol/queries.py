@@ -149,9 +149,10 @@ class AskStatus(Asked, frozen=True, kw_only=True):
 
 
 class AskDoctor(Asked, frozen=True, kw_only=True):
-    """What `allegro doctor` shows of the lane."""
+    """What `allegro doctor` shows of the lane; `asks_forge` false: without a request to the forge."""
 
     name = QueryName.DOCTOR
+    asks_forge: bool | None = True
 
 
 class RunDuty(Asked, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from allegro.core.health import codes
 from allegro.core.health.facts import Fact, FactPage, fact_page
 from allegro.core.ports import Clock
 from allegro.core.protocol.answers.house import LinkedLane
-from allegro.core.protocol.queries import QueryName
+from allegro.core.protocol.queries import AskDoctor, Params, QueryName
 from allegro.house.health.lane_facts import answered_facts, link_facts, of_lane
 from allegro.house.health.own_facts import OwnFacts
 from allegro.house.lanes import Lanes
@@ -40,13 +40,18 @@ class Producers:
 
     async def run(self) -> None:
         while True:
-            await self.refresh()
+            await self.refresh(asks_forge=False)
             await self._clock.sleep(EVERY_S)
 
-    async def refresh(self) -> dict[str, list[FactPage]]:
-        """Ask everybody; return the pages of each lane, its link first. Never raises EdgeError."""
+    async def refresh(self, *, asks_forge: bool = True) -> dict[str, list[FactPage]]:
+        """Ask everybody; return the pages of each lane, its link first. Never raises EdgeError.
+
+        `asks_forge`: lanes make a request to the forge for it, which only a person's `doctor` is worth.
+        """
         lanes = self._lanes.describe()
-        _, *pages = await asyncio.gather(self._state_own(), *map(self._of_lane, lanes))
+        params = AskDoctor(asks_forge=asks_forge).params()
+        asked = (self._of_lane(lane, params) for lane in lanes)
+        _, *pages = await asyncio.gather(self._state_own(), *asked)
         gone = {one.lane for one in self.alerting.facts()} - {lane.name for lane in lanes} - {""}
         for name in gone:  # unpaired or renamed: nobody speaks for it any more
             self.alerting.state((), f"link {name}")
@@ -62,13 +67,13 @@ class Producers:
         self.alerting.state(self._dated(facts), "house")
         return []
 
-    async def _of_lane(self, lane: LinkedLane) -> list[FactPage]:
+    async def _of_lane(self, lane: LinkedLane, params: Params) -> list[FactPage]:
         """State what the house knows of a lane, then what the lane answers of itself."""
         name, now_s = lane.name, self._clock.now_s()
         facts, answer = link_facts(lane, now_s), None
         if lane.linked:
             try:
-                answer = await self._lanes.ask_lane(name, QueryName.DOCTOR, {}, ASK_S)
+                answer = await self._lanes.ask_lane(name, QueryName.DOCTOR, params, ASK_S)
             except EdgeError as error:
                 facts.append(Fact(codes.LANE_DOCTOR, "bad", str(error), "link"))
             else:

@@ -11,7 +11,7 @@ from allegro.config import load_zone, read_private
 from allegro.core.channels import Channels
 from allegro.core.health.facts import FactPage
 from allegro.core.protocol.answers.lane import LaneStatus
-from allegro.core.protocol.queries import Params, QueryName
+from allegro.core.protocol.queries import AskDoctor, Params, QueryName, read_query
 from allegro.lane.context import Context
 from allegro.lane.folder.alerts import FileAlerts, load_statement, save_statement
 from allegro.lane.health.calling import Calling
@@ -67,8 +67,9 @@ def build(
     async def tell_status(_: Params) -> LaneStatus:
         return status.status()
 
-    async def tell_doctor(_: Params) -> list[FactPage]:
-        return await status.doctor()
+    async def tell_doctor(params: Params) -> list[FactPage]:
+        asks_forge = read_query(params, AskDoctor).asks_forge is not False
+        return await status.doctor(asks_forge=asks_forge)
 
     found = [
         *calling.duties(),

@@ -100,10 +100,10 @@ class Status:
             sessions=self._sources.sessions(),
         )
 
-    async def doctor(self) -> list[FactPage]:
+    async def doctor(self, *, asks_forge: bool = True) -> list[FactPage]:
         """Return the pages of doctor's facts, which a house of the release before reads too."""
         now_s = self._clock.now_s()
-        return [fact_page(fact, now_s) for fact in await self.facts()]
+        return [fact_page(fact, now_s) for fact in await self.facts(asks_forge=asks_forge)]
 
     async def facts(self, *, asks_forge: bool = True) -> list[Fact]:
         """Return every fact of this lane; with `asks_forge` false without a request to the forge."""

@@ -16,6 +16,7 @@ from enum import StrEnum
 
 import msgspec
 
+from allegro.core.health import codes
 from allegro.core.health.alerts import Alert, Key
 from allegro.core.health.codes import Severity, code_of
 from allegro.core.health.codes.code import Way
@@ -27,7 +28,7 @@ MAX_LINES = 20
 """The lines of one notice; `count` says of how many alerts it is."""
 
 
-OF_CHANNELS = frozenset({"channel.failing", "chat.deaf"})
+OF_CHANNELS = frozenset({codes.CHANNEL.code, codes.CHAT_DEAF.code})
 """Codes whose subject is a channel: what they tell goes by another one first."""
 
 
