@@ -23,6 +23,8 @@ from allegro.core.requests.requests import Request, ordered
 from allegro.core.stores import SetAside
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.archive.content import Words
+from allegro.house.documents.decisions import Decisions
+from allegro.house.documents.heard import with_questions
 from allegro.house.fleet.watch import FleetWatch
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions
@@ -64,7 +66,8 @@ class EventHouse:
             self.folder / "archive.db", quota_bytes=self._quota_bytes, same=self._words.same
         )
         ports = Ports(self.archive, house.ledger, house.clock, SeededDice(3), self._words.open)
-        reactions = Reactions(self._alarm, self._set_aside)
+        self.decisions = Decisions(house.ledger, house.clock, SeededDice(7), 600.0)
+        reactions = with_questions(Reactions(self._alarm, self._set_aside), lambda: self.decisions)
         fleet = msgspec.structs.replace(FLEET, began_s=0.0)
         view = FleetView(
             lambda: fleet, self._freeze, self._join, lambda: True, lambda _: True, self._ask_lane

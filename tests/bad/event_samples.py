@@ -72,6 +72,14 @@ def samples(digest: str, order: int, session: str, bot: int, now_s: int) -> dict
         "forge.recovered": Sample({"failures": 3}),
         "forge.unread": Sample({"watch": "acme/web", "number": 3}),
         "watch.failing": Sample({"watch": "acme/web"}),
+        "decision.asked": Sample(
+            {"urgency": "low", "options": 2},
+            {
+                "question": "q", "options": [{"label": "a", "pros": ["p"]}, {"label": "b"}],
+                "recommend": 1, "context": "home/garden#1", "urgency": "low", "expires_in_s": 60.0,
+                "asked_by": "the house", "key": "k",
+            },
+        ),
         "duty.failing": Sample({"duty": "beats"}),
         "duty.planned": Sample({"duty": "sweep", "role": "forge", "cron": "0 3 * * *",
                                 "grace_s": 3600.0, "due_s": float(now_s)}, subject=""),

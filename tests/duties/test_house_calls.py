@@ -16,7 +16,7 @@ from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
 from allegro.adapters.sqlite.ledger import SqliteLedger, open_ledger
 from allegro.core.base.errors import EdgeError
 from allegro.core.base.events import decode_event
-from allegro.core.chat.taps import SHOWN, button_data, request_subject
+from allegro.core.chat.taps import SHOWN, button_data, question_subject, read_press, request_subject
 from allegro.core.health import codes
 from allegro.core.health.alarm import step
 from allegro.core.health.alert_state import AlertState, Inputs, Occurrence, Rules, Told
@@ -27,6 +27,7 @@ from allegro.core.health.kept import KeptAlerts
 from allegro.core.protocol.answers.house import LinkedLane
 from allegro.core.protocol.payloads.chat import ChatNoted
 from allegro.core.protocol.queries import Inform, Params, read_query
+from allegro.core.requests.decisions import NewDecision, NewOption
 from allegro.core.settings import (
     HouseIdentity,
     HouseSettings,
@@ -34,6 +35,7 @@ from allegro.core.settings import (
     TelegramSettings,
 )
 from allegro.core.stores import SetAside
+from allegro.house.documents.decisions import Decisions
 from allegro.house.health.build import SETTLE_S, Calling
 from allegro.house.health.own_facts import OwnFacts
 from allegro.house.health.producers import EVERY_S, HOLDS_S, Producers
@@ -381,9 +383,10 @@ async def test_an_urgent_request_is_told_once_with_buttons_and_without_its_words
         await house.start()
         urgent = await house.propose(kind="close_issue", issue=3, urgency="critical")
         await house.propose(kind="comment", issue=3, body="later", urgency="low")
+        decisions = Decisions(house.ledger, home.clock, SeededDice(8), 600.0)
         for _ in range(2):  # the second is after a restart
             await home.start()
-            home.calling.follow(house.requests)
+            home.calling.follow(house.requests, decisions)
             for _ in range(40):
                 await home.live(5)
         await home.stop()
@@ -396,6 +399,46 @@ async def test_an_urgent_request_is_told_once_with_buttons_and_without_its_words
     assert data == [
         button_data("approve", request_subject(urgent.id), urgent.digest),
         button_data("reject", request_subject(urgent.id), urgent.digest),
+    ]
+
+
+async def test_an_urgent_question_is_told_once_with_a_button_for_each_option(
+    tmp_path: Path,
+) -> None:
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text(TOKEN)
+    async with TelegramStandIn() as server:
+        server.world.message(77, 77, "/start")
+        home = Home(tmp_path, TelegramSettings(token_file=str(token), chat="77", url=server.url))
+        (tmp_path / "h").mkdir()
+        house = House(tmp_path / "h", home.clock)
+        await house.start()
+        options = (NewOption("Monday"), NewOption("Tuesday"), NewOption("never"))
+        asked = NewDecision("Which?", options, urgency="critical", key="k")
+        first = Decisions(house.ledger, home.clock, SeededDice(8), 9e5)
+        await first.ask(NewDecision("Later?", options[:2], urgency="low"))
+        ids: set[str] = set()
+        for number in range(2):  # the second is after a restart
+            await home.start()
+            decisions = Decisions(house.ledger, home.clock, SeededDice(9 + number), 9e5)
+            await decisions.resume()
+            home.calling.follow(house.requests, decisions)
+            ids.add((await decisions.ask(asked)).id)
+            for _ in range(40):
+                await home.live(5)
+        await home.stop()
+        await house.ledger.close()
+    (sent,) = server.world.sent()
+    (urgent,) = ids
+    assert sent["text"].startswith("Critical question")
+    assert urgent[:10] in sent["text"]
+    assert "Which" not in sent["text"], "no words leave unless configured"
+    presses = [
+        read_press(row[0]["callback_data"]) for row in sent["reply_markup"]["inline_keyboard"]
+    ]
+    assert [(one.option, one.subject) for one in presses if one is not None] == [
+        (number, question_subject(urgent)) for number in (1, 2, 3)
     ]
 
 

@@ -53,6 +53,7 @@ from allegro.house.archive.content import Words
 from allegro.house.archive.store_ties import renew_tie, tie_stores
 from allegro.house.archive.suspended import Suspended
 from allegro.house.documents.build import Documents
+from allegro.house.documents.heard import with_questions
 from allegro.house.documents.report_issue import ReportIssue
 from allegro.house.endpoint import House
 from allegro.house.files import (
@@ -172,7 +173,9 @@ class _House:
         ports = Ports(self._archive, self._ledger, self._clock, self._dice, self._words.open)
         measures = Measures(self._alert, self._freezes.notice)
         asides = Asides(ports, self._requests, self._suspended, measures)
-        reactions = self._calling.reactions(asides.take)
+        reactions = with_questions(
+            self._calling.reactions(asides.take), lambda: self._documents.decisions
+        )
         item_ports = ItemPorts(self._ledger, self._clock, asides.take)
         self._follow = self._following(ports, reactions)
         session_lanes = SessionLanes(self._lanes.ask_lane, self._lanes.is_home)
@@ -242,7 +245,7 @@ class _House:
         for name, run in acting.items():
             self._duties.begin(name, run)
         self._duties.join(*self._schedule.duties())
-        self._calling.follow(self._requests)
+        self._calling.follow(self._requests, self._documents.decisions)
 
     def _own_routes(self, facts: Facts) -> list[RouteDef]:
         """Return what is asked of the house itself, of its requests and its archive."""

@@ -14,6 +14,7 @@ from allegro.core.health.facts import Fact
 from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.payloads.chat import ChatNoted
 from allegro.core.protocol.queries import Params
+from allegro.core.requests.decisions import NewDecision
 from allegro.core.stores import Archive, Ledger
 from allegro.runtime.consumer import OnSetAside, ReaderPorts, nothing_to_settle
 
@@ -38,6 +39,10 @@ async def _nobody(note: ChatNoted, lane: str) -> None:
     del note, lane
 
 
+async def _of_nobody(question: NewDecision, lane: str, key: str) -> None:
+    del question, lane, key
+
+
 class StateFacts(Protocol):
     """Takes all that a producer knows now; see `Alerting.state`."""
 
@@ -56,8 +61,9 @@ class Reactions(msgspec.Struct, frozen=True):
     """Whom a duty tells: a person, by an alarm; and who takes the items that it cannot handle.
 
     `state` takes facts that expire; `lane_told` what a lane told a person by itself; `pressed`
-    what a person noted by a button of the chat, as the lane of this name says. `settle`
-    returns once what was raised is on disk: await it before what caused it is noted as read.
+    what a person noted by a button of the chat, as the lane of this name says; `asked` a question
+    that a lane puts to the owner, and the key of this asking. `settle` returns once what was
+    raised is on disk: await it before what caused it is noted as read.
     """
 
     alarm: RaiseAlert
@@ -66,6 +72,7 @@ class Reactions(msgspec.Struct, frozen=True):
     lane_told: Callable[[Told], None] = _to_nobody
     pressed: Callable[[ChatNoted, str], Awaitable[None]] = _nobody
     settle: Callable[[], Awaitable[None]] = nothing_to_settle
+    asked: Callable[[NewDecision, str, str], Awaitable[None]] = _of_nobody
 
 
 def reading(ports: Ports, reactions: Reactions) -> ReaderPorts:

@@ -54,6 +54,11 @@ def request_subject(request_id: str) -> str:
     return f"r:{request_id[:30]}"
 
 
+def question_subject(decision_id: str) -> str:
+    """Return the subject of a button about a question with options, bound to its digest."""
+    return f"q:{decision_id[:30]}"
+
+
 def button_data(verb: Verb, subject: str, digest: str, option: int = 0) -> str:
     """Return what a button carries. Raises Unholdable for a subject or digest that does not fit.
 

@@ -33,6 +33,7 @@ class EventType(enum.StrEnum):
     COUNCIL_LOST = "council.lost"
     COUNCIL_PAGE_ASIDE = "council.page_aside"
     DUTY_FAILED = "duty.failed"
+    DECISION_ASKED = "decision.asked"
     DUTY_FAILING = "duty.failing"
     DUTY_MISSED = "duty.missed"
     DUTY_PLANNED = "duty.planned"

@@ -27,7 +27,7 @@ from allegro.core.requests.decisions import (
     withdrawn,
 )
 from allegro.core.requests.index import program_of
-from allegro.core.requests.requests import Line
+from allegro.core.requests.requests import MAX_ASKED_BY, Line
 from allegro.core.stores import DecisionStore
 from allegro.house.requests.asking import asker, asking
 
@@ -35,6 +35,8 @@ _log = structlog.get_logger()
 MOST_OPEN = 500
 REMEMBERED_S = 14 * 86_400.0
 IDLE_S = 30.0
+REFUSED = "refused"
+MOST_REFUSED = 20
 LEAST_PREFIX = 4
 """So much of an id names a question that left memory."""
 
@@ -132,12 +134,17 @@ class Decisions:
             now_s = self._clock.now_s()
             refusal = against_answer(decision, option, digest, now_s)
             if refusal is not None:
-                late = Line(now_s, "refused", f"{refusal.reason}: {option} by {by}")
-                await self._keep(noted(decision, late))
+                await self._note_refused(decision, f"{refusal.reason}: {option} by {by}", now_s)
                 return refusal
             decision = answered(decision, Answer(option, by, now_s))
             await self._keep(decision)
         return decision
+
+    async def _note_refused(self, decision: Decision, words: str, now_s: float) -> None:
+        """Note an answer that did not count; only so many, whoever sends how many."""
+        before = [line.detail for line in decision.history if line.what == REFUSED]
+        if len(before) < MOST_REFUSED and words[:MAX_ASKED_BY] not in before:
+            await self._keep(noted(decision, Line(now_s, REFUSED, words)))
 
     async def shown(self, prefix: str) -> Decision | Refusal:
         """Note that a person was shown a question."""

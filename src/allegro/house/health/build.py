@@ -27,9 +27,11 @@ from allegro.core.protocol.payloads.chat import ChatNoted
 from allegro.core.requests.requests import Request
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import AlertBook, Archive
+from allegro.house.documents.decisions import Decisions
 from allegro.house.health.doctor import Facts
 from allegro.house.health.own_facts import HouseNow, OwnFacts, Troubles
 from allegro.house.health.producers import Producers
+from allegro.house.health.questions import UrgentQuestions
 from allegro.house.health.statements import Statements
 from allegro.house.health.urgent import UrgentRequests
 from allegro.house.lanes import Lanes
@@ -92,6 +94,7 @@ class Calling:
         )
         self.alerting = Alerting(LedgerAlerts(book), self.channels.outlets, clock, dice, node)
         self._urgent = UrgentRequests(self.alerting, clock)
+        self._questions = UrgentQuestions(self.alerting, clock)
 
     def reactions(self, on_set_aside: OnSetAside) -> Reactions:
         """Return whom every duty tells."""
@@ -124,8 +127,10 @@ class Calling:
         )
         return Facts(self._settings, ports, lanes, now, troubles.suspended, self._producers)
 
-    def follow(self, requests: RequestBook) -> None:
-        """Tell the owner of each urgent request from now on, and of those of before once."""
+    def follow(self, requests: RequestBook, decisions: Decisions) -> None:
+        """Tell the owner of each urgent request or question from now on, and of those of before once."""
+        decisions.on_change(self._questions.changed)
+        self._questions.resume(decisions.open())
         requests.on_change(self._urgent.changed)
         self._urgent.resume(requests.proposed())
 
@@ -140,6 +145,7 @@ class Calling:
 
     async def close(self) -> None:
         await self._urgent.stop()
+        await self._questions.stop()
         await self._events.idle()
         await self.channels.close()
 

@@ -22,7 +22,7 @@ from allegro.core.protocol.event_types import ACTIONS, AUDITS, FREEZES, SNAPSHOT
 from allegro.core.protocol.payloads.actions import Act
 from allegro.core.protocol.payloads.base import Payload, own_event
 from allegro.core.protocol.payloads.chat import ChatDeaf, ChatNoted
-from allegro.core.protocol.payloads.lane import DutyFailing, FreezeAdded
+from allegro.core.protocol.payloads.lane import DecisionAsked, DutyFailing, FreezeAdded
 from allegro.core.protocol.payloads.polls import (
     AuditDone,
     ForgeMark,
@@ -34,6 +34,7 @@ from allegro.core.protocol.payloads.polls import (
     WatchFailing,
     WatchReplaced,
 )
+from allegro.core.requests.decisions import NewDecision
 from allegro.core.stores import Archived
 from allegro.house.archive.events import ArchivedEvent, read_archived
 from allegro.house.archive.vanished import Vanished
@@ -72,6 +73,7 @@ FOLLOWED = (
     EventType.WATCH_FAILING,
     EventType.WATCH_REPLACED,
     EventType.DUTY_FAILING,
+    EventType.DECISION_ASKED,
     EventType.CHAT_NOTED,
     EventType.CHAT_DEAF,
 )
@@ -109,6 +111,7 @@ class Follow:
         self._view = view
         self._alarm = reactions.alarm
         self._pressed = reactions.pressed
+        self._asked = reactions.asked
         self._grew = asyncio.Event()
         self._outcomes = Outcomes(ports, requests, reactions.alarm, lambda: view.fleet().secret)
         self._vanished = Vanished(ports, view.ask_lane, self._own, self._failed)
@@ -204,6 +207,8 @@ class Follow:
             case ChatNoted() as note:
                 await take_note(self._requests, note, event.lane)
                 await self._pressed(note, event.lane)
+            case DecisionAsked():
+                await self._take_question(event)
             case AuditDone() as audit:
                 await self._writes.learn(audit, event.lane)
             case FreezeAdded():
@@ -241,6 +246,14 @@ class Follow:
     def _news(self, code: Code, event: Archived | ArchivedEvent, subject: str) -> None:
         if self._clock.now_s() - event.at_s < OLD_S:
             self._alarm(code, subject, event.lane)
+
+    async def _take_question(self, event: ArchivedEvent) -> None:
+        """Put a lane's question to the owner, once; an old one is not asked again."""
+        question = read_value(self._open_words(event.envelope), NewDecision)
+        if isinstance(question, Unreadable) or self._clock.now_s() - event.at_s >= OLD_S:
+            _log.warning("question.unread", lane=event.lane, row=event.row)
+            return
+        await self._asked(question, event.lane, event.envelope.id)
 
     async def _take_freeze(self, event: ArchivedEvent) -> None:
         """Freeze here too: a lane may hear of a stop where the house does not (S6)."""

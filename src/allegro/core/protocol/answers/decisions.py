@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from allegro.core.requests.decisions import Decision, label_of
@@ -42,7 +40,7 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     answer: GivenAnswer | None = None
     history: tuple[Line, ...] = ()
     default: str = "do nothing"
-    kind: Literal["decision"] = "decision"
+    kind: str = "decision"
     schema: str = "allegro.decision/1"
 
 

@@ -38,6 +38,14 @@ class SafeModeEnded(Payload, frozen=True, kw_only=True):
     type_ = EventType.LANE_SAFE_MODE_ENDED
 
 
+class DecisionAsked(Payload, frozen=True, kw_only=True):
+    """The lane asks the owner a question; its words and options are sealed. An answer causes nothing."""
+
+    type_ = EventType.DECISION_ASKED
+    urgency: str
+    options: Number
+
+
 class DutyFailing(Payload, frozen=True, kw_only=True):
     """A background task of the lane failed for the first time in a row; it begins again."""
 
