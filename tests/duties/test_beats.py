@@ -76,7 +76,9 @@ async def beats(tmp_path: Path, watcher: Watcher) -> AsyncIterator[Beats]:
         LaneIdentity("a", "state"), ForgeSettings(), beat=BeatSettings(watcher.url)
     )
     ctx = context_of(state, recorder, clock, settings)
-    yield Beats(ctx, lambda: 3, lambda: (("b",), ("c",)), lambda: not state.forge_trouble, ping)
+    yield Beats(
+        ctx, lambda: 3, lambda: (("b",), ("c",)), lambda: 7, lambda: not state.forge_trouble, ping
+    )
     await journal.close()
 
 

@@ -283,3 +283,28 @@ async def test_rows_of_a_day_are_found_without_reading_the_archive(day: Measured
     await day.fold.fold_on()
     assert await day.book.arrived(spans_of(NOON + HOUR, NOON + 3 * HOUR)) == (2, 3)
     assert await day.book.arrived(spans_of(NOON + 9 * HOUR, NOON + 10 * HOUR)) == (1, 0)
+
+
+async def test_a_journal_lasts_by_the_pace_at_which_it_filled_without_a_link(
+    day: MeasuredArchive,
+) -> None:
+    await day.own(LinkUp(lane="a", since_s=NOON, behind=0), NOON)
+    await day.own(LinkDown(lane="a", since_s=NOON + 60), NOON + 62)
+    await day.own(LinkUp(lane="a", since_s=NOON + 3 * HOUR, behind=9), NOON + 3 * HOUR)
+    kept = {0: 100, 61: 1_000, 61 + 1_800: 90_000, 61 + 3_600: 37_000, 61 + 7_300: 36_000}
+    for after_s, bytes_ in kept.items():
+        payload = beat(kept_bytes=bytes_, cap_bytes=10_000_000)
+        await day.tell(payload, NOON + 3 * HOUR + 5, born_s=NOON + after_s)
+    room = (await day.rows(NOON - HOUR, NOON + 4 * HOUR))["buffer.room"]
+    assert room.count == 1
+    assert room.value == 10_000_000 / 36_000 * 3_600
+    assert room.verdict == "met"
+
+
+async def test_a_journal_of_a_linked_lane_says_nothing_about_how_long_it_lasts(
+    day: MeasuredArchive,
+) -> None:
+    await day.own(LinkUp(lane="a", since_s=NOON, behind=0), NOON)
+    for hour in range(4):
+        await day.tell(beat(kept_bytes=hour * 9_000_000, cap_bytes=10_000_000), NOON + hour * HOUR)
+    assert (await day.rows(NOON, NOON + 5 * HOUR))["buffer.room"].value is None

@@ -100,7 +100,7 @@ def _show(answer: MeasuresAnswer) -> None:
 def _value(row: RowAnswer) -> str:
     if row.value is None:
         return row.verdict
-    how = {"largest": "largest ", "p99": "p99 "}.get(row.shown, "")
+    how = {"largest": "largest ", "smallest": "smallest ", "p99": "p99 "}.get(row.shown, "")
     waited = f"; {row.waited} waited, {span(row.waited_s)} at most" if row.waited else ""
     return f"{how}{value_words(row.value, row.unit)}{waited}"
 

@@ -132,10 +132,9 @@ def _row(measure: Measure, measured: Measured) -> RowAnswer:
     waits = measured.figures.get(measure.name + WAIT, Figures())
     if not figures.count:
         return _silent(measure, "nothing of it happened in this window", waits)
-    value = figures.largest if measure.shown is Shown.LARGEST else quantile(figures, 0.99)
-    assert value is not None
+    value = _shown(measure, figures)
     is_good = is_met(measure, value)
-    if measure.shown is Shown.LARGEST:
+    if measure.shown is not Shown.P99:
         is_good = is_good and figures.within == figures.count
     return msgspec.structs.replace(
         _silent(measure, "", waits),
@@ -147,6 +146,12 @@ def _row(measure: Measure, measured: Measured) -> RowAnswer:
         p99=quantile(figures, 0.99),
         largest=figures.largest,
     )
+
+
+def _shown(measure: Measure, figures: Figures) -> float:
+    if measure.shown is Shown.P99:
+        return quantile(figures, 0.99) or 0.0
+    return figures.smallest if measure.shown is Shown.SMALLEST else figures.largest
 
 
 def _silent(measure: Measure, reason: str, waits: Figures | None = None) -> RowAnswer:

@@ -11,7 +11,7 @@ from allegro.core.measures.figures import Figures
 from allegro.core.measures.minutes import DayMinutes, Key
 from allegro.core.measures.samples import State
 
-RULES = 2
+RULES = 3
 """Raised with each change of what a sample is: the archive is then folded anew."""
 
 

@@ -75,6 +75,7 @@ DUTY_GRACE_S = 3600.0
 LATE_S = 8 * 86_400.0
 """What a lane says of a minute longer ago than a journal lives is not believed."""
 HOUSE_FRESH_S = 60.0
+FILLING_S = 3_600.0
 HOUSE_NODE = "house"
 
 
@@ -112,6 +113,13 @@ class Due(msgspec.Struct, frozen=True):
     grace_s: float
 
 
+class Filling(msgspec.Struct, frozen=True):
+    """A journal without a link: since when, by its lane's clock (Unix s), and what it kept then."""
+
+    from_s: float
+    kept_bytes: int
+
+
 class State(msgspec.Struct, frozen=True):
     """What a fold remembers of the events before: little, and stored with the figures.
 
@@ -123,6 +131,7 @@ class State(msgspec.Struct, frozen=True):
     ahead: dict[str, tuple[float, ...]] = {}
     ended: tuple[str, ...] = ()
     due: dict[str, Due] = {}
+    filling: dict[str, Filling] = {}
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -221,7 +230,33 @@ def _beat(state: State, event: Archived, beat: LaneBeat) -> Step:
         if beat.house_s is not None:
             looks.append(Look(HOUSE_NODE, minute, beat.house_s < HOUSE_FRESH_S))
         samples = (_sample(table.BUFFER, event.at_s, max(0.0, event.at_s - event.born_s)),)
+        state, room = _room(state, event, beat)
+        samples += room
     return Step(_with_link(state, event.lane, linked), samples, tuple(looks))
+
+
+def _room(state: State, event: Archived, beat: LaneBeat) -> tuple[State, tuple[Sample, ...]]:
+    """Return how long the journal would last, by what it grew in an hour without a link."""
+    before = state.filling.get(event.lane)
+    now = Filling(event.born_s, beat.kept_bytes)
+    if before is None or not _was_cut(state, event.lane, before.from_s, event.born_s):
+        return _with_filling(state, event.lane, now), ()
+    passed_s, grew = event.born_s - before.from_s, beat.kept_bytes - before.kept_bytes
+    if passed_s < FILLING_S:
+        return state, ()
+    state = _with_filling(state, event.lane, now)
+    if grew <= 0 or not beat.cap_bytes:
+        return state, ()
+    return state, (_sample(table.ROOM, event.at_s, beat.cap_bytes * passed_s / grew),)
+
+
+def _was_cut(state: State, lane: str, from_s: float, to_s: float) -> bool:
+    """Say whether a lane had no link for all of a span."""
+    return from_s < to_s and waited_s(state.links.get(lane), from_s, to_s) >= to_s - from_s
+
+
+def _with_filling(state: State, lane: str, filling: Filling) -> State:
+    return msgspec.structs.replace(state, filling={**state.filling, lane: filling})
 
 
 def _others(event: Archived, names: tuple[str, ...]) -> list[str]:

@@ -17,11 +17,12 @@ from allegro.core.protocol.event_types import EventType
 class Shown(StrEnum):
     """Which number of its samples is the value of a row.
 
-    `largest` and `p99` are of a duration; `rate` is how many met the target a day; `share` is the
+    `largest`, `smallest` and `p99` are of a duration; `rate` is how many met the target a day; `share` is the
     part of all samples that met the target.
     """
 
     LARGEST = "largest"
+    SMALLEST = "smallest"
     P99 = "p99"
     RATE = "rate"
     SHARE = "share"
@@ -85,6 +86,17 @@ BUFFER = Measure(
     method="from a lane's beat to its commit in the archive; each entry that a journal gave up"
     " misses the target, whatever its age",
     source=_from(EventType.LANE_BEAT, EventType.JOURNAL_GAP),
+)
+ROOM = Measure(
+    name="buffer.room",
+    title="how long a lane's journal lasts without a link",
+    target=7 * 86_400.0,
+    unit="s",
+    shown=Shown.SMALLEST,
+    method="the journal's size by the pace at which it filled, over each hour without a link; one"
+    " that did not grow is not counted",
+    source=_from(EventType.LANE_BEAT),
+    is_least=True,
 )
 TRIAGE = Measure(
     name="triage.time",
@@ -192,6 +204,7 @@ MEASURES = (
     POLL_LATENCY,
     RECOVERY,
     BUFFER,
+    ROOM,
     TRIAGE,
     PULL,
     COMMENT,

@@ -176,7 +176,7 @@ def measure_words(row: RowAnswer) -> str:
     """Return a row of measures as one line."""
     if row.value is None:
         return f"{row.title}: not measurable yet ({row.reason})"
-    how = {"largest": "largest ", "p99": "p99 "}.get(row.shown, "")
+    how = {"largest": "largest ", "smallest": "smallest ", "p99": "p99 "}.get(row.shown, "")
     waited = f"; {row.waited} waited without a link, {span(row.waited_s)} at most"
     return (
         f"{row.title}: {row.verdict}, {how}{value_words(row.value, row.unit)}"

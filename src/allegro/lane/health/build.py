@@ -62,7 +62,7 @@ def build(
     def is_well() -> bool:  # a lane that reaches nobody must be missed by its watcher
         return status.healthy() and not calling.alerting.is_deaf
 
-    beats = Beats(ctx, cycles, peers, is_well, ping)
+    beats = Beats(ctx, cycles, peers, status.kept_bytes, is_well, ping)
 
     async def tell_status(_: Params) -> LaneStatus:
         return status.status()

@@ -20,13 +20,18 @@ Peers = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 class Beats:
-    """`cycles` counts polls; `peers` are whom this lane sees; `healthy` says whether all is well; `ping` calls the watcher's URL."""
+    """Tells of this lane, and lets a watcher outside miss it.
+
+    `cycles` counts polls; `peers` are whom this lane sees; `kept_bytes` waits in the journal;
+    `healthy` says whether all is well; `ping` calls the watcher's URL.
+    """
 
     def __init__(
         self,
         ctx: Context,
         cycles: Callable[[], int],
         peers: Callable[[], Peers],
+        kept_bytes: Callable[[], int],
         healthy: Callable[[], bool],
         ping: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -36,6 +41,8 @@ class Beats:
         self._settings = ctx.settings.beat
         self._cycles = cycles
         self._peers = peers
+        self._kept_bytes = kept_bytes
+        self._cap_bytes = ctx.settings.journal.cap_mb * 1_000_000
         self._healthy = healthy
         self._ping = ping
         self.ping_trouble = ""
@@ -64,6 +71,8 @@ class Beats:
             hears=hears,
             misses=misses,
             house_s=None if heard_s is None else round(self._clock.boot_s() - heard_s, 1),
+            kept_bytes=self._kept_bytes(),
+            cap_bytes=self._cap_bytes,
         )
         try:
             await self._recorder.tell(payload)

@@ -68,6 +68,10 @@ class Status:
             registry=self._registry,
         )
 
+    def kept_bytes(self) -> int:
+        """Return the bytes that wait in the journal for the house."""
+        return self._sources.journal_bytes()
+
     def healthy(self) -> bool:
         return (
             not self._state.forge_trouble

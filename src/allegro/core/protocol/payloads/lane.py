@@ -15,6 +15,7 @@ class LaneBeat(Payload, frozen=True, kw_only=True):
 
     Of the other lanes of its council it hears those in `hears` and misses those in `misses`.
     `house_s` is how long ago it heard its house, missing where it never did since it started.
+    Its journal keeps `kept_bytes` of `cap_bytes` for the house.
     """
 
     type_ = EventType.LANE_BEAT
@@ -24,6 +25,8 @@ class LaneBeat(Payload, frozen=True, kw_only=True):
     hears: tuple[Name, ...] = ()
     misses: tuple[Name, ...] = ()
     house_s: Seconds | None = None
+    kept_bytes: Number = 0
+    cap_bytes: Number = 0
 
 
 class SafeModeBegun(Payload, frozen=True, kw_only=True):
