@@ -6,18 +6,28 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
+from allegro.adapters.crypto.signatures import verify
 from allegro.adapters.sqlite.archive import SqliteArchive, open_archive
-from allegro.core.authority.freeze import FreezeSet
+from allegro.core.authority.freeze import Freeze, FreezeSet
 from allegro.core.base.errors import EdgeError
-from allegro.core.base.events import decode_event
+from allegro.core.base.events import Event, decode_event, encode_event
+from allegro.core.base.sequence import Kept, start
+from allegro.core.protocol.answers.house import LinkedLane
+from allegro.core.protocol.messages import Batch, Welcome
+from allegro.house.endpoint import House as Shared
+from allegro.house.endpoint import LaneEndpoint
+from allegro.house.files import KnownLane
 from allegro.house.fleet.links import PROBE_S, LinkWatch
 from allegro.house.lanes import Lanes
 from allegro.house.measures.settled import SettledEvents
 from allegro.house.ports import Ports
 from allegro.testing.virtual import SeededDice, VirtualClock
+from tests.core.builders import HOUSE, LANE
 
+from .house import FLEET
 from .house import House as Small
 
 
@@ -25,13 +35,13 @@ class TwoLanes:
     """What the watch asks of `Lanes`."""
 
     def __init__(self) -> None:
-        self.lanes: dict[str, dict[str, Any]] = {}
+        self.lanes: dict[str, LinkedLane] = {}
 
     def set(self, name: str, **values: Any) -> None:
-        blank = {"linked": False, "since_s": 0.0, "down_s": 0.0, "behind": 0, "caught_up_s": 0.0}
-        self.lanes[name] = {**blank, **self.lanes.get(name, {}), "name": name, **values}
+        held = self.lanes.get(name, LinkedLane(name=name))
+        self.lanes[name] = msgspec.structs.replace(held, **values)
 
-    def describe(self) -> list[dict[str, Any]]:
+    def describe(self) -> list[LinkedLane]:
         return list(self.lanes.values())
 
 
@@ -59,7 +69,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await small.ledger.close()
 
 
-async def test_a_link_that_comes_up_catches_up_and_is_lost_is_written_once_each(
+async def test_a_link_that_catches_up_and_is_lost_is_written_once_each(
     world: World,
 ) -> None:
     world.lanes.set("a", linked=True, since_s=100.0, behind=7)
@@ -71,13 +81,12 @@ async def test_a_link_that_comes_up_catches_up_and_is_lost_is_written_once_each(
     await world.links.look()
     await world.links.look()
     assert await world.written() == [
-        ("link.up", {"lane": "a", "since_s": 100.0, "behind": 7}),
         ("link.caught_up", {"lane": "a", "took_s": 3.5, "entries": 7}),
         ("link.down", {"lane": "a", "since_s": 200.0}),
     ]
 
 
-async def test_a_link_that_flaps_between_two_looks_is_written_as_down_and_up(
+async def test_a_link_that_flaps_between_two_looks_is_written_as_lost(
     world: World,
 ) -> None:
     world.lanes.set("a", linked=True, since_s=100.0)
@@ -85,8 +94,30 @@ async def test_a_link_that_flaps_between_two_looks_is_written_as_down_and_up(
     world.lanes.set("a", down_s=110.0, since_s=112.0)
     await world.links.look()
     assert [(type_, data["since_s"]) for type_, data in await world.written()] == [
-        ("link.up", 100.0), ("link.down", 110.0), ("link.up", 112.0),
+        ("link.down", 110.0),
     ]  # fmt: skip
+
+
+async def test_that_a_lane_is_linked_stands_in_the_archive_before_anything_it_tells(
+    world: World,
+) -> None:
+    async def froze(_: tuple[Freeze, ...]) -> None:
+        return
+
+    small = world.small
+    house = Shared(
+        world.archive, small.ledger, world.clock, SeededDice(6), fleet=lambda: FLEET,
+        freezes=lambda: small.frozen, sign=HOUSE.sign, verify=verify, archived=lambda: None,
+        lane_froze=froze,
+    )  # fmt: skip
+    end = LaneEndpoint(house, KnownLane("a", LANE.public, "ws://127.0.0.1:1", None))
+    await end.welcomed(Welcome(start("j1"), 1, ()))
+    told = Event("e1", "lane.beat", "lane:a", "2030-01-01T00:00:00Z")
+    await end.take([Batch("j1", 1, (Kept(encode_event(told)),), 1)])
+    found = [decode_event(one.stored) for one in await world.archive.events(0, 10)]
+    assert [one.type for one in found] == ["link.up", "lane.beat"]
+    assert found[0].data == {"lane": "a", "since_s": world.clock.now_s(), "behind": 1}
+    assert end.caught_up_s == world.clock.now_s()
 
 
 async def test_who_is_silent_is_written_once_a_minute_and_nothing_while_all_are_linked(
@@ -119,6 +150,8 @@ async def test_a_house_that_slept_looked_at_nobody_until_lanes_had_a_minute_to_c
 
 async def test_what_the_disk_refused_is_written_at_the_next_look(world: World) -> None:
     world.lanes.set("a", linked=True, since_s=100.0)
+    await world.links.look()
+    world.lanes.set("a", linked=False, down_s=200.0)
     good = world.links._archive
 
     class Full:
@@ -130,7 +163,7 @@ async def test_what_the_disk_refused_is_written_at_the_next_look(world: World) -
         await world.links.look()
     world.links._archive = good
     await world.links.look()
-    assert [type_ for type_, _ in await world.written()] == ["link.up"]
+    assert [type_ for type_, _ in await world.written()] == ["link.down"]
 
 
 async def test_a_request_that_ended_is_in_the_archive_once_also_after_a_restart(

@@ -10,7 +10,8 @@ import structlog
 from allegro.core.authority.freeze import Freeze, FreezeSet
 from allegro.core.authority.lease import ROLES
 from allegro.core.authority.tokens import Login, b64url, fingerprint, issue_token
-from allegro.core.base.errors import ProtocolError, Refusal
+from allegro.core.base.errors import EdgeError, ProtocolError, Refusal
+from allegro.core.base.events import encode_event
 from allegro.core.base.untrusted import number_of
 from allegro.core.health import codes
 from allegro.core.health.alerts import RaiseAlert, sentence_of
@@ -30,6 +31,8 @@ from allegro.core.protocol.messages import (
     Serves,
     Welcome,
 )
+from allegro.core.protocol.payloads.base import own_event
+from allegro.core.protocol.payloads.house import LinkUp
 from allegro.core.stores import Archive, Ledger
 from allegro.house.files import Fleet, KnownLane
 from allegro.link.frames import encode
@@ -167,6 +170,17 @@ class LaneEndpoint:
         self._target, self.behind = welcome.head, max(0, welcome.head - self.home)
         self.caught_up_s = 0.0
         self._note_home()
+        await self._write_up()
+
+    async def _write_up(self) -> None:
+        """Write that the lane is linked, before anything of it is taken: figures count from it."""
+        house, at_s = self._house, self.heard_s
+        payload = LinkUp(lane=self.name, since_s=at_s, behind=self.behind)
+        event = own_event(payload, id_=house.dice.token(16).hex(), now_s=at_s)
+        try:
+            await house.archive.add([encode_event(event)], at_s)
+        except EdgeError as error:  # a full disk: the link is worth more than its record
+            _log.error("link.unwritten", lane=self.name, error=str(error))
 
     async def take(self, batches: list[Batch]) -> Ack | Refusal:
         """Archive consecutive batches in one commit."""

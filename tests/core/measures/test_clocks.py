@@ -39,6 +39,11 @@ def test_a_link_that_was_never_said_to_be_down_was_down_since_the_last_word() ->
     assert waited_s(linked, 100.0, 500.0) == 250.0
 
 
+def test_a_loss_that_is_told_after_the_next_link_came_up_is_held_already() -> None:
+    linked = went_up(heard(went_up(Linked(), 100.0), 150.0), 400.0)
+    assert went_down(linked, 160.0) == linked
+
+
 def test_a_link_lost_twice_is_down_since_the_first_loss() -> None:
     linked = went_down(went_down(went_up(Linked(), 0.0), 10.0), 50.0)
     assert waited_s(linked, 0.0, 60.0) == 50.0

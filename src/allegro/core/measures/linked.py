@@ -43,8 +43,11 @@ def went_up(linked: Linked, at_s: float) -> Linked:
 
 
 def went_down(linked: Linked, at_s: float) -> Linked:
-    """Return the link after it was lost. Lost while it is down, it stays down since then."""
-    if not linked.is_up:
+    """Return the link after it was lost. Lost while it is down, it stays down since then.
+
+    A loss from before the newest link came up is told late, and held already.
+    """
+    if not linked.is_up or (linked.downs and at_s < linked.downs[-1][1]):
         return linked
     return msgspec.structs.replace(linked, downs=(*linked.downs, (at_s, math.inf))[-MAX_DOWNS:])
 

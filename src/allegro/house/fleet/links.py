@@ -1,8 +1,9 @@
-"""Writes down when lanes were linked and when not, and who was seen while one of them was not.
+"""Writes down when links were lost and caught up, and who was seen while a lane was not linked.
 
 Without it the archive cannot tell whose clock ran: a comment that took an hour because the link was
-down for an hour took no time. A house that is killed writes no end of its links: the figures take
-them for down since the lane was last heard.
+down for an hour took no time. That a lane is linked is written by its endpoint, before anything of
+it is taken. A house that is killed writes no end of its links: the figures take them for down since
+the lane was last heard.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 from allegro.core.base.events import encode_event
 from allegro.core.protocol.answers.house import LinkedLane
 from allegro.core.protocol.payloads.base import Payload, own_event
-from allegro.core.protocol.payloads.house import FleetProbed, LinkCaughtUp, LinkDown, LinkUp
+from allegro.core.protocol.payloads.house import FleetProbed, LinkCaughtUp, LinkDown
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports
 
@@ -85,7 +86,6 @@ def _news(lane: LinkedLane, seen: _Seen) -> tuple[list[Payload], _Seen]:
         found.append(LinkDown(lane=name, since_s=down_s))
         seen = msgspec.structs.replace(seen, down_s=down_s)
     if lane.linked and up_s and up_s != seen.up_s:
-        found.append(LinkUp(lane=name, since_s=up_s, behind=lane.behind))
         seen = msgspec.structs.replace(seen, up_s=up_s)
     if seen.up_s and caught_up_s != seen.caught_up_s and caught_up_s >= seen.up_s:
         took_s = max(0.0, caught_up_s - seen.up_s)
