@@ -426,9 +426,9 @@ async def test_one_lane_or_no_council_is_said_and_fails_nothing(home: Home) -> N
 
 
 async def test_no_drill_is_done_while_work_runs(home: Home) -> None:
-    result = await drill_of(home, "1 orders, 0 sessions").run()
+    result = await drill_of(home, "1 orders, 0 sessions run").run()
     assert (result.text, result.figures["done"]) == (
-        "not done: work runs (1 orders, 0 sessions)", 0,
+        "not done now: 1 orders, 0 sessions run", 0,
     )  # fmt: skip
     assert home.lanes.asked == []
 

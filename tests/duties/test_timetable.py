@@ -348,3 +348,27 @@ async def test_a_served_time_from_a_wrong_clock_holds_up_nothing() -> None:
     machine.start()
     await machine.live(HOUR_S)
     assert machine.endings() == ["ran"]
+
+
+async def test_a_person_who_asks_at_the_due_time_gets_the_one_run_of_it() -> None:
+    gate = asyncio.Event()
+
+    async def slow() -> DutyResult:
+        await gate.wait()
+        return DutyResult("done")
+
+    for asked_first in (True, False):
+        machine = machine_at("2026-06-01T12:29")
+        machine.add("slow", "30 12 * * *", slow)
+        machine.start()
+        await machine.look()
+        machine.clock.advance(61)
+        both = [machine.timetable.step(), machine.timetable.run_now("slow")]
+        await asyncio.gather(*(both[::-1] if asked_first else both))
+        await machine.look()
+        assert len(machine.begun) == 1
+        gate.set()
+        await machine.timetable.idle()
+        assert machine.endings() == ["ran"]
+        assert machine.timetable.view("slow").last is not None
+        gate.clear()

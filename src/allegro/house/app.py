@@ -328,10 +328,12 @@ class _House:
         return FleetWatch(ports, self._lanes, reactions), build_schedule(home, duties)
 
     def _busy(self) -> str:
-        """Say what work runs now; empty for none."""
+        """Say why no drill may be done now: a freeze, or work that runs; empty where one may."""
+        if not self._freezes.now.is_thawed:
+            return "the fleet is frozen"
         orders, lanes = self._orders.carrying, self._lanes.names()
         sessions = sum(self._sessions.busy(lane) for lane in lanes)
-        return f"{orders} orders, {sessions} sessions" if orders or sessions else ""
+        return f"{orders} orders, {sessions} sessions run" if orders or sessions else ""
 
     async def wait(self, program: Program) -> None:
         """Return at a signal. Raises what must end the program."""

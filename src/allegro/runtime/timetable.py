@@ -1,14 +1,12 @@
 """Runs scheduled duties: each at its times of the clock, once for each due time.
 
-What is due is decided by `allegro.core.health.schedule`; here it is run and recorded.
+What is due is decided by `allegro.core.health.schedule`; here it is run and recorded. Order rule
+of one run: that it began is on disk before its first effect; its record is on disk before the begin
+is forgotten. So a program that is killed in the middle finds the begin at its next start and
+records that the run failed, and a record that could not be written (full disk) is written later,
+by the same begin. A record may be written twice; who keeps it keeps the first.
 
-Order rule of one run: that it began is on disk before its first effect; its record is on disk
-before the begin is forgotten. So a program that is killed in the middle finds the begin at its next
-start and records that the run failed, and a record that could not be written (full disk) is written
-later, by the same begin. A record may be written twice; who keeps it keeps the first.
-
-A run that raises or hangs has failed. It ends no other run, and a hanging one that cannot be
-cancelled holds up nothing but itself.
+A run that raises or hangs has failed; one that cannot be cancelled holds up nothing but itself.
 """
 
 from __future__ import annotations
@@ -82,6 +80,7 @@ class Timetable:
         self._awake_boot_s = clock.boot_s()
         self._looked: Tick | None = None
         self._is_to_replan = True
+        self._turn = asyncio.Lock()  # looking at a duty and beginning it is one thing
 
     async def run(self) -> None:
         """Look at the clock every LOOK_S, for ever."""
@@ -89,13 +88,13 @@ class Timetable:
             await self.step()
             await self._clock.sleep(LOOK_S)
 
-    async def stop(self) -> None:
-        """Cancel what runs. The next start records that it failed."""
-        await self._tasks.stop()
-
     async def idle(self) -> None:
         """Wait until no run is under way."""
         await self._tasks.idle()
+
+    async def stop(self) -> None:
+        """Cancel what runs. The next start records that it failed."""
+        await self._tasks.stop()
 
     async def step(self) -> None:
         """Begin what is due now. Where the book refuses, what is due stays due."""
@@ -106,8 +105,7 @@ class Timetable:
             if name not in self._runs:  # else its own task records it now
                 await self._tried(name, self._record(name, run))
         for duty in self._duties.values():
-            if duty.name not in self._runs and duty.name not in self._unrecorded:
-                await self._tried(duty.name, self._look(duty))
+            await self._tried(duty.name, self._look(duty))
 
     def _note_clocks(self) -> None:
         """See whether the machine slept, and whether its wall clock was set, since the last look."""
@@ -122,7 +120,8 @@ class Timetable:
 
     async def _tried(self, name: str, work: Awaitable[None]) -> bool:
         try:
-            await work
+            async with self._turn:
+                await work
         except EdgeError as error:
             _log.error("schedule.blocked", duty=name, error=str(error))
             return False
@@ -131,17 +130,19 @@ class Timetable:
     async def run_now(self, name: str) -> asyncio.Task[None]:
         """Begin a duty that a person asks for, or join the run that is under way; return its task.
 
-        Wait for the task with `asyncio.wait`: to cancel it ends the run. Raises EdgeError for an unknown name, and where another program holds the duty's role.
+        Wait for it with `asyncio.wait`: to cancel the task ends the run. Raises EdgeError for an
+        unknown name, and where another program holds the duty's role.
         """
-        await self._resume()
         duty = self._known(name)
-        if name in self._runs:
-            return self._runs[name]
-        if not duty.may_run():
-            why = f"{name} is run by the lane that holds the role {duty.role}"
-            raise EdgeError(why, transient=False, kind="no_role")
-        run = Run(0.0, Punctuality.ON_TIME)
-        return await self._begin(duty, self._state(name), run)
+        async with self._turn:
+            await self._resume()
+            if name in self._runs:
+                return self._runs[name]
+            if not duty.may_run():
+                why = f"{name} is run by the lane that holds the role {duty.role}"
+                raise EdgeError(why, transient=False, kind="no_role")
+            run = Run(0.0, Punctuality.ON_TIME)
+            return await self._begin(duty, self._state(name), run)
 
     def under_way(self, name: str) -> asyncio.Task[None] | None:
         """Return the task of the run that is under way, None where none is."""
@@ -183,6 +184,8 @@ class Timetable:
         self._states = states
 
     async def _look(self, duty: ScheduledDuty) -> None:
+        if duty.name in self._runs or duty.name in self._unrecorded:
+            return
         before = self._state(duty.name)
         state = await self._announced(duty, self._replanned(duty, before))
         if state != before:

@@ -21,6 +21,7 @@ from allegro.core.agent.sessions import (
     ToolBegan,
     ToolEnded,
 )
+from allegro.core.agent.tallies import AgentTally
 from allegro.testing.models import play
 
 from .agent_backends import Place, all_of, carry_out, end_of, is_gone, lives, new_run
@@ -71,6 +72,18 @@ async def test_each_use_of_a_tool_is_told_once_with_its_words_and_its_result(
     assert all(one.ok and one.duration_ms is not None for one in ended)
     assert end_of(events).output == "both done"
     assert "9 is 54" in str(place.asked("two-tools")[-1]["messages"])
+
+
+async def test_its_own_record_of_a_session_counts_calls_tools_and_tokens(
+    gateway: HermesGateway,
+) -> None:
+    steps = [{"tool": "terminal", "arguments": {"command": f"echo {n}"}} for n in (1, 2)]
+    run = new_run(play(*steps, {"say": "done"}))
+    usage = end_of(await carry_out(gateway, run)).usage
+    assert await gateway.tally(run.session) == AgentTally(
+        calls=3, tools=2, tokens_in=usage["input_tokens"], tokens_out=usage["output_tokens"]
+    )
+    assert await gateway.tally("never-begun") is None
 
 
 async def test_what_happens_first_is_told_first(gateway: HermesGateway) -> None:

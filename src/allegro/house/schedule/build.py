@@ -29,7 +29,7 @@ from allegro.runtime.timetable import Timetable
 class Home:
     """What the builder needs of the house: its settings, stores, lanes, and the owner's zone.
 
-    `busy` says what work runs now, empty for none.
+    `busy` says why no drill may be done now, empty where one may.
     """
 
     def __init__(

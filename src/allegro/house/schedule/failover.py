@@ -23,8 +23,8 @@ BUSY_LOOK_S = 5.0
 class FailoverDrill:
     """Lets the holder rest and waits until another lane holds the role.
 
-    `busy` says what work runs now, empty for none: the drill waits for its end for a while, and is
-    not done while it lasts.
+    `busy` says why no drill may be done now, such as work that runs; empty where one may. The drill
+    waits for a while until it may, and else is not done.
     """
 
     def __init__(self, lanes: Lanes, clock: Clock, busy: Callable[[], str]) -> None:
@@ -37,7 +37,7 @@ class FailoverDrill:
         if why := self._impossible():
             return DutyResult(f"not possible: {why}", {"done": 0})
         if busy := await self._idle():
-            return DutyResult(f"not done: work runs ({busy})", {"done": 0})
+            return DutyResult(f"not done now: {busy}", {"done": 0})
         holder = self._holder()
         begun_s = self._clock.boot_s()
         await self._rest(holder)

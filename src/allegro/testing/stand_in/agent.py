@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .http import Json, RefusedError, completion
+from .http import Json, RefusedError, completion, counts_of
 
 MAX_OUTPUT, TRIES, KEPT = 50_000, 3, 1_000
 KEEPALIVE_S, COMMAND_S, TRY_AGAIN_S, SUBSCRIBE_S = 30.0, 60.0, 0.2, 1.0
@@ -162,6 +162,7 @@ class Agent:
             end |= {"completed": name == "completed", **cut}
             if name == "completed":
                 end["runtime"] = {"provider": "custom", "model": body.get("model")}
+        self.sessions.get(run.session, {}).update(counts_of(messages, run.usage))
         self.history[run.session] = [one for one in messages if one["role"] != "system"]
         del self.active[run.id]
         self.set_status(run, name, last_event=f"run.{name}", **end)

@@ -107,3 +107,15 @@ def head(first: int | str, headers: dict[str, str]) -> bytes:
 def chunk(piece: str) -> bytes:
     raw = piece.encode()
     return f"{len(raw):x}\r\n".encode() + raw + b"\r\n"
+
+
+def counts_of(messages: list[Json], usage: Json) -> Json:
+    """Return what the agent's own store says of a session: its calls, its tools, its tokens."""
+    last = max(n for n, one in enumerate(messages) if one["role"] == "user")
+    roles = [one["role"] for one in messages[last:]]
+    return {
+        "api_call_count": roles.count("assistant"),
+        "tool_call_count": roles.count("tool"),
+        "input_tokens": usage.get("input_tokens", 0),
+        "output_tokens": usage.get("output_tokens", 0),
+    }
