@@ -60,6 +60,11 @@ class MemoryChat:
     async def waiting(self) -> int:
         return len(self._queue)
 
+    @property
+    def queued(self) -> tuple[Update, ...]:
+        """What nobody has confirmed."""
+        return tuple(self._queue)
+
     def says(self, sender: Sender, text: str, at_s: int = 1) -> None:
         """Let somebody write."""
         self._number += 1
