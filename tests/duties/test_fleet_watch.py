@@ -389,6 +389,14 @@ async def test_that_no_lane_can_be_reached_is_a_fact_at_once(watched: Watched) -
     assert watched.state_of(codes.LANES_UNREACHABLE) == "ok"
 
 
+async def test_a_house_that_woke_has_a_minute_to_find_its_network(watched: Watched) -> None:
+    watched.lanes.up.update(a=False, b=False)
+    await watched.live(50)
+    assert watched.state_of(codes.LANES_UNREACHABLE) == "ok"
+    await watched.live(15)
+    assert watched.state_of(codes.LANES_UNREACHABLE) == "bad"
+
+
 async def test_what_a_lane_told_of_itself_is_passed_on_and_of_others_not(watched: Watched) -> None:
     watched.words = {"keys": [["lane.disk", "", "x"], ["house.stores", "other", "y"]]}
     await watched.tell("alert.told", notice="b-1", kind="alarm", severity="P1", channel="telegram")

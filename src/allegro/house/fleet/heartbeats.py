@@ -17,6 +17,8 @@ from allegro.house.ports import Ports, Reactions
 BEAT_LATE_S = 45.0
 ASLEEP_S = 20.0
 HOLDS_S = 30.0
+WAKING_S = 60.0
+"""So long after its start, or after it woke, a house may be without a network."""
 _LATE, _ALONE = "late lanes", "alone since"
 
 
@@ -106,11 +108,15 @@ class BeatWatch:
                 Fact(other, "ok", "see the other", "beats", lane.name, now_s, until_s),
             ]
         since_s = self._alone_since_s
-        is_alone = bool(described) and since_s is not None
+        is_alone = bool(described) and since_s is not None and self._had_time(since_s, now_s)
         detail = f"no lane is linked since {rfc3339(since_s)}" if since_s else "a lane is linked"
         state = "bad" if is_alone else "ok"
         facts.append(Fact(codes.LANES_UNREACHABLE, state, detail, "link", "", now_s, until_s))
         self._state(facts, "beats")
+
+    def _had_time(self, since_s: float, now_s: float) -> bool:
+        """Whether the network was there since this machine woke, or should be by now."""
+        return since_s > self._awake_s or now_s - self._awake_s >= WAKING_S
 
     def _heard_s(self, lane: LinkedLane) -> float:
         """Return when a lane last gave the sign of life that is expected of it now.
