@@ -70,7 +70,13 @@ class EventHouse:
         reactions = with_questions(Reactions(self._alarm, self._set_aside), lambda: self.decisions)
         fleet = msgspec.structs.replace(FLEET, began_s=0.0)
         view = FleetView(
-            lambda: fleet, self._freeze, self._join, lambda: True, lambda _: True, self._ask_lane
+            lambda: fleet,
+            self._freeze,
+            self.frozen.append,
+            self._saved,
+            lambda: True,
+            lambda _: True,
+            self._ask_lane,
         )
         names = Names("triage/seen", fleet.secret)
         self.follow = Follow(ports, house.requests, view, reactions, names)
@@ -98,8 +104,8 @@ class EventHouse:
     async def _freeze(self, freeze: Freeze, lane: str) -> None:
         self.frozen.append(freeze)
 
-    async def _join(self, freezes: tuple[Freeze, ...]) -> None:
-        self.frozen += freezes
+    async def _saved(self) -> None:
+        pass
 
     async def _set_aside(self, aside: SetAside, stored: bytes) -> None:
         self.aside.append(aside)

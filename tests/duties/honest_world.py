@@ -307,7 +307,7 @@ class World:
             ),
             house.requests,
             FleetView(
-                lambda: WORLD_FLEET, self._freeze, self._join, lambda: bool(house.linked()),
+                lambda: WORLD_FLEET, self._freeze, self.frozen.append, self._saved, lambda: bool(house.linked()),
                 lambda name: self.lanes[name].is_home, house.ask_lane,
             ),
             Reactions(noted(self.alerts), house.set_aside),
@@ -318,8 +318,8 @@ class World:
     async def _freeze(self, freeze: Freeze, lane: str) -> None:
         self.frozen.append(freeze)
 
-    async def _join(self, freezes: tuple[Freeze, ...]) -> None:
-        self.frozen += freezes
+    async def _saved(self) -> None:
+        pass
 
     async def _bots_known(self) -> None:
         for lane in self.lanes.values():

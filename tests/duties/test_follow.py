@@ -69,7 +69,7 @@ class Followed:
         self.follow = Follow(
             Ports(self.archive, house.ledger, house.clock, SeededDice(3), _open), house.requests,
             FleetView(
-                lambda: self.fleet, self._freeze, self._join, lambda: house.is_linked, self.is_home,
+                lambda: self.fleet, self._freeze, self.frozen.append, self._saved, lambda: house.is_linked, self.is_home,
                 house.ask_lane,
             ),
             Reactions(
@@ -86,8 +86,8 @@ class Followed:
     async def _freeze(self, freeze: Freeze, lane: str) -> None:
         self.frozen.append(freeze)
 
-    async def _join(self, freezes: tuple[Freeze, ...]) -> None:
-        self.frozen += freezes
+    async def _saved(self) -> None:
+        pass
 
     async def bring(
         self, type_: str, *, lane: str = LANE, subject: str = "", words: Any = None, **data: Any

@@ -292,7 +292,8 @@ class _House:
         view = FleetView(
             fleet=lambda: self._fleet,
             freeze=self._freezes.notice,
-            join=self._freezes.join,
+            report=self._freezes.report,
+            save=self._freezes.save,
             is_linked=lambda: bool(self._lanes.linked()),
             is_home=self._lanes.is_home,
             ask_lane=self._lanes.ask_lane,

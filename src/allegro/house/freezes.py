@@ -56,6 +56,7 @@ class Freezes:
         self._stop_all = stop_all
         self._telling = Soon("freezes", lambda sentence: alert(codes.TASK_FAILED, sentence))
         self._noticed: dict[str, set[str]] = {}
+        self._is_unsaved = False
         self.now: FreezeSet = UNKNOWN
 
     async def resume(self, fault: Fault | None) -> None:
@@ -76,9 +77,9 @@ class Freezes:
     async def stop(self, reason: str, by: str) -> tuple[Freeze, int]:
         """Stop everything; return the freeze and how many lanes took it."""
         freeze = self._made(by, reason or "stop")
-        self.now = add(self.now, freeze)
+        self.now, self._is_unsaved = add(self.now, freeze), True
         lanes = await self._stop_all(freeze)
-        await self._save()
+        await self.save()
         return freeze, lanes
 
     async def notice(self, freeze: Freeze, lane: str = "") -> None:
@@ -91,27 +92,32 @@ class Freezes:
         caused = self._noticed[lane] = self._noticed.get(lane, set()) & active
         if len(caused) < MAX_NOTICED:
             caused.add(sound_id(freeze.id))
-            await self._take(freeze)
+            self._take(freeze)
+            await self.save()
 
     async def join(self, freezes: tuple[Freeze, ...]) -> None:
         """Take freezes that a lane reports by union, and tell the others."""
         for freeze in freezes[:MAX_LANE_FREEZES]:
-            if len(self.now.active) >= MAX_ACTIVE:
-                return  # frozen is frozen: a lane cannot make the set endless
-            await self._take(freeze)
+            self.report(freeze)
+        await self.save()
 
-    async def _take(self, freeze: Freeze) -> None:
+    def report(self, freeze: Freeze) -> None:
+        """Take one freeze that a lane reports, at once; `save` makes it durable."""
+        if len(self.now.active) < MAX_ACTIVE:  # frozen is frozen: the set does not grow without end
+            self._take(freeze)
+
+    def _take(self, freeze: Freeze) -> None:
         if contains(self.now, freeze.id):
             return
         kept = sound(freeze)
         if kept.id in self.now.thawed:  # lifted before it came: it stops nothing
-            self.now = add(self.now, kept)
+            self.now, self._is_unsaved = add(self.now, kept), True
             self._alert(codes.FREEZE_THAWED_BEFORE, one_line(kept.by))
             return
         self._alert(codes.FROZEN, one_line(kept.by), reason=one_line(kept.reason))
         self.now = add(self.now, kept)
+        self._is_unsaved = True
         self._telling.begin(kept.id, self._stop_all(kept))  # a lane that is mute holds up nobody
-        await self._save()
 
     async def thaw(self, ids: tuple[str, ...], token: str) -> None:
         """Lift these freezes; keep the sovereign's token, which lanes are given at their log-in.
@@ -128,11 +134,15 @@ class Freezes:
         """Wait until every lane was told, or did not listen."""
         await self._telling.idle()
 
-    async def _save(self) -> None:
-        """Write the set down; a full disk does not hold a stop back."""
+    async def save(self) -> None:
+        """Write the set down if it grew; a full disk does not hold a stop back."""
+        if not self._is_unsaved:
+            return
+        self._is_unsaved = False
         try:
             await self._ledger.save_freezes(self.now)
         except EdgeError as error:
+            self._is_unsaved = True
             self._alert(codes.FREEZE_UNSAVED, str(error))
 
     def _made(self, by: str, reason: str) -> Freeze:

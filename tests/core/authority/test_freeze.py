@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allegro.core.authority.freeze import (
+    MAX_LIFTED,
     UNKNOWN,
     Freeze,
     FreezeSet,
@@ -170,3 +171,17 @@ def test_no_copy_however_old_or_forged_thaws_a_known_set(
         assert not merge(mine, theirs).is_thawed
     assert {f.id for f in mine.active} <= {f.id for f in merge(mine, theirs).active}
     assert merge(mine, theirs).thawed == mine.thawed
+
+
+def test_what_was_lifted_long_ago_is_gone_and_its_id_still_lifts_it() -> None:
+    frozen = FreezeSet()
+    for turn in range(4):
+        names = tuple(f"t{turn}-{n}" for n in range(MAX_LIFTED))
+        for name in names:
+            frozen = add(frozen, Freeze(name, float(turn), "a lane", "stop"))
+        frozen = thaw(frozen, names)
+        assert frozen.is_thawed
+    assert ids(frozen) == {f"t3-{n}" for n in range(MAX_LIFTED)}
+    assert add(frozen, Freeze("t0-7", 0.0, "a lane", "stop")).is_thawed
+    held = add(frozen, stop("held"))
+    assert thaw(held, ("t3-1",)).active == (stop("held"),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -13,6 +14,7 @@ from allegro.core.base.untrusted import MAX_NUMBER, text_of
 
 MAX_ACTIVE = 200
 """So many active freezes at most are taken over from lanes: frozen is frozen."""
+MAX_LIFTED = 200
 
 _MAX_BY = 64
 _MAX_REASON = 300
@@ -83,17 +85,31 @@ def merge(mine: FreezeSet, theirs: FreezeSet) -> FreezeSet:
     A set that was told counts as known from then on.
     """
     by_id = {freeze.id: freeze for freeze in map(sound, (*theirs.freezes, *mine.freezes))}
-    ordered = tuple(sorted(by_id.values(), key=lambda freeze: (freeze.at_s, freeze.id)))
-    return FreezeSet(ordered, mine.thawed, mine.known or theirs.known)
+    return FreezeSet(_ordered(by_id.values()), mine.thawed, mine.known or theirs.known)
+
+
+def _ordered(freezes: Iterable[Freeze]) -> tuple[Freeze, ...]:
+    return tuple(sorted(freezes, key=lambda freeze: (freeze.at_s, freeze.id)))
 
 
 def add(mine: FreezeSet, freeze: Freeze) -> FreezeSet:
-    return merge(mine, FreezeSet((freeze,), known=mine.known))
+    new = sound(freeze)
+    if contains(mine, new.id):
+        return mine
+    return FreezeSet(_ordered((*mine.freezes, new)), mine.thawed, mine.known)
 
 
 def thaw(mine: FreezeSet, freeze_ids: tuple[str, ...]) -> FreezeSet:
-    """Lift the freezes of a thaw whose signature the caller has verified."""
-    return FreezeSet(mine.freezes, mine.thawed | set(map(sound_id, freeze_ids)), mine.known)
+    """Lift the freezes of a thaw whose signature the caller has verified.
+
+    Of those that were lifted the newest MAX_LIFTED are kept, and the ids of all: a set that is
+    frozen and thawed again and again costs no more each time.
+    """
+    thawed = mine.thawed | set(map(sound_id, freeze_ids))
+    lifted = [freeze.id for freeze in mine.freezes if freeze.id in thawed]
+    gone = set(lifted[:-MAX_LIFTED])
+    kept = tuple(freeze for freeze in mine.freezes if freeze.id not in gone)
+    return FreezeSet(kept, thawed, mine.known)
 
 
 def tidied(kept: FreezeSet) -> FreezeSet:

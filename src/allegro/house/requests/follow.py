@@ -83,13 +83,14 @@ class FleetView(msgspec.Struct, frozen=True):
     """What following needs of the fleet.
 
     `fleet` is its record as it is now; `freeze` stops it for what was noticed in what a lane
-    reports, `join` for what lanes report as stops; `is_linked` says whether any lane is,
+    reports, `report` for a stop that a lane reports, which `save` makes durable; `is_linked` says whether any lane is,
     `is_home` whether everything the lane of this name reported is archived; `ask_lane` asks one.
     """
 
     fleet: Callable[[], Fleet]
     freeze: Callable[[Freeze, str], Awaitable[Any]]
-    join: Callable[[tuple[Freeze, ...]], Awaitable[Any]]
+    report: Callable[[Freeze], None]
+    save: Callable[[], Awaitable[None]]
     is_linked: Callable[[], bool]
     is_home: Callable[[str], bool]
     ask_lane: AskLane
@@ -123,7 +124,7 @@ class Follow:
         self._is_resumed = False
         self._match_at_s = 0.0
         self._renewals = OneEach("renewal", self._failed)
-        self._reader = Reader("followed", FOLLOWED, self._one, reading(ports, reactions))
+        self._reader = Reader("followed", FOLLOWED, self._one, reading(ports, reactions), view.save)
 
     def kick(self) -> None:
         self._grew.set()
@@ -259,4 +260,4 @@ class Follow:
         """Freeze here too: a lane may hear of a stop where the house does not (S6)."""
         freeze = read_value(self._open_words(event.envelope), Freeze)
         if not isinstance(freeze, Unreadable):
-            await self._view.join((freeze,))
+            self._view.report(freeze)
