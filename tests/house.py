@@ -1,7 +1,7 @@
 """Counts the house from syntax trees: `python -m tests.house`, or `make house`.
 
-Reads sources only, imports nothing of ours. Each line is a count beside its limit; the exit code is 0
-whatever the counts are: they are recorded, and tests hold the limits that are kept already.
+Reads sources only, imports nothing of ours. Each line is a count beside its limit, a row of LIMITS;
+`tests/docs/test_counts.py` fails the build where one is passed.
 """
 
 from __future__ import annotations
@@ -33,13 +33,56 @@ class Source(NamedTuple):
     tree: ast.Module
 
 
+class Limit(NamedTuple):
+    """The most a count may be: the target, and the number of today where that is more.
+
+    `held` is a ratchet: it is what the sources hold now, may only be made smaller, and goes once the
+    target is reached. None: the target is reached and holds.
+    """
+
+    target: int
+    held: int | None = None
+
+    @property
+    def most(self) -> int:
+        """The number beyond which the build fails."""
+        return self.target if self.held is None else self.held
+
+    def __str__(self) -> str:
+        return f"limit {self.target}" + ("" if self.held is None else f", held at {self.held}")
+
+
+LIMITS = {
+    "files in the largest wing": Limit(14, held=15),
+    "wings with more than 14 files": Limit(0, held=1),
+    "circles of imports": Limit(0),
+    "arrows on the lane's floor": Limit(40),
+    "`told` as a name": Limit(0, held=16),
+    "`dict[str, Any]`": Limit(60),
+    "`fmt: skip`": Limit(80),
+    "functions with more than 5 parameters": Limit(15, held=41),
+    "constructors with more than 6": Limit(0),
+    "functions with more than 8": Limit(0),
+    "modules over 300 lines": Limit(12, held=31),
+}
+"""The limit of each count; a count without a row is only reported."""
+
+
 class Count(NamedTuple):
-    """One number, the most it may be (None: only reported), and where the worst places are."""
+    """One number, and where the worst places are."""
 
     what: str
     number: int
-    limit: int | None
     places: tuple[str, ...] = ()
+
+    @property
+    def limit(self) -> Limit | None:
+        return LIMITS.get(self.what)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is more than it may be."""
+        return self.limit is not None and self.number > self.limit.most
 
 
 def sources(root: Path) -> list[Source]:
@@ -252,20 +295,20 @@ def counts(root: Path) -> list[Count]:
     over = {size: _most({k: v for k, v in many.items() if v > size}) for size in (5, 6, 8)}
     long = {place: lines for place, lines in long.items() if lines > 300}
     return [
-        Count("modules", len(found), None),
-        Count("files in the largest wing", max(wings.values()), 14, tuple(folders[:12])),
-        Count("wings with more than 14 files", sum(size > 14 for size in wings.values()), 0),
-        Count("circles of imports", len(rings), 0, tuple(" <-> ".join(ring) for ring in rings)),
-        Count("arrows on the lane's floor", total, 40),
-        Count("the same without those that a longer way implies", total - len(unseen), None),
-        Count("`told` as a name", exact.total(), 0, _most(exact)),
-        Count("names with the word `told` in them", within.total(), None, _most(within)),
-        Count("`dict[str, Any]`", loose.total(), 60, _most(loose)),
-        Count("`fmt: skip`", unformatted.total(), 80, _most(unformatted)),
-        Count("functions with more than 5 parameters", len(over[5]), 15, over[5]),
-        Count("constructors with more than 6", sum("__init__" in one for one in over[6]), 0),
-        Count("functions with more than 8", len(over[8]), 0, over[8]),
-        Count("modules over 300 lines", len(long), 12, _most(long)),
+        Count("modules", len(found)),
+        Count("files in the largest wing", max(wings.values()), tuple(folders[:12])),
+        Count("wings with more than 14 files", sum(size > 14 for size in wings.values())),
+        Count("circles of imports", len(rings), tuple(" <-> ".join(ring) for ring in rings)),
+        Count("arrows on the lane's floor", total),
+        Count("the same without those that a longer way implies", total - len(unseen)),
+        Count("`told` as a name", exact.total(), _most(exact)),
+        Count("names with the word `told` in them", within.total(), _most(within)),
+        Count("`dict[str, Any]`", loose.total(), _most(loose)),
+        Count("`fmt: skip`", unformatted.total(), _most(unformatted)),
+        Count("functions with more than 5 parameters", len(over[5]), over[5]),
+        Count("constructors with more than 6", sum("__init__" in one for one in over[6])),
+        Count("functions with more than 8", len(over[8]), over[8]),
+        Count("modules over 300 lines", len(long), _most(long)),
     ]
 
 
@@ -276,10 +319,9 @@ def _most(places: Mapping[str, int]) -> tuple[str, ...]:
 
 def table(found: Iterable[Count]) -> str:
     """Return the counts as a table for a page."""
-    lines = ["| count | now | limit |", "|---|---:|---:|"]
+    lines = ["| count | now | limit |", "|---|---:|---|"]
     lines += [
-        f"| {one.what} | {one.number} | {'–' if one.limit is None else one.limit} |"
-        for one in found
+        f"| {one.what} | {one.number} | {one.limit or '–'} |".replace("limit ", "") for one in found
     ]
     return "\n".join(lines) + "\n"
 
@@ -295,11 +337,7 @@ def main(words: list[str]) -> int:
         sys.stdout.write(table(found))
         return 0
     for one in found:
-        limit = (
-            ""
-            if one.limit is None
-            else f"(limit {one.limit}{'' if one.number <= one.limit else ', OVER'})"
-        )
+        limit = f"({one.limit}{', OVER' if one.is_over else ''})" if one.limit else ""
         sys.stdout.write(f"{one.number:6}  {one.what} {limit}\n")
         if given.where:
             sys.stdout.writelines(f"          {place}\n" for place in one.places)

@@ -30,8 +30,7 @@ from allegro.house.agent.loans import Loans
 from allegro.house.agent.sessions import SessionLanes, Sessions
 from allegro.house.api.agent import SessionApi
 from allegro.house.api.alerts import AlertApi
-from allegro.house.api.archive import ArchiveApi
-from allegro.house.api.aside import AsideApi
+from allegro.house.api.archive import ArchiveApi, AsideApi
 from allegro.house.api.decisions import DecisionApi
 from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi

@@ -5,6 +5,7 @@ A part stands between `<!-- generated: NAME -->` and `<!-- end: NAME -->`; a tes
 
 from __future__ import annotations
 
+import importlib
 import re
 import typing
 from collections.abc import Callable, Iterator
@@ -85,6 +86,35 @@ def queries() -> str:
         fields = ", ".join(f"`{f.name}`" for f in msgspec.structs.fields(query)) or "–"
         lines.append(f"| `{name}` | {fields} | {' '.join((query.__doc__ or '').split())} |")
     return "\n".join(lines) + "\n"
+
+
+def answers(to: str) -> str:
+    """Return the table of the answers whose docstring begins with what they answer.
+
+    `to` is the beginning of that: a method of HTTP, or nothing for a query of the link.
+    """
+    lines = ["| answers | fields | meaning |", "|---|---|---|"]
+    for answer in _answer_types():
+        match = re.match(r"Answers (`[^`]+`(?:(?:, | and )`[^`]+`)*)[.:,]? ?(.*)", _about(answer))
+        if match is None or not match[1].startswith(tuple(f"`{one}" for one in to.split())):
+            continue
+        fields = ", ".join(f"`{f.encode_name}`" for f in msgspec.structs.fields(answer))
+        lines.append(f"| {match[1]} | {fields} | {match[2] or '–'} |")
+    return "\n".join([*lines[:2], *sorted(lines[2:])]) + "\n"
+
+
+def _answer_types() -> Iterator[type[msgspec.Struct]]:
+    for name in ("alerts", "decisions", "duties", "fleet", "forge", "house", "lane", "models",
+                 "requests", "sessions"):  # fmt: skip
+        module = importlib.import_module(f"allegro.core.protocol.answers.{name}")
+        for value in vars(module).values():
+            is_ours = isinstance(value, type) and value.__module__ == module.__name__
+            if is_ours and issubclass(value, msgspec.Struct):
+                yield value
+
+
+def _about(value: type) -> str:
+    return " ".join((value.__doc__ or "").split())
 
 
 def tokens() -> str:
@@ -283,6 +313,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tokens": tokens,
     "events": events,
     "queries": queries,
+    "answers of a lane": lambda: answers(" ".join(QUERIES)),
+    "answers of the house": lambda: answers("GET POST"),
     "frames of the house": lambda: frames(messages.FromHouse),
     "frames of the lane": lambda: frames(messages.FromLane),
     "commands": commands,

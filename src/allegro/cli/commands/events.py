@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 import msgspec
@@ -29,15 +30,7 @@ _SHOWN_FACTS = {"number", "kind", "step", "reason", "took_s", "issues"}
 @click.option("--gaps", is_flag=True, help="Show gaps only.")
 @socket_option
 @json_option
-def events(
-    follow: bool,
-    after: int | None,
-    last: int,
-    prefix: str,
-    gaps: bool,
-    socket: Path | None,
-    as_json: bool,
-) -> None:
+def events(gaps: bool, socket: Path | None, as_json: bool, **wanted: Unpack[_Wanted]) -> None:
     """List archived events, decrypted, oldest first."""
     if gaps:
         response = run_async(ask_house(socket, HouseClient.gaps))
@@ -46,8 +39,19 @@ def events(
         if as_json:
             print_json(response)
         return
-    where: dict[str, str | int] = {"last": last} if after is None else {"after": after}
-    run_async(_print_events(socket, {**where, "prefix": prefix, "follow": int(follow)}, as_json))
+    after = wanted["after"]
+    where: dict[str, str | int] = {"last": wanted["last"]} if after is None else {"after": after}
+    where |= {"prefix": wanted["prefix"], "follow": int(wanted["follow"])}
+    run_async(_print_events(socket, where, as_json))
+
+
+class _Wanted(TypedDict):
+    """The options of `events` that say which are printed."""
+
+    follow: bool
+    after: int | None
+    last: int
+    prefix: str
 
 
 async def _print_events(socket: Path | None, params: dict[str, str | int], as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The part of the house's API that is about the archive: events, gaps, issues as they came home."""
+"""The archive on the house's API: events, gaps, issues as they came home, and what was set aside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from allegro.core.base.errors import EdgeError
+from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.base.events import Event, decode_event
 from allegro.core.base.untrusted import (
     MAX_NAME,
@@ -21,19 +21,26 @@ from allegro.core.base.untrusted import (
     read_value,
     unreadable,
 )
+from allegro.core.effects.render import one_line
 from allegro.core.forge.issues import Issue
 from allegro.core.protocol.answers.house import (
+    AsideAnswer,
     EventsEnd,
     Gap,
     GapsAnswer,
     IssuesAnswer,
+    ResumeAnswer,
+    ShownAside,
     ShownEvent,
 )
 from allegro.core.protocol.event_types import EventType
-from allegro.core.stores import Archive, Archived
-from allegro.house.api.http import answer_json, number_in, seconds_in, sentence
+from allegro.core.stores import Archive, Archived, WorkBook
+from allegro.house.api.http import answer_json, number_in, refused, seconds_in, sentence
+from allegro.house.archive.suspended import Suspended
 from allegro.runtime.tasks import Soon
 
+SHOWN = 200
+"""So many of the newest items that were set aside are shown."""
 FOLLOW_S = 15.0
 BATCH = 500
 
@@ -191,6 +198,37 @@ class ArchiveApi:
             data=event.data,
             words=self._open_words(event),
         )
+
+
+class AsideApi:
+    """Routes and nothing else. `kick` lets orders be looked at again."""
+
+    def __init__(self, book: WorkBook, suspended: Suspended, kick: Callable[[], None]) -> None:
+        self._book = book
+        self._suspended = suspended
+        self._kick = kick
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/v1/aside", self._show),
+            web.post("/v1/lanes/{lane}/resume", self._resume),
+        ]
+
+    async def _show(self, _: web.Request) -> web.Response:
+        aside = await self._book.all_set_aside()
+        items = tuple(
+            ShownAside(one.duty, one.item, one.lane, one.reason, one.at_s) for one in aside[-SHOWN:]
+        )
+        suspended = self._suspended.described()
+        return answer_json(AsideAnswer(count=len(aside), items=items, suspended=suspended))
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        lane = request.match_info["lane"]
+        if not await self._suspended.lift(lane):
+            why = f"no lane {one_line(lane, 64)} is suspended: no orders wait for it"
+            return refused(Refusal("not_found", why))
+        self._kick()
+        return answer_json(ResumeAnswer(lane))
 
 
 def _row(archived: Archived) -> ShownEvent:

@@ -29,14 +29,14 @@ class AlertsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertActAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Answers an act on alerts: to how many it was done."""
+    """Answers `POST /v1/alerts/ID/ACT`: to how many alerts it was done."""
 
     schema: str = "allegro.alert_act/1"
     alerts: int = 0
 
 
 class MaintenanceAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Answers the begin and the end of a window; `until_s` (Unix s) is unset once it is over."""
+    """Answers `POST /v1/maintenance` and `POST /v1/maintenance/ID/end`. `until_s` (Unix s) is unset once it is over."""
 
     schema: str = "allegro.maintenance/1"
     id: str

@@ -39,7 +39,7 @@ class RequestBrief(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestAnswer(RequestBrief, frozen=True, kw_only=True):
-    """A whole request. `action` are the very bytes that are signed, base64 in JSON as `bases` are.
+    """Answers `GET /v1/requests/ID` and each act on one: a whole request. `action` are the very bytes that are signed, base64 in JSON as `bases` are.
 
     `bases` maps a path to what stands there at the base commit, None for nothing or too large.
     """

@@ -10,7 +10,7 @@ from allegro.core.protocol.answers.bounds import Seconds
 
 
 class SessionAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A session. `end` is empty until it ended: completed, failed, stopped or lost.
+    """Answers `GET /v1/sessions/ID`: a session. `end` is empty until it ended: completed, failed, stopped or lost.
 
     `output` are a model's words; a list of sessions leaves it out. `subject` is what its events are
     archived under. `tokens` and `cost_usd` are measured by the lane's proxy, None where the price is
