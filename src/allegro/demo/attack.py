@@ -5,13 +5,19 @@ The thief logs in to the lane as the house. What he has not is the sovereign key
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
+import signal
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from allegro.adapters.crypto.signatures import SigningKey, verify
+from allegro.adapters.clock import SystemClock
+from allegro.adapters.crypto.signatures import SigningKey, load_signing_key, verify
 from allegro.core.authority.actions.families import (
     action_bytes,
     action_digest,
@@ -46,9 +52,10 @@ from allegro.core.protocol.messages import (
     OrderAnswer,
     Welcome,
 )
-from allegro.house.files import Fleet, KnownLane
+from allegro.house.files import Fleet, HouseFiles, KnownLane, load_fleet
 from allegro.link.frames import decode_from_lane, encode
 from allegro.link.handshake import check_greeting
+from allegro.scratch.processes import Stage
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -252,3 +259,23 @@ class Thief:
             if type(answer).__name__ == "Refused":
                 raise UserError(f"the lane refused the thief's log-in: {answer}")
         raise UserError("the lane does not answer")
+
+
+async def attack(stage: Stage, done: RequestAnswer) -> list[Attempt]:
+    """Try all six while the house stands still; its keys and its fleet file are the thief's."""
+    files = HouseFiles(stage.folder / "house")
+    fleet = load_fleet(files)
+    os.kill(stage.house.pid, signal.SIGSTOP)
+    try:
+        key, cursors = load_signing_key(files.house), _cursors(files.archive)
+        thief = Thief(fleet, key, fleet.lanes[0], SystemClock().now_s(), cursors)
+        sovereign = load_signing_key(files.sovereign, lambda: b"correct horse battery staple")
+        return await thief.try_all(done, sovereign)
+    finally:
+        os.kill(stage.house.pid, signal.SIGCONT)
+
+
+def _cursors(archive: Path) -> tuple[Position, ...]:
+    with contextlib.closing(sqlite3.connect(f"file:{archive}?mode=ro", uri=True)) as db:
+        rows = db.execute("SELECT journal, seq, chain FROM cursor").fetchall()
+    return tuple(Position(journal, seq, bytes(chain)) for journal, seq, chain in rows)

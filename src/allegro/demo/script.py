@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import shutil
-import signal
-import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,48 +15,33 @@ import msgspec
 
 from allegro import __version__
 from allegro.adapters.clock import SystemClock
-from allegro.adapters.crypto.signatures import load_signing_key
 from allegro.client.gitea_bridge import PR, GiteaBridge, encoded
 from allegro.core.base.errors import UserError
-from allegro.core.base.sequence import Position
 from allegro.core.base.timestamps import unix_s
 from allegro.core.forge.triage import SEEN_LABEL
 from allegro.core.health import codes
 from allegro.core.protocol.answers.requests import RequestAnswer
 from allegro.core.protocol.event_types import EventType
-from allegro.demo.attack import Thief
+from allegro.demo.attack import attack
+from allegro.demo.outage import OutageScene
+from allegro.demo.playground import RealForge, remember, world
 from allegro.demo.report import (
     DemoReceipt,
     DemoReport,
     DemoStep,
     EventSums,
     OpenedPull,
-    Outage,
     Tried,
     Versions,
     lags_of,
 )
 from allegro.demo.screen import Screen
 from allegro.demo.session import Scene
-from allegro.house.files import HouseFiles, load_fleet
 from allegro.scratch.forge_users import People
 from allegro.scratch.processes import Forge, Stage
 from allegro.scratch.relay import Relay
 
 _CLOCK = SystemClock()
-BACKLOG_SIMULATED = 5_000
-BACKLOG_REAL = 1_000
-ISSUES_FOR_BACKLOG = 10
-MADE_FILE = "made.json"
-
-
-class RealForge(msgspec.Struct, frozen=True):
-    """A forge that is there already, with three tokens."""
-
-    url: str
-    owner_token: str
-    daily_token: str
-    change_token: str
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -89,9 +71,13 @@ class Play:
         self._lags: list[float] = []
         self._seen: dict[str, int] = {}
         self._comments: set[int] = set()
-        self._sent = 0
         self._linked_s = float("inf")
-        self._cut_at: tuple[float, float] = (float("inf"), float("inf"))
+        self._outage = OutageScene(
+            self._stage,
+            self._relay,
+            lambda: len(self._comments),
+            is_real=options.real is not None,
+        )
 
     async def run(self) -> DemoReport:
         """Play everything and return the report. Raises UserError when a step does not come."""
@@ -117,7 +103,7 @@ class Play:
             server = await self._server_version(forge)
             pull, request, after_s = await self._change(bridge, people, forge, number)
             session = await self._scene.run(self._step)
-            outage = await self._outage(people, forge)
+            outage = await self._outage.run(people, forge, self._step)
             refused = await self._thief(request, people, forge)
             events = await self._sums()
         good = [*(one.ok for one in refused), *(one.ok for one in self.steps)]
@@ -149,7 +135,7 @@ class Play:
     async def _forge(self) -> tuple[Forge, People]:
         real = self._options.real
         if real is None:
-            simulator = await self._stage.start_simulator(_world())
+            simulator = await self._stage.start_simulator(world())
             tokens = simulator["tokens"]
             real = RealForge(
                 simulator["url"],
@@ -248,79 +234,8 @@ class Play:
         self._step("report", f"#{number} is in status/review")
         return pull, done, after_s
 
-    async def _outage(self, people: People, forge: Forge) -> Outage:
-        """Cut the link, let the world write, mend it, and time until all is home."""
-        self._relay.cut()
-        self._cut_at = (_CLOCK.now_s(), float("inf"))
-        backlog = BACKLOG_REAL if self._options.real else BACKLOG_SIMULATED
-        before = len(self._comments)
-        await self._write_comments(people, forge, backlog)
-        self._sent += backlog
-        await self._taken(backlog)
-        self._step("cut", f"{backlog} comments are written meanwhile")
-        self._relay.mend()
-        began_s = time.monotonic()
-
-        def all_home() -> bool:
-            return len(self._comments) >= before + backlog
-
-        await self._stage.until(all_home, "the backlog comes home", within_s=60)
-        sync_s = round(time.monotonic() - began_s, 3)
-        self._cut_at = (self._cut_at[0], _CLOCK.now_s())
-        self._step("drain", f"{backlog} events in {sync_s} s")
-        return Outage(backlog, sync_s)
-
-    async def _write_comments(self, people: People, forge: Forge, count: int) -> None:
-        numbers = [
-            await people.open_issue(forge.repository, f"Room {n}", "What is to be done here?")
-            for n in range(ISSUES_FOR_BACKLOG)
-        ]
-        texts = [(numbers[n % ISSUES_FOR_BACKLOG], f"note {n}: still fine") for n in range(count)]
-        if self._options.real is None:
-            acts = [
-                {
-                    "act": "comment",
-                    "args": {
-                        "repo": forge.repository,
-                        "number": number,
-                        "user": "timmy",
-                        "body": body,
-                    },
-                }
-                for number, body in texts
-            ]
-            await self._stage.simulate_many(acts)
-            return
-        for number, body in texts:
-            await people.comment(forge.repository, number, body)
-
-    async def _taken(self, backlog: int) -> None:
-        """Wait until the lane has them on its own disk: while it is cut off, nobody else knows."""
-        journal = self.folder / "lane" / "journal.db"
-
-        def on_disk() -> bool:
-            with contextlib.closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as db:
-                row = db.execute("SELECT COUNT(*) FROM entry WHERE subject LIKE '%/comment/%'")
-                return int(row.fetchone()[0]) >= backlog
-
-        await self._stage.until(on_disk, "the lane journals the backlog", within_s=60)
-
     async def _thief(self, done: RequestAnswer, people: People, forge: Forge) -> tuple[Tried, ...]:
-        files = HouseFiles(self.folder / "house")
-        fleet = load_fleet(files)
-        os.kill(self._stage.house.pid, signal.SIGSTOP)
-        try:
-            thief = Thief(
-                fleet,
-                load_signing_key(files.house),
-                fleet.lanes[0],
-                _CLOCK.now_s(),
-                _cursors(files.archive),
-            )
-            sovereign = load_signing_key(files.sovereign, lambda: b"correct horse battery staple")
-            tried = await thief.try_all(done, sovereign)
-        finally:
-            os.kill(self._stage.house.pid, signal.SIGCONT)
+        tried = await attack(self._stage, done)
         pulls = await people.pulls(forge.repository)
         refused = tuple(
             Tried(one.case, one.expected, one.reason, one.ok and len(pulls) == 1) for one in tried
@@ -335,9 +250,9 @@ class Play:
         """Compare what was written with what is home. Lag: lane's stamp to the house's reader."""
         home = len(self._comments)
         return EventSums(
-            sent=self._sent,
-            archived=min(home, self._sent),
-            lost=max(0, self._sent - home),
+            sent=self._outage.sent,
+            archived=min(home, self._outage.sent),
+            lost=max(0, self._outage.sent - home),
             duplicated=sum(count - 1 for count in self._seen.values()),
             lag_ms=lags_of(self._lags),
         )
@@ -358,8 +273,8 @@ class Play:
             is_comment = event.type == EventType.FORGE_SNAPSHOT_COMMENT
             if is_comment and str(words.get("body", "")).startswith("note "):
                 self._comments.add(int(words["id"]))
-            stamped_s = unix_s(event.time)
-            if self._linked_s <= stamped_s and not self._cut_at[0] <= stamped_s <= self._cut_at[1]:
+            stamped_s, cut = unix_s(event.time), self._outage.cut_at
+            if self._linked_s <= stamped_s and not cut[0] <= stamped_s <= cut[1]:
                 self._lags.append(max(0.0, (_CLOCK.now_s() - stamped_s) * 1000))
 
     async def _server_version(self, forge: Forge) -> str:
@@ -367,42 +282,4 @@ class Play:
         return next((fact.detail for fact in facts if fact.code == codes.FORGE.code), forge.url)
 
 
-def remember(folder: Path, url: str, repository: str) -> None:
-    """Note what this run made, so that --remove removes that and nothing else."""
-    (folder / MADE_FILE).write_bytes(msgspec.json.encode({"url": url, "repository": repository}))
-
-
-async def remove(folder: Path, owner_token: str) -> str:
-    """Remove the scratch repository a kept run made. Raises UserError."""
-    try:
-        made = msgspec.json.decode((folder / MADE_FILE).read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        raise UserError(f"{folder} holds no kept run: {error}") from error
-    people = People(made["url"], owner_token)
-    try:
-        await people.remove_repository(made["repository"])
-    finally:
-        await people.aclose()
-    return str(made["repository"])
-
-
 _README = "# The house\n\nThe front door is oiled twice a year.\n"
-
-
-def _cursors(archive: Path) -> tuple[Position, ...]:
-    with contextlib.closing(sqlite3.connect(f"file:{archive}?mode=ro", uri=True)) as db:
-        rows = db.execute("SELECT journal, seq, chain FROM cursor").fetchall()
-    return tuple(Position(journal, seq, bytes(chain)) for journal, seq, chain in rows)
-
-
-def _world() -> dict[str, object]:
-    daily = ["write:issue", "read:repository", "read:user", "read:organization"]
-    change = ["write:repository", "write:issue", "read:user", "read:organization"]
-    return {
-        "users": [{"login": login} for login in ("timmy", "allegro", "allegro-change")],
-        "tokens": [
-            {"user": "timmy", "name": "owner", "scopes": ["all"]},
-            {"user": "allegro", "name": "daily", "scopes": daily},
-            {"user": "allegro-change", "name": "change", "scopes": change},
-        ],
-    }

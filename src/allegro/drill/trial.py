@@ -6,18 +6,12 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
 
-import aiohttp
 import msgspec
 
 from allegro.adapters.clock import SystemClock
 from allegro.core.base.errors import UserError
-from allegro.core.base.untrusted import Unreadable, number_of, read_value
 from allegro.core.ports import Dice
-from allegro.core.protocol.answers.house import ShownEvent
-from allegro.core.protocol.event_types import EventType
-from allegro.core.protocol.payloads.fleet import RoleTaken
 from allegro.core.requests.proposals import Proposal
 from allegro.drill.checker import (
     SEEN,
@@ -26,13 +20,13 @@ from allegro.drill.checker import (
     Poll,
     Taken,
     Wanted,
-    calls_of,
     duplicates,
     faults,
     late_writes,
     longest_silence,
 )
 from allegro.drill.report import TARGET_S
+from allegro.drill.witness import Witness
 from allegro.house.files import files_of, load_fleet
 from allegro.scratch.faults import Fault
 from allegro.scratch.fleet import BOT, CODE_BOT, OWNER, REPOSITORY, ScratchFleet
@@ -45,7 +39,6 @@ HOME_S = 45.0
 FINAL = frozenset({"done", "failed", "conflict", "stale", "expired", "withdrawn", "rejected"})
 
 BEFORE_S = 1.0  # a lane may have taken the role just before the blow
-_PARTS = ("silent_s", "take_s", "act_s")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -85,7 +78,7 @@ class Trial:
         self._fleet = fleet
         self._clock = SystemClock()
         self._dice = dice
-        self._who = who
+        self._witness = Witness(fleet, who)
         self._look_alike = who({"peer": "", "user": BOT}) == BOT
         self._opened: list[int] = []
         self._wanted: list[tuple[str, str, str]] = []
@@ -110,10 +103,14 @@ class Trial:
             await fleet.whole()
         states = await self._settled()
         evidence = await self._evidence(states, began_s, seen)
-        polls = await self._polls(seen)
-        took = [take_over for one, take_over in await self._taken(began_s) if one.lane != victim]
+        polls = await self._witness.polls(seen)
+        took = [
+            take_over for one, take_over in await self._witness.taken(began_s) if one.lane != victim
+        ]
         timed = took[0] if took and fault.moves else {}
-        polled_s = _as_holder(polls, await self._taken(struck_s - BEFORE_S), victim, polled_s)
+        polled_s = _as_holder(
+            polls, await self._witness.taken(struck_s - BEFORE_S), victim, polled_s
+        )
         found = faults(evidence)
         return Outcome(
             fault=fault.name,
@@ -192,18 +189,17 @@ class Trial:
             await asyncio.sleep(STEADY_S)
             return self._clock.now_s()
         while self._clock.now_s() < struck_s + 2 * TARGET_S:
-            for poll in await self._polls(seen):
+            for poll in await self._witness.polls(seen):
                 if poll.at_s > struck_s and poll.lane not in {victim, BOT}:
                     return poll.at_s
             if self._look_alike:  # ask the fleet
-                taken = [one for one, _ in await self._taken(struck_s) if one.lane != victim]
+                taken = [
+                    one for one, _ in await self._witness.taken(struck_s) if one.lane != victim
+                ]
                 if taken:
                     return taken[0].at_s
             await asyncio.sleep(0.1)
         raise UserError(f"{fault.name}: nobody took over from {victim} within {2 * TARGET_S:g} s")
-
-    async def _polls(self, seen: int) -> tuple[Poll, ...]:
-        return calls_of((await self._fleet.forge_log())[seen:], self._who)[0]
 
     async def _settled(self) -> dict[str, str]:
         """Wait until every request is final; return its state by id."""
@@ -227,75 +223,22 @@ class Trial:
         labels: dict[int, tuple[str, ...]] = {}
 
         async def is_home() -> bool:
-            labels.update(await self._labels())
+            labels.update(await self._witness.labels())
             marked = all(SEEN in labels.get(number, ()) for number in opened)
-            return marked and opened <= await self._archived()
+            return marked and opened <= await self._witness.archived()
 
         with contextlib.suppress(UserError):
             await self._fleet.until(is_home, "all issues are home and marked", within_s=HOME_S)
-        intents = [
-            (number_of(event.data.get("order")), event.lane)
-            async for event in self._events(EventType.ACTION_INTENT)
-        ]
         return Evidence(
-            writes=calls_of((await self._fleet.forge_log())[seen:], self._who)[1],
-            taken=tuple(one for one, _ in await self._taken(0.0)),
+            writes=await self._witness.writes(seen),
+            taken=tuple(one for one, _ in await self._witness.taken(0.0)),
             wanted=tuple(Wanted(what, name, states[id_]) for what, name, id_ in self._wanted),
             opened=opened,
-            archived=await self._archived(),
+            archived=await self._witness.archived(),
             labelled=labels,
-            vanished=await self._vanished(began_s),
-            intents=tuple((order, lane) for order, lane in intents if order),
+            vanished=await self._witness.vanished(began_s),
+            intents=await self._witness.intents(),
         )
-
-    async def _archived(self) -> frozenset[int]:
-        return frozenset(
-            [
-                number_of(event.data["number"])
-                async for event in self._events(EventType.FORGE_SNAPSHOT_ISSUE)
-            ]
-        )
-
-    async def _vanished(self, since_s: float) -> tuple[str, ...]:
-        return tuple(
-            [
-                event.subject
-                async for event in self._events(EventType.FORGE_VANISHED)
-                if datetime.fromisoformat(event.time).timestamp() >= since_s
-            ]
-        )
-
-    async def _taken(self, since_s: float) -> list[tuple[Taken, dict[str, float]]]:
-        """Return who took the forge role since then, and how long each part of it took."""
-        found = []
-        async for event in self._events(EventType.ROLE_TAKEN):
-            taken = read_value(event.data, RoleTaken)
-            if isinstance(taken, Unreadable) or taken.role != "forge":
-                continue
-            at_s = datetime.fromisoformat(event.time).timestamp() - taken.act_s
-            if at_s >= since_s:
-                parts = {part: float(getattr(taken, part)) for part in _PARTS}
-                found.append((Taken(at_s, event.lane, taken.epoch), parts))
-        return found
-
-    def _events(self, type_: EventType) -> AsyncIterator[ShownEvent]:
-        return self._fleet.client.shown_events(prefix=type_)
-
-    async def _labels(self) -> dict[int, tuple[str, ...]]:
-        """Return the labels of every issue, read as the repository's owner."""
-        base = f"http://{self._fleet.forge_host}:{self._fleet.forge_port}/api/v1"
-        headers = {"Authorization": f"token {self._fleet.owner_token}"}
-        found: dict[int, tuple[str, ...]] = {}
-        async with aiohttp.ClientSession(headers=headers) as session:
-            for page in range(1, 100):
-                url = f"{base}/repos/{REPOSITORY}/issues?state=all&limit=50&page={page}"
-                async with session.get(url) as response:
-                    rows = await response.json()
-                if not rows:
-                    break
-                for row in rows:
-                    found[row["number"]] = tuple(label["name"] for label in row["labels"])
-        return found
 
 
 def _as_holder(

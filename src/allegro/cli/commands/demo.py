@@ -14,7 +14,7 @@ from allegro.cli.output import Failure, json_option, print_json, run_async
 from allegro.config import read_secret
 
 if TYPE_CHECKING:
-    from allegro.demo.script import RealForge
+    from allegro.demo.playground import RealForge
 
 _PATH = click.Path(path_type=Path)
 
@@ -76,17 +76,17 @@ class _DemoOptions(TypedDict):
 
 
 def _remove(keep: Path | None, owner_token_file: Path | None) -> int:
-    from allegro.demo import script  # noqa: PLC0415 (as above)
+    from allegro.demo.playground import remove  # noqa: PLC0415 (as above)
 
     if keep is None or owner_token_file is None:
         raise click.UsageError("--remove needs --keep FOLDER and --owner-token-file")
-    removed = run_async(script.remove(keep, read_secret(owner_token_file)))
+    removed = run_async(remove(keep, read_secret(owner_token_file)))
     click.echo(f"removed {removed}")
     return 0
 
 
 def _real_forge(options: _DemoOptions) -> RealForge | None:
-    from allegro.demo.script import RealForge  # noqa: PLC0415 (as above)
+    from allegro.demo.playground import RealForge  # noqa: PLC0415 (as above)
 
     url, owner = options["forge"], options["owner_token_file"]
     daily, change = options["daily_token_file"], options["change_token_file"]
