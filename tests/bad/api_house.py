@@ -41,7 +41,9 @@ from allegro.house.api.reports import ReportsApi
 from allegro.house.api.requests import RequestApi
 from allegro.house.api.server import Api
 from allegro.house.archive.suspended import Suspended
+from allegro.house.documents.comments import Comments
 from allegro.house.documents.decisions import Decisions
+from allegro.house.documents.left_reports import LeftReports
 from allegro.house.endpoint import House as Shared
 from allegro.house.files import Fleet, HouseFiles, KnownLane
 from allegro.house.fleet.watch import FleetWatch
@@ -187,6 +189,8 @@ class ApiHouse:
         self.lane = cast(TellingLane, house.lane)
         self.frozen: list[str] = []
         self.decisions = Decisions(house.ledger, house.clock, SeededDice(7), 600.0)
+        comments = Comments(house.requests, house.ask, house.orders.wake)
+        self.left = LeftReports(comments, house.clock, SeededDice(8))
         self.app: web.Application
 
     async def send(self, method: str, path: str, **more: Any) -> tuple[int, bytes]:
@@ -261,7 +265,7 @@ async def api_house(folder: Path) -> AsyncIterator[ApiHouse]:
             *HouseApi(facts, _hooks(made), lanes.ask).routes(),
             *RequestApi(house.requests).routes(),
             *ArchiveApi(archive, _words).routes(),
-            *DecisionApi(made.decisions).routes(),
+            *DecisionApi(made.decisions, made.left).routes(),
             *SessionApi(sessions, loans, house.requests, lanes.ask).routes(),
             *Lent(lanes.ask_lane).routes(),
             *FleetApi(ports, lanes, watch, lambda: fleet, noted(alerts)).routes(),

@@ -56,6 +56,12 @@ BODIES: dict[str, dict[str, Any]] = {
         "recommend": 1, "context": "home/garden#1", "urgency": "low", "expires_in_s": 60.0,
         "asked_by": "test (pid 1)", "key": "",
     },
+    "/v1/reports": {
+        "issue": "home/garden#3", "task": "t", "status": "complete", "duration_s": 3.5,
+        "results": ["r"], "artifacts": [{"name": "n", "link": "https://forge.example.org/a/b"}],
+        "telemetry": {"executions": 1, "success_rate": 1.0, "average_latency_s": 0.5},
+        "next_steps": ["s"], "asked_by": "test (pid 1)", "key": "k",
+    },
     "/v1/decisions/{id}/shown": {},
     "/v1/decisions/{id}/answer": {"option": 1, "digest": "d" * 64, "by": "terminal"},
     "/v1/decisions/{id}/withdraw": {},

@@ -16,7 +16,7 @@ from allegro.core.protocol.answers.alerts import (
     AlertsAnswer,
     MaintenanceAnswer,
 )
-from allegro.core.protocol.answers.decisions import DecisionAnswer, DecisionsAnswer
+from allegro.core.protocol.answers.decisions import DecisionAnswer, DecisionsAnswer, ReportLeft
 from allegro.core.protocol.answers.duties import DutiesAnswer, DutyRunAnswer
 from allegro.core.protocol.answers.fleet import (
     FleetAnswer,
@@ -50,6 +50,7 @@ from allegro.core.protocol.answers.sessions import (
 from allegro.core.protocol.asked import (
     GiveAnswer,
     Happened,
+    LeaveReport,
     LetRest,
     NewLoan,
     NewMaintenance,
@@ -177,6 +178,10 @@ class HouseClient(HouseSocket):
 
     async def withdraw(self, id_: str) -> RequestAnswer:
         return await self.send(RequestAnswer, f"requests/{named(id_)}/withdraw", {})
+
+    async def leave_report(self, report: LeaveReport) -> ReportLeft:
+        """Leave the report of a task in the issue it was asked in. NotNow: no lane, nothing kept."""
+        return await self.send(ReportLeft, "reports", report)
 
     # --- questions with options ------------------------------------------------------------------
 

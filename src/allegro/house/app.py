@@ -197,7 +197,7 @@ class _House:
             *ReportsApi(self._reporting.reporter).routes(),
             *DutyApi(self._schedule).routes(),
             *AlertApi(self._calling.alerting, self._clock, self._dice).routes(),
-            *DecisionApi(self._documents.decisions).routes(),
+            *DecisionApi(self._documents.decisions, self._documents.left).routes(),
         ]
         self._api = Api(routes, facts.warnings, acting=settings.house.acting)
         self._tell_damage()

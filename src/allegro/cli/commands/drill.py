@@ -7,18 +7,21 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from allegro.cli.exit_codes import Exit
 from allegro.cli.help import ASKS_HOUSE, Group
 from allegro.cli.output import Failure, json_option, print_json, run_async, socket_option
-from allegro.client.house_client import HouseClient
+from allegro.client.bridge import asked_by
+from allegro.client.house_client import HouseClient, ask_house
 from allegro.core.base.errors import EdgeError, UserError
-from allegro.core.effects.render import lined
+from allegro.core.effects.render import lined, one_line
 from allegro.core.protocol.answers.fleet import TakeOver
-from allegro.core.protocol.asked import LetRest
+from allegro.core.protocol.asked import LeaveReport, LetRest
 from allegro.core.protocol.event_types import EventType
+from allegro.core.requests.documents import Telemetry
 from allegro.drill.report import TARGET_S, DrillReport, DrillTrial, summary, unfinished
 
 PLANNED_S = 30.0
@@ -54,15 +57,17 @@ def drill() -> None:
 )
 @click.option("--scratch", is_flag=True, help="Planned, in a scratch fleet.")
 @click.option("--times", default=1, type=click.IntRange(1, 100), help="Number of trials.")
+@click.option("--issue", default="", help="owner/name#12: leave the report there, as a comment.")
 @socket_option
 @json_option
-def failover(fault: str, scratch: bool, times: int, socket: Path | None, as_json: bool) -> int:
+def failover(fault: str, scratch: bool, times: int, socket: Path | None, **shown: Any) -> int:
     """Make the polling lane fail, and measure how long it takes until another lane polls.
 
     --planned runs on the running fleet, which loses nothing by it. The others run in a scratch
     fleet on this machine: three lanes with real council servers, and a simulated forge.
     """
     is_live = fault == "planned" and not scratch
+    as_json, issue = shown["as_json"], shown["issue"]
     if is_live:
         report = run_async(_planned(socket, times))
     else:
@@ -75,7 +80,27 @@ def failover(fault: str, scratch: bool, times: int, socket: Path | None, as_json
     else:
         for line in drill_lines(report) if is_live else [verdict_line(report)]:
             click.echo(line)
+    if issue:
+        run_async(ask_house(socket, lambda house: _left(house, report, issue)))
     return 0 if report.ok else 1
+
+
+async def _left(house: HouseClient, report: DrillReport, issue: str) -> None:
+    """Leave a drill's report in the issue it was asked in. Raises BridgeError."""
+    count, spent_s = len(report.trials), sum(one.take_over_s for one in report.trials)
+    sound = sum(not one.faults for one in report.trials)
+    wish = LeaveReport(
+        issue=issue,
+        task=f"fail-over drill, {report.kind}",
+        status="complete" if report.ok else "failed",
+        duration_s=spent_s,
+        results=(verdict_line(report), *(trial_line(one)[:300] for one in report.trials[:6])),
+        telemetry=Telemetry(count, sound / count, spent_s / count),
+        next_steps=() if report.ok else ("see allegro fleet status, then drill again",),
+        asked_by=asked_by(),
+    )
+    left = await house.leave_report(wish)
+    click.echo(f"its report is left in {one_line(left.issue)}", err=True)
 
 
 def drill_lines(report: DrillReport) -> list[str]:

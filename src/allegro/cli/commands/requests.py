@@ -104,9 +104,9 @@ def _what(one: RequestBrief | DecisionAnswer) -> str:
 @socket_option
 @json_option
 def show(id_: str, socket: Path | None, as_json: bool) -> None:
-    """Show exactly what an approval would sign, or a question with its options.
+    """Show what an approval would sign, or a question.
 
-    What would be signed is computed from the very bytes.
+    What would be signed is shown exactly, computed from the very bytes.
     """
     request = run_async(ask_house(socket, lambda house: _found(house, id_)))
     if isinstance(request, DecisionAnswer):
@@ -157,7 +157,10 @@ async def _reject(house: HouseClient, id_: str, reason: str) -> RequestAnswer:
 @socket_option
 @json_option
 def withdraw(id_: str, socket: Path | None, as_json: bool) -> None:
-    """Withdraw a request, a question, or an approval before its order is sent."""
+    """Withdraw a request, a question or an approval.
+
+    An approval only before its order is sent.
+    """
     answer = run_async(ask_house(socket, lambda house: _withdraw(house, id_)))
     report_decision(answer, "withdrawn", as_json=as_json)
 

@@ -68,9 +68,9 @@ def _reasons(
 @socket_option
 @json_option
 def ask(question: str, wait: bool, socket: Path | None, as_json: bool, **asked: Any) -> None:
-    """Put a question with options. An answer is read; it causes nothing.
+    """Put a question with options.
 
-    Nobody answers in time: nothing is done.
+    An answer is read; it causes nothing. Nobody answers in time: nothing is done.
     """
     new = NewDecision(
         question=question,

@@ -5,11 +5,14 @@ A body with a field that is not named here is refused, where no older program co
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from allegro.core.authority.actions.agent import Quote, Turn
 from allegro.core.base.untrusted import Name, Number, Text
 from allegro.core.protocol.answers.bounds import Seconds
+from allegro.core.requests.documents import Artifact, Telemetry
 from allegro.core.requests.proposals import Key
 
 REST_S = 3600.0
@@ -117,3 +120,22 @@ class GiveAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     option: Number
     digest: Name = ""
     by: Name = ""
+
+
+class LeaveReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The report of a task that a program or a person carried out, for the issue it was asked in.
+
+    `issue` is `owner/name#12`. `duration_s` and the figures are None where nobody measured them.
+    Left twice with one `key` by one program, it is one comment, at the newest words.
+    """
+
+    issue: Name
+    task: Text
+    status: Literal["complete", "in-progress", "blocked", "failed"]
+    duration_s: Seconds | None = None
+    results: tuple[Name, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    telemetry: Telemetry = Telemetry(0, None, None)
+    next_steps: tuple[Name, ...] = ()
+    asked_by: Text = ""
+    key: Key = ""

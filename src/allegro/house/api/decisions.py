@@ -1,4 +1,4 @@
-"""The part of the house's API that is about questions with options."""
+"""The part of the house's API about questions with options, and about reports that programs leave."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from aiohttp import web
 
 from allegro.core.base.errors import Refusal
 from allegro.core.protocol.answers.decisions import DecisionsAnswer, decision_answer
-from allegro.core.protocol.asked import GiveAnswer
+from allegro.core.protocol.asked import GiveAnswer, LeaveReport
 from allegro.core.requests.decisions import Decision, NewDecision
 from allegro.house.api.http import MAX_WAIT_S, answer_json, decode_body, refused, seconds_in
 from allegro.house.documents.decisions import Decisions
+from allegro.house.documents.left_reports import LeftReports
 
 MOST_LISTED = 500
 TERMINAL = "terminal"
@@ -18,8 +19,9 @@ TERMINAL = "terminal"
 class DecisionApi:
     """Routes and nothing else."""
 
-    def __init__(self, decisions: Decisions) -> None:
+    def __init__(self, decisions: Decisions, left: LeftReports) -> None:
         self._decisions = decisions
+        self._left = left
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -30,6 +32,7 @@ class DecisionApi:
             web.post("/v1/decisions/{id}/shown", self._shown),
             web.post("/v1/decisions/{id}/answer", self._answer),
             web.post("/v1/decisions/{id}/withdraw", self._withdraw),
+            web.post("/v1/reports", self._leave),
         ]
 
     async def _list(self, _: web.Request) -> web.Response:
@@ -57,6 +60,10 @@ class DecisionApi:
         return _answer(
             await self._decisions.answered(request.match_info["id"], body.option, by, body.digest)
         )
+
+    async def _leave(self, request: web.Request) -> web.Response:
+        report = decode_body(await request.read(), LeaveReport)
+        return answer_json(await self._left.leave(report), 201)
 
     async def _withdraw(self, request: web.Request) -> web.Response:
         return _answer(await self._decisions.withdraw(request.match_info["id"]))

@@ -8,6 +8,7 @@ from typing import Any
 from allegro.core.settings import HouseSettings
 from allegro.house.documents.comments import Comments
 from allegro.house.documents.decisions import Decisions
+from allegro.house.documents.left_reports import LeftReports
 from allegro.house.documents.mirror import Mirror
 from allegro.house.documents.report_issue import ReportIssue
 from allegro.house.documents.reports import Reports
@@ -34,6 +35,7 @@ class Documents:
         self._mirror = Mirror(requests, self.decisions, settings.requests, self.comments, items)
         self._reports = Reports(requests, settings.requests, self.comments, items, ports.ledger)
 
+        self.left = LeftReports(self.comments, ports.clock, ports.dice)
         self.report_issue = ReportIssue(settings.report, self.comments, items, ports.ledger)
 
     def duties(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:

@@ -51,6 +51,14 @@ class DecisionsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     decisions: tuple[DecisionAnswer, ...] = ()
 
 
+class ReportLeft(msgspec.Struct, frozen=True, kw_only=True):
+    """Answers `POST /v1/reports`. `id` names the report in its comment's block."""
+
+    schema: str = "allegro.report.left/1"
+    id: str
+    issue: str = ""
+
+
 def decision_answer(decision: Decision) -> DecisionAnswer:
     """Return a question as the socket shows it."""
     document, held = decision.document, decision.answer
