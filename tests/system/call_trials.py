@@ -1,4 +1,4 @@
-"""A real house is killed while it calls its owner: nothing is lost, and doubled at most once.
+"""Real programs are killed while they call their owner: nothing is lost, doubled once at most.
 
 `python -m tests.system.call_trials --trials 20 --seed 1`. House, lane and forge are real processes,
 Telegram is its stand-in. Each trial causes an alarm (a comment under our name that nobody ordered),
@@ -76,6 +76,7 @@ async def calling_fleet(folder: Path) -> AsyncIterator[tuple[Theatre, Phone]]:
             "telegram.content": True, "telegram.url": phone.url, "telegram.timeout_s": 2.0,
         }  # fmt: skip
         override(theatre.stage.house_config, settings)
+        override(theatre.stage.lane_config, settings)
         await theatre.start()
         yield theatre, phone
 
@@ -119,6 +120,29 @@ async def trial(theatre: Theatre, phone: Phone, seed: int) -> Ended:
     return Ended(point, tuple(faults), len(alarms))
 
 
+async def lane_trial(theatre: Theatre, phone: Phone) -> Ended:
+    """Let house and forge die; kill the lane while it calls, and count what arrives."""
+    killed = asyncio.Event()
+
+    async def at(where: str) -> None:
+        if where == "arrived" and not killed.is_set():
+            killed.set()
+            await theatre.stage.lane.end(signal.SIGKILL)
+
+    phone.at = at
+    before = len(phone.texts("forge.reachable"))
+    await theatre.stage.house.end(signal.SIGKILL)
+    await theatre.stage.simulator.end(signal.SIGKILL)
+    await asyncio.wait_for(killed.wait(), 200)
+    phone.at = None
+    await theatre.start_lane()
+    await asyncio.sleep(10 + QUIET_S)
+    found = phone.texts("forge.reachable")[before:]
+    alarms = [one for one in found if " alarm" in one]
+    faults = () if 1 <= len(alarms) <= 2 else (f"{len(alarms)} alarms of the lane",)
+    return Ended("the lane", faults, len(alarms))
+
+
 async def _reach(
     point: str, kill: Callable[[], Awaitable[None]], killed: asyncio.Event, log: Path,
     before: int, later_s: float,
@@ -140,13 +164,15 @@ async def _reach(
         await asyncio.wait_for(killed.wait(), 60)
 
 
-async def run(folder: Path, seeds: range) -> list[Ended]:
-    """Play trials one after the other on one fleet."""
+async def run(folder: Path, seeds: range, *, kills_lane: bool = False) -> list[Ended]:
+    """Play trials one after the other on one fleet; at last one that kills the lane."""
     found = []
     async with calling_fleet(folder) as (theatre, phone):
         for seed in seeds:
             found.append(await trial(theatre, phone, seed))
             await theatre.until(theatre.stage.status, "the house is there again", 30)
+        if kills_lane:
+            found.append(await lane_trial(theatre, phone))
     return found
 
 
@@ -157,7 +183,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         seeds = range(arguments.seed, arguments.seed + arguments.trials)
-        found = asyncio.run(run(Path(folder) / "play", seeds))
+        found = asyncio.run(run(Path(folder) / "play", seeds, kills_lane=True))
     failed = [one for one in found if one.faults]
     for one in failed:
         sys.stdout.write(json.dumps(one._asdict()) + "\n")
