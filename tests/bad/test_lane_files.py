@@ -396,7 +396,7 @@ def test_a_bent_statement_is_none_or_hushes_no_p0(tmp_path: Path) -> None:
             )
             word = SilentHouse(state, VirtualClock(), load_zone, heard, lambda _: None)
             word.rules()
-            assert all(one.key[0] != "house.stores" for one in word.told(AlertState("vps")))
+            assert all(one.key[0] != "house.stores" for one in word.reported(AlertState("vps")))
 
 
 def test_bent_tallies_are_those_that_were_kept_or_none(tmp_path: Path) -> None:

@@ -250,7 +250,7 @@ async def test_what_a_producer_names_no_more_is_over(caller: Caller) -> None:
 
 async def test_what_another_node_told_is_told_once(caller: Caller) -> None:
     now_s = caller.clock.now_s()
-    caller.alerting.told_elsewhere([Told(DISK, Kind.ALARM, "vps-1", now_s)])
+    caller.alerting.called_elsewhere([Told(DISK, Kind.ALARM, "vps-1", now_s)])
     await caller.step(5)
     caller.alerting.state([disk("bad", now_s, now_s + 900)], "lane vps")
     await caller.live(300)
@@ -262,7 +262,7 @@ async def test_what_another_node_told_is_told_once(caller: Caller) -> None:
 
 async def test_what_was_told_and_ended_elsewhere_hushes_no_new_trouble(caller: Caller) -> None:
     now_s = caller.clock.now_s()
-    caller.alerting.told_elsewhere([
+    caller.alerting.called_elsewhere([
         Told(DISK, Kind.ALARM, "vps-1", now_s), Told(DISK, Kind.RECOVERY, "vps-2", now_s),
     ])  # fmt: skip
     caller.alerting.state([disk("bad", now_s, now_s + 900)], "lane vps")

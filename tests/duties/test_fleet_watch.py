@@ -97,7 +97,7 @@ class Watched:
         self.small, self.archive, self.clock = small, archive, small.clock
         self.lanes = FakeLanes(self.clock)
         self.alerts: list[tuple[str, str]] = []
-        self.lane_told: list[Told] = []
+        self.lane_called: list[Told] = []
         self.facts: dict[tuple[str, str], Fact] = {}
         self._seq: dict[str, int] = {}
         self.beating = True
@@ -115,7 +115,7 @@ class Watched:
                 noted(self.alerts),
                 self._set_aside,
                 self._state,
-                self.lane_told.append,
+                self.lane_called.append,
             ),
         )  # fmt: skip
 
@@ -401,7 +401,7 @@ async def test_what_a_lane_told_of_itself_is_passed_on_and_of_others_not(watched
     watched.words = {"keys": [["lane.disk", "", "x"], ["house.stores", "other", "y"]]}
     await watched.tell("alert.told", notice="b-1", kind="alarm", severity="P1", channel="telegram")
     await watched.live(5)
-    (one,) = watched.lane_told
+    (one,) = watched.lane_called
     assert (one.key, one.kind, one.notice) == (("lane.disk", "b", "x"), Kind.ALARM, "b-1")
 
 
@@ -410,5 +410,5 @@ async def test_keys_that_cannot_be_read_hush_nothing(watched: Watched, words: An
     watched.words = words
     await watched.tell("alert.told", notice="b-1", kind="alarm", severity="P1", channel="telegram")
     await watched.live(5)
-    assert watched.lane_told == []
+    assert watched.lane_called == []
     assert watched.alerts == []

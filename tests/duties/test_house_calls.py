@@ -39,7 +39,7 @@ from allegro.house.documents.decisions import Decisions
 from allegro.house.health.build import SETTLE_S, Calling
 from allegro.house.health.own_facts import OwnFacts
 from allegro.house.health.producers import EVERY_S, HOLDS_S, Producers
-from allegro.house.health.statements import Statements, told_of
+from allegro.house.health.statements import Statements, called_about
 from allegro.house.lanes import Lanes
 from allegro.testing.telegram.server import TelegramStandIn
 from allegro.testing.telegram.world import TOKEN
@@ -215,7 +215,7 @@ async def test_doctor_shows_the_words_of_a_newer_lane_as_they_came(home: Home) -
 
 async def _told(home: Home, kind: Kind, code: str = "lane.disk", lane: str = "vps") -> None:
     react = home.calling.reactions(_set_aside)
-    react.lane_told(Told((code, lane, ""), kind, "vps-1", home.clock.now_s()))
+    react.lane_called(Told((code, lane, ""), kind, "vps-1", home.clock.now_s()))
 
 
 async def _set_aside(aside: SetAside, stored: bytes) -> None:
@@ -285,7 +285,7 @@ async def test_a_statement_says_when_the_house_may_sleep_and_what_was_told(home:
     assert [(one.code, one.kind, one.notice) for one in statement.alerts] == [
         ("lane.disk", "alarm", "vps-1")
     ]
-    assert told_of(home.calling.alerting.alerts, "other", home.clock.now_s()) == ()
+    assert called_about(home.calling.alerting.alerts, "other", home.clock.now_s()) == ()
 
 
 @pytest.mark.parametrize("content", [False, True])

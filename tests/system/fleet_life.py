@@ -125,13 +125,13 @@ class Life(QuickStage, ScratchFleet):
     def others(self, *names: str) -> list[str]:
         return [member.name for member in self.roster.members if member.name not in names]
 
-    async def told_of(self, name: str) -> dict[str, Any]:
+    async def called_about(self, name: str) -> dict[str, Any]:
         """Return what the house tells of one lane of its fleet."""
         return next(one for one in (await self.fleet())["lanes"] if one["name"] == name)
 
     async def sees(self, name: str, **wanted: Any) -> bool:
         """Say whether the house tells exactly this of a lane."""
-        told = await self.told_of(name)
+        told = await self.called_about(name)
         return all(told[key] == value for key, value in wanted.items())
 
     async def is_settled(self, names: Iterable[str]) -> bool:

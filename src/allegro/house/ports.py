@@ -53,14 +53,14 @@ def _stated_to_nobody(facts: Iterable[Fact], producer: str) -> None:
     del facts, producer
 
 
-def _to_nobody(told: Told) -> None:
-    del told
+def _to_nobody(reported: Told) -> None:
+    del reported
 
 
 class Reactions(msgspec.Struct, frozen=True):
     """Whom a duty tells: a person, by an alarm; and who takes the items that it cannot handle.
 
-    `state` takes facts that expire; `lane_told` what a lane told a person by itself; `pressed`
+    `state` takes facts that expire; `lane_called` what a lane told a person by itself; `pressed`
     what a person noted by a button of the chat, as the lane of this name says; `asked` a question
     that a lane puts to the owner, and the key of this asking. `settle` returns once what was
     raised is on disk: await it before what caused it is noted as read.
@@ -69,7 +69,7 @@ class Reactions(msgspec.Struct, frozen=True):
     alarm: RaiseAlert
     on_set_aside: OnSetAside
     state: StateFacts = _stated_to_nobody
-    lane_told: Callable[[Told], None] = _to_nobody
+    lane_called: Callable[[Told], None] = _to_nobody
     pressed: Callable[[ChatNoted, str], Awaitable[None]] = _nobody
     settle: Callable[[], Awaitable[None]] = nothing_to_settle
     asked: Callable[[NewDecision, str, str], Awaitable[None]] = _of_nobody

@@ -65,7 +65,7 @@ class FleetWatch:
         self._lanes = lanes
         self._clock = ports.clock
         self._alarm = reactions.alarm
-        self._lane_told = reactions.lane_told
+        self._lane_called = reactions.lane_called
         self._open_words = ports.open_words
         self._grew = asyncio.Event()
         self._is_unread = True
@@ -160,7 +160,7 @@ class FleetWatch:
         for code, lane, subject in () if isinstance(keys, Unreadable) else keys.keys:
             if not lane:  # of itself: of others it cannot speak
                 key = (code, archived.lane, text_of(subject, MAX_SUBJECT))
-                self._lane_told(Told(key, kind, _name(payload.notice), archived.at_s))
+                self._lane_called(Told(key, kind, _name(payload.notice), archived.at_s))
 
     def _news(self, code: Code, archived: Archived, subject: str, **values: object) -> None:
         if self._clock.now_s() - archived.at_s < OLD_S:

@@ -149,19 +149,19 @@ class Calling:
         await self._events.idle()
         await self.channels.close()
 
-    def _heard_from_lane(self, told: Told) -> None:
+    def _heard_from_lane(self, reported: Told) -> None:
         """Note what a lane told the owner of itself while it did not hear this house.
 
         A lane is foreign: its word hushes only what it stated itself, and never a P0.
         """
-        mine = f"lane {told.key[1]}"
+        mine = f"lane {reported.key[1]}"
         allowed = {(one.code, one.lane, one.subject) for one in self.alerting.stated_by(mine)}
         is_urgent = any(
-            one.key == told.key and one.severity is Severity.P0
+            one.key == reported.key and one.severity is Severity.P0
             for one in self.alerting.alerts.alerts
         )
-        if told.key in allowed and not is_urgent:
-            self.alerting.told_elsewhere([told])
+        if reported.key in allowed and not is_urgent:
+            self.alerting.called_elsewhere([reported])
 
     async def _pressed(self, note: ChatNoted, lane: str) -> None:
         """Take a button's press that a lane read: it acknowledges, snoozes or judges alerts.

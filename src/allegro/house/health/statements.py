@@ -96,7 +96,7 @@ class Statements:
             quiet=owner.quiet,
             expected=house.expected,
             hours=house.hours,
-            alerts=told_of(self._alerting.alerts, lane, now_s),
+            alerts=called_about(self._alerting.alerts, lane, now_s),
             requests=tuple(map(self._shown, self._proposed()[:MAX_WAITING])),
             waiting=len(self._proposed()),
             duties=tuple(self._plans()[:MAX_PLANS]),
@@ -124,7 +124,7 @@ def _without_time(statement: HouseStatement) -> HouseStatement:
     return msgspec.structs.replace(statement, at_s=0.0)
 
 
-def told_of(state: AlertState, lane: str, now_s: float) -> tuple[ToldAlert, ...]:
+def called_about(state: AlertState, lane: str, now_s: float) -> tuple[ToldAlert, ...]:
     """Return what a channel has taken lately about a lane's own facts: the alarm or its end."""
     found = []
     for one in state.alerts:

@@ -130,7 +130,7 @@ class Calling:
     def _hear(self, statement: HouseStatement) -> None:
         """Take what the house told: it is told once. (`house` has taken the same statement.)"""
         del statement
-        self.alerting.told_elsewhere(self._house.told(self.alerting.alerts))
+        self.alerting.called_elsewhere(self._house.reported(self.alerting.alerts))
 
     # --- what was told ----------------------------------------------------------------------------
 

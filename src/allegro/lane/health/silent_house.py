@@ -101,7 +101,7 @@ class SilentHouse:
             return self._heard.heard_s
         return now_s - (self._clock.boot_s() - heard_s)
 
-    def told(self, alerts: AlertState) -> list[Told]:
+    def reported(self, alerts: AlertState) -> list[Told]:
         """Return which alerts of this lane the house told: never one that is a P0."""
         if self._heard is None:
             return []

@@ -41,9 +41,9 @@ class Inbox:
         for one in facts:
             self._facts[one.code.code, one.lane, one.subject] = one
 
-    def told_elsewhere(self, told: Iterable[Told]) -> None:
+    def called_elsewhere(self, reported: Iterable[Told]) -> None:
         """Remember it until it is known here too, or its end was told as well."""
-        for one in told:
+        for one in reported:
             if one.kind is Kind.RECOVERY and one.key in self._elsewhere:
                 del self._elsewhere[one.key]
             elif len(self._elsewhere) < MAX_ELSEWHERE:

@@ -97,9 +97,9 @@ class Alerting:
         self._memory.change(board=board)
         self._inbox.stated((*gone, *said))
 
-    def told_elsewhere(self, told: Iterable[Told]) -> None:
+    def called_elsewhere(self, reported: Iterable[Told]) -> None:
         """Note what another node told a person: nobody hears it twice."""
-        self._inbox.told_elsewhere(told)
+        self._inbox.called_elsewhere(reported)
 
     async def post(self, notice: Notice) -> bool:
         """Put a message of another kind into the outbox; return whether it is on disk.
