@@ -57,14 +57,14 @@ def links(
     def lanes() -> tuple[LaneState, ...]:
         return tuple(map(_lane_state, keeper.seen()))
 
-    told = FromHouse(ctx, is_linked)
+    from_house = FromHouse(ctx, is_linked)
     return Links(
         turn=Turns(ctx, keeper).now,
         freeze=freeze,
         is_linked=is_linked,
         lanes=lanes,
-        asked=told.asked,
-        digest_of=told.digest_of,
+        asked=from_house.asked,
+        digest_of=from_house.digest_of,
     )
 
 
