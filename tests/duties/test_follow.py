@@ -26,6 +26,8 @@ from allegro.core.effects.receipts import (
     ordered_commit_name,
     words_name,
 )
+from allegro.core.health import codes
+from allegro.core.health.alerts import sentence_of
 from allegro.core.protocol.queries import Params
 from allegro.core.requests.lifecycle import State, Step
 from allegro.core.requests.requests import NOTED, Request, noted_on, parsed
@@ -1100,3 +1102,16 @@ async def test_a_chat_that_is_not_heard_now_is_told_and_an_old_one_is_not(
     alerts = [one for one in followed.alerts if "hear the chat" in one[1]]
     assert len(alerts) == told
     assert not any("\x1b" in one[1] or "\n" in one[1] for one in alerts)
+
+
+async def test_a_lane_that_froze_and_one_that_took_a_thaw_are_told_by_code(
+    followed: Followed,
+) -> None:
+    freeze = Freeze("f1", 1.0, "a person", "stop")
+    await followed.bring("freeze.added", words=freeze, id="f1")
+    await followed.bring("freeze.thawed", words="a token")
+    told = [words for _, words in followed.alerts]
+    assert told == [
+        sentence_of(codes.LANE_FROZE, LANE, LANE, {}),
+        sentence_of(codes.LANE_THAWED, LANE, LANE, {}),
+    ]

@@ -10,6 +10,8 @@ import pytest
 
 from allegro.adapters.sqlite.ledger import SqliteLedger, open_ledger
 from allegro.core.authority.freeze import MAX_ACTIVE, Freeze
+from allegro.core.health import codes
+from allegro.core.health.alerts import sentence_of
 from allegro.house.freezes import MAX_LANE_FREEZES, MAX_NOTICED, Freezes
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.duties.alerts import noted
@@ -23,8 +25,9 @@ class Fleet:
         self.listens = asyncio.Event()
         self.listens.set()
         self.stopped: list[str] = []
+        self.alerts: list[tuple[str, str]] = []
         self.freezes = Freezes(
-            self.ledger, VirtualClock(), SeededDice(3), noted([]), self._stop_all
+            self.ledger, VirtualClock(), SeededDice(3), noted(self.alerts), self._stop_all
         )
 
     async def _stop_all(self, freeze: Freeze) -> int:
@@ -81,3 +84,16 @@ async def test_what_one_lane_shows_freezes_within_its_share_and_leaves_the_other
     await fleet.freezes.thaw(tuple(fleet.active()), "a token")
     await fleet.freezes.notice(Freeze("later", 1.0, "house", "another"), "thief")
     assert fleet.active() == {"later"}
+
+
+async def test_the_end_of_a_freeze_is_told_once_nothing_of_the_same_person_holds(
+    fleet: Fleet,
+) -> None:
+    fleet.alerts.clear()
+    await fleet.freezes.join((Freeze("a", 1.0, "rosa", "stop"), Freeze("b", 1.0, "rosa", "stop")))
+    await fleet.freezes.thaw(("a",), "a token")
+    assert [words for _, words in fleet.alerts] == [
+        sentence_of(codes.FROZEN, "rosa", "", {"reason": "stop"})
+    ] * 2
+    await fleet.freezes.thaw(("b",), "a token")
+    assert fleet.alerts[-1][1] == sentence_of(codes.THAWED, "rosa", "", {})

@@ -124,9 +124,12 @@ class Freezes:
 
         The token was verified. Raises EdgeError of the ledger.
         """
+        lifted = {one.by for one in self.now.active if one.id in ids}
         thawed = thaw(self.now, ids)
         await self._ledger.save_freezes(thawed)
         self.now = thawed
+        for by in sorted(lifted - {one.by for one in thawed.active}):
+            self._alert(codes.THAWED, one_line(by))
         thaws = await self._ledger.strings(THAWS)
         await self._ledger.set_strings(THAWS, (*thaws, token)[-MOST_THAWS:])
 

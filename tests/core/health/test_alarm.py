@@ -21,7 +21,11 @@ from tests.core.health.machine import BERLIN, NOON, Stage, key
 
 P0, P1, P2, P3 = codes.STORES, codes.LANE_DISK, codes.ARCHIVE_GAPS, codes.SWAP
 DAY_S = 86_400.0
-TABLE = [one for one in CODES.values() if not one.clears and one is not codes.CHANNELS]
+TABLE = [
+    one
+    for one in CODES.values()
+    if not one.clears and not one.is_shown_only and one is not codes.CHANNELS
+]
 
 
 @pytest.mark.parametrize("code", TABLE, ids=[one.code for one in TABLE])
@@ -309,6 +313,27 @@ def test_a_code_that_says_back_ends_what_it_clears_and_is_no_alarm_itself() -> N
     assert stage.wait(DAY_S, 60.0) == []
 
 
+def test_advice_calls_nobody_and_an_occurrence_of_its_code_does() -> None:
+    stage = Stage()
+    for code in (codes.TOKEN_REACH, codes.FROZEN):
+        stage.fact(code, "bad")
+    assert stage.wait(2 * DAY_S, 60.0) == []
+    assert stage.state.alerts == ()
+    assert [one.kind for one in stage.raised(codes.FROZEN, "telegram:77")] == [Kind.ALARM]
+    stage.raised(codes.THAWED, "telegram:77")
+    assert [one.kind for one in stage.wait(120)] == [Kind.RECOVERY]
+
+
+def test_a_lane_that_froze_with_the_fleet_is_no_alarm_of_its_own() -> None:
+    stage = Stage()
+    assert [one.keys[0][0] for one in stage.raised(codes.FROZEN, "telegram:77")] == ["fleet.frozen"]
+    assert stage.raised(codes.LANE_FROZE, "vps") == []
+    assert stage.wait(300) == []
+    stage.raised(codes.THAWED, "telegram:77")
+    stage.raised(codes.LANE_THAWED, "vps")
+    assert [one.kind for one in stage.wait(300)] == [Kind.RECOVERY]
+
+
 def test_who_is_not_the_teller_makes_no_notice_and_tells_all_once_it_is() -> None:
     stage = Stage(Rules(BERLIN, is_teller=False))
     stage.fact(P0, "bad")
@@ -369,7 +394,7 @@ def test_foreign_words_stay_lines_of_their_own_and_are_cut() -> None:
 
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from([P0, P1, P2, P3, codes.FORGE, codes.WATCH, codes.FROZEN]),
+        st.sampled_from([P0, P1, P2, P3, codes.FORGE, codes.WATCH, codes.LANES]),
         st.sampled_from(["bad", "warn", "unknown", "ok", "raise", "ack", "snooze", "mute", "hear"]),
         st.sampled_from(["a", "b"]),
         st.floats(1, 4000),

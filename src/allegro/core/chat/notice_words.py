@@ -100,7 +100,8 @@ def _rest(notice: Notice) -> list[Part]:
     if notice.count > len(notice.lines):
         found.append(f"and {notice.count - len(notice.lines)} more\n")
     if notice.hushed:
-        found.append(f"{notice.hushed} others wait: this one explains them\n")
+        others = "1 other waits" if notice.hushed == 1 else f"{notice.hushed} others wait"
+        found.append(f"{others}: this one explains them\n")
     return [*found, f"{notice.id}: see `allegro alerts`"]
 
 

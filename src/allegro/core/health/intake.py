@@ -2,10 +2,11 @@
 
 Invariant: nothing here makes a notice or looks at what a person wished; it only notes what is. A
 fact changes the alert of its key: not well begins a trouble (pending) or lets it go on, well ends
-it. A trouble that comes back before a channel proved its alarm, or before its end was told, goes on
-as the same one, so that an outage of the channels tells it once. An occurrence is firing at once;
-one whose code `clears` others ends those, and is none itself. What a code says of a fact that is
-`ok` and has no alert is nothing. All words are cut to length and cleaned on the way in.
+it; a fact whose code is shown only changes nothing. A trouble that comes back before a channel
+proved its alarm, or before its end was told, goes on as the same one, so that an outage of the
+channels tells it once. An occurrence is firing at once; one whose code `clears` others ends those,
+and is none itself. What a code says of a fact that is `ok` and has no alert is nothing. All words
+are cut to length and cleaned on the way in.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def taken_in(state: AlertState, inputs: Inputs, now_s: float) -> dict[Key, Alert
     """Return the alerts by their key with all that happened since the last step."""
     held = {one.key: one for one in state.alerts}
     for fact in inputs.facts:
-        _take_fact(held, fact, now_s)
+        if not fact.code.is_shown_only:
+            _take_fact(held, fact, now_s)
     for occurrence in inputs.occurrences:
         _take_occurrence(held, occurrence, now_s)
     for other in inputs.elsewhere:

@@ -22,7 +22,12 @@ from allegro.core.protocol.event_types import ACTIONS, AUDITS, FREEZES, SNAPSHOT
 from allegro.core.protocol.payloads.actions import Act
 from allegro.core.protocol.payloads.base import Payload, own_event
 from allegro.core.protocol.payloads.chat import ChatDeaf, ChatNoted
-from allegro.core.protocol.payloads.lane import DecisionAsked, DutyFailing, FreezeAdded
+from allegro.core.protocol.payloads.lane import (
+    DecisionAsked,
+    DutyFailing,
+    FreezeAdded,
+    FreezeThawed,
+)
 from allegro.core.protocol.payloads.polls import (
     AuditDone,
     ForgeMark,
@@ -215,6 +220,8 @@ class Follow:
             case FreezeAdded():
                 self._news(codes.LANE_FROZE, event, event.lane)
                 await self._take_freeze(event)
+            case FreezeThawed():
+                self._news(codes.LANE_THAWED, event, event.lane)
             case _ if isinstance(event.payload, Snapshot):
                 await self._writes.note(event)
             case _:

@@ -78,6 +78,8 @@ class Code(msgspec.Struct, frozen=True):
     braces, besides `{subject}` and `{lane}`; it is empty for what only facts report. While the code
     named by `depends_on` is bad, this one says nothing new. An alert of this code ends those of
     the codes named by `clears`, of the same lane and subject, and is none of its own.
+    `is_shown_only`: its facts stand in doctor and call nobody, for they are advice, or something
+    else calls; an occurrence of it is an alert all the same.
     `own_grace_s`, `own_cooldown_s` and `own_escalation` stand in for those of the severity.
     """
 
@@ -89,6 +91,7 @@ class Code(msgspec.Struct, frozen=True):
     alert: str = ""
     depends_on: str = ""
     clears: tuple[str, ...] = ()
+    is_shown_only: bool = False
     own_grace_s: float | None = None
     own_cooldown_s: float | None = None
     own_escalation: Escalation | None = None

@@ -111,6 +111,7 @@ TOKEN_REACH = Code(
     P3,
     fix="When it is stolen: `allegro revoke lane NAME`, then delete the token at the forge.",
     runbook=runbook.STOLEN,
+    is_shown_only=True,
 )
 CHANGE_TOKEN = Code(
     "forge.change_token",
@@ -118,6 +119,7 @@ CHANGE_TOKEN = Code(
     P3,
     fix="Set forge.change_token_file in house.toml.",
     runbook=runbook.ENDED,
+    is_shown_only=True,
 )
 CHANGE_TOKEN_REACH = Code(
     "forge.change_token.reach",
@@ -125,6 +127,7 @@ CHANGE_TOKEN_REACH = Code(
     P3,
     fix="When it is stolen: delete the token at the forge.",
     runbook=runbook.STOLEN,
+    is_shown_only=True,
 )
 PROTECTION = Code(
     "forge.protection",

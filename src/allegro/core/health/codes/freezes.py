@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from allegro.core.health.codes import runbook
-from allegro.core.health.codes.code import P0, P1, Code
+from allegro.core.health.codes.code import P0, P1, P3, Code
 
 FROZEN = Code(
     "fleet.frozen",
@@ -12,6 +12,16 @@ FROZEN = Code(
     fix="Once the reason is gone: `allegro thaw --all --config house.toml` at home.",
     runbook=runbook.FROZEN,
     alert="frozen by {subject}: {reason}",
+    is_shown_only=True,
+)
+THAWED = Code(
+    "fleet.thawed",
+    "freeze that was lifted",
+    P3,
+    fix="Nothing: writes go on.",
+    runbook=runbook.FROZEN,
+    alert="the freeze by {subject} was lifted",
+    clears=("fleet.frozen",),
 )
 FREEZE_UNSAVED = Code(
     "fleet.frozen.unsaved",
@@ -36,4 +46,14 @@ LANE_FROZE = Code(
     fix="Read the reason in `allegro status`.",
     runbook=runbook.FROZEN,
     alert="lane {lane} froze",
+    depends_on="fleet.frozen",
+)
+LANE_THAWED = Code(
+    "lane.thawed",
+    "lane that took a thaw",
+    P3,
+    fix="Nothing: the lane writes again.",
+    runbook=runbook.FROZEN,
+    alert="lane {lane} took a thaw",
+    clears=("lane.froze",),
 )
