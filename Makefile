@@ -18,10 +18,12 @@ THIEF_TRIALS ?= 100
 STOLEN_TRIALS ?= 200
 SEED ?= 1
 # files of tests played side by side: they wait more than they work
-JOBS ?= 6
+JOBS ?= 8
+# what tests import and start is compiled once, not by each of some hundred programs
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := quick
-.PHONY: quick test trials demo bench house lock fix docs clean
+.PHONY: quick test lint suite trials demo bench house lock fix docs clean
 
 # --- environments -------------------------------------------------------------
 $(VENV)/.run: requirements/run.txt pyproject.toml
@@ -35,18 +37,20 @@ demo: $(VENV)/.run
 	@$(if $(HERMES),scripts/setup.sh agent,true)
 	@$(BIN)/allegro demo $(if $(ASK),--ask,) $(if $(JSON),--json,) $$([ -e .hermes/.ready ] && echo --hermes .hermes)
 
-quick: $(VENV)/.test
-	$(BIN)/ruff check $(CODE) && $(BIN)/ruff format --check -q $(CODE)
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+quick: lint
 	$(BIN)/pytest tests/core tests/link tests/duties tests/bad
 
 test: $(VENV)/.test
 	@scripts/setup.sh agent model
 	@scripts/setup.sh hint
+	@$(MAKE) --no-print-directory -j 2 lint suite
+
+lint: $(VENV)/.test
 	$(BIN)/ruff check $(CODE) && $(BIN)/ruff format --check -q $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+suite: $(VENV)/.test
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 trials: $(VENV)/.test
@@ -64,6 +68,7 @@ trials: $(VENV)/.test
 	$(BIN)/python -m tests.duties.alert_world --seeds $(ALERT_SEEDS) --seed $(SEED)
 	$(BIN)/python -m tests.duties.provider_world --seeds $(PROVIDER_SEEDS)
 	$(BIN)/python -m tests.duties.honest_world --worlds $(HONEST_WORLDS) --seed $(SEED)
+	$(BIN)/python -m tests.duties.alert_world
 	$(BIN)/python -m tests.bad.test_providers
 	$(BIN)/python -m tests.bad.stolen_sibling --trials $(THIEF_TRIALS) --seed $(SEED)
 	ALLEGRO_PATIENCE=1 $(BIN)/python -m tests.bad.stolen_sibling --real --trials $(THIEF_TRIALS) --seed $(SEED)

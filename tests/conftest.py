@@ -20,11 +20,31 @@ _spent: defaultdict[str, float] = defaultdict(float)
 _counted: Counter[str] = Counter()
 
 
+# Files that take a minute and more, the longest first: begun last, one of them would be left alone.
+LONGEST = (
+    "system/test_session_attack", "system/test_sessions", "system/test_fleet_members",
+    "system/test_units", "system/test_fleet_life", "system/test_sessions_newer",
+    "agent/test_runs", "system/test_session_trials", "system/test_fleet_failover",
+    "agent/test_check", "bad/test_on_programs", "system/test_local", "agent/test_gateways",
+    "agent/test_tools", "system/test_hostile", "system/test_freeze", "system/test_programs",
+    "system/test_demo", "system/test_session_disk", "system/test_no_memory",
+)  # fmt: skip
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest where files are shared out, so that none is left alone."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: "tests/system" not in item.nodeid)
+        items.sort(key=lambda item: _rank(item.nodeid))
+
+
+def _rank(nodeid: str) -> int:
+    """Return a place in the order of files: the longest, then those with real processes."""
+    file = nodeid.partition("::")[0].removesuffix(".py")
+    for place, name in enumerate(LONGEST):
+        if file.endswith(name):
+            return place
+    return len(LONGEST) + (not file.startswith(("tests/system", "tests/contracts", "tests/bad")))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -12,8 +12,10 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -157,19 +159,61 @@ async def test_a_tool_cannot_answer_the_question_itself(siege: Siege) -> None:
     assert int(tried[1]) > 20
 
 
-async def test_forged_telemetry_is_not_archived(siege: Siege) -> None:
+class Shared(msgspec.Struct, frozen=True):
+    """What is left of one session of several attacks: each says for itself what came of it."""
+
+    session: str
+    word: str
+    outputs: list[str]
+    events: list[dict[str, Any]]
+
+
+def left_running(siege: Siege) -> list[str]:
+    return [process for process in siege.agency.processes() if "86411" in process]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(siege: Siege) -> Shared:
+    """The session of four attacks, the last of which leaves a process behind while it runs."""
     word = marker("forged")
     forge = attacks.FORGE_TELEMETRY.replace("{marker}", word)
-    session = await siege.agency.begin(siege.order(forge), {"say": "done"})
+    orders = (forge, attacks.ALLOCATE_UNSEEN, attacks.ASK_ANOTHER_MODEL, attacks.OUTLIVE)
+    session = await siege.agency.begin(
+        *(siege.order(one) for one in orders), terminal("sleep 0.3"), {"say": "done"}, model=MODEL
+    )
+    await siege.agency.theatre.until(lambda: left_running(siege), "the process runs", 60)
+    assert (await siege.agency.result(session)).state == "completed"
+    return Shared(
+        session,
+        word,
+        await siege.agency.output_of_tools(session),
+        await siege.agency.events_of(session),
+    )
 
-    await siege.agency.result(session)
 
-    events = await siege.agency.events_of(session)
-    assert "sent" in (await siege.agency.output_of_tools(session))[0]
-    assert word not in str(events)
-    (end,) = [one for one in events if one["type"] == "session.end"]
+async def test_nothing_of_a_sandbox_outlives_its_session(siege: Siege, shared: Shared) -> None:
+    assert shared.session
+    await siege.agency.theatre.until(lambda: not left_running(siege), "it is gone", 5)
+
+
+async def test_forged_telemetry_is_not_archived(shared: Shared) -> None:
+    assert "sent" in shared.outputs[0]
+    assert shared.word not in str(shared.events)
+    (end,) = [one for one in shared.events if one["type"] == "session.end"]
     assert end["data"]["forged"] > 0
-    assert len(types(events, "session.tool_ended")) == 1
+    assert len(types(shared.events, "session.tool_ended")) == 5
+
+
+async def test_memory_that_no_process_shows_is_refused(shared: Shared) -> None:
+    assert "WON" not in str(shared.outputs)
+    assert "Operation not permitted" in shared.outputs[1]
+
+
+async def test_a_tool_that_asks_for_another_model_does_not_get_it(shared: Shared) -> None:
+    assert "asked 200" in shared.outputs[2]
+    calls = [one["data"] for one in shared.events if one["type"] == "model.call"]
+    assert len(calls) == 6 + 1  # one for each turn, and the tool's own
+    assert {(call["asked"], call["provider"]) for call in calls} == {(MODEL, f"stub-{MODEL}")}
 
 
 async def test_a_tool_cannot_hide_a_call_by_flooding_telemetry(siege: Siege) -> None:
@@ -203,7 +247,6 @@ async def test_the_disks_of_a_sandbox_are_bounded_and_the_lanes_does_not_grow(
     assert result.state in {"completed", "failed", "lost"}
     assert "WON" not in outputs
     assert size() - before < 5_000_000
-    assert (await siege.agency.run({"say": "next"})).output == "next"
 
 
 async def test_a_fork_bomb_stays_in_its_sandbox_and_starves_nobody(siege: Siege) -> None:
@@ -231,18 +274,6 @@ async def test_a_fork_bomb_stays_in_its_sandbox_and_starves_nobody(siege: Siege)
     await siege.agency.theatre.until(
         lambda: len(siege.agency.processes()) < 20, "its processes are gone", 10
     )
-    assert (await siege.agency.run({"say": "next"})).output == "next"
-
-
-async def test_memory_that_no_process_shows_is_refused(siege: Siege) -> None:
-    session = await siege.agency.begin(siege.order(attacks.ALLOCATE_UNSEEN), {"say": "done"})
-
-    result = await siege.agency.result(session)
-
-    outputs = str(await siege.agency.output_of_tools(session))
-    assert result.state == "completed"
-    assert "WON" not in outputs
-    assert "Operation not permitted" in outputs
 
 
 async def test_memory_beyond_the_limit_ends_the_session(siege: Siege) -> None:
@@ -253,18 +284,6 @@ async def test_memory_beyond_the_limit_ends_the_session(siege: Siege) -> None:
     assert "WON" not in str(await siege.agency.output_of_tools(session))
     assert result.state == "lost"
     assert "memory_mb" in result.why
-
-
-async def test_nothing_of_a_sandbox_outlives_its_session(siege: Siege) -> None:
-    session = await siege.agency.begin(siege.order(attacks.OUTLIVE), terminal("sleep 0.3"))
-
-    def left() -> list[str]:
-        return [process for process in siege.agency.processes() if "86411" in process]
-
-    await siege.agency.theatre.until(left, "the process runs", 20)
-    await siege.agency.result(session)
-
-    await siege.agency.theatre.until(lambda: not left(), "it is gone", 5)
 
 
 async def test_a_model_token_ends_with_its_session(siege: Siege) -> None:
@@ -303,17 +322,6 @@ async def test_a_model_token_ends_with_its_session(siege: Siege) -> None:
     assert "WON" not in outputs[0]
     with contextlib.suppress(ProcessLookupError):
         assert siege.agency.theatre.stage.lane.is_running
-
-
-async def test_a_tool_that_asks_for_another_model_does_not_get_it(siege: Siege) -> None:
-    ask = siege.order(attacks.ASK_ANOTHER_MODEL)
-    session = await siege.agency.begin(ask, {"say": "done"}, model=MODEL)
-
-    await siege.agency.result(session)
-
-    calls = [one["data"] for one in await siege.agency.events_of(session, "model.call")]
-    assert len(calls) >= 2
-    assert {(call["asked"], call["provider"]) for call in calls} == {(MODEL, f"stub-{MODEL}")}
 
 
 async def test_requests_that_a_tool_never_ends_do_not_fill_the_lanes_memory(siege: Siege) -> None:
@@ -370,4 +378,7 @@ async def test_a_model_call_that_a_slow_lane_refuses_does_not_wait_for_ever(sieg
     result = await siege.agency.result(session)
 
     assert result.state in {"completed", "failed"}
+
+
+async def test_after_all_of_it_the_lane_runs_sessions(siege: Siege) -> None:
     assert (await siege.agency.run({"say": "next"})).output == "next"

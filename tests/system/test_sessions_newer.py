@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
+
+from allegro.client.hermes_bridge import HermesResult
 
 from .agent_fixture import (
     NEWER,
@@ -43,21 +47,43 @@ async def test_what_cannot_be_watched_or_asked_about_is_off_with_the_reason(
     assert lane["version"].startswith("0.22.2")
 
 
-async def test_a_session_is_told_whole_and_calls_its_model_no_more_than_it_must(
-    agency: Agency,
-) -> None:
+class Whole(msgspec.Struct, frozen=True):
+    """A session of two commands, the second of which reaches for the control socket."""
+
+    tag: str
+    result: HermesResult
+    events: list[dict[str, Any]]
+    outputs: list[str]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def whole(agency: Agency) -> Whole:
     tag = marker("whole")
+    (attack,) = [one for one in PLAIN if "control socket" in one.name]
     step = {"say": "let me see ", **terminal("echo hello")}
-    session = await agency.begin(step, {"say": "piece", "pieces": 5, "gap_ms": 20}, tag=tag)
+    last = {"say": "piece", "pieces": 5, "gap_ms": 20}
+    session = await agency.begin(step, terminal(filled(attack, {})), last, tag=tag)
     result = await agency.result(session)
-    events = await agency.events_of(session)
-    assert (result.state, result.tools) == ("completed", 1)
-    assert joined_text(events).endswith("piece0 piece1 piece2 piece3 piece4")
-    assert types(events, "telemetry.gap") == []
-    assert types(events, "session.tool_began", "session.tool_ended") == [
-        "session.tool_began", "session.tool_ended",
-    ]  # fmt: skip
-    assert len(agency.calls(tag)) == 2  # none for a title
+    return Whole(
+        tag, result, await agency.events_of(session), await agency.output_of_tools(session)
+    )
+
+
+async def test_a_session_is_told_whole_and_calls_its_model_no_more_than_it_must(
+    agency: Agency, whole: Whole
+) -> None:
+    assert (whole.result.state, whole.result.tools) == ("completed", 2)
+    assert joined_text(whole.events).endswith("piece0 piece1 piece2 piece3 piece4")
+    assert types(whole.events, "telemetry.gap") == []
+    pair = ["session.tool_began", "session.tool_ended"]
+    assert types(whole.events, *pair) == 2 * pair
+    assert len(agency.calls(whole.tag)) == 3  # none for a title
+
+
+async def test_a_tool_does_not_reach_the_control_socket(whole: Whole) -> None:
+    output = whole.outputs[1]
+    assert "Operation not permitted" in output  # nobody takes the file in its place away
+    assert "WON" not in output
 
 
 async def test_a_command_and_a_file_that_steers_are_asked_about_and_run_once(
@@ -83,16 +109,6 @@ async def test_a_command_and_a_file_that_steers_are_asked_about_and_run_once(
     assert (result.state, result.denied) == ("completed", 0)
     assert "ran" in outputs[0]
     assert "be kind" in outputs[2]
-
-
-async def test_a_tool_does_not_reach_the_control_socket(agency: Agency) -> None:
-    (attack,) = [one for one in PLAIN if "control socket" in one.name]
-    session = await agency.begin(terminal(filled(attack, {})), {"say": "done"})
-    result = await agency.result(session)
-    (output,) = await agency.output_of_tools(session)
-    assert result.state == "completed"
-    assert "Operation not permitted" in output  # nobody takes the file in its place away
-    assert "WON" not in output
 
 
 async def test_a_stopped_session_ends_as_stopped(agency: Agency) -> None:

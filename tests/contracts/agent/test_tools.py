@@ -250,14 +250,14 @@ async def test_stop_ends_a_run_that_waits_for_an_answer(gateway: HermesGateway) 
     assert not any("removed" in output_of(one) for one in all_of(events, ToolEnded))
 
 
-async def test_what_a_tool_left_running_ends_with_the_gateway(place: Place) -> None:
-    gateway = await place.start()
+async def test_what_a_tool_left_running_ends_with_the_gateway(gateway: HermesGateway) -> None:
+    """The last of this file: it ends the gateway that all of them share."""
     mark = f"{4_000 + os.getpid() / 1e6:f}"
-    try:
-        left = f"eval 'setsid sleep {mark} >/dev/null 2>&1 </dev/null &'; sleep 0.5; echo left"
-        events = await carry_out(gateway, new_run(shell(left)))
-        assert [output_of(one) for one in all_of(events, ToolEnded)] == ["left"]
-        assert await lives(words=f"sleep {mark}")
-    finally:
-        await gateway.close("")
+    left = f"eval 'setsid sleep {mark} >/dev/null 2>&1 </dev/null &'; sleep 0.5; echo left"
+    events = await carry_out(gateway, new_run(shell(left)))
+    assert [output_of(one) for one in all_of(events, ToolEnded)] == ["left"]
+    assert await lives(words=f"sleep {mark}")
+
+    await gateway.close("")
+
     assert await is_gone(words=f"sleep {mark}")
