@@ -10,11 +10,12 @@ import pytest
 os.environ.setdefault("ALLEGRO_PATIENCE", "4")
 
 # Seconds of test time (all workers together) that a suite may take on a quiet machine with two
-# cores. Printed, never asserted: what is over is mended by hand.
+# cores, with a quarter to spare; all of them are nine minutes of the eight workers of `make test`.
+# Printed, never asserted: what is over is mended by hand.
 BUDGET_S = {
-    "core": 20, "link": 10, "bad": 150, "duties": 120, "vectors": 5, "docs": 20, "testing": 60,
-    "contracts/forge": 180, "contracts/agent": 240, "contracts/council": 150,
-    "contracts/channels": 20, "system": 1_100,
+    "core": 100, "link": 10, "bad": 450, "duties": 300, "vectors": 5, "docs": 20, "testing": 70,
+    "contracts/forge": 260, "contracts/agent": 400, "contracts/council": 150,
+    "contracts/channels": 20, "system": 2_550,
 }  # fmt: skip
 _spent: defaultdict[str, float] = defaultdict(float)
 _counted: Counter[str] = Counter()
