@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from allegro.adapters.sqlite.archive import open_archive
 from allegro.core.authority.freeze import Freeze, FreezeSet
 from allegro.core.protocol.queries import ANSWERS, QUERIES
 from allegro.core.requests.lifecycle import State, Step
@@ -21,9 +22,10 @@ from allegro.house.agent.progress import Progress
 from allegro.house.documents.comments import Comments
 from allegro.house.documents.decisions import Decisions
 from allegro.house.documents.mirror import Mirror
+from allegro.house.lanes import Lanes
 from allegro.house.requests.newest_state import ItemPorts
 from allegro.testing.virtual import SeededDice, VirtualClock
-from tests.bad.api_house import GOOD, ApiHouse, TellingLane, api_house
+from tests.bad.api_house import GOOD, ApiHouse, KnownLanes, TellingLane, api_house
 from tests.bad.values import MISSING, RAW_MSGPACK, VALUES, bent_values, sample
 from tests.duties.house import House, until
 
@@ -174,6 +176,22 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     await made.start()
     yield made
     await made.ledger.close()
+
+
+@pytest.mark.parametrize("answer", [None, 5, {"healthy": True}, {"repository": {}, "forge": 1}])
+async def test_an_answer_that_nobody_can_read_leaves_the_question_to_the_next_lane(
+    house: House, tmp_path: Path, answer: object
+) -> None:
+    archive = open_archive(tmp_path / "archive.db", quota_bytes=10**8)
+    lanes, thief = KnownLanes(house, archive), house.link_first("thief")
+    thief.world = {**thief.world, "pin_repository": answer}
+    good = house.lane.world["pin_repository"] = good_of("pin_repository")
+    for _ in range(3):
+        assert await Lanes.ask(lanes, "pin_repository", {}) == good
+    assert len(thief.asked) == 1, "it is asked last for a while"
+    house.lane.world["pin_repository"] = answer
+    assert await Lanes.ask(lanes, "pin_repository", {}) == answer
+    await archive.close()
 
 
 def comments_of(house: House) -> Comments:

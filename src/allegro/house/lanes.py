@@ -12,6 +12,7 @@ import structlog
 from allegro.core.authority.freeze import Freeze, contains
 from allegro.core.authority.tokens import fingerprint
 from allegro.core.base.errors import EdgeError
+from allegro.core.base.untrusted import Unreadable, read_value
 from allegro.core.forge.triage import SEEN_LABEL
 from allegro.core.health import codes
 from allegro.core.protocol.answers.house import LinkedLane
@@ -20,7 +21,7 @@ from allegro.core.protocol.messages import (
     FromHouse,
     Stop,
 )
-from allegro.core.protocol.queries import Params
+from allegro.core.protocol.queries import ANSWERS, Params, QueryName
 from allegro.house.endpoint import House, LaneEndpoint
 from allegro.house.seen_label import SeenLabel
 from allegro.link.dial import LaneLink
@@ -30,7 +31,7 @@ _log = structlog.get_logger()
 TELL_S = 0.8
 AFTER_BUG_S = 5.0
 MUTE_S = 60.0
-"""So long a lane that gave no answer is asked after the others."""
+"""So long a lane that gave no answer, or none that can be read, is asked after the others."""
 
 
 class Lanes:
@@ -167,19 +168,27 @@ class Lanes:
     async def ask(self, method: str, params: Params) -> Any:
         """Ask the linked lanes with a forge, best first, until one answers or says no.
 
-        One that did not answer lately is asked last, whatever role it claims. Raises EdgeError,
-        transient where no lane could answer now.
+        One that did not answer lately, or not readably, is asked last, whatever role it claims.
+        Where no lane answers readably, an answer that nobody can read is returned. Raises
+        EdgeError, transient where no lane could answer now.
         """
         boot_s, trouble = self._house.clock.boot_s(), None
         linked = sorted(self.serving_forge(), key=lambda one: self._mute_until(one[0]) > boot_s)
+        unreadable: list[Any] = []
         for name, _, link in linked:
             try:
-                return await link.ask(method, params)
+                answer = await link.ask(method, params)
             except EdgeError as error:
                 if not error.transient:
                     raise
                 trouble = error
-                self._mute[name] = self._house.clock.boot_s() + MUTE_S
+            else:
+                if _is_readable(method, answer):
+                    return answer
+                unreadable.append(answer)
+            self._mute[name] = self._house.clock.boot_s() + MUTE_S
+        if unreadable:
+            return unreadable[0]
         raise trouble or EdgeError("no lane is linked", transient=True, kind="not_linked")
 
     def _mute_until(self, lane: str) -> float:
@@ -226,3 +235,8 @@ class Lanes:
             )
             for end, link, _ in self._ends.values()
         ]
+
+
+def _is_readable(method: str, answer: object) -> bool:
+    """Say whether an answer is of its query's type."""
+    return not isinstance(read_value(answer, ANSWERS[QueryName(method)]), Unreadable)
