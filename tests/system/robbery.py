@@ -218,8 +218,15 @@ async def play(folder: Path, seeds: Iterable[int]) -> list[Measured]:
     async with open_world(folder) as world:
         found = [await _played(world, seed) for seed in seeds]
         if found:
-            found[-1].faults += [f"at the end: {one}" for one in await world.finale()]
+            found[-1].faults += [f"at the end: {one}" for one in await _ended(world)]
     return found
+
+
+async def _ended(world: World) -> list[str]:
+    try:
+        return await world.finale()
+    except Exception as error:  # noqa: BLE001 (whatever went wrong is the outcome)
+        return [f"{type(error).__name__}: {str(error)[:2_000]}"]
 
 
 async def _played(world: World, seed: int) -> Measured:
