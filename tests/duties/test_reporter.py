@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from allegro.core.base.errors import EdgeError
+from allegro.core.health.alerts import Alert, Course, Phase
+from allegro.core.health.codes import Severity
 from allegro.core.protocol.payloads.lane import LaneBeat
 from allegro.core.protocol.payloads.sessions import SessionEnd
 from allegro.core.settings import HouseDuties
@@ -226,3 +228,27 @@ async def test_a_week_shows_each_day_as_it_was_reported(house: ReportedHouse) ->
     house.said.lanes = well("a")
     week = await house.reporter.week(house.reporter.yesterday())
     assert week.days[-1].lanes == ()
+
+
+async def test_an_alert_that_was_over_by_morning_is_told_and_one_after_an_old_day_is_not(
+    house: ReportedHouse,
+) -> None:
+    day = house.reporter.yesterday()
+    over = Course(phase=Phase.RECOVERED, begun_s=day.start_s - 60, well_s=day.start_s + 60)
+    condition = Alert("house.disk", "", "", Severity.P1, {}, day.start_s - 60, day.start_s - 60,
+                      is_condition=True, course=over)  # fmt: skip
+    house.said.alerts = [condition]
+    assert "1 alert was raised or holds" in (await shown(house, day.date))
+    assert "1 alert was raised" not in (await shown(house, datetime.date(2027, 3, 20)))
+
+
+async def test_an_alert_before_the_day_that_is_over_is_not_told_again(house: ReportedHouse) -> None:
+    day = house.reporter.yesterday()
+    house.said.alerts = [
+        Alert("lane.silent", "", "b", Severity.P1, {}, day.start_s - 900, day.start_s - 800)
+    ]
+    assert "alert was raised" not in (await shown(house, day.date))
+
+
+async def shown(house: ReportedHouse, day: datetime.date) -> str:
+    return (await house.reporter.answer(day, "txt", weekly=False)).text

@@ -27,8 +27,8 @@ from allegro.core.stores import HOUSE, Archive
 from allegro.core.stores import Archived as Stored
 
 _log = structlog.get_logger()
-SPAN = 4_000
-BREATH = 250
+SPAN = 1_000
+BREATH = 100
 """After so many events the loop of the house gets its turn."""
 
 

@@ -85,6 +85,7 @@ class Collector:
         repositories = {} if isinstance(names, Unknown) else names
         is_fresh = now_s - day.end_s <= FRESH_S
         overdue = self._overdue(now_s) if is_fresh else []
+        until_now = Window(window.from_s, now_s if is_fresh else window.to_s)
         return DayFacts(
             house=self._house,
             date=day.date,
@@ -98,9 +99,9 @@ class Collector:
             done=_of(counter, self._done),
             sessions=_of(counter, lambda found: found.sessions()),
             measures=_of(rows, lambda answer: answer.rows),
-            alerts=self._alerts(window),
+            alerts=self._alerts(until_now),
             duties=_of(counter, lambda found: found.duties(overdue)),
-            freezes=self._freezes(window),
+            freezes=self._freezes(until_now),
             gaps=gaps,
             take_overs=_of(counter, lambda found: tuple(found.take_overs)),
             lanes=tuple(sources.lanes()) if is_fresh else LONG_AGO,
@@ -203,7 +204,7 @@ class Collector:
                 is_active=one.id in active,
             )
             for one in held.freezes
-            if one.id in active or window.from_s <= one.at_s < window.to_s
+            if one.at_s < window.to_s and (one.id in active or window.from_s <= one.at_s)
         )
 
     async def _gaps(self, window: Window) -> tuple[GapLine, ...]:
@@ -253,10 +254,12 @@ def _waiting(request: Request) -> WaitingRequest:
 
 
 def _is_of(alert: Alert, window: Window) -> bool:
-    """Say whether an alert belongs to a day's report: raised since its begin, or held still."""
+    """Say whether an alert belongs to a span: raised or held in it, if only for a part."""
+    if alert.course.phase is Phase.PENDING or not alert.first_s < window.to_s:
+        return False
     if alert.is_condition and alert.course.phase in {Phase.FIRING, Phase.ACKNOWLEDGED}:
         return True
-    return alert.course.phase is not Phase.PENDING and alert.last_s >= window.from_s
+    return max(alert.last_s, alert.course.well_s) >= window.from_s
 
 
 def _alert_line(alert: Alert) -> AlertLine:
