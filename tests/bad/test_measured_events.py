@@ -8,7 +8,8 @@ import random
 
 import pytest
 
-from allegro.core.measures.samples import FOLDED, State, step
+from allegro.core.measures.samples import FOLDED, step
+from allegro.core.measures.state import State
 from allegro.core.stores import Archived as Stored
 from allegro.house.measures.fold import archived_event
 

@@ -12,8 +12,8 @@ import pytest
 from allegro.config import load_zone
 from allegro.core.measures.answers import Measured, Window, answered
 from allegro.core.measures.buckets import with_samples
-from allegro.core.measures.samples import Sample
-from allegro.core.reports.day import day_page, short_form
+from allegro.core.measures.state import Sample
+from allegro.core.reports.day import day_page
 from allegro.core.reports.facts import (
     AlertLine,
     AlertsDay,
@@ -23,6 +23,7 @@ from allegro.core.reports.facts import (
     Unknown,
 )
 from allegro.core.reports.judgement import SOURCES, judge
+from allegro.core.reports.short import short_form
 from allegro.core.reports.text import html_page, markdown, plain
 
 from .samples import FROM_S, NASTY, TO_S, WELL, changed, troubles

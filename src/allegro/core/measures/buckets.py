@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from allegro.core.measures.figures import Figures, added
-from allegro.core.measures.samples import Sample
+from allegro.core.measures.state import Sample
 from allegro.core.measures.table import WAIT
 
 QUARTER_S = 900

@@ -9,7 +9,7 @@ import msgspec
 from allegro.core.measures.buckets import Bucket
 from allegro.core.measures.figures import Figures
 from allegro.core.measures.minutes import DayMinutes, Key
-from allegro.core.measures.samples import State
+from allegro.core.measures.state import State
 
 RULES = 3
 """Raised with each change of what a sample is: the archive is then folded anew."""

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import msgspec
 
-from allegro.core.health.duty_watch import owner_of
 from allegro.core.measures import table
+from allegro.core.measures.due import HOUSE_NODE, with_due
 from allegro.core.measures.linked import Linked, heard, waited_s, went_down, went_up
 from allegro.core.measures.minutes import MINUTE_S, Look
+from allegro.core.measures.state import Archived, Filling, Sample, State, Step
 from allegro.core.measures.table import Measure, is_met
 from allegro.core.protocol.event_types import DUTIES, LINKS, EventType
 from allegro.core.protocol.payloads.actions import TriageDone
-from allegro.core.protocol.payloads.base import OtherEvent, Payload
 from allegro.core.protocol.payloads.duties import DutyEnded, DutyPlanned
 from allegro.core.protocol.payloads.fleet import RoleTaken
 from allegro.core.protocol.payloads.house import (
@@ -70,82 +70,16 @@ MAX_REPOSITORIES = 4_096
 MAX_LANES = 64
 MAX_SEEN = 16
 ENDED_KEPT = 256
-MAX_DUE = 512
-DUTY_GRACE_S = 3600.0
 LATE_S = 8 * 86_400.0
 """What a lane says of a minute longer ago than a journal lives is not believed."""
 HOUSE_FRESH_S = 60.0
 FILLING_S = 3_600.0
-HOUSE_NODE = "house"
-
-
-class Archived(msgspec.Struct, frozen=True):
-    """An event as a figure sees it: times in Unix s, `born_s` by its writer's clock, 0 for none.
-
-    `lane` is whose it is; `is_own` where the house itself wrote it. `payload` is None where the
-    time alone counts.
-    """
-
-    type: str
-    lane: str
-    at_s: float
-    born_s: float
-    is_own: bool = False
-    payload: Payload | OtherEvent | None = None
-
-
-class Sample(msgspec.Struct, frozen=True):
-    """One sample of a row, counted at `at_s` (Unix s). `waited_s` stood before it, unlinked."""
-
-    measure: str
-    at_s: float
-    value: float
-    is_within: bool
-    waited_s: float = 0.0
-
-
-class Due(msgspec.Struct, frozen=True):
-    """When a scheduled duty is due next, and how much later it may begin (Unix s, s)."""
-
-    duty: str
-    owner: str
-    due_s: float
-    grace_s: float
-
-
-class Filling(msgspec.Struct, frozen=True):
-    """A journal without a link: since when, by its lane's clock (Unix s), and what it kept then."""
-
-    from_s: float
-    kept_bytes: int
-
-
-class State(msgspec.Struct, frozen=True):
-    """What a fold remembers of the events before: little, and stored with the figures.
-
-    `due` holds each scheduled duty by its owner: a role, or the lane that runs it for itself.
-    """
-
-    links: dict[str, Linked] = {}
-    repositories: dict[int, float] = {}
-    ahead: dict[str, tuple[float, ...]] = {}
-    ended: tuple[str, ...] = ()
-    due: dict[str, Due] = {}
-    filling: dict[str, Filling] = {}
-
-
-class Step(msgspec.Struct, frozen=True):
-    """The state after one event, the samples it gave, and who was looked at."""
-
-    state: State
-    samples: tuple[Sample, ...] = ()
-    looks: tuple[Look, ...] = ()
 
 
 def step(state: State, event: Archived) -> Step:
     """Return what one event comes to. Never raises, whatever the event holds."""
     if isinstance(event.payload, DutyPlanned | DutyEnded):
-        return Step(_with_due(state, event, event.payload))
+        return Step(with_due(state, event, event.payload))
     if event.is_own:
         return _own(state, event)
     if event.lane not in state.links and len(state.links) >= MAX_LANES:
@@ -298,34 +232,6 @@ def _failover(event: Archived, taken: RoleTaken) -> tuple[Sample, ...]:
         return ()
     took_s = taken.silent_s + taken.take_s + taken.act_s
     return (_sample(table.FAILOVER, event.at_s, took_s),)
-
-
-def owner_of_duty(event: Archived, duty: DutyPlanned | DutyEnded) -> str:
-    """Return whose duty an event is about: a role, the house, or a lane.
-
-    The house tells of duties of others too, where nothing ran for them.
-    """
-    if event.is_own and isinstance(duty, DutyEnded) and duty.owner:
-        return duty.owner
-    if duty.role:
-        return owner_of(duty.role, "")
-    return HOUSE_NODE if event.is_own else owner_of("", event.lane)
-
-
-def _with_due(state: State, event: Archived, duty: DutyPlanned | DutyEnded) -> State:
-    """Note when a duty is due next; one that is off, or has no next time, is expected no more."""
-    owner = owner_of_duty(event, duty)
-    name = f"{owner} {duty.duty}"
-    held = state.due.get(name)
-    due = dict(state.due)
-    if isinstance(duty, DutyPlanned):
-        due_s, grace_s = (duty.due_s if duty.cron else 0.0), duty.grace_s
-    else:
-        due_s, grace_s = duty.next_s, held.grace_s if held else DUTY_GRACE_S
-    due.pop(name, None)
-    if due_s > 0 and (held is not None or len(due) < MAX_DUE):
-        due[name] = Due(duty.duty, owner, due_s, grace_s)
-    return msgspec.structs.replace(state, due=due)
 
 
 def _settled(state: State, settled: RequestSettled) -> tuple[Sample, ...]:

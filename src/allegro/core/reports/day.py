@@ -17,10 +17,9 @@ from allegro.core.reports.facts import (
     Unknown,
 )
 from allegro.core.reports.judgement import Judgement, judge
+from allegro.core.reports.short import LATE_S
 from allegro.core.reports.text import Foreign, Line, Link, Page, Section, line, words
 from allegro.core.reports.times import at_words, moment
-
-LATE_S = 900.0
 
 
 def day_page(facts: DayFacts, zone: ZoneInfo) -> Page:
@@ -50,27 +49,6 @@ def day_page(facts: DayFacts, zone: ZoneInfo) -> Page:
             ),
         ),
     )
-
-
-def short_form(facts: DayFacts) -> str:
-    """Return a few sentences for a chat. They hold no foreign word, no name and no title."""
-    judgement = judge(facts)
-    parts = [f"Morning report {facts.date.isoformat()}: {judgement.headline.lower()}."]
-    if isinstance(facts.waiting, Unknown):
-        parts.append("What waits for you is not known.")
-    elif facts.waiting:
-        oldest_s = facts.built_s - min(one.created_s for one in facts.waiting)
-        parts.append(f"{len(facts.waiting)} wait for you, the oldest for {span(oldest_s)}.")
-    else:
-        parts.append("Nothing waits for you.")
-    if isinstance(facts.done, Done):
-        parts.append(f"Done: {facts.done.states.get('done', 0)}.")
-    if isinstance(facts.sessions, SessionsDay):
-        ended = sum(facts.sessions.ends.values())
-        parts.append(f"Sessions: {ended}, ${facts.sessions.cost_usd:.2f}.")
-    if facts.late_s > LATE_S:
-        parts.append(f"This report is late by {span(facts.late_s)}.")
-    return " ".join(parts)
 
 
 def _summary(facts: DayFacts, judgement: Judgement, zone: ZoneInfo) -> tuple[Line, ...]:

@@ -20,7 +20,8 @@ from allegro.core.measures.buckets import Spans, quarter_of, with_samples
 from allegro.core.measures.figures import Figures
 from allegro.core.measures.folding import Folded, FoldPlace, RowsOf, check_of, is_same_archive
 from allegro.core.measures.minutes import Counted, Look, with_looks
-from allegro.core.measures.samples import FOLDED, TIMED, Archived, Sample, State, step
+from allegro.core.measures.samples import FOLDED, TIMED, step
+from allegro.core.measures.state import Archived, Sample, State
 from allegro.core.protocol.event_types import EventType
 from allegro.core.protocol.payloads.reading import read_payload
 from allegro.core.stores import HOUSE, Archive

@@ -10,7 +10,7 @@ import structlog
 from allegro.core.base.errors import EdgeError
 from allegro.core.measures.answers import Judged, Measured, MeasuresAnswer, Window, answered
 from allegro.core.measures.buckets import spans_of
-from allegro.core.measures.samples import Due
+from allegro.core.measures.state import Due
 from allegro.core.ports import Clock
 from allegro.core.stores import Archive
 from allegro.house.measures.fold import Fold, MeasureBook

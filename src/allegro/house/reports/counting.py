@@ -13,8 +13,8 @@ from allegro.core.authority.lease import ROLES, WHYS
 from allegro.core.base.events import Event
 from allegro.core.base.untrusted import MAX_NUMBER, text_of
 from allegro.core.measures.answers import Window
-from allegro.core.measures.samples import Archived as Seen
-from allegro.core.measures.samples import owner_of_duty
+from allegro.core.measures.due import owner_of_duty
+from allegro.core.measures.state import Archived as Seen
 from allegro.core.protocol.event_types import EventType
 from allegro.core.protocol.payloads.duties import DutyEnded, DutyRan
 from allegro.core.protocol.payloads.fleet import RoleTaken

@@ -22,9 +22,10 @@ from allegro.core.base.untrusted import Unreadable, read_json
 from allegro.core.health.days import Day, day_of
 from allegro.core.ports import Clock
 from allegro.core.reports.answers import ReportAnswer
-from allegro.core.reports.day import day_page, short_form
+from allegro.core.reports.day import day_page
 from allegro.core.reports.facts import DayFacts, DeliveryLine, Unknown
 from allegro.core.reports.judgement import judge
+from allegro.core.reports.short import short_form
 from allegro.core.reports.text import Page, html_page, markdown, plain
 from allegro.core.reports.week import WeekFacts, week_page
 from allegro.house.measures.wing import MeasuresWing
