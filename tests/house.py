@@ -63,7 +63,7 @@ LIMITS = {
     "functions with more than 5 parameters": Limit(15, held=41),
     "constructors with more than 6": Limit(0),
     "functions with more than 8": Limit(0),
-    "modules over 300 lines": Limit(12, held=29),
+    "modules over 300 lines": Limit(12, held=27),
 }
 """The limit of each count; a count without a row is only reported."""
 
