@@ -48,9 +48,10 @@ _ID = click.argument("id_", metavar="ID")
 @click.group(cls=Group, example="allegro alerts", exits=ASKS_HOUSE, invoke_without_command=True)
 @click.pass_context
 def alerts(ctx: click.Context) -> None:
-    """Show alerts; acknowledge, snooze and judge them; announce maintenance.
+    """Show alerts; acknowledge, snooze and judge them.
 
-    An ID is that of the list or its beginning, a code, or the reference of a message.
+    Maintenance can be announced too: what it names calls nobody meanwhile. An ID is that of the
+    list or its beginning, a code, or the reference of a message.
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_, socket=None, as_json=False)
