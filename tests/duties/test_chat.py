@@ -13,10 +13,10 @@ from allegro.core.base.errors import EdgeError, Refusal
 from allegro.core.channels import AnotherReader, ChannelError
 from allegro.core.chat.answers import Waiting
 from allegro.core.chat.received import Batch, Ignored, Tap
-from allegro.core.chat.taps import button_data, request_subject
+from allegro.core.chat.taps import Verb, button_data, question_subject, request_subject
 from allegro.core.health import codes
 from allegro.core.protocol.queries import Inform
-from allegro.core.protocol.statement import HouseStatement, WaitingRequest
+from allegro.core.protocol.statement import QUESTION, HouseStatement, WaitingRequest
 from allegro.lane.chat.links import Asked, Turn
 from allegro.testing.channels import MemoryChat
 from allegro.testing.virtual import VirtualClock
@@ -220,7 +220,6 @@ async def test_a_tap_on_approve_is_a_note_and_says_so(tmp_path: Path) -> None:
     ("data", "expected"),
     [
         (button_data("approve", "r:1", "cd" * 32), "This has changed since it was shown."),
-        (button_data("approve", "r:2", DIGEST), "This is over, or not known here."),
         ("approve~~r:1~", "This button is not one of ours."),
     ],
 )
@@ -270,6 +269,23 @@ async def test_a_tap_on_an_alert_of_the_house_is_passed_on_and_says_no_more(
     await lane.stop()
 
 
+@pytest.mark.parametrize(
+    ("verb", "option", "words"),
+    [("approve", 0, "Passed on to your house. It needs your signature."),
+     ("answer", 2, "Passed on to your house.")],
+)  # fmt: skip
+async def test_a_tap_on_what_this_lane_does_not_know_yet_is_left_to_the_house(
+    tmp_path: Path, verb: Verb, option: int, words: str
+) -> None:
+    lane = await lane_in(tmp_path)
+    lane.chat.presses(ROSA, 5, button_data(verb, "r:new", DIGEST, option))
+    await lane.step()
+    assert list(lane.chat.answered.values()) == [words]
+    (event,) = await lane.told("chat.noted")
+    assert event.data["shown"] == DIGEST[:16]
+    await lane.stop()
+
+
 async def test_what_the_house_said_is_what_waits_and_what_buttons_are_bound_to(
     tmp_path: Path,
 ) -> None:
@@ -286,6 +302,12 @@ async def test_what_the_house_said_is_what_waits_and_what_buttons_are_bound_to(
     assert asked.waiting[0] == Waiting("17f8c783aa", "comment", "high", 60.0)
     assert told.digest_of(request_subject(one.id)) == DIGEST[:32]
     assert told.digest_of("r:other") is None
+    asks = WaitingRequest("q1", DIGEST[:32], QUESTION, "high", now_s)
+    both = msgspec.structs.replace(statement, requests=(one, asks))
+    assert await lane.state.house_word.hear(Inform(statement=both).params())
+    assert told.digest_of(question_subject("q1")) == DIGEST[:32]
+    assert told.digest_of(request_subject("q1")) is None
+    assert await lane.state.house_word.hear(Inform(statement=statement).params())
     kept = msgspec.structs.replace(statement, requests=(msgspec.structs.replace(one, title="a"),))
     bare = kept.without_words().requests
     assert bare == (one,), "no title lies on a lane's disk"

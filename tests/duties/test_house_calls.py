@@ -39,7 +39,7 @@ from allegro.house.documents.decisions import Decisions
 from allegro.house.health.build import SETTLE_S, Calling
 from allegro.house.health.own_facts import OwnFacts
 from allegro.house.health.producers import EVERY_S, HOLDS_S, Producers
-from allegro.house.health.statements import Statements, called_about
+from allegro.house.health.statements import Known, Statements, called_about
 from allegro.house.lanes import Lanes
 from allegro.testing.telegram.server import TelegramStandIn
 from allegro.testing.telegram.world import TOKEN
@@ -298,7 +298,7 @@ async def test_a_statement_names_what_waits_with_its_words_only_where_they_may_l
     house = House(tmp_path / "h", home.clock)
     await house.start()
     request = await house.propose(kind="close_issue", issue=3)
-    home.statements = home.stating(house.requests.proposed)
+    home.statements = home.stating(Known(house.requests.proposed))
     home.statements.look()
     await asyncio.sleep(0.01)
     said = [read_query(one[2], Inform).statement for one in home.lanes.asked][-1]

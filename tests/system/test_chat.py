@@ -251,6 +251,7 @@ async def _across(fleet: Life, telegram: TelegramStandIn, elsewhere: Elsewhere) 
     world.says(ROSA, "/status")
     await _until(lambda: len(titled(telegram, "Status")) == 1, 20.0)
 
+    await asyncio.sleep(1.0)  # a kill just now could leave the answer to be given once more
     telegram.dead_reader(HELD_S + CONFLICT_S)
     died_s = time.monotonic()
     await fleet.lanes[holder].daemon.end(signal.SIGKILL)

@@ -32,6 +32,7 @@ from allegro.core.health import codes
 from allegro.core.health.duty_runs import DutyPlan
 from allegro.core.health.facts import Fact
 from allegro.core.protocol.answers.house import ReloadAnswer, StopAnswer
+from allegro.core.requests.decisions import Decision
 from allegro.core.settings import HouseSettings
 from allegro.house.agent.loans import Loans
 from allegro.house.agent.progress import Progress
@@ -182,9 +183,7 @@ class _House:
         self._orders = self._arbiter(house)
         loans = Loans(ports, self._requests, self._lanes.ask_lane)
         shown = await self._documented(ports, item_ports)
-        facts = self._calling.watch(
-            ports, self._lanes, self._now(), self._troubles(), self._requests.proposed
-        )
+        facts = self._calling.watch(ports, self._lanes, self._now(), self._troubles())
         self._reporting = self._reports(program, ports, facts, self._documents.report_issue)
         self._watch, self._schedule = self._watching(ports, reactions)
         self._archive_api = ArchiveApi(self._archive, self._words.open)
@@ -268,10 +267,15 @@ class _House:
             blocked=lambda: self._orders.blocked,
             duties=self._duty_facts,
             plans=self._duty_plans,
+            proposed=self._requests.proposed,
+            questions=self._open_questions,
         )
 
     def _duty_facts(self) -> list[Fact]:
         return self._schedule.facts()  # asked when it is shown: it is made after what shows it
+
+    def _open_questions(self) -> list[Decision]:
+        return self._documents.decisions.open()
 
     def _duty_plans(self) -> list[DutyPlan]:
         return self._schedule.plans()

@@ -33,8 +33,12 @@ class ToldAlert(msgspec.Struct, frozen=True):
     at_s: Seconds
 
 
+QUESTION = "question"
+"""The `kind` of a question with options, which no action belongs to."""
+
+
 class WaitingRequest(msgspec.Struct, frozen=True):
-    """A request that waits for its owner. `digest` are the first 32 characters of its own.
+    """A request or a question that waits for its owner. `digest` are the first 32 characters of its own.
 
     `title` and `target` are words from outside, empty unless the house lets content leave by chat.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -24,7 +23,6 @@ from allegro.core.ports import Clock, Dice
 from allegro.core.protocol.payloads.alerts import AlertTold
 from allegro.core.protocol.payloads.base import own_event
 from allegro.core.protocol.payloads.chat import ChatNoted
-from allegro.core.requests.requests import Request
 from allegro.core.settings import HouseSettings
 from allegro.core.stores import AlertBook, Archive
 from allegro.house.documents.decisions import Decisions
@@ -32,7 +30,7 @@ from allegro.house.health.doctor import Facts
 from allegro.house.health.own_facts import HouseNow, OwnFacts, Troubles
 from allegro.house.health.producers import Producers
 from allegro.house.health.questions import UrgentQuestions
-from allegro.house.health.statements import Statements
+from allegro.house.health.statements import Known, Statements
 from allegro.house.health.urgent import UrgentRequests
 from allegro.house.lanes import Lanes
 from allegro.house.ports import Ports, Reactions
@@ -108,22 +106,16 @@ class Calling:
             alerting.settle,
         )
 
-    def watch(
-        self,
-        ports: Ports,
-        lanes: Lanes,
-        now: HouseNow,
-        troubles: Troubles,
-        proposed: Callable[[], list[Request]] = list,
-    ) -> Facts:
-        """Let house and lanes state facts from now on; return what shows them.
-
-        `proposed` returns what waits for its owner's decision, oldest first.
-        """
+    def watch(self, ports: Ports, lanes: Lanes, now: HouseNow, troubles: Troubles) -> Facts:
+        """Let house and lanes state facts from now on; return what shows them."""
         own = OwnFacts(self._settings, ports, lanes, now, troubles)
         self._producers = Producers(own, lanes, self.alerting, self._clock)
         self._statements = Statements(
-            self._settings, lanes, self.alerting, self._clock, proposed, now.plans
+            self._settings,
+            lanes,
+            self.alerting,
+            self._clock,
+            Known(now.proposed, now.questions, now.plans),
         )
         return Facts(self._settings, ports, lanes, now, troubles.suspended, self._producers)
 

@@ -18,7 +18,9 @@ from allegro.core.health import codes
 from allegro.core.health.duty_runs import DutyPlan
 from allegro.core.health.facts import Fact
 from allegro.core.health.facts import State as FactState
+from allegro.core.requests.decisions import Decision
 from allegro.core.requests.lifecycle import MOST_DOUBTS, State
+from allegro.core.requests.requests import Request
 from allegro.core.settings import HouseSettings
 from allegro.house.archive.suspended import Suspended
 from allegro.house.files import Fleet, files_of
@@ -42,7 +44,8 @@ class HouseNow(msgspec.Struct, frozen=True):
 
     `alone_since` is when the last lane was linked (Unix s), None while one is; `blocked` says what
     holds orders up, empty for nothing; `duties` says how scheduled duties are,
-    `plans` which of them lanes are to expect.
+    `plans` which of them lanes are to expect; `proposed` and `questions` are what waits for its
+    owner's decision, oldest first.
     """
 
     fleet: Callable[[], Fleet]
@@ -51,6 +54,8 @@ class HouseNow(msgspec.Struct, frozen=True):
     blocked: Callable[[], str]
     duties: Callable[[], list[Fact]] = list
     plans: Callable[[], list[DutyPlan]] = list
+    proposed: Callable[[], list[Request]] = list
+    questions: Callable[[], list[Decision]] = list
 
 
 class OwnFacts:

@@ -21,10 +21,12 @@ from allegro.core.protocol.statement import (
     MAX_PLANS,
     MAX_TOLD,
     MAX_WAITING,
+    QUESTION,
     HouseStatement,
     ToldAlert,
     WaitingRequest,
 )
+from allegro.core.requests.decisions import Decision
 from allegro.core.requests.requests import Request
 from allegro.core.settings import HouseSettings
 from allegro.house.lanes import Lanes
@@ -37,6 +39,18 @@ LOOK_S = 10.0
 RECENT_S = 2 * 86_400.0
 
 
+class Known(msgspec.Struct, frozen=True):
+    """What other parts of the house know of now.
+
+    `proposed` and `questions` wait for their owner's decision, oldest first; `plans` are the
+    scheduled duties that lanes are to expect.
+    """
+
+    proposed: Callable[[], list[Request]] = list
+    questions: Callable[[], list[Decision]] = list
+    plans: Callable[[], list[DutyPlan]] = list
+
+
 class Statements:
     """Makes a statement for each lane, every EVERY_S and when it changed."""
 
@@ -46,18 +60,13 @@ class Statements:
         lanes: Lanes,
         alerting: Alerting,
         clock: Clock,
-        proposed: Callable[[], list[Request]] = list,
-        plans: Callable[[], list[DutyPlan]] = list,
+        known: Known | None = None,
     ) -> None:
-        """`proposed` returns what waits for its owner's decision, oldest first; `plans` the
-        scheduled duties that lanes are to expect.
-        """
         self._settings = settings
         self._lanes = lanes
         self._alerting = alerting
         self._clock = clock
-        self._proposed = proposed
-        self._plans = plans
+        self._known = known or Known()
         self._said: dict[str, HouseStatement] = {}
         self._tasks = OneEach("statement", lambda _: None)
 
@@ -90,6 +99,7 @@ class Statements:
     def statement(self, lane: str) -> HouseStatement:
         """Return what is true now, for this lane."""
         house, owner, now_s = self._settings.house, self._settings.owner, self._clock.now_s()
+        waiting = self._waiting()
         return HouseStatement(
             at_s=now_s,
             zone=owner.timezone,
@@ -97,22 +107,30 @@ class Statements:
             expected=house.expected,
             hours=house.hours,
             alerts=called_about(self._alerting.alerts, lane, now_s),
-            requests=tuple(map(self._shown, self._proposed()[:MAX_WAITING])),
-            waiting=len(self._proposed()),
-            duties=tuple(self._plans()[:MAX_PLANS]),
+            requests=tuple(self._shown(one) for one in waiting[:MAX_WAITING]),
+            waiting=len(waiting),
+            duties=tuple(self._known.plans()[:MAX_PLANS]),
         )
 
-    def _shown(self, request: Request) -> WaitingRequest:
-        """Return a request as a lane may know it: its words only where they may leave by chat."""
-        document, content = request.document, self._settings.telegram.content
+    def _waiting(self) -> list[Request | Decision]:
+        """Return all that waits for its owner, oldest first."""
+        found: list[Request | Decision] = [*self._known.proposed(), *self._known.questions()]
+        return sorted(found, key=lambda one: one.document.created_s)
+
+    def _shown(self, one: Request | Decision) -> WaitingRequest:
+        """Return what waits as a lane may know it: its words only where they may leave by chat."""
+        document, content = one.document, self._settings.telegram.content
+        kind, target = QUESTION, document.context
+        if isinstance(one, Request):
+            kind, target = one.kind, one.target
         return WaitingRequest(
-            request.id[:40],
-            request.digest[:32],
-            request.kind,
+            one.id[:40],
+            one.digest[:32],
+            kind,
             document.urgency[:20],
-            max(0.0, request.created_s),
+            max(0.0, document.created_s),
             text_of(document.question, 200) if content else "",
-            text_of(request.target, 200) if content else "",
+            text_of(target, 200) if content else "",
         )
 
 

@@ -42,6 +42,7 @@ LIVES_S = 900.0
 ALERT_VERBS = frozenset({"ack", "snooze", "useful", "noise"})
 PASSED_ON = "Passed on to your house."
 KEPT = "Kept for your house, which is silent now."
+NEEDS_YOU = " It needs your signature."
 TITLES = {"status": "Status", "requests": "Requests", "stop": "Stop", "help": "Help"}
 
 
@@ -157,21 +158,26 @@ class Acts:
             return judge_tap(tap, None).words
         if press.verb in ALERT_VERBS:
             return await self._press_alert(press, tap)
-        judged = judge_tap(tap, self._links.digest_of(press.subject))
+        digest = self._links.digest_of(press.subject)
+        if digest is None:  # over by now, or so new that the house has not named it here
+            return await self._pass_on(press, tap)
+        judged = judge_tap(tap, digest)
         if isinstance(judged, Noted):
             await self._note(press, tap)
         return judged.words
 
-    async def _press_alert(self, press: Press, tap: Tap) -> str:
-        """Act on an alert that this lane told; what the house told is passed on to it.
+    async def _pass_on(self, press: Press, tap: Tap) -> str:
+        """Leave it to the house, which alone knows whether this still stands; say no more than that."""
+        await self._note(press, tap)
+        words = PASSED_ON if self._links.is_linked() else KEPT
+        return words + NEEDS_YOU if press.verb == "approve" else words
 
-        Whether that one still stands the house alone knows, so no more is said than is so.
-        """
+    async def _press_alert(self, press: Press, tap: Tap) -> str:
+        """Act on an alert that this lane told; what the house told is passed on to it."""
         notices = self._links.notices
         digest = notices.digest_of(press.subject)
         if digest is None:
-            await self._note(press, tap)
-            return PASSED_ON if self._links.is_linked() else KEPT
+            return await self._pass_on(press, tap)
         judged = judge_tap(tap, digest)
         if not isinstance(judged, Noted):
             return judged.words

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from allegro.core.chat.answers import Waiting
-from allegro.core.chat.taps import request_subject
-from allegro.core.protocol.statement import WaitingRequest
+from allegro.core.chat.taps import question_subject, request_subject
+from allegro.core.protocol.statement import QUESTION, WaitingRequest
 from allegro.lane.chat.links import Asked
 from allegro.lane.context import Context
 
@@ -32,12 +32,16 @@ class FromHouse:
         return Asked(waiting, silent_s, statement.waiting)
 
     def digest_of(self, subject: str) -> str | None:
-        """Return the digest of the request with this button's subject, None where none waits."""
+        """Return the digest of what waits with this button's subject, None where nothing does."""
         statement = self._state.house_word.statement
         found = (statement.requests if statement else None) or ()
-        return next((one.digest for one in found if request_subject(one.id) == subject), None)
+        return next((one.digest for one in found if _subject(one) == subject), None)
 
     def _waiting(self, one: WaitingRequest) -> Waiting:
         """Return a request as it is shown; its age is by this lane's clock, never below zero."""
         age_s = max(0.0, self._clock.now_s() - one.created_s)
         return Waiting(one.id[:10], one.kind, one.urgency, age_s, one.title, one.target)
+
+
+def _subject(one: WaitingRequest) -> str:
+    return question_subject(one.id) if one.kind == QUESTION else request_subject(one.id)
