@@ -53,8 +53,8 @@ class Limit(NamedTuple):
 
 
 LIMITS = {
-    "files in the largest wing": Limit(14, held=15),
-    "wings with more than 14 files": Limit(0, held=1),
+    "files in the largest wing": Limit(14),
+    "wings with more than 14 files": Limit(0),
     "circles of imports": Limit(0),
     "arrows on the lane's floor": Limit(40),
     "`told` as a name": Limit(0),
@@ -63,7 +63,7 @@ LIMITS = {
     "functions with more than 5 parameters": Limit(15, held=40),
     "constructors with more than 6": Limit(0),
     "functions with more than 8": Limit(0),
-    "modules over 300 lines": Limit(12, held=27),
+    "modules over 300 lines": Limit(12, held=25),
 }
 """The limit of each count; a count without a row is only reported."""
 

@@ -14,13 +14,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from allegro.core.base.errors import ConfigError, Refusal
+from allegro.config_checks import all_lane_faults, house_faults
+from allegro.core.base.errors import ConfigError
 from allegro.core.base.untrusted import UNREADABLE, Unreadable, read_value, unreadable
-from allegro.core.health.days import read_window
-from allegro.core.health.schedule import read_schedule
-from allegro.core.settings import HouseDuties, HouseSettings, LaneDuties, LaneSettings
-from allegro.core.settings.duties import cron_keys
-from allegro.core.settings.faults import lane_faults
+from allegro.core.settings import HouseSettings, LaneSettings
 
 S = TypeVar("S", LaneSettings, HouseSettings)
 
@@ -58,12 +55,12 @@ def keys_of(settings: type[msgspec.Struct]) -> list[Key]:
 
 def load_lane(path: Path) -> LaneSettings:
     """Read lane.toml. Raises ConfigError with every fault."""
-    return _load(path, LaneSettings, _lane_faults)
+    return _load(path, LaneSettings, lambda lane: all_lane_faults(lane, load_zone))
 
 
 def load_house(path: Path) -> HouseSettings:
     """Read house.toml. Raises ConfigError with every fault."""
-    return _load(path, HouseSettings, _house_faults)
+    return _load(path, HouseSettings, lambda house: house_faults(house, load_zone))
 
 
 def load_zone(name: str) -> ZoneInfo:
@@ -80,42 +77,6 @@ def load_zone(name: str) -> ZoneInfo:
             return ZoneInfo.from_file(file, key=name)
     except (OSError, ValueError) as error:
         raise ConfigError((f"{name!r} is no zone; name one as in Europe/Berlin",)) from error
-
-
-def _lane_faults(settings: LaneSettings) -> list[tuple[str, str]]:
-    zone = _zone_faults("duties.timezone", settings.duties.timezone)
-    return [*lane_faults(settings), *zone, *_duty_faults(settings.duties)]
-
-
-def _zone_faults(key: str, name: str) -> list[tuple[str, str]]:
-    try:
-        load_zone(name)
-    except ConfigError as error:
-        return [(key, str(error))]
-    return []
-
-
-def _duty_faults(duties: HouseDuties | LaneDuties) -> list[tuple[str, str]]:
-    """Return what is wrong with the cron lines of `[duties]`."""
-    lines = {key: getattr(duties, key) for key in cron_keys(type(duties))}
-    return [
-        (f"duties.{key}", schedule.detail)
-        for key, line in lines.items()
-        if line and isinstance(schedule := read_schedule(line), Refusal)
-    ]
-
-
-def _house_faults(settings: HouseSettings) -> list[tuple[str, str]]:
-    house, owner = settings.house, settings.owner
-    faults = _zone_faults("owner.timezone", owner.timezone) + _duty_faults(settings.duties)
-    if house.expected == "hours" and not house.hours:
-        faults.append(("house.hours", "missing: name the hours, as in 08:00-23:00"))
-    faults += [
-        (key, window.detail)
-        for key, text in (("house.hours", house.hours), ("owner.quiet", owner.quiet))
-        if text and isinstance(window := read_window(text), Refusal)
-    ]
-    return faults
 
 
 def read_secret(path: Path) -> str:

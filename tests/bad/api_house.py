@@ -32,7 +32,6 @@ from allegro.house.api.agent import SessionApi
 from allegro.house.api.alerts import AlertApi
 from allegro.house.api.archive import ArchiveApi, AsideApi
 from allegro.house.api.decisions import DecisionApi
-from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi
 from allegro.house.api.house import Hooks, HouseApi
 from allegro.house.api.measures import MeasuresApi
@@ -40,6 +39,7 @@ from allegro.house.api.models import Lent
 from allegro.house.api.reports import ReportsApi
 from allegro.house.api.requests import RequestApi
 from allegro.house.api.server import Api
+from allegro.house.api.watch.duties import DutyApi
 from allegro.house.archive.suspended import Suspended
 from allegro.house.documents.comments import Comments
 from allegro.house.documents.decisions import Decisions

@@ -51,21 +51,18 @@ from allegro.lane.folder.alerts import (
     save_statement,
 )
 from allegro.lane.folder.chat import load_inbox, load_muted, save_inbox, save_muted
+from allegro.lane.folder.duties import load_duties, load_tallies, save_duties, save_tallies
 from allegro.lane.folder.files import LaneFiles
 from allegro.lane.folder.forms import (
     load_crashes,
-    load_duties,
     load_epochs,
     load_freezes,
     load_pairing,
-    load_tallies,
     load_trust,
     load_written,
     save_crashes,
-    save_duties,
     save_epochs,
     save_freezes,
-    save_tallies,
     save_trust,
     save_written,
 )

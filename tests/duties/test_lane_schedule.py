@@ -15,7 +15,7 @@ from allegro.core.protocol.payloads.duties import DutyEnded, DutyFailed, DutyPla
 from allegro.core.protocol.payloads.reading import read_payload
 from allegro.lane.agent.health_check import HealthCheck
 from allegro.lane.context.recorder import Author, Recorder
-from allegro.lane.folder.forms import load_duties, save_duties
+from allegro.lane.folder.duties import load_duties, save_duties
 from allegro.lane.forge.polling.poll_health import PollHealth, judged
 from allegro.lane.schedule.book import LaneBook
 from allegro.lane.schedule.tenure import SETTLE_S, Tenure

@@ -41,7 +41,6 @@ from allegro.house.api.agent import SessionApi
 from allegro.house.api.alerts import AlertApi
 from allegro.house.api.archive import ArchiveApi, AsideApi
 from allegro.house.api.decisions import DecisionApi
-from allegro.house.api.duties import DutyApi
 from allegro.house.api.fleet import FleetApi
 from allegro.house.api.house import Hooks, HouseApi
 from allegro.house.api.measures import MeasuresApi
@@ -49,6 +48,7 @@ from allegro.house.api.models import Lent
 from allegro.house.api.reports import ReportsApi
 from allegro.house.api.requests import RequestApi
 from allegro.house.api.server import Api
+from allegro.house.api.watch.duties import DutyApi
 from allegro.house.archive.content import Words
 from allegro.house.archive.store_ties import renew_tie, tie_stores
 from allegro.house.archive.suspended import Suspended
@@ -393,7 +393,6 @@ class _House:
         self._follow.kick()
         self._sessions.kick()
         self._watch.kick()
-        self._schedule.watch.kick()
         self._archive_api.archived()
 
     async def _stop_lanes(self, freeze: Freeze) -> int:

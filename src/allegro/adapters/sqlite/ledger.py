@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from allegro.adapters.sqlite.book import BOOK_SCHEMA, SqliteBook, put_aside
+from allegro.adapters.sqlite.books.duties import DUTY_SCHEMA, SqliteDuties, scheduled_duties
 from allegro.adapters.sqlite.connection import Worker
 from allegro.adapters.sqlite.damage import READ_TYPES, damaged_cells, readable
 from allegro.adapters.sqlite.decisions import DECISION_SCHEMA, SqliteDecisions
-from allegro.adapters.sqlite.duties import DUTY_SCHEMA, SqliteDuties, scheduled_duties
 from allegro.adapters.sqlite.schema import get_meta, open_versioned, put_meta
 from allegro.adapters.sqlite.steps import (
     alerts_by_code,

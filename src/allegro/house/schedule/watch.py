@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-
 import structlog
 
 from allegro.core.authority.lease import ROLES
@@ -62,18 +59,10 @@ class DutyWatch:
         self._book = book
         self._known: dict[tuple[str, str], WatchedDuty] | None = None
         self._reader = Reader("duties", FOLLOWED, self._one, reading(ports, reactions))
-        self._grew = asyncio.Event()
-
-    def kick(self) -> None:
-        """The archive grew."""
-        self._grew.set()
 
     async def run(self) -> None:
         while True:
-            self._grew.clear()
-            pause_s = await self.step()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._grew.wait(), pause_s)
+            await self._clock.sleep(await self.step())
 
     async def step(self) -> float:
         """Read on and look at what is overdue; return the seconds to wait."""

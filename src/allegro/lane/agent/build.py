@@ -57,15 +57,8 @@ from allegro.lane.agent.sessions import Sessions
 from allegro.lane.agent.tallies import Tallies
 from allegro.lane.context import Context
 from allegro.lane.context.role_work import RoleWork, Workers
-from allegro.lane.folder.forms import (
-    SESSIONS,
-    KeptDay,
-    load_day,
-    load_tallies,
-    read_kept,
-    save_day,
-    save_tallies,
-)
+from allegro.lane.folder.duties import load_tallies, save_tallies
+from allegro.lane.folder.forms import SESSIONS, KeptDay, load_day, read_kept, save_day
 from allegro.lane.models.loans import Loans
 from allegro.lane.models.proxy import ModelProxy
 from allegro.runtime.duties import Answer, Duty

@@ -16,7 +16,6 @@ from msgspec import Meta
 
 from allegro.adapters.files import hold_folder
 from allegro.adapters.state_form import Form, Newer, bring_forward, load, numbered, save
-from allegro.core.agent.tallies import SessionTally
 from allegro.core.authority.freeze import UNKNOWN, Freeze, FreezeSet, tidied
 from allegro.core.authority.gate import LaneTrust, Trust
 from allegro.core.authority.lease import MAX_KEPT_EPOCH, Slot
@@ -24,7 +23,6 @@ from allegro.core.authority.pairing import Paired
 from allegro.core.authority.tokens import Roster
 from allegro.core.base.errors import ConfigError
 from allegro.core.base.untrusted import MAX_NUMBER, Number, Unreadable, read_value
-from allegro.core.health.duty_runs import DutyState
 from allegro.lane.folder.files import LaneFiles
 
 _log = structlog.get_logger()
@@ -80,18 +78,6 @@ class KeptCrashes(msgspec.Struct, frozen=True):
     """crashes.json: when this lane died of a bug, Unix seconds."""
 
     crashes: list[float]
-
-
-class KeptTallies(msgspec.Struct, frozen=True):
-    """tallies.json: what agent and proxy counted of each session, by its id."""
-
-    tallies: dict[str, SessionTally]
-
-
-class KeptDuties(msgspec.Struct, frozen=True):
-    """duties.json: the plan of each scheduled duty, the run under way, and how the last one ended."""
-
-    duties: dict[str, DutyState]
 
 
 def _named(name: str, type_: Any) -> Any:
@@ -271,28 +257,6 @@ def load_crashes(path: Path) -> list[float]:
 def save_crashes(path: Path, crashes_s: list[float]) -> None:
     """Write when this lane died of a bug. Raises EdgeError."""
     save(path, CRASHES, KeptCrashes(crashes_s))
-
-
-def load_duties(path: Path) -> dict[str, DutyState]:
-    """Return what is kept of scheduled duties; nothing where it cannot be read: all plan anew."""
-    kept = read_kept(path, DUTIES, KeptDuties)
-    return kept.duties if kept is not None else {}
-
-
-def save_duties(path: Path, duties: dict[str, DutyState]) -> None:
-    """Write what is kept of scheduled duties. Raises EdgeError."""
-    save(path, DUTIES, KeptDuties(duties))
-
-
-def load_tallies(path: Path) -> dict[str, SessionTally]:
-    """Return what was counted of sessions; nothing where it cannot be read."""
-    kept = read_kept(path, TALLIES, KeptTallies)
-    return kept.tallies if kept is not None else {}
-
-
-def save_tallies(path: Path, tallies: dict[str, SessionTally]) -> None:
-    """Write what was counted of sessions. Raises EdgeError."""
-    save(path, TALLIES, KeptTallies(tallies))
 
 
 def load_day(path: Path) -> KeptDay | Unreadable | None:

@@ -14,7 +14,7 @@ from allegro.core.ports import Clock
 from allegro.core.protocol.queries import Params, QueryName, RunDuty, read_query
 from allegro.lane.context import Context
 from allegro.lane.folder.alerts import load_statement
-from allegro.lane.folder.forms import load_duties, save_duties
+from allegro.lane.folder.duties import load_duties, save_duties
 from allegro.lane.schedule.book import LaneBook
 from allegro.lane.schedule.house_duties import HouseDuties
 from allegro.lane.schedule.tenure import Tenure

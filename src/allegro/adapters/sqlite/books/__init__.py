@@ -1,0 +1,1 @@
+"""Parts of the ledger that one wing keeps for itself."""
