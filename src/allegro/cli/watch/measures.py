@@ -32,7 +32,12 @@ from allegro.core.measures.answers import (
 )
 
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
-_MARK = {"met": ("ok  ", "green"), "missed": ("MISS", "red"), "not measurable yet": ("?   ", "")}
+_MARK = {
+    "met": ("ok  ", "green"),
+    "missed": ("MISS", "red"),
+    "as asked": ("-   ", ""),
+    "not measurable yet": ("?   ", ""),
+}
 
 
 @click.command(

@@ -26,7 +26,8 @@ from allegro.core.measures.table import (
 
 DAY_S = 86_400.0
 SCHEMA = "allegro.measures/1"
-Verdict = Literal["met", "missed", "not measurable yet"]
+Verdict = Literal["met", "missed", "as asked", "not measurable yet"]
+"""`as asked`: fewer a day than the target, and each that was asked for was carried."""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -188,7 +189,10 @@ def _rate(measure: Measure, figures: Figures, measured: Measured) -> RowAnswer:
     if not measured.began_s or not measured.began_s < window.to_s:
         return _silent(measure, "nothing is measured in this window")
     since = Window(max(window.from_s, measured.began_s), window.to_s)
-    return _valued(measure, figures.within / since.days, figures.count, figures.within)
+    row = _valued(measure, figures.within / since.days, figures.count, figures.within)
+    if row.verdict == "missed" and figures.within == figures.count:
+        return msgspec.structs.replace(row, verdict="as asked")
+    return row
 
 
 def _uptime(measure: Measure, measured: Measured) -> RowAnswer:
