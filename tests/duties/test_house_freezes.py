@@ -12,7 +12,7 @@ from allegro.adapters.sqlite.ledger import SqliteLedger, open_ledger
 from allegro.core.authority.freeze import MAX_ACTIVE, Freeze
 from allegro.core.health import codes
 from allegro.core.health.alerts import sentence_of
-from allegro.house.freezes import MAX_LANE_FREEZES, MAX_NOTICED, Freezes
+from allegro.house.freezes import AT_ONCE, MAX_LANE_FREEZES, MAX_NOTICED, PACE_S, Freezes
 from allegro.testing.virtual import SeededDice, VirtualClock
 from tests.duties.alerts import noted
 
@@ -26,8 +26,9 @@ class Fleet:
         self.listens.set()
         self.stopped: list[str] = []
         self.alerts: list[tuple[str, str]] = []
+        self.clock = VirtualClock()
         self.freezes = Freezes(
-            self.ledger, VirtualClock(), SeededDice(3), noted(self.alerts), self._stop_all
+            self.ledger, self.clock, SeededDice(3), noted(self.alerts), self._stop_all
         )
 
     async def _stop_all(self, freeze: Freeze) -> int:
@@ -54,14 +55,29 @@ def made(count: int, name: str) -> list[Freeze]:
 
 async def test_a_lane_that_does_not_listen_holds_up_no_freeze(fleet: Fleet) -> None:
     fleet.listens.clear()
-    for freeze in made(30, "f"):
+    for freeze in made(AT_ONCE - 1, "f"):
         await asyncio.wait_for(fleet.freezes.join((freeze,)), 1.0)
     await asyncio.wait_for(fleet.freezes.notice(Freeze("own", 1.0, "house", "seen"), "a"), 1.0)
-    assert len(fleet.active()) == 31
+    assert len(fleet.active()) == AT_ONCE
     assert {freeze.id for freeze in (await fleet.ledger.freezes()).active} == fleet.active()
     fleet.listens.set()
     await fleet.freezes.idle()
     assert set(fleet.stopped) == fleet.active()
+
+
+async def test_stops_without_end_reach_lanes_at_a_pace_that_leaves_them_time(fleet: Fleet) -> None:
+    for freeze in made(AT_ONCE + 5, "f"):
+        fleet.freezes.report(freeze)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(fleet.stopped) == AT_ONCE
+    await fleet.freezes.thaw(("f22",), "a token")
+    for _ in range(5):
+        fleet.clock.advance(PACE_S)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    await asyncio.wait_for(fleet.freezes.idle(), 1.0)
+    assert set(fleet.stopped) == {f"f{n}" for n in range(AT_ONCE + 5)} - {"f22"}
 
 
 async def test_stops_that_lanes_report_leave_room_for_what_the_house_notices(fleet: Fleet) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -29,6 +30,7 @@ from allegro.core.stores import Ledger
 from allegro.runtime.tasks import Soon
 
 MAX_LANE_FREEZES = 50
+AT_ONCE, PACE_S = 20, 0.1
 MAX_NOTICED = 20
 """So many active freezes at most are for what one lane reports, as noticed here."""
 THAWS = "thaws"
@@ -56,6 +58,7 @@ class Freezes:
         self._stop_all = stop_all
         self._telling = Soon("freezes", lambda sentence: alert(codes.TASK_FAILED, sentence))
         self._noticed: dict[str, set[str]] = {}
+        self._later: deque[Freeze] = deque()
         self._is_unsaved = False
         self.now: FreezeSet = UNKNOWN
 
@@ -117,7 +120,7 @@ class Freezes:
         self._alert(codes.FROZEN, one_line(kept.by), reason=one_line(kept.reason))
         self.now = add(self.now, kept)
         self._is_unsaved = True
-        self._telling.begin(kept.id, self._stop_all(kept))  # a lane that is mute holds up nobody
+        self._tell(kept)
 
     async def thaw(self, ids: tuple[str, ...], token: str) -> None:
         """Lift these freezes; keep the sovereign's token, which lanes are given at their log-in.
@@ -132,6 +135,26 @@ class Freezes:
             self._alert(codes.THAWED, one_line(by))
         thaws = await self._ledger.strings(THAWS)
         await self._ledger.set_strings(THAWS, (*thaws, token)[-MOST_THAWS:])
+
+    def _tell(self, freeze: Freeze) -> None:
+        """Tell every lane, beside everything else: one that is mute holds up nobody.
+
+        Where so many freezes hold already, a further one stops nothing more. Lanes are told of it
+        at a pace that leaves them time for their other work.
+        """
+        if len(self.now.active) <= AT_ONCE:
+            self._telling.begin(freeze.id, self._stop_all(freeze))
+            return
+        self._later.append(freeze)
+        if len(self._later) == 1:
+            self._telling.begin("the others", self._tell_later())
+
+    async def _tell_later(self) -> None:
+        while self._later:
+            await self._clock.sleep(PACE_S)
+            if self._later[0].id not in self.now.thawed:
+                await self._stop_all(self._later[0])
+            self._later.popleft()
 
     async def idle(self) -> None:
         """Wait until every lane was told, or did not listen."""
