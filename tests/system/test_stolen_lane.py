@@ -6,7 +6,8 @@ from pathlib import Path
 
 from .robbery import play
 
-SEEDS = (2, 3, 7, 9, 11, 12)
+SEEDS = (2, 7, 9, 12, 1043, 1119)
+"""The last two failed once: stops without end, and an answer that nobody can read."""
 
 
 async def test_a_stolen_lane_beside_an_honest_one_reaches_noise_and_no_more(tmp_path: Path) -> None:
