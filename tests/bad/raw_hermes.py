@@ -17,6 +17,14 @@ GOOD: dict[str, Any] = {
     "GET /v1/runs/": {"status": "completed", "output": "ok", "usage": {"total_tokens": 1}},
     "POST /v1/runs/approval": {"choice": "once", "resolved": 1},
     "POST /v1/runs/stop": {"status": "stopping"},
+    "GET /api/sessions/": {
+        "session": {
+            "api_call_count": 2,
+            "tool_call_count": 1,
+            "input_tokens": 10,
+            "output_tokens": 5,
+        },
+    },
     "PATCH /api/sessions/": {"object": "hermes.session"},
     "DELETE /api/sessions/": {"deleted": True},
 }

@@ -292,6 +292,7 @@ async def test_a_bent_answer_is_a_value_or_an_edge_error(lane: Lane, name: str) 
         "GET /health": hermes.is_up, "GET /v1/capabilities": hermes.learn,
         "GET /v1/toolsets": hermes.toolsets, "GET /v1/models": hermes.models,
         "GET /v1/runs/": lambda: hermes.state("run_1"),
+        "GET /api/sessions/": lambda: hermes.tally("s1"),
     }  # fmt: skip
     for case, raw in bent_json(GOOD[name]):
         lane.hermes.answers[name] = raw
