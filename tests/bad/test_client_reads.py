@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,9 @@ async def test_a_session_that_has_not_begun_is_told_from_one_that_has(api: ApiHo
         raw = await house.get(f"sessions/{asked.id}")
         assert {name: plain(shown)[name] for name in raw} == raw
         assert "tokens" not in raw
-        try:
-            assert (await house.stop_session(asked.id)).stopped
-        except BadRequest as error:  # an order went out meanwhile: only its lane can stop it
-            assert str(error).startswith("wrong_state: it is ordered")
+        stopped = await asyncio.gather(house.stop_session(asked.id), return_exceptions=True)
+        # an order may have gone out meanwhile: then only its lane can stop it
+        assert getattr(stopped[0], "stopped", False) or "it is ordered" in str(stopped[0])
 
 
 async def test_acts_are_answered_with_what_came_of_them(api: ApiHouse) -> None:

@@ -49,28 +49,32 @@ def _lanes(house: _TimedHouse, **links: _Link) -> Lanes:
 
 
 async def test_a_lane_that_claims_the_role_and_never_answers_holds_up_no_question() -> None:
-    house, thief, honest = _TimedHouse(), _Link(EdgeError("no answer", transient=True)), _Link(7)
+    house, thief, honest = (
+        _TimedHouse(),
+        _Link(EdgeError("no answer", transient=True)),
+        _Link(["a"]),
+    )
     made = _lanes(house, thief=thief, honest=honest)
     made._ends["thief"][0].roles = {"forge": 2**53}
     for _ in range(5):
-        assert await made.ask("pin_change", {}) == 7
+        assert await made.ask("sessions", {}) == ["a"]
     assert (thief.asked, honest.asked) == (1, 5)
     house.clock.advance(MUTE_S + 1)
-    thief.answer = 8
-    assert await made.ask("pin_change", {}) == 8
+    thief.answer = ["b"]
+    assert await made.ask("sessions", {}) == ["b"]
 
 
 async def test_a_clear_no_of_the_lane_that_is_asked_first_counts() -> None:
-    first, other = _Link(EdgeError("no such file", transient=False)), _Link(7)
+    first, other = _Link(EdgeError("no such file", transient=False)), _Link(["a"])
     with pytest.raises(EdgeError, match="no such file"):
-        await _lanes(_TimedHouse(), first=first, other=other).ask("pin_change", {})
+        await _lanes(_TimedHouse(), first=first, other=other).ask("sessions", {})
     assert other.asked == 0
 
 
 async def test_where_no_lane_answers_the_question_may_be_asked_again() -> None:
     silent = _Link(EdgeError("no answer", transient=True))
     with pytest.raises(EdgeError) as raised:
-        await _lanes(_TimedHouse(), silent=silent).ask("pin_change", {})
+        await _lanes(_TimedHouse(), silent=silent).ask("sessions", {})
     assert raised.value.transient
     with pytest.raises(EdgeError, match="no lane is linked"):
-        await _lanes(_TimedHouse()).ask("pin_change", {})
+        await _lanes(_TimedHouse()).ask("sessions", {})
