@@ -284,7 +284,9 @@ async def test_without_a_channel_nothing_waits_for_one(caller: Caller) -> None:
     caller.alerting.raise_alert(codes.STORES, "restored")
     await caller.live(3600, 60)
     assert caller.alerting.sent == ()
-    assert [one.state for one in caller.alerting.facts() if one.code is codes.NO_CHANNEL] == ["bad"]
+    assert [one.state for one in caller.alerting.facts() if one.code is codes.NO_CHANNEL] == [
+        "warn"
+    ]
     caller.phones = (Phone(),)
     await caller.start()
     await caller.step(5)

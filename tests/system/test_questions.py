@@ -61,6 +61,7 @@ class Questions(QuickStage):
     async def kill_house(self) -> None:
         await self.house.end(signal.SIGKILL)
         await self.start_house()
+        await self.linked()
 
 
 @pytest.fixture

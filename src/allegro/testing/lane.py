@@ -154,7 +154,7 @@ class Names:
         return str(arguments[1].value) if method == "perform" and len(arguments) > 1 else ""
 
     def dice(self, method: str, arguments: tuple[Any, ...]) -> str:
-        asked = method == "token" and arguments == (32,) and _inside("_Session._answer")
+        asked = method == "token" and arguments == (32,) and _inside("Connection._answer")
         return "order" if asked else ""
 
 

@@ -325,7 +325,7 @@ def test_without_a_channel_notices_wait_and_the_fact_says_so() -> None:
     post.put(notice("a"))
     post.wait(5)
     facts = {one.code.code: one.state for one in channel_facts(post.outbox, 1.0)}
-    assert facts[codes.NO_CHANNEL.code] == "bad"
+    assert facts[codes.NO_CHANNEL.code] == "warn"
     assert facts[codes.CHANNELS.code] == "ok"
     assert not is_deaf(post.outbox, 1e6)
     post.outbox = configured(post.outbox, ["telegram"])

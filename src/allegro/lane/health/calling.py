@@ -117,12 +117,12 @@ class Calling:
         )
 
     def _facts(self) -> list[Fact]:
-        """Return doctor's facts; that a lane has no channel is no more than a warning."""
+        """Return doctor's facts; a lane without a channel says what that means."""
         return [
             msgspec.structs.replace(
                 one, state="warn", detail="this lane calls nobody while its house is silent"
             )
-            if one.code is codes.NO_CHANNEL and one.state == "bad"
+            if one.code is codes.NO_CHANNEL and one.state != "ok"
             else one
             for one in self.alerting.own_facts()
         ]

@@ -27,12 +27,17 @@ def channel_facts(outbox: Outbox, now_s: float) -> list[Fact]:
         facts.append(_fact(codes.CHANNEL, state == "ok", detail, now_s, route.channel))
     is_well = not outbox.routes or any(not one.since_s for one in outbox.routes)
     facts.append(_fact(codes.CHANNELS, is_well, f"{len(outbox.entries)} messages wait", now_s))
-    counted = f"{len(outbox.routes)} channels" if outbox.routes else "no channel is configured"
-    facts.append(_fact(codes.NO_CHANNEL, bool(outbox.routes), counted, now_s))
+    facts.append(_configured(len(outbox.routes), now_s))
     count = sum(outbox.dropped.values())
     by = ", ".join(f"{n} of {severity}" for severity, n in sorted(outbox.dropped.items()))
     facts.append(_fact(codes.OUTBOX, not count, by or "none", now_s))
     return facts
+
+
+def _configured(count: int, now_s: float) -> Fact:
+    """Warn where there is no channel: what runs is well, and nobody hears when it is not."""
+    detail = f"{count} channels" if count else "no channel is configured"
+    return Fact(codes.NO_CHANNEL, "ok" if count else "warn", detail, "outbox", at_s=now_s)
 
 
 def _fact(code: codes.Code, is_ok: bool, detail: str, now_s: float, subject: str = "") -> Fact:
